@@ -1,0 +1,50 @@
+use crate::{Cdb, Sense, Status};
+
+/// What came of a command: always a SCSI answer. That the command could not be delivered is one too (a CHECK
+/// CONDITION with its sense), so that nothing can be mistaken for success.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Completion<'buffer> {
+    /// The SCSI status.
+    pub status: Status,
+    /// The sense data; empty where there is none.
+    pub sense: Sense,
+    /// The parameter data of a PERSISTENT RESERVE IN, never longer than its allocation length. Empty unless the
+    /// status is GOOD.
+    pub data: &'buffer [u8],
+}
+
+impl Completion<'_> {
+    /// GOOD, with nothing to return.
+    pub const GOOD: Self = Self { status: Status::GOOD, sense: Sense::NONE, data: &[] };
+
+    /// A status that carries no sense data, such as RESERVATION CONFLICT.
+    pub const fn status(status: Status) -> Self {
+        Self { status, sense: Sense::NONE, data: &[] }
+    }
+
+    /// CHECK CONDITION with this sense data.
+    pub const fn check_condition(sense: Sense) -> Self {
+        Self { status: Status::CHECK_CONDITION, sense, data: &[] }
+    }
+}
+
+/// Something that carries out persistent reservation commands: a SCSI device, a multipath map, a simulated
+/// logical unit.
+///
+/// `D` says which one: a borrowed file descriptor for those that have one. A target that cannot deliver a command
+/// answers with a [`Completion`] that says so; it has no other way to fail.
+pub trait Target<D> {
+    /// Carries out one command and waits for its end.
+    ///
+    /// `parameters` is the parameter list of a PERSISTENT RESERVE OUT (empty otherwise). `buffer` is all zeros,
+    /// and at least as long as the allocation length of a PERSISTENT RESERVE IN; the data of the completion lies
+    /// in it.
+    fn execute<'buffer>(
+        &self,
+        device: D,
+        cdb: &Cdb,
+        parameters: &[u8],
+        buffer: &'buffer mut [u8],
+    ) -> Completion<'buffer>;
+}
