@@ -1,1 +1,29 @@
-//! Placeholder while the workspace is laid out.
+//! The laboratory: helpers under test, and `SG_IO` answered for devices that are not there.
+//!
+//! * [`Subject`] names one of the two programs: the reference (Debian's C helper) or ours.
+//! * [`Bed`] is a directory of its own for one test; [`Launch`] starts a subject in it, [`Helper`] is a running one.
+//! * [`SgIo`] answers the `SG_IO` ioctls of a helper, whatever file descriptor they are made on.
+//! * [`Raw`] speaks the protocol byte by byte, rightly or wrongly.
+//! * [`both`] and [`better`] are the two questions tests ask.
+//!
+//! Everything here needs root, as the helpers themselves do.
+#![expect(clippy::missing_panics_doc, reason = "a laboratory panics: that is how its tests fail")]
+
+mod bed;
+mod helper;
+mod launch;
+mod process;
+mod raw;
+mod sg_io;
+mod subject;
+mod sys;
+mod wait;
+
+pub use bed::Bed;
+pub use helper::{Finished, Helper};
+pub use launch::{Launch, ListenPid, Stream};
+pub use process::Process;
+pub use raw::{PR_IN, PR_OUT, Raw, Reply, connect_stream, null};
+pub use sg_io::{Answer, Command, Direction, Outcome, SgIo};
+pub use subject::{Subject, Who, better, both, ours};
+pub use wait::{PATIENCE, eventually, within};

@@ -1,0 +1,95 @@
+//! A directory of its own for one test, and nothing left running when it is gone.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, set_child_subreaper, waitpid};
+use tempfile::TempDir;
+
+use crate::{Helper, Launch, Process, Subject, eventually};
+
+/// The environment variable by which processes of a bed are recognised, daemons included.
+pub(crate) const MARK: &str = "PR_LAB_BED";
+
+/// A temporary directory in which one subject is tested.
+#[derive(Debug)]
+pub struct Bed {
+    subject: Subject,
+    dir: TempDir,
+}
+
+impl Bed {
+    /// A fresh directory, which every user may enter and nobody else may change.
+    pub fn new(subject: &Subject) -> Self {
+        // Daemons become this process' children, so that they can be reaped.
+        set_child_subreaper(Some(rustix::process::getpid())).expect("become a subreaper");
+        let dir = tempfile::Builder::new().prefix("pr-lab-").tempdir().expect("create a temporary directory");
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("open the directory for other users");
+        Self { subject: subject.clone(), dir }
+    }
+
+    /// The program under test.
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A name in the directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Where helpers of this bed listen unless told otherwise.
+    pub fn socket(&self) -> PathBuf {
+        self.path("pr.sock")
+    }
+
+    /// A helper to be started in this bed.
+    pub fn launch(&self) -> Launch {
+        Launch::new(self)
+    }
+
+    /// A helper with default options that has greeted.
+    pub fn start(&self) -> Helper {
+        self.launch().start()
+    }
+
+    /// The process whose number is in `pidfile`.
+    pub fn daemon(&self, pidfile: &Path) -> Process {
+        let pid = fs::read_to_string(pidfile).ok().and_then(|text| text.trim().parse().ok());
+        Process::new(pid.unwrap_or_else(|| panic!("no process number in {}", pidfile.display())))
+    }
+
+    /// Every live process that was started in this bed, whoever its parent is.
+    pub fn processes(&self) -> Vec<Process> {
+        let mark = format!("{MARK}={}", self.dir().display());
+        let own = rustix::process::getpid().as_raw_pid();
+        Process::all().into_iter().filter(|process| process.id() != own && process.has_environment(&mark)).collect()
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        let left = self.processes();
+        for pid in left.iter().filter_map(|process| Pid::from_raw(process.id())) {
+            _ = kill_process(pid, Signal::KILL);
+        }
+        if !left.is_empty() && !std::thread::panicking() {
+            eventually("the bed's processes end", || {
+                reap(&left);
+                self.processes().is_empty()
+            });
+        }
+    }
+}
+
+fn reap(processes: &[Process]) {
+    for pid in processes.iter().filter_map(|process| Pid::from_raw(process.id())) {
+        _ = waitpid(Some(pid), WaitOptions::NOHANG);
+    }
+}

@@ -1,0 +1,171 @@
+//! A helper that runs, or has run.
+
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::launch::Text;
+use crate::{PATIENCE, Process, Raw, SgIo, connect_stream, eventually, within};
+
+/// A running helper; killed and reaped when dropped.
+#[derive(Debug)]
+pub struct Helper {
+    child: Child,
+    socket: Option<PathBuf>,
+    stdout: Text,
+    stderr: Text,
+    device: Option<SgIo>,
+}
+
+/// A helper that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// All of its standard output.
+    pub stdout: String,
+    /// All of its standard error.
+    pub stderr: String,
+}
+
+impl Helper {
+    pub(crate) fn new(child: Child, socket: Option<PathBuf>, stdout: Text, stderr: Text, device: Option<SgIo>) -> Self {
+        Self { child, socket, stdout, stderr, device }
+    }
+
+    /// Its process.
+    pub fn process(&self) -> Process {
+        Process::new(i32::try_from(self.child.id()).expect("a process number"))
+    }
+
+    /// Where it listens.
+    #[track_caller]
+    pub fn socket(&self) -> &Path {
+        self.socket.as_deref().expect("a helper with a socket of its own")
+    }
+
+    /// The device behind it.
+    #[track_caller]
+    pub fn device(&self) -> &SgIo {
+        self.device.as_ref().expect("a helper with a device")
+    }
+
+    /// A new connection on which the features have been exchanged.
+    #[track_caller]
+    pub fn connect(&self) -> Raw {
+        Raw::greeted(self.socket())
+    }
+
+    /// What it has written to standard output so far.
+    pub fn stdout(&self) -> String {
+        self.stdout.so_far()
+    }
+
+    /// What it has written to standard error so far.
+    pub fn stderr(&self) -> String {
+        self.stderr.so_far()
+    }
+
+    /// Waits until standard error contains `text`.
+    #[track_caller]
+    pub fn await_stderr(&self, text: &str) {
+        let found = within(PATIENCE, || self.stderr().contains(text));
+        assert!(found, "no {text:?} on standard error: {:?}", self.stderr());
+    }
+
+    /// Waits until it greets; panics with its words when it ends instead.
+    #[track_caller]
+    pub fn await_greeting(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        let greeted = within(PATIENCE, || !self.process().is_alive() || greets(self.socket(), deadline));
+        assert!(self.process().is_alive(), "the helper ended instead of greeting: {}", self.stderr.whole());
+        assert!(greeted, "the helper does not greet: {}", self.stderr());
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.process().signal(signal);
+    }
+
+    /// Sends it a signal and waits for its end.
+    #[track_caller]
+    pub fn end(self, signal: Signal) -> Finished {
+        self.signal(signal);
+        self.finish()
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub fn finish(mut self) -> Finished {
+        assert!(self.ends_within(PATIENCE), "the helper does not end; it says {:?}", self.stderr());
+        let status = self.child.wait().expect("reap the helper");
+        Finished { status, stdout: self.stdout.whole(), stderr: self.stderr.whole() }
+    }
+
+    /// Whether it ends within `limit`.
+    pub fn ends_within(&self, limit: Duration) -> bool {
+        self.process().ends_within(limit)
+    }
+
+    /// Waits until it has as many descriptors as this.
+    #[track_caller]
+    pub fn await_descriptors(&self, count: usize) {
+        let settled = within(PATIENCE, || self.process().descriptors().len() == count);
+        assert!(settled, "not {count} descriptors but {:#?}", self.process().descriptors());
+    }
+
+    /// The number of descriptors once no client is connected any more.
+    pub fn settled_descriptors(&self) -> usize {
+        let count = || self.process().descriptors().len();
+        let mut last = (count(), Instant::now());
+        eventually("the number of descriptors settles", || {
+            let now = count();
+            if now != last.0 {
+                last = (now, Instant::now());
+            }
+            last.1.elapsed() >= Duration::from_millis(60)
+        });
+        last.0
+    }
+}
+
+impl Finished {
+    /// The exit code, or minus the signal that ended it.
+    pub fn code(&self) -> i32 {
+        self.status.code().unwrap_or_else(|| -self.status.signal().unwrap_or_default())
+    }
+
+    /// Asserts success without a word on standard error.
+    #[track_caller]
+    pub fn expect_silent_success(&self) {
+        assert_eq!((self.code(), self.stderr.as_str()), (0, ""));
+    }
+
+    /// Asserts exit status 1 and a message that begins with the program's name and contains each of these.
+    #[track_caller]
+    pub fn expect_refusal(&self, fragments: &[&str]) {
+        assert_eq!(self.code(), 1, "{}", self.stderr);
+        let words = self.stderr.to_lowercase();
+        for fragment in fragments {
+            assert!(words.contains(&fragment.to_lowercase()), "no {fragment:?} in {:?}", self.stderr);
+        }
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+fn greets(socket: &Path, deadline: Instant) -> bool {
+    let Ok(mut stream) = connect_stream(socket) else { return false };
+    let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+    stream.set_read_timeout(Some(left)).expect("set a timeout");
+    stream.read_exact(&mut [0; 4]).is_ok()
+}

@@ -1,0 +1,61 @@
+//! What happens in the child between fork and exec.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::process::{Resource, Rlimit, setrlimit, umask};
+
+/// The child's world, as far as `Command` cannot shape it.
+#[derive(Debug, Default)]
+pub(crate) struct World {
+    pub(crate) umask: Option<u32>,
+    pub(crate) limits: Vec<(Resource, u64)>,
+    /// Descriptors to be placed, which must be far above every place.
+    pub(crate) descriptors: Vec<(OwnedFd, RawFd)>,
+    pub(crate) closed: Vec<RawFd>,
+    /// Where to send the listener for diverted `SG_IO` ioctls.
+    pub(crate) divert: Option<OwnedFd>,
+}
+
+/// Lets `command` start in this world.
+pub(crate) fn shape(command: &mut Command, world: World) {
+    // SAFETY: between fork and exec `enter` makes system calls on memory of its own stack and of `world`: it neither
+    // allocates nor takes a lock (its errors are bare errno values).
+    unsafe { command.pre_exec(move || enter(&world)) };
+}
+
+fn enter(world: &World) -> io::Result<()> {
+    if let Some(test) = &world.divert {
+        send(test, &super::notify::divert_sg_io()?)?;
+    }
+    if let Some(mask) = world.umask {
+        umask(rustix::fs::Mode::from_raw_mode(mask));
+    }
+    for (fd, place) in &world.descriptors {
+        // SAFETY: both are plain numbers to the kernel; whatever was open at the place belongs to nobody in this child.
+        if unsafe { libc::dup2(fd.as_raw_fd(), *place) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    for fd in &world.closed {
+        // SAFETY: the child's own copy is closed, and nothing in it uses the number again before exec.
+        unsafe { libc::close(*fd) };
+    }
+    for (resource, limit) in &world.limits {
+        setrlimit(*resource, Rlimit { current: Some(*limit), maximum: Some(*limit) })?;
+    }
+    Ok(())
+}
+
+fn send(socket: &OwnedFd, fd: &OwnedFd) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let fds = [fd.as_fd()];
+    ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+    sendmsg(socket, &[io::IoSlice::new(b"!")], &mut ancillary, SendFlags::empty())?;
+    Ok(())
+}
