@@ -1,1 +1,34 @@
-//! Placeholder while the workspace is laid out.
+//! The conversation between QEMU and a persistent reservation helper.
+//!
+//! QEMU's `docs/interop/pr-helper.rst` defines it. The helper speaks first: a 32-bit feature word. The client
+//! answers with the features it wants. Then come requests, one at a time: sixteen bytes of CDB with exactly one
+//! file descriptor (the disk) in `SCM_RIGHTS`, and for PERSISTENT RESERVE OUT the parameter list. Each is answered
+//! with a header of 104 bytes and, for PERSISTENT RESERVE IN, the parameter data.
+//!
+//! [`Decoder`] is the helper's half without any I/O: bytes and descriptors in, [`Request`]s out. [`channel`] moves
+//! both over a Unix socket and cannot leak a descriptor. [`Client`] is the other half, for tools and tests. Nothing
+//! here knows what a device is or who may do what.
+#![forbid(unsafe_code)]
+
+pub mod channel;
+mod client;
+mod decoder;
+mod reply;
+mod violation;
+
+pub use client::{Client, ClientError, Reply};
+pub use decoder::{Decoder, Descriptors, Request, Step};
+pub use reply::{HEADER_LENGTH, ReplyHeader};
+pub use violation::Violation;
+
+/// The features that this side knows: none are defined.
+pub const FEATURES: u32 = 0;
+
+/// The greeting of the helper: its feature word.
+pub const GREETING: [u8; 4] = FEATURES.to_be_bytes();
+
+/// The longest parameter list and the longest parameter data, in bytes (`PR_HELPER_DATA_SIZE`).
+pub const MAX_DATA: usize = 8192;
+
+/// The bytes of a CDB on the wire; shorter commands are padded with zeros.
+pub const WIRE_CDB: usize = 16;

@@ -1,0 +1,113 @@
+use std::{
+    io::{self, Read, Write},
+    os::{fd::AsFd, unix::net::UnixStream},
+    path::Path,
+    time::Duration,
+};
+
+use scsi_pr::{Cdb, Sense, Status};
+use thiserror::Error;
+
+use crate::{HEADER_LENGTH, MAX_DATA, ReplyHeader, channel};
+
+/// The client's half of a conversation: QEMU's part, for tools and tests. It blocks.
+#[derive(Debug)]
+pub struct Client {
+    stream: UnixStream,
+    features: u32,
+}
+
+/// The answer to one command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The SCSI status.
+    pub status: Status,
+    /// The sense data.
+    pub sense: Sense,
+    /// The parameter data of a PERSISTENT RESERVE IN.
+    pub data: Vec<u8>,
+}
+
+/// Why there is no answer. What a device answers, however bad, is a [`Reply`].
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// The socket could not be reached.
+    #[error("cannot connect to the helper's socket")]
+    Connect(#[source] io::Error),
+    /// The helper closed the connection: it does that to whoever breaks the protocol, when it has no room for more
+    /// connections, and when it ends.
+    #[error("the helper hung up")]
+    HungUp,
+    /// The connection broke.
+    #[error("the connection to the helper broke")]
+    Io(#[source] io::Error),
+    /// The answer makes no sense.
+    #[error("the helper's answer makes no sense: {0}")]
+    Malformed(&'static str),
+}
+
+impl Client {
+    /// Connects and negotiates.
+    pub fn connect(path: impl AsRef<Path>) -> Result<Self, ClientError> {
+        Self::over(UnixStream::connect(path).map_err(ClientError::Connect)?)
+    }
+
+    /// Negotiates over a connection that stands.
+    pub fn over(mut stream: UnixStream) -> Result<Self, ClientError> {
+        let mut word = [0; 4];
+        stream.read_exact(&mut word).map_err(broken)?;
+        // No feature is defined, so none is asked for.
+        stream.write_all(&[0; 4]).map_err(broken)?;
+        Ok(Self { stream, features: u32::from_be_bytes(word) })
+    }
+
+    /// The features that the helper offers.
+    pub const fn features(&self) -> u32 {
+        self.features
+    }
+
+    /// Bounds every wait for the helper; `None` waits for as long as it takes.
+    pub fn set_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.stream.set_read_timeout(timeout)?;
+        self.stream.set_write_timeout(timeout)
+    }
+
+    /// Sends one command for a device and waits for the answer.
+    pub fn execute(&mut self, device: impl AsFd, cdb: &Cdb, parameters: &[u8]) -> Result<Reply, ClientError> {
+        self.send(device, cdb, parameters)?;
+        self.receive()
+    }
+
+    /// Sends one command without waiting for its answer.
+    pub fn send(&mut self, device: impl AsFd, cdb: &Cdb, parameters: &[u8]) -> Result<(), ClientError> {
+        let cdb = cdb.as_bytes();
+        let sent = channel::send_with_descriptor(&self.stream, cdb, parameters, device.as_fd())
+            .map_err(|error| broken(error.into()))?;
+        self.stream.write_all(cdb.get(sent..).unwrap_or_default()).map_err(broken)?;
+        let sent = sent.saturating_sub(cdb.len());
+        self.stream.write_all(&parameters[sent..]).map_err(broken)
+    }
+
+    /// Waits for the answer to the oldest command that has none.
+    pub fn receive(&mut self) -> Result<Reply, ClientError> {
+        let mut header = [0; HEADER_LENGTH];
+        self.stream.read_exact(&mut header).map_err(broken)?;
+        let header = ReplyHeader::parse(&header).ok_or(ClientError::Malformed("its status is no SCSI status"))?;
+        let size = usize::try_from(header.size).unwrap_or(usize::MAX);
+        if size > MAX_DATA {
+            return Err(ClientError::Malformed("it announces more data than the protocol allows"));
+        }
+        let mut data = vec![0; size];
+        self.stream.read_exact(&mut data).map_err(broken)?;
+        Ok(Reply { status: header.status, sense: header.sense, data })
+    }
+}
+
+fn broken(error: io::Error) -> ClientError {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+            ClientError::HungUp
+        }
+        _ => ClientError::Io(error),
+    }
+}

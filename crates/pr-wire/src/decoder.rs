@@ -1,0 +1,199 @@
+use std::{borrow::Cow, mem};
+
+use scsi_pr::{Cdb, Command};
+
+use crate::{FEATURES, MAX_DATA, Violation, WIRE_CDB};
+
+/// The helper's half of a conversation, as a state machine without I/O.
+///
+/// It says how many bytes it lacks ([`Decoder::needs`]); whoever drives it reads no more than those at a time.
+/// Reading further could fetch the next request's descriptor together with this request's bytes, and nothing
+/// would tell afterwards to whom it belongs.
+///
+/// `D` is the descriptor type: an owned one for a daemon, anything for a test. Between requests nothing is kept but
+/// this struct.
+#[derive(Debug)]
+pub struct Decoder<D>(Stage<D>);
+
+#[derive(Debug)]
+enum Stage<D> {
+    Features { word: [u8; 4], have: usize },
+    Cdb { bytes: [u8; WIRE_CDB], have: usize, device: Option<D> },
+    Parameters { cdb: Cdb, device: D, length: usize, pieces: Vec<u8> },
+}
+
+/// The descriptors that arrived with some bytes.
+#[derive(Debug)]
+pub enum Descriptors<D> {
+    /// None.
+    None,
+    /// One.
+    One(D),
+    /// Several. They are closed already.
+    Many,
+}
+
+/// What became of the bytes that were fed in.
+#[derive(Debug)]
+pub enum Step<'a, D> {
+    /// They are kept; the rest is still to come.
+    Incomplete,
+    /// The feature word is complete and agreeable.
+    Negotiated,
+    /// A request is complete.
+    Request(Request<'a, D>),
+}
+
+/// One complete request.
+#[derive(Debug)]
+pub struct Request<'a, D> {
+    /// The command.
+    pub cdb: Cdb,
+    /// The disk.
+    pub device: D,
+    /// The parameter list of a PERSISTENT RESERVE OUT, exactly as long as its CDB says; empty for IN. Borrowed from
+    /// the bytes that were fed in unless it came in pieces.
+    pub parameters: Cow<'a, [u8]>,
+}
+
+impl<D> Default for Decoder<D> {
+    fn default() -> Self {
+        Self(Stage::Features { word: [0; 4], have: 0 })
+    }
+}
+
+impl<D> Decoder<D> {
+    /// A decoder at the start of a conversation.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many bytes the present stage lacks; never zero.
+    pub fn needs(&self) -> usize {
+        match &self.0 {
+            Stage::Features { word, have } => word.len() - have,
+            Stage::Cdb { bytes, have, .. } => bytes.len() - have,
+            Stage::Parameters { length, pieces, .. } => length - pieces.len(),
+        }
+    }
+
+    /// Whether a descriptor has a meaning now. Where it has none it is best not received at all.
+    pub fn takes_descriptor(&self) -> bool {
+        matches!(self.0, Stage::Cdb { .. })
+    }
+
+    /// Whether the client owes nothing: no part of a feature word or of a request has arrived.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.0, Stage::Features { have: 0, .. } | Stage::Cdb { have: 0, .. })
+    }
+
+    /// Takes the next bytes, at most [`Decoder::needs`] of them, and the descriptors that came with them.
+    pub fn feed<'a>(&mut self, bytes: &'a [u8], descriptors: Descriptors<D>) -> Result<Step<'a, D>, Violation> {
+        debug_assert!(bytes.len() <= self.needs(), "more bytes than the stage lacks");
+        match mem::replace(&mut self.0, Stage::next_request()) {
+            Stage::Features { word, have } => self.features(word, have, bytes),
+            Stage::Cdb { bytes: cdb, have, device } => {
+                let device = one_device(device, descriptors)?;
+                self.cdb(cdb, have, device, bytes)
+            }
+            Stage::Parameters { cdb, device, length, pieces } => {
+                Ok(self.parameters(cdb, device, length, pieces, bytes))
+            }
+        }
+    }
+
+    /// The client sends no more. That is fine between requests only.
+    pub fn end(&self) -> Result<(), Violation> {
+        if self.is_idle() { Ok(()) } else { Err(Violation::Truncated) }
+    }
+
+    fn features<'a>(&mut self, mut word: [u8; 4], have: usize, bytes: &[u8]) -> Result<Step<'a, D>, Violation> {
+        let have = fill(&mut word, have, bytes);
+        if have < word.len() {
+            self.0 = Stage::Features { word, have };
+            return Ok(Step::Incomplete);
+        }
+        match u32::from_be_bytes(word) {
+            features if features & !FEATURES == 0 => Ok(Step::Negotiated),
+            features => Err(Violation::UnknownFeatures(features)),
+        }
+    }
+
+    fn cdb<'a>(
+        &mut self,
+        mut cdb: [u8; WIRE_CDB],
+        have: usize,
+        device: Option<D>,
+        bytes: &[u8],
+    ) -> Result<Step<'a, D>, Violation> {
+        let have = fill(&mut cdb, have, bytes);
+        if have < cdb.len() {
+            self.0 = Stage::Cdb { bytes: cdb, have, device };
+            return Ok(Step::Incomplete);
+        }
+        let device = device.ok_or(Violation::NoDescriptor)?;
+        let cdb = Cdb::new(cdb).map_err(|error| Violation::NotPersistentReserve(error.operation_code))?;
+        let length = parameter_length(&cdb)?;
+        if length == 0 {
+            return Ok(Step::Request(Request { cdb, device, parameters: Cow::Borrowed(&[]) }));
+        }
+        self.0 = Stage::Parameters { cdb, device, length, pieces: Vec::new() };
+        Ok(Step::Incomplete)
+    }
+
+    fn parameters<'a>(
+        &mut self,
+        cdb: Cdb,
+        device: D,
+        length: usize,
+        mut pieces: Vec<u8>,
+        bytes: &'a [u8],
+    ) -> Step<'a, D> {
+        // The usual case: the list comes in one piece and is used where it lies.
+        if pieces.is_empty() && bytes.len() == length {
+            return Step::Request(Request { cdb, device, parameters: Cow::Borrowed(bytes) });
+        }
+        pieces.reserve_exact(length - pieces.len());
+        pieces.extend_from_slice(bytes);
+        if pieces.len() == length {
+            return Step::Request(Request { cdb, device, parameters: Cow::Owned(pieces) });
+        }
+        self.0 = Stage::Parameters { cdb, device, length, pieces };
+        Step::Incomplete
+    }
+}
+
+impl<D> Stage<D> {
+    fn next_request() -> Self {
+        Self::Cdb { bytes: [0; WIRE_CDB], have: 0, device: None }
+    }
+}
+
+/// A request has one descriptor, on whichever of its bytes.
+fn one_device<D>(device: Option<D>, more: Descriptors<D>) -> Result<Option<D>, Violation> {
+    match (device, more) {
+        (device, Descriptors::None) => Ok(device),
+        (None, Descriptors::One(device)) => Ok(Some(device)),
+        (Some(_), Descriptors::One(_)) | (_, Descriptors::Many) => Err(Violation::TooManyDescriptors),
+    }
+}
+
+/// How many bytes follow the CDB. PERSISTENT RESERVE OUT has 32 bits of length where both ends of this protocol have
+/// always used the lower 16; a client that sets the upper ones means another stream than we would read.
+fn parameter_length(cdb: &Cdb) -> Result<usize, Violation> {
+    let within = |length: u32| match usize::try_from(length) {
+        Ok(length) if length <= MAX_DATA => Ok(length),
+        _ => Err(Violation::TooLong(length)),
+    };
+    match cdb.command() {
+        Command::In(command) => within(command.allocation_length.into()).map(|_| 0),
+        Command::Out(command) => within(command.parameter_list_length),
+    }
+}
+
+/// Copies bytes behind those that are there; how many are there then.
+fn fill(to: &mut [u8], have: usize, bytes: &[u8]) -> usize {
+    let end = (have + bytes.len()).min(to.len());
+    to[have..end].copy_from_slice(&bytes[..end - have]);
+    end
+}
