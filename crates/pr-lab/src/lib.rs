@@ -27,3 +27,11 @@ pub use raw::{PR_IN, PR_OUT, Raw, Reply, connect_stream, null};
 pub use sg_io::{Answer, Command, Direction, Outcome, SgIo};
 pub use subject::{Subject, Who, better, both, ours};
 pub use wait::{PATIENCE, eventually, within};
+
+/// What a test of the helpers begins with.
+pub mod prelude {
+    pub use crate::{
+        Answer, Bed, Command, Direction, Helper, Launch, ListenPid, Outcome, PATIENCE, PR_IN, PR_OUT, Process, Raw,
+        Reply, Stream, better, both, eventually, null, ours, within,
+    };
+}

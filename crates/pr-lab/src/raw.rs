@@ -110,19 +110,24 @@ impl Raw {
         (&self.stream).write_all(bytes).expect("send");
     }
 
-    /// Sends one message with descriptors; the helper may have hung up already.
+    /// Sends one message with descriptors.
+    #[track_caller]
     pub fn send_with(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) {
+        self.try_send_with(bytes, fds).expect("send with descriptors");
+    }
+
+    /// Sends one message with descriptors to a helper that may have hung up already.
+    pub fn try_send_with(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> std::io::Result<()> {
         if fds.is_empty() {
-            self.send(bytes);
-        } else {
-            let message = SendAncillaryMessage::ScmRights(fds);
-            let mut space = vec![MaybeUninit::uninit(); message.size()];
-            let mut ancillary = SendAncillaryBuffer::new(&mut space);
-            assert!(ancillary.push(message), "room for the descriptors");
-            let sent = sendmsg(&self.stream, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL);
-            let sent = sent.expect("send descriptors");
-            assert_eq!(sent, bytes.len(), "one message goes out whole");
+            return (&self.stream).write_all(bytes);
         }
+        let message = SendAncillaryMessage::ScmRights(fds);
+        let mut space = vec![MaybeUninit::uninit(); message.size()];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        assert!(ancillary.push(message), "room for the descriptors");
+        let sent = sendmsg(&self.stream, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL)?;
+        assert_eq!(sent, bytes.len(), "one message goes out whole");
+        Ok(())
     }
 
     /// Sends bytes one at a time, descriptors with the byte number `at`.

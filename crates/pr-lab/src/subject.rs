@@ -4,6 +4,8 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use crate::Bed;
+
 const REFERENCE: &str = "/usr/bin/qemu-pr-helper";
 
 /// Which of the two programs.
@@ -54,7 +56,7 @@ impl Subject {
 /// A shared behaviour: `test` must pass on the reference, and then on ours.
 ///
 /// Both are always tried, so that one failure does not hide the other. `PR_LAB_SUBJECT=reference` or `=ours` tries one alone.
-pub fn both(program: impl AsRef<Path>, test: impl Fn(&Subject)) {
+pub fn both(program: impl AsRef<Path>, test: impl Fn(&Bed)) {
     let only = std::env::var("PR_LAB_SUBJECT").unwrap_or_default();
     let mut failures = Vec::new();
     if only != "ours" {
@@ -69,7 +71,7 @@ pub fn both(program: impl AsRef<Path>, test: impl Fn(&Subject)) {
 /// A weakness of the reference: `test` must pass on ours and fail on the reference, there with a message that contains `weakness`.
 ///
 /// When it passes on the reference the test shows nothing, and fails.
-pub fn better(program: impl AsRef<Path>, weakness: &str, test: impl Fn(&Subject)) {
+pub fn better(program: impl AsRef<Path>, weakness: &str, test: impl Fn(&Bed)) {
     let only = std::env::var("PR_LAB_SUBJECT").unwrap_or_default();
     if only != "ours" {
         let failure = attempt(&Subject::reference(), &test);
@@ -83,12 +85,12 @@ pub fn better(program: impl AsRef<Path>, weakness: &str, test: impl Fn(&Subject)
 }
 
 /// A behaviour that only ours has.
-pub fn ours(program: impl AsRef<Path>, test: impl Fn(&Subject)) {
-    test(&Subject::ours(program));
+pub fn ours(program: impl AsRef<Path>, test: impl Fn(&Bed)) {
+    test(&Bed::new(&Subject::ours(program)));
 }
 
-fn attempt(subject: &Subject, test: &impl Fn(&Subject)) -> Option<String> {
-    let panic = catch_unwind(AssertUnwindSafe(|| test(subject))).err()?;
+fn attempt(subject: &Subject, test: &impl Fn(&Bed)) -> Option<String> {
+    let panic = catch_unwind(AssertUnwindSafe(|| test(&Bed::new(subject)))).err()?;
     Some(format!("on {:?}: {}", subject.who, message(panic.as_ref())))
 }
 
