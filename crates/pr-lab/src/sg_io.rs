@@ -316,4 +316,11 @@ impl Raw {
         let reply = self.pr_in(crate::null(), 0, 8);
         assert_eq!(reply.size as usize, reply.payload.len());
     }
+
+    /// The same on a device that answers with these bytes.
+    #[track_caller]
+    pub fn expect_served_with(&self, payload: &[u8]) {
+        let length = u16::try_from(payload.len()).expect("a short payload");
+        assert_eq!(self.pr_in(crate::null(), 0, length).payload, payload);
+    }
 }

@@ -2,8 +2,6 @@
 //!
 //! "Closed" is the end of the stream without a reply byte, with other clients served on and no descriptor kept.
 
-#![expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
-
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
