@@ -1,2 +1,71 @@
-//! Placeholder while the workspace is laid out.
-fn main() {}
+//! Everything a developer of this project runs: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bed`.
+#![forbid(unsafe_code)]
+
+mod bed;
+mod demo;
+mod packages;
+mod test;
+mod workspace;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Runs the project: shows it, tests it, and boots the machines it is tested in.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Tell the story of two hosts and one disk
+    Demo {
+        /// On a real kernel with a real QEMU guest instead of the simulated disk (about two minutes)
+        #[arg(long)]
+        guest: bool,
+    },
+    /// Run every check there is: formatting, lints, unit tests, and both beds against both helpers
+    Test,
+    /// Boot a virtual machine with a real SCSI stack and try a helper in it
+    Bed {
+        /// Which machine to boot
+        #[arg(value_enum)]
+        bed: bed::Kind,
+        /// The helper to try [default: this project's release build]
+        #[arg(long, value_name = "PATH")]
+        helper: Option<PathBuf>,
+        /// Keep the root image and the kernel's console log
+        #[arg(long)]
+        keep: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("cargo xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs one subcommand; `false` means that it ran and something in it failed.
+fn run(command: Command) -> Result<bool> {
+    match command {
+        Command::Demo { guest: false } => demo::simulated(),
+        Command::Demo { guest: true } => demo::guest(),
+        Command::Test => test::run(),
+        Command::Bed { bed, helper, keep } => {
+            packages::install_missing()?;
+            let tally = bed::run(bed, helper.as_deref(), &bed::Options { keep, ..bed::Options::default() })?;
+            Ok(tally.succeeded())
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The root of a bed: busybox, kernel modules, the helper under test with its libraries, and the driver program.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::BufWriter;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::cpio::Archive;
+use super::kernel::Kernel;
+use super::{Kind, REFERENCE};
+use crate::workspace::target;
+
+/// What makes the LUN, both ways of reaching it, and the device-mapper table that hangs.
+const MODULES: &[&str] = &[
+    "sd_mod",
+    "sg",
+    "target_core_file",
+    "tcm_loop",
+    "dm_multipath",
+    "dm_service_time",
+    "iscsi_target_mod",
+    "iscsi_tcp",
+];
+
+/// What a guest needs to see a disk that QEMU passes through.
+const GUEST_MODULES: &[&str] = &["sd_mod", "sg", "virtio_pci", "virtio_scsi"];
+
+/// The firmware that a guest without display and network asks for.
+const FIRMWARE: &[(&str, &str)] =
+    &[("seabios", "bios-256k.bin"), ("qemu", "linuxboot_dma.bin"), ("qemu", "kvmvapic.bin")];
+const FIRMWARE_FOLDER: &str = "/usr/share";
+
+/// Names for the ids that a helper may drop to.
+const PASSWD: &str = "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n";
+const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
+
+/// Writes the root image of a bed.
+pub fn write(to: &Path, kind: Kind, kernel: &Kernel, helper: &Path) -> Result<()> {
+    let mut root = Root::new(kernel.packages.clone());
+    root.program(Path::new("/bin/busybox"), "bin/busybox")?;
+    root.program(helper, "usr/bin/qemu-pr-helper")?;
+    root.program(&target().join("release/bed-inside"), "bin/bed-inside")?;
+    root.program(Path::new("/sbin/dmsetup"), "sbin/dmsetup")?;
+    root.program(&kernel.packages.join("sbin/iscsistart"), "sbin/iscsistart")?;
+    root.text("etc/passwd", PASSWD);
+    root.text("etc/group", GROUP);
+    let modules = root.modules(kernel, MODULES)?;
+    if kind == Kind::Guest {
+        root.program(Path::new("/usr/bin/qemu-system-x86_64"), "usr/bin/qemu-system-x86_64")?;
+        let accelerator = "usr/lib/x86_64-linux-gnu/qemu/accel-tcg-x86_64.so";
+        root.program(&Path::new("/").join(accelerator), accelerator)?;
+        for (folder, name) in FIRMWARE {
+            root.copy(&Path::new(FIRMWARE_FOLDER).join(folder).join(name), &format!("guest/firmware/{name}"))?;
+        }
+        root.copy(&kernel.image, "guest/vmlinuz")?;
+        root.content("guest/root.cpio", 0o644, guest_root(kernel)?);
+    }
+    let who = if helper == Path::new(REFERENCE) { "reference" } else { "ours" };
+    root.content("init", 0o755, init(&modules, &format!("/bin/bed-inside {} {who}", kind.word())).into_bytes());
+    let file = File::create(to).with_context(|| format!("{} cannot be written", to.display()))?;
+    root.archive(BufWriter::new(file))
+}
+
+/// The guest's root: it has `sg_persist`, and does what comes down its serial line.
+fn guest_root(kernel: &Kernel) -> Result<Vec<u8>> {
+    let mut root = Root::new(kernel.packages.clone());
+    root.program(Path::new("/bin/busybox"), "bin/busybox")?;
+    root.program(Path::new("/usr/bin/sg_persist"), "usr/bin/sg_persist")?;
+    let modules = root.modules(kernel, GUEST_MODULES)?;
+    // Each line is run as it stands; the marker tells the other end where its output ends and how it went.
+    let serve = "stty -echo\necho guest ready\nwhile read -r line; do eval \"$line\" 2>&1; echo \"done $?\"; done";
+    root.content("init", 0o755, init(&modules, serve).into_bytes());
+    let mut bytes = Vec::new();
+    root.archive(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The first process: mounts, modules, then one command whose terminal is the first serial line. The kernel's own
+/// messages go to the second one, so that they never cut a line of the report in two.
+fn init(modules: &[String], command: &str) -> String {
+    let modules = modules.join(" ");
+    format!(
+        "#!/bin/busybox sh\n\
+         export PATH=/usr/bin:/usr/sbin:/bin:/sbin\n\
+         /bin/busybox mkdir -p /proc /sys /dev /run /tmp /var/target/pr /var/run /sbin /usr/sbin\n\
+         /bin/busybox --install -s\n\
+         mount -t proc proc /proc\n\
+         mount -t sysfs sysfs /sys\n\
+         mount -t devtmpfs devtmpfs /dev\n\
+         exec </dev/ttyS0 >/dev/ttyS0 2>&1\n\
+         for module in {modules}; do insmod $module; done\n\
+         {command}\n\
+         sync\n\
+         echo b >/proc/sysrq-trigger\n\
+         sleep 60\n"
+    )
+}
+
+/// A root that is being put together: path (without the leading slash) to permissions and content.
+struct Root {
+    packages: PathBuf,
+    files: BTreeMap<String, (u32, Vec<u8>)>,
+}
+
+impl Root {
+    fn new(packages: PathBuf) -> Self {
+        Self { packages, files: BTreeMap::new() }
+    }
+
+    fn content(&mut self, path: &str, permissions: u32, content: Vec<u8>) {
+        self.files.insert(path.to_owned(), (permissions, content));
+    }
+
+    fn text(&mut self, path: &str, content: &str) {
+        self.content(path, 0o644, content.as_bytes().to_vec());
+    }
+
+    /// Copies one file, following symbolic links.
+    fn copy(&mut self, from: &Path, to: &str) -> Result<()> {
+        let content = fs::read(from).with_context(|| format!("{} cannot be read", from.display()))?;
+        let permissions = fs::metadata(from)?.permissions().mode() & 0o777;
+        self.content(to, permissions, content);
+        Ok(())
+    }
+
+    /// Copies a program or plug-in, and every library it asks for to the path where the loader looked for it.
+    fn program(&mut self, from: &Path, to: &str) -> Result<()> {
+        self.copy(from, to)?;
+        for library in self.libraries(from)? {
+            let inside = library.strip_prefix(&self.packages).unwrap_or(&library).to_owned();
+            let inside = inside.to_str().context("a library's path is not UTF-8")?.trim_start_matches('/').to_owned();
+            if !self.files.contains_key(&inside) {
+                self.copy(&library, &inside)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn libraries(&self, program: &Path) -> Result<Vec<PathBuf>> {
+        let listing = Command::new("ldd")
+            .arg(program)
+            .env("LD_LIBRARY_PATH", self.packages.join("usr/lib/x86_64-linux-gnu"))
+            .output()
+            .context("ldd cannot be started")?;
+        // A static program is the one thing that ldd fails for and that is right all the same.
+        if !listing.status.success() {
+            return Ok(Vec::new());
+        }
+        let listing = String::from_utf8(listing.stdout).context("ldd printed something that is not text")?;
+        if let Some(line) = listing.lines().find(|line| line.contains("not found")) {
+            bail!("{} lacks a library on this host: {}", program.display(), line.trim());
+        }
+        Ok(listing
+            .lines()
+            .filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')))
+            .map(PathBuf::from)
+            .collect())
+    }
+
+    /// Copies modules and returns their paths inside, in the order of loading.
+    fn modules(&mut self, kernel: &Kernel, names: &[&str]) -> Result<Vec<String>> {
+        let mut inside = Vec::new();
+        for module in kernel.modules(names)? {
+            let name = module.file_name().context("a module without a name")?.to_string_lossy().into_owned();
+            let to = format!("modules/{name}");
+            self.copy(&module, &to)?;
+            inside.push(format!("/{to}"));
+        }
+        Ok(inside)
+    }
+
+    fn archive(self, out: impl std::io::Write) -> Result<()> {
+        let mut archive = Archive::new(out);
+        let mut folders: Vec<String> = self.files.keys().flat_map(|path| ancestors(path)).collect();
+        folders.sort_unstable();
+        folders.dedup();
+        for folder in folders {
+            archive.directory(&folder)?;
+        }
+        for (path, (permissions, content)) in &self.files {
+            archive.file(path, *permissions, content)?;
+        }
+        archive.finish()?;
+        Ok(())
+    }
+}
+
+/// The folders above a path, outermost first.
+fn ancestors(path: &str) -> Vec<String> {
+    path.match_indices('/').map(|(at, _)| path[..at].to_owned()).collect()
+}

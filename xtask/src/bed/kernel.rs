@@ -1,0 +1,101 @@
+//! Debian's cloud kernel as unpacked from its package: the image to boot, and its modules in the order of loading.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use crate::packages;
+use crate::workspace::output;
+
+/// An unpacked kernel package and what came with it.
+pub struct Kernel {
+    /// The folder that everything was unpacked to.
+    pub packages: PathBuf,
+    /// The bootable image.
+    pub image: PathBuf,
+    modules: PathBuf,
+    /// Module name to (path below `modules`, names it needs), from modules.dep.
+    depends: HashMap<String, (String, Vec<String>)>,
+    builtin: Vec<String>,
+}
+
+impl Kernel {
+    /// Finds the unpacked kernel, fetching it first if need be.
+    pub fn unpack() -> Result<Self> {
+        let packages = packages::unpack_for_beds()?;
+        let modules = only_entry(&packages.join("lib/modules"))?;
+        let version = modules.file_name().unwrap_or_default().to_owned();
+        let image = packages.join("boot").join(format!("vmlinuz-{}", version.display()));
+        let table = modules.join("modules.dep");
+        if !fs::exists(&table)? {
+            // The package leaves this to its installation script, which never ran.
+            output(Command::new("/sbin/depmod").arg("-b").arg(&packages).arg(&version))?;
+        }
+        let depends = fs::read_to_string(&table)?.lines().filter_map(parse_line).collect();
+        let builtin = fs::read_to_string(modules.join("modules.builtin"))?.lines().map(module_name).collect();
+        Ok(Self { packages, image, modules, depends, builtin })
+    }
+
+    /// The files of the named modules and of all that they need, each after what it needs.
+    pub fn modules(&self, names: &[&str]) -> Result<Vec<PathBuf>> {
+        let mut order = Vec::new();
+        for name in names {
+            self.visit(&name.replace('-', "_"), &mut order)?;
+        }
+        Ok(order)
+    }
+
+    fn visit(&self, name: &str, order: &mut Vec<PathBuf>) -> Result<()> {
+        if self.builtin.iter().any(|builtin| builtin == name) {
+            return Ok(());
+        }
+        let (path, needs) = self.depends.get(name).with_context(|| format!("the kernel has no module {name}"))?;
+        let path = self.modules.join(path);
+        if order.contains(&path) {
+            return Ok(());
+        }
+        // modules.dep names all that is needed, the last to be loaded first.
+        for needed in needs.iter().rev() {
+            self.visit(needed, order)?;
+        }
+        order.push(path);
+        Ok(())
+    }
+}
+
+/// One line of modules.dep: `path: path path …`.
+fn parse_line(line: &str) -> Option<(String, (String, Vec<String>))> {
+    let (path, needs) = line.split_once(':')?;
+    let needs = needs.split_whitespace().map(module_name).collect();
+    Some((module_name(path), (path.to_owned(), needs)))
+}
+
+/// `kernel/drivers/md/dm-mod.ko` is the module `dm_mod`.
+fn module_name(path: &str) -> String {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    file.split('.').next().unwrap_or(file).replace('-', "_")
+}
+
+fn only_entry(folder: &Path) -> Result<PathBuf> {
+    let mut entries = fs::read_dir(folder).with_context(|| format!("{} cannot be read", folder.display()))?;
+    let first = entries.next().with_context(|| format!("{} is empty", folder.display()))??;
+    Ok(first.path())
+}
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test is there to panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_modules_dep() {
+        let (name, (path, needs)) =
+            parse_line("kernel/md/dm-multipath.ko: kernel/md/dm-mod.ko kernel/dh/a-b.ko").unwrap();
+        assert_eq!(name, "dm_multipath");
+        assert_eq!(path, "kernel/md/dm-multipath.ko");
+        assert_eq!(needs, ["dm_mod", "a_b"]);
+    }
+}

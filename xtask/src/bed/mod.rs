@@ -1,0 +1,91 @@
+//! A bed is a virtual machine with a real SCSI stack, booted only to try one helper in it.
+//!
+//! This half builds the machine's root image, boots it, and listens. What happens in the machine is the second program
+//! of this package, `bed-inside`, under `src/inside`.
+
+mod cpio;
+mod image;
+mod kernel;
+mod vm;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+
+use crate::workspace::{cargo, run as run_command, target};
+
+pub use vm::Tally;
+
+/// Debian's own helper, against which a bed shows that it is right itself.
+pub const REFERENCE: &str = "/usr/bin/qemu-pr-helper";
+
+/// Which machine to boot.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    /// Two initiators of one LUN, without a guest
+    Kernel,
+    /// The same LUN, shared by the machine and a QEMU guest inside it
+    Guest,
+}
+
+impl Kind {
+    /// The word that names the bed on a command line, here and inside the machine.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Kernel => "kernel",
+            Kind::Guest => "guest",
+        }
+    }
+}
+
+/// How a run is shown and what it leaves behind.
+#[derive(Default)]
+pub struct Options {
+    /// Keep the root image and the console log.
+    pub keep: bool,
+    /// Print the story for a reader, and of the checks only those that fail.
+    pub story: bool,
+}
+
+/// Boots the bed with a helper in it and shows every check as it is made.
+///
+/// # Errors
+/// Whatever keeps the bed from being built or booted. A check that fails is not an error: it is in the tally.
+pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally> {
+    let helper = match helper {
+        Some(path) => fs::canonicalize(path).with_context(|| format!("the helper {} is not there", path.display()))?,
+        None => our_helper()?,
+    };
+    run_command(cargo().args(["build", "--quiet", "--release", "--package", "xtask", "--bin", "bed-inside"]))?;
+    let kernel = kernel::Kernel::unpack()?;
+
+    let place = target().join("bed");
+    let name = format!("{}-{}", kind.word(), std::process::id());
+    let image = place.join(format!("{name}.cpio"));
+    let console = place.join(format!("{name}.console"));
+    image::write(&image, kind, &kernel, &helper)?;
+
+    if !options.story {
+        println!("bed {} with {}", kind.word(), helper.display());
+    }
+    let started = Instant::now();
+    let tally = vm::boot(kind, &kernel, &image, &console, options.story)?;
+    if !options.story {
+        println!("{tally}, {} s", started.elapsed().as_secs());
+    }
+    if options.keep {
+        println!("kept {} and {}", image.display(), console.display());
+    } else {
+        fs::remove_file(&image)?;
+        fs::remove_file(&console)?;
+    }
+    Ok(tally)
+}
+
+/// This project's helper, built as it would be shipped.
+pub fn our_helper() -> Result<PathBuf> {
+    run_command(cargo().args(["build", "--quiet", "--release", "--package", "qemu-pr-helper"]))?;
+    Ok(target().join("release/qemu-pr-helper"))
+}

@@ -1,0 +1,199 @@
+//! Boots the machine and listens to the driver program in it.
+//!
+//! The driver writes one line at a time to the machine's first serial line, which is QEMU's standard output:
+//!
+//! | line | meaning |
+//! |---|---|
+//! | `ok NAME` | a check that held |
+//! | `FAIL NAME: what was expected, what came` | one that did not |
+//! | `known NAME: what was seen` | a weakness of the reference helper, shown to be there |
+//! | `story TEXT` | what happens next, for a reader |
+//! | `end PASSED FAILED` | the last line of a driver that came to its end |
+//!
+//! Anything else is a remark and is shown as it is.
+
+use std::fmt;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::Kind;
+use super::kernel::Kernel;
+
+/// What a run of a bed came to.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Tally {
+    /// Checks that held.
+    pub passed: u32,
+    /// Checks that did not, and everything that kept checks from being made.
+    pub failed: u32,
+}
+
+impl Tally {
+    /// Nothing failed, and that not because nothing was tried.
+    pub fn succeeded(self) -> bool {
+        self.failed == 0 && self.passed > 0
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} passed, {} failed", self.passed, self.failed)
+    }
+}
+
+/// A machine that prints nothing for so long has hung: the longest silence of a sound run is a guest's boot.
+const SILENCE: Duration = Duration::from_secs(300);
+
+/// Every machine ends, however slow its host.
+fn limit(kind: Kind) -> Duration {
+    match kind {
+        Kind::Kernel => Duration::from_secs(600),
+        Kind::Guest => Duration::from_secs(1200),
+    }
+}
+
+/// Boots the machine and follows it to its end.
+pub fn boot(kind: Kind, kernel: &Kernel, image: &Path, console: &Path, story: bool) -> Result<Tally> {
+    let mut machine = Machine::start(kind, kernel, image, console)?;
+    let mut listener = Listener { story, ..Listener::default() };
+    let end = machine.follow(limit(kind), &mut listener);
+    drop(machine);
+    if let Err(reason) = end {
+        listener.fault(&format!("the machine: {reason:#}"), console);
+    } else if listener.reported != Some((listener.tally.passed, listener.tally.failed)) {
+        listener.fault("the machine ended before its driver did", console);
+    }
+    Ok(listener.tally)
+}
+
+/// A running QEMU, which never outlives this value.
+struct Machine {
+    qemu: Child,
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // It has ended already, unless something went wrong.
+        let _ = self.qemu.kill();
+        let _ = self.qemu.wait();
+    }
+}
+
+impl Machine {
+    fn start(kind: Kind, kernel: &Kernel, image: &Path, console: &Path) -> Result<Self> {
+        let memory = match kind {
+            Kind::Kernel => "2G",
+            Kind::Guest => "3G",
+        };
+        let qemu = Command::new("/usr/bin/qemu-system-x86_64")
+            .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", memory])
+            .args(["-nodefaults", "-display", "none", "-vga", "none", "-no-reboot"])
+            .args(["-serial", "stdio", "-serial"])
+            .arg(format!("file:{}", console.display()))
+            .arg("-kernel")
+            .arg(&kernel.image)
+            .arg("-initrd")
+            .arg(image)
+            .args(["-append", "console=ttyS1 panic=-1 loglevel=4"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("qemu-system-x86_64 cannot be started; install qemu-system-x86")?;
+        Ok(Self { qemu })
+    }
+
+    /// Hands every line to the listener until the machine ends; the error says why it was given up instead.
+    fn follow(&mut self, limit: Duration, listener: &mut Listener) -> Result<()> {
+        let stdout = self.qemu.stdout.take().context("QEMU's standard output is no pipe")?;
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            let mut stdout = BufReader::new(stdout);
+            let mut line = Vec::new();
+            while stdout.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+                if sender.send(String::from_utf8_lossy(&line).trim().to_owned()).is_err() {
+                    break;
+                }
+                line.clear();
+            }
+        });
+        let deadline = Instant::now() + limit;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match lines.recv_timeout(left.min(SILENCE)) {
+                Ok(line) => listener.hear(&line),
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Timeout) if left <= SILENCE => bail!("not done within its time limit"),
+                Err(RecvTimeoutError::Timeout) => bail!("silent for five minutes"),
+            }
+        }
+    }
+}
+
+/// Counts what the driver says and shows it.
+#[derive(Default)]
+struct Listener {
+    tally: Tally,
+    /// The driver's own count, once it has come to its end.
+    reported: Option<(u32, u32)>,
+    story: bool,
+}
+
+impl Listener {
+    fn hear(&mut self, line: &str) {
+        if line.starts_with("ok ") {
+            self.tally.passed += 1;
+            if !self.story {
+                println!("{line}");
+            }
+        } else if line.starts_with("FAIL ") {
+            self.tally.failed += 1;
+            println!("{line}");
+        } else if let Some(counts) = line.strip_prefix("end ") {
+            let mut counts = counts.split(' ').map(str::parse);
+            if let (Some(Ok(passed)), Some(Ok(failed))) = (counts.next(), counts.next()) {
+                self.reported = Some((passed, failed));
+            }
+        } else if let Some(text) = line.strip_prefix("story ") {
+            println!("{text}");
+        } else if !self.story && !line.is_empty() {
+            println!("   {line}");
+        }
+    }
+
+    /// Counts a failure of the machine itself, with the last that its kernel said.
+    fn fault(&mut self, what: &str, console: &Path) {
+        self.tally.failed += 1;
+        println!("FAIL {what}; the kernel's last words:");
+        let words = std::fs::read(console).unwrap_or_default();
+        let words = String::from_utf8_lossy(&words);
+        let lines: Vec<&str> = words.lines().collect();
+        for line in &lines[lines.len().saturating_sub(30)..] {
+            println!("   {}", line.trim_end());
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test is there to panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_driver_that_did_not_finish_is_told_from_one_that_did() {
+        let mut listener = Listener::default();
+        listener.hear("ok the first");
+        listener.hear("FAIL the second: expected GOOD, came CHECK CONDITION");
+        listener.hear("known hang: 10 s");
+        assert_eq!(listener.reported, None);
+        listener.hear("end 1 1");
+        assert_eq!(listener.reported, Some((listener.tally.passed, listener.tally.failed)));
+        assert!(!listener.tally.succeeded());
+        assert!(!Tally::default().succeeded());
+    }
+}

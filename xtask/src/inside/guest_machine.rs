@@ -1,0 +1,100 @@
+//! A QEMU guest inside the machine, with one disk passed through, that runs what it is told.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::node::Node;
+
+/// An emulated machine inside an emulated machine takes its time to boot; a host under load takes more.
+const PATIENCE: Duration = Duration::from_secs(280);
+
+/// A running guest, which never outlives this value.
+pub struct Guest {
+    qemu: Child,
+    keyboard: ChildStdin,
+    screen: Receiver<String>,
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        // A guest is never shut down: it has nothing to lose.
+        let _ = self.qemu.kill();
+        let _ = self.qemu.wait();
+    }
+}
+
+impl Guest {
+    /// Boots a guest whose disk is the node, with its reservations going through the helper at the socket.
+    pub fn boot(node: &Node, socket: &Path) -> Result<Self> {
+        let mut qemu = Command::new("/usr/bin/qemu-system-x86_64")
+            .args(["-M", "q35", "-accel", "tcg", "-cpu", "max", "-m", "256M", "-L", "/guest/firmware"])
+            .args(["-nodefaults", "-display", "none", "-vga", "none", "-no-reboot"])
+            .args(["-serial", "stdio", "-serial", "file:/run/guest.console"])
+            .args(["-kernel", "/guest/vmlinuz", "-initrd", "/guest/root.cpio"])
+            .args(["-append", "console=ttyS1 panic=-1 tsc=reliable"])
+            .arg("-object")
+            .arg(format!("pr-manager-helper,id=helper,path={}", socket.display()))
+            .arg("-blockdev")
+            .arg(format!(
+                "driver=host_device,node-name=disk,filename={},pr-manager=helper,cache.direct=on",
+                node.path().display()
+            ))
+            .args(["-device", "virtio-scsi-pci,id=bus", "-device", "scsi-block,drive=disk,bus=bus.0"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("the guest's QEMU cannot be started")?;
+        let keyboard = qemu.stdin.take().context("QEMU's standard input is no pipe")?;
+        let stdout = qemu.stdout.take().context("QEMU's standard output is no pipe")?;
+        let (sender, screen) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if sender.send(line.trim().to_owned()).is_err() {
+                    break;
+                }
+            }
+        });
+        let guest = Self { qemu, keyboard, screen };
+        while guest.line()? != "guest ready" {}
+        Ok(guest)
+    }
+
+    /// Runs a shell command in the guest; returns its exit status and what it printed.
+    pub fn run(&mut self, command: &str) -> Result<(i32, String)> {
+        writeln!(self.keyboard, "{command}").context("the guest's serial line is closed")?;
+        let mut printed = Vec::new();
+        loop {
+            let line = self.line().with_context(|| format!("running {command} in the guest"))?;
+            if let Some(status) = line.strip_prefix("done ") {
+                let status = status.parse().with_context(|| format!("the guest's exit status was {status}"))?;
+                return Ok((status, printed.join("\n")));
+            }
+            printed.push(line);
+        }
+    }
+
+    /// Runs a shell command that has to succeed, and returns what it printed.
+    pub fn succeed(&mut self, command: &str) -> Result<String> {
+        let (status, printed) = self.run(command)?;
+        if status != 0 {
+            bail!("{command} in the guest: exit status {status}: {printed}");
+        }
+        Ok(printed)
+    }
+
+    fn line(&self) -> Result<String> {
+        self.screen.recv_timeout(PATIENCE).map_err(|_| {
+            let console = std::fs::read("/run/guest.console").unwrap_or_default();
+            let console = String::from_utf8_lossy(&console);
+            let lines: Vec<&str> = console.lines().collect();
+            let last = lines[lines.len().saturating_sub(8)..].join(" | ");
+            anyhow::anyhow!("the guest says nothing any more; its console ends: {last}")
+        })
+    }
+}

@@ -1,0 +1,85 @@
+//! The helper under test as a process, and conversations with it.
+
+use std::fs;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use pr_wire::Client;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::request::{Answer, Request};
+use crate::wait;
+
+const PROGRAM: &str = "/usr/bin/qemu-pr-helper";
+
+/// What a loaded machine may need to start or to end a process.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running helper, which never outlives this value.
+pub struct Helper {
+    process: Child,
+    socket: PathBuf,
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        // It has ended already, unless a check gave up on it.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Helper {
+    /// Starts it on a socket of this name and waits until it listens.
+    pub fn start(name: &str, options: &[&str]) -> Result<Self> {
+        let folder = PathBuf::from("/run").join(name);
+        fs::create_dir_all(&folder)?;
+        let socket = folder.join("helper.sock");
+        let process = Command::new(PROGRAM)
+            .arg("-k")
+            .arg(&socket)
+            .args(options)
+            .spawn()
+            .with_context(|| format!("{PROGRAM} cannot be started"))?;
+        let mut helper = Self { process, socket };
+        wait::until("the helper's socket", PATIENCE, || {
+            if let Some(status) = helper.process.try_wait()? {
+                anyhow::bail!("the helper ended at once: {status}");
+            }
+            Ok(Client::connect(&helper.socket).ok())
+        })?;
+        Ok(helper)
+    }
+
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Opens a connection.
+    pub fn client(&self) -> Result<Client> {
+        Client::connect(&self.socket).context("the helper takes no connection")
+    }
+
+    /// Asks it to end and waits until it did.
+    pub fn stop(mut self) -> Result<()> {
+        kill_process(Pid::from_child(&self.process), Signal::TERM)?;
+        let status: ExitStatus =
+            wait::until("the helper's end after SIGTERM", PATIENCE, || Ok(self.process.try_wait()?))?;
+        ensure!(status.success(), "expected exit status 0 after SIGTERM, came {status}");
+        ensure!(!self.socket.exists(), "the helper left its socket behind");
+        Ok(())
+    }
+}
+
+/// Sends the command to the device through the helper.
+pub fn through(client: &mut Client, device: impl AsFd, request: &Request) -> Result<Answer> {
+    let reply = client.execute(device, &request.cdb, &request.parameters);
+    Ok(reply.with_context(|| format!("{} through the helper", request.name))?.into())
+}

@@ -1,0 +1,111 @@
+//! Two real iSCSI initiators of one LUN, over the machine's own loopback interface: the only pair of nexuses on which
+//! LIO carries out PREEMPT AND ABORT, and whose TransportIDs have a length of their own.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+use scsi_pr::{FullStatus, InAction, ReservationType, SenseCode, TransportId};
+
+use crate::fence;
+use crate::helper::{Helper, through};
+use crate::lun::{self, TARGET, put};
+use crate::node::Node;
+use crate::report::Report;
+use crate::request::Request;
+use crate::scenario::{Due, Step, Way, Who};
+
+const KEY_A: u64 = 0x15c5_1a00;
+const KEY_B: u64 = 0x15c5_1b00;
+
+const ADDRESS: &str = "127.0.0.1";
+const PORT: &str = "3261";
+
+pub fn run(report: &mut Report) -> Result<()> {
+    let nodes = log_in()?;
+    let helper = Helper::start("iscsi", &[])?;
+    let mut way = Way::through(&helper, &nodes)?;
+    let kind = ReservationType::WriteExclusiveRegistrantsOnly;
+
+    report.check("iSCSI: register both and reserve", || {
+        way.play(&[
+            Step(Who::A, Request::register(0, KEY_A), Due::Good),
+            Step(Who::B, Request::register(0, KEY_B), Due::Good),
+            Step(Who::A, Request::reserve(KEY_A, kind), Due::Good),
+            Step(Who::B, Request::reserve(KEY_B, kind), Due::Conflict),
+        ])
+        .map(drop)
+    });
+    report.check("iSCSI: READ FULL STATUS names both initiators and the holder", || {
+        let question = Request::read(InAction::ReadFullStatus);
+        let answer = through(&mut helper.client()?, nodes[1].open()?, &question)?.good()?;
+        ensure!(answer == nodes[1].directly(&question)?, "the device itself answers something else");
+        full_status(&answer.data)
+    });
+    report.check("iSCSI: PREEMPT AND ABORT", || {
+        way.play(&[
+            Step(Who::B, Request::preempt_and_abort(KEY_B, KEY_A, kind), Due::Good),
+            Step(Who::A, Request::read(InAction::ReadKeys), Due::Check(SenseCode::REGISTRATIONS_PREEMPTED)),
+        ])?;
+        let keys = way.send(Who::A, &Request::read(InAction::ReadKeys))?.keys()?;
+        ensure!(keys == [KEY_B], "expected {KEY_B:#x} alone, came {keys:#x?}");
+        let reservation = way.send(Who::A, &Request::read(InAction::ReadReservation))?.reservation()?;
+        ensure!(reservation.is_some_and(|held| held.key.0 == KEY_B), "B does not hold it: {reservation:?}");
+        Ok(())
+    });
+    report.check("iSCSI: the preempted initiator is fenced, the other is not", || {
+        fence::expect("the preempted one's write", nodes[0].write(), false)?;
+        fence::expect("the holder's write", nodes[1].write(), true)
+    });
+    report.check("iSCSI: the LUN is left as it was found", || way.reset());
+    helper.stop()
+}
+
+/// Both registrations, each with the right name, and the reservation with the right one.
+fn full_status(data: &[u8]) -> Result<()> {
+    let status = FullStatus::parse(data).ok_or_else(|| anyhow::anyhow!("less than a header"))?;
+    let mut seen = Vec::new();
+    for descriptor in status.descriptors() {
+        let TransportId::Iscsi { name, session: Some(session) } = descriptor.transport_id else {
+            anyhow::bail!("no iSCSI session: {:?}", descriptor.transport_id);
+        };
+        ensure!(!session.is_empty(), "a session without digits");
+        seen.push((descriptor.key.0, String::from_utf8_lossy(name).into_owned(), descriptor.holds.is_some()));
+    }
+    seen.sort_unstable();
+    let expected = [(KEY_A, initiator(1), true), (KEY_B, initiator(2), false)];
+    ensure!(seen == expected, "expected {expected:x?}, came {seen:x?}");
+    Ok(())
+}
+
+fn initiator(number: u32) -> String {
+    format!("iqn.2024-01.test.bed:initiator-{number}")
+}
+
+fn target(number: u32) -> String {
+    format!("iqn.2024-01.test.bed:target-{number}")
+}
+
+/// One LUN behind two targets, since iscsistart logs in only once to each, and an initiator at each of them.
+fn log_in() -> Result<[Node; 2]> {
+    lun::run("ip", &["link", "set", "lo", "up"])?;
+    let backstore = lun::backstore("network")?;
+    let log_in = |number: u32| {
+        serve(number, &backstore)?;
+        lun::appearing(|| {
+            let (initiator, target) = (initiator(number), target(number));
+            lun::run("iscsistart", &["-i", &initiator, "-t", &target, "-g", "1", "-a", ADDRESS, "-p", PORT])
+        })
+    };
+    Ok([log_in(1)?, log_in(2)?])
+}
+
+fn serve(number: u32, backstore: &Path) -> Result<()> {
+    let group: PathBuf = Path::new(TARGET).join("iscsi").join(target(number)).join("tpgt_1");
+    std::fs::create_dir_all(group.join("np").join(format!("{ADDRESS}:{PORT}")))?;
+    lun::link(&group.join("lun/lun_0"), backstore)?;
+    // Anybody may log in and write.
+    for (attribute, value) in [("generate_node_acls", "1"), ("demo_mode_write_protect", "0"), ("authentication", "0")] {
+        put(&group.join("attrib").join(attribute), value)?;
+    }
+    put(&group.join("enable"), "1")
+}

@@ -1,0 +1,61 @@
+//! The driver program of a bed: runs as the only task of a virtual machine and reports to its serial line.
+//!
+//! `bed-inside kernel|guest ours|reference`: which scenarios to run, and whose helper lies in /usr/bin. The format of
+//! the report is described where it is read, in `bed/vm.rs`.
+
+mod fence;
+mod guest;
+mod guest_machine;
+mod hang;
+mod helper;
+mod iscsi;
+mod lun;
+mod node;
+mod parity;
+mod random;
+mod report;
+mod request;
+mod rights;
+mod scenario;
+mod sys;
+mod wait;
+
+use std::env;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use report::Report;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut report = Report::default();
+    if let Err(error) = run(&words, &mut report) {
+        report.fail("the scenarios", &error);
+    }
+    report.end();
+    ExitCode::SUCCESS
+}
+
+fn run(words: &[&str], report: &mut Report) -> Result<()> {
+    let [bed, whose] = *words else { bail!("usage: bed-inside kernel|guest ours|reference") };
+    let reference = match whose {
+        "ours" => false,
+        "reference" => true,
+        other => bail!("{other} is nobody's helper"),
+    };
+    match bed {
+        "kernel" => {
+            // One LUN for each way of reaching it, so that both start from the same state.
+            let luns = lun::Loopback::set_up(2)?;
+            parity::run(report, &luns)?;
+            fence::run(report, luns.lun(0))?;
+            rights::run(report, luns.lun(0))?;
+            iscsi::run(report)?;
+            hang::run(report, &luns, reference)
+        }
+        "guest" => guest::run(report),
+        other => bail!("there is no bed {other}"),
+    }
+}

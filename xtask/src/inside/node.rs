@@ -1,0 +1,79 @@
+//! One initiator's view of a LUN: a block device.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use scsi_pr::{Sense, Status};
+
+use crate::request::{Answer, Request};
+use crate::sys::{Transfer, sg_io};
+
+/// A block device that leads to a LUN through one nexus.
+pub struct Node(PathBuf);
+
+const BLOCK: usize = 4096;
+
+impl Node {
+    /// The device at this path.
+    pub fn new(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Opens it the way QEMU does, for reading and writing.
+    pub fn open(&self) -> Result<File> {
+        let file = OpenOptions::new().read(true).write(true).open(&self.0);
+        file.with_context(|| format!("{} cannot be opened", self.0.display()))
+    }
+
+    /// Sends the command to the device itself.
+    pub fn directly(&self, request: &Request) -> Result<Answer> {
+        let transfer = if request.parameters.is_empty() {
+            Transfer::In(usize::from(request.allocation_length))
+        } else {
+            Transfer::Out(&request.parameters)
+        };
+        let outcome = sg_io(self.open()?.as_fd(), request.cdb.command_bytes(), &transfer)
+            .with_context(|| format!("{} on {}", request.name, self.0.display()))?;
+        Ok(Answer { status: Status(outcome.status), sense: Sense::from_device(&outcome.sense), data: outcome.data })
+    }
+
+    /// Sends TEST UNIT READY until the device has nothing to report any more.
+    pub fn settle(&self) -> Result<()> {
+        let file = self.open()?;
+        for _ in 0..8 {
+            if sg_io(file.as_fd(), &[0; 6], &Transfer::In(0))?.status == 0 {
+                return Ok(());
+            }
+        }
+        bail!("{} does not become ready", self.0.display())
+    }
+
+    /// Writes one block past every cache.
+    pub fn write(&self) -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(&self.0)?;
+        let buffer = aligned();
+        file.write_all(&buffer.0[buffer.1..buffer.1 + BLOCK])
+    }
+
+    /// Reads one block past every cache.
+    pub fn read(&self) -> io::Result<()> {
+        let mut file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(&self.0)?;
+        let mut buffer = aligned();
+        file.read_exact(&mut buffer.0[buffer.1..buffer.1 + BLOCK])
+    }
+}
+
+/// A buffer, and the offset in it from which a block lies as `O_DIRECT` wants it.
+fn aligned() -> (Vec<u8>, usize) {
+    let buffer = vec![0x5a; 2 * BLOCK];
+    let offset = buffer.as_ptr().align_offset(BLOCK);
+    (buffer, offset)
+}

@@ -1,0 +1,49 @@
+//! The report: one line per check, as soon as it is made.
+
+use anyhow::{Error, Result};
+
+/// Counts the checks and prints them.
+#[derive(Default)]
+pub struct Report {
+    passed: u32,
+    failed: u32,
+}
+
+impl Report {
+    /// Makes one check.
+    pub fn check(&mut self, name: &str, check: impl FnOnce() -> Result<()>) {
+        match check() {
+            Ok(()) => {
+                self.passed += 1;
+                println!("ok {name}");
+            }
+            Err(error) => self.fail(name, &error),
+        }
+    }
+
+    /// Reports what kept a check from being made, or how it failed. One line, whatever the error says.
+    pub fn fail(&mut self, name: &str, error: &Error) {
+        self.failed += 1;
+        println!("FAIL {name}: {}", format!("{error:#}").replace(['\n', '\r'], " | "));
+    }
+
+    /// The last line: without it, the report is known to be cut short.
+    pub fn end(&self) {
+        println!("end {} {}", self.passed, self.failed);
+    }
+}
+
+/// Reports a weakness of the reference helper that was seen to be there.
+pub fn known_weakness(name: &str, seen: &str) {
+    println!("known weakness shown: {name}: {seen}");
+}
+
+/// Tells a reader what happens next.
+pub fn story(text: &str) {
+    println!("story {text}");
+}
+
+/// Remarks on what was measured.
+pub fn remark(text: &str) {
+    println!("{text}");
+}

@@ -1,0 +1,108 @@
+//! Scenarios: commands from two initiators, each with the answer that is due, played to a LUN by either way.
+
+use std::fmt;
+
+use anyhow::{Context as _, Result, ensure};
+use pr_wire::Client;
+use scsi_pr::{InAction, SenseCode};
+
+use crate::helper::{Helper, through};
+use crate::node::Node;
+use crate::request::{Answer, Request};
+
+/// The two initiators of a LUN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    A,
+    B,
+}
+
+/// The answer that is due.
+#[derive(Clone, Copy)]
+pub enum Due {
+    Good,
+    Conflict,
+    Check(SenseCode),
+}
+
+/// One command of a scenario.
+pub struct Step(pub Who, pub Request, pub Due);
+
+/// How commands reach a LUN's two nodes.
+pub enum Way<'a> {
+    /// From this process to the device.
+    Direct(&'a [Node; 2]),
+    /// Through the helper, with a connection for each initiator: those are two virtual machines.
+    Helper(&'a [Node; 2], Box<[Client; 2]>),
+}
+
+impl<'a> Way<'a> {
+    /// By way of the helper.
+    pub fn through(helper: &Helper, nodes: &'a [Node; 2]) -> Result<Self> {
+        Ok(Self::Helper(nodes, Box::new([helper.client()?, helper.client()?])))
+    }
+
+    fn nodes(&self) -> &'a [Node; 2] {
+        match self {
+            Self::Direct(nodes) | Self::Helper(nodes, _) => nodes,
+        }
+    }
+
+    /// Sends one command.
+    pub fn send(&mut self, who: Who, request: &Request) -> Result<Answer> {
+        match self {
+            Self::Direct(nodes) => nodes[who as usize].directly(request),
+            Self::Helper(nodes, clients) => through(&mut clients[who as usize], nodes[who as usize].open()?, request),
+        }
+    }
+
+    /// Plays the steps and insists on every answer that is due; returns all answers.
+    pub fn play(&mut self, steps: &[Step]) -> Result<Vec<Answer>> {
+        let mut answers = Vec::new();
+        for (number, Step(who, request, due)) in steps.iter().enumerate() {
+            let place = || format!("step {}, {who:?} sends {request}", number + 1);
+            let answer = self.send(*who, request).with_context(place)?;
+            match due {
+                Due::Good => answer.clone().good().map(drop),
+                Due::Conflict => answer.conflict(),
+                Due::Check(code) => answer.check_condition(*code),
+            }
+            .with_context(place)?;
+            answers.push(answer);
+        }
+        Ok(answers)
+    }
+
+    /// Leaves the LUN without registrations and both nodes without anything to report.
+    pub fn reset(&self) -> Result<()> {
+        for node in self.nodes() {
+            node.settle()?;
+            node.directly(&Request::register_anyhow(0))?.good()?;
+        }
+        for node in self.nodes() {
+            node.settle()?;
+        }
+        let left = self.nodes()[0].directly(&Request::read(InAction::ReadKeys))?.keys()?;
+        ensure!(left.is_empty(), "the LUN keeps the keys {left:#x?}");
+        Ok(())
+    }
+}
+
+/// Insists that two ways gave the same answers, byte by byte.
+pub fn same(direct: &[Answer], helper: &[Answer]) -> Result<()> {
+    ensure!(direct.len() == helper.len(), "{} answers are not {}", helper.len(), direct.len());
+    for (number, (direct, helper)) in direct.iter().zip(helper).enumerate() {
+        ensure!(direct == helper, "step {}: the device answers {direct}; the helper {helper}", number + 1);
+    }
+    Ok(())
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({:02x?}", self.name, self.cdb.command_bytes())?;
+        if !self.parameters.is_empty() {
+            write!(f, " {:02x?}", &self.parameters)?;
+        }
+        f.write_str(")")
+    }
+}

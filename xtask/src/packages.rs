@@ -1,0 +1,110 @@
+//! Debian packages: what the host needs to boot a bed, and what is only ever used inside one.
+//!
+//! The first kind is installed when missing; the second is unpacked below the target folder, so that a test run never
+//! gives the host a second kernel or a running iSCSI daemon.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::workspace::{output, run, target};
+
+/// Packages whose programs a bed starts or copies, each with the file that shows that it is there.
+const ON_THE_HOST: &[(&str, &str)] = &[
+    ("qemu-system-x86", "/usr/bin/qemu-system-x86_64"),
+    ("qemu-system-common", "/usr/bin/qemu-pr-helper"),
+    ("qemu-system-data", "/usr/share/qemu/linuxboot_dma.bin"),
+    ("seabios", "/usr/share/seabios/bios-256k.bin"),
+    ("busybox-static", "/bin/busybox"),
+    ("sg3-utils", "/usr/bin/sg_persist"),
+    ("dmsetup", "/sbin/dmsetup"),
+    ("kmod", "/sbin/depmod"),
+    ("strace", "/usr/bin/strace"),
+];
+
+/// The name that always leads to the newest kernel; the package itself is empty.
+const KERNEL: &str = "linux-image-cloud-amd64";
+
+/// `iscsistart` and the library that only it uses.
+const ISCSI: &[&str] = &["open-iscsi", "libopeniscsiusr"];
+
+/// Installs what the beds need and the host lacks; without the right to do so, says what to install.
+pub fn install_missing() -> Result<()> {
+    let lacks = |path: &str| !fs::exists(path).unwrap_or(false);
+    let missing: Vec<&str> = ON_THE_HOST.iter().filter(|(_, file)| lacks(file)).map(|(name, _)| *name).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !rustix::process::geteuid().is_root() {
+        bail!("the beds need packages that are not installed; run: apt-get install {}", missing.join(" "));
+    }
+    println!("installing {}", missing.join(" "));
+    if install(&missing).is_ok() {
+        return Ok(());
+    }
+    update();
+    install(&missing)
+}
+
+fn install(names: &[&str]) -> Result<()> {
+    let mut command = apt_get();
+    command.args(["install", "--yes", "--no-install-recommends", "-qq"]).args(names);
+    run(&mut command)
+}
+
+/// Refreshes the package lists. A foreign source that does not answer must not stop a test run that does not need it,
+/// so failure shows only if the package that is wanted next is still unknown.
+fn update() {
+    if let Err(error) = output(apt_get().args(["update", "-qq"])) {
+        eprintln!("{error:#}");
+    }
+}
+
+fn apt_get() -> Command {
+    let mut command = Command::new("apt-get");
+    // Downloads land in folders that apt's own sandbox user cannot write.
+    command.env("DEBIAN_FRONTEND", "noninteractive").args(["-o", "APT::Sandbox::User=root"]);
+    command
+}
+
+/// Unpacks the packages that are only used inside a bed and returns the folder that they lie in.
+pub fn unpack_for_beds() -> Result<PathBuf> {
+    let packages = target().join("bed").join("packages");
+    if fs::exists(packages.join("complete"))? {
+        return Ok(packages);
+    }
+    println!("fetching a kernel and iscsistart");
+    if fetch(&packages).is_err() {
+        update();
+        fetch(&packages)?;
+    }
+    fs::write(packages.join("complete"), "")?;
+    Ok(packages)
+}
+
+fn fetch(packages: &PathBuf) -> Result<()> {
+    // What an interrupted run left must not be mistaken for a package.
+    if fs::exists(packages)? {
+        fs::remove_dir_all(packages)?;
+    }
+    let downloads = packages.join("deb");
+    fs::create_dir_all(&downloads).with_context(|| format!("{} cannot be made", downloads.display()))?;
+    let kernel = real_kernel()?;
+    let names = ISCSI.iter().copied().chain([kernel.as_str()]);
+    output(apt_get().arg("download").args(names).current_dir(&downloads))?;
+    for entry in fs::read_dir(&downloads)? {
+        output(Command::new("dpkg").arg("-x").arg(entry?.path()).arg(packages))?;
+    }
+    fs::remove_dir_all(&downloads)?;
+    Ok(())
+}
+
+/// The package that the empty kernel package stands for.
+fn real_kernel() -> Result<String> {
+    let depends = output(Command::new("apt-cache").args(["depends", KERNEL]))?;
+    let mut names = depends.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
+    let kernel = names.find(|name| name.starts_with("linux-image-"));
+    kernel.map(str::to_owned).with_context(|| format!("apt-cache names no kernel behind {KERNEL}"))
+}

@@ -1,0 +1,61 @@
+//! `cargo xtask test`: every check there is, and one line at the end that says how they went.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::bed::{self, Kind};
+use crate::packages;
+use crate::workspace::{cargo, run as run_command};
+
+/// Runs everything; a step that fails does not keep the next ones from running.
+pub fn run() -> Result<bool> {
+    packages::install_missing()?;
+    let mut passed = 0;
+    let mut failed = 0;
+    let mut count = |name: &str, held: bool| {
+        println!("{} {name}", if held { "ok" } else { "FAIL" });
+        if held { passed += 1 } else { failed += 1 }
+    };
+
+    for (name, mut command) in cargo_steps() {
+        println!("--- {name}");
+        let result = run_command(&mut command);
+        if let Err(error) = &result {
+            println!("{error:#}");
+        }
+        count(name, result.is_ok());
+    }
+
+    for kind in [Kind::Kernel, Kind::Guest] {
+        for (whose, helper) in [("this project's", None), ("Debian's", Some(Path::new(bed::REFERENCE)))] {
+            let name = format!("the {} bed with {whose} helper", kind.word());
+            println!("--- {name}");
+            match bed::run(kind, helper, &bed::Options::default()) {
+                Ok(tally) => count(&name, tally.succeeded()),
+                Err(error) => {
+                    println!("{error:#}");
+                    count(&name, false);
+                }
+            }
+        }
+    }
+    println!("{passed} passed, {failed} failed");
+    Ok(failed == 0)
+}
+
+/// What Cargo and its tools check, cheapest first.
+fn cargo_steps() -> Vec<(&'static str, Command)> {
+    let cargo_with = |words: &str| {
+        let mut command = cargo();
+        command.args(words.split(' '));
+        command
+    };
+    vec![
+        ("formatting", cargo_with("fmt --all --check")),
+        ("lints", cargo_with("clippy --quiet --workspace --all-targets -- -D warnings")),
+        ("tests", cargo_with("nextest run --workspace")),
+        ("examples in the documentation", cargo_with("test --quiet --workspace --doc")),
+    ]
+}
