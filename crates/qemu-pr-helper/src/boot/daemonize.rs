@@ -1,0 +1,66 @@
+//! `-d`: the parent ends with success when the daemon serves, and with failure when it cannot.
+
+use std::{
+    fs::File,
+    io::{self, PipeReader, PipeWriter, Read, Write},
+};
+
+use rustix::{
+    process::setsid,
+    stdio::{dup2_stderr, dup2_stdin, dup2_stdout},
+};
+
+use super::Privileged;
+use crate::sys::{
+    process::{self, Fork},
+    signal,
+};
+
+/// The process that started the daemon and waits for word of it.
+#[must_use]
+pub struct Starter(Option<PipeWriter>);
+
+impl Starter {
+    /// Nobody waits: this is the process that was started.
+    pub const fn none() -> Self {
+        Self(None)
+    }
+
+    /// Tells it that the daemon is up, and lets go of its terminal.
+    ///
+    /// # Errors
+    /// It is gone: somebody killed it, and with it this start.
+    pub fn ready(self) -> io::Result<()> {
+        let Some(mut pipe) = self.0 else { return Ok(()) };
+        let null = File::options().read(true).write(true).open("/dev/null")?;
+        pipe.write_all(&[1])?;
+        dup2_stdin(&null)?;
+        dup2_stdout(&null)?;
+        dup2_stderr(&null)?;
+        Ok(())
+    }
+}
+
+/// Goes on in a new process with a session of its own. The old one waits and never returns from here; what fails
+/// until [`Starter::ready`] is said on its standard error, which the new one shares until then.
+pub fn detach(_: &Privileged, before: &signal::Before) -> io::Result<Starter> {
+    let (reader, writer) = io::pipe()?;
+    match process::fork()? {
+        Fork::Child => {
+            drop(reader);
+            setsid()?;
+            Ok(Starter(Some(writer)))
+        }
+        Fork::Parent => {
+            drop(writer);
+            // A signal ends the wait. The daemon notices when it has something to report.
+            signal::restore(before);
+            process::exit_now(u8::from(!is_ready(reader)))
+        }
+    }
+}
+
+/// Waits for the daemon's word; its end without one is a no.
+fn is_ready(mut daemon: PipeReader) -> bool {
+    daemon.read_exact(&mut [0]).is_ok()
+}

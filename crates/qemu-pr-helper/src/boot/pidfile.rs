@@ -1,0 +1,77 @@
+//! The file with our process number in it, locked for as long as we live.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{FlockOperation, OFlags, fcntl_lock};
+use thiserror::Error;
+
+/// Why there is no pidfile.
+#[derive(Debug, Error)]
+pub enum PidfileError {
+    /// It cannot be opened.
+    #[error("cannot create the pidfile '{}': {error}; choose another with -f", .path.display())]
+    Create { path: PathBuf, error: io::Error },
+    /// It is a device, a pipe, …
+    #[error("the pidfile '{}' exists and is not a regular file; choose another with -f", .path.display())]
+    NotAFile { path: PathBuf },
+    /// Another process has it.
+    #[error("cannot lock the pidfile '{}': {error}; another helper with this pidfile runs", .path.display())]
+    Lock { path: PathBuf, error: io::Error },
+    /// The number cannot be written.
+    #[error("cannot write the pidfile '{}': {error}", .path.display())]
+    Write { path: PathBuf, error: io::Error },
+}
+
+/// The pidfile. It goes when this does.
+pub struct Pidfile {
+    path: PathBuf,
+    file: File,
+}
+
+impl Pidfile {
+    /// Writes our number to `path`, following symbolic links. What another process wrote there is left alone until
+    /// the lock says that it is gone.
+    pub fn create(path: &Path) -> Result<Self, PidfileError> {
+        let at = || path.to_owned();
+        // Without NONBLOCK, opening a FIFO would wait for somebody who reads it.
+        let flags = i32::try_from((OFlags::NONBLOCK | OFlags::NOCTTY).bits()).unwrap_or(0);
+        let mut file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(flags)
+            .open(path)
+            .map_err(|error| match error.raw_os_error() {
+                Some(libc::ENXIO) => PidfileError::NotAFile { path: at() },
+                _ => PidfileError::Create { path: at(), error },
+            })?;
+        if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+            return Err(PidfileError::NotAFile { path: at() });
+        }
+        fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|error| PidfileError::Lock { path: at(), error: error.into() })?;
+        file.set_len(0)
+            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .map_err(|error| PidfileError::Write { path: at(), error })?;
+        Ok(Self { path: at(), file })
+    }
+}
+
+impl Drop for Pidfile {
+    fn drop(&mut self) {
+        let same = |a: &fs::Metadata, b: &fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
+        let ours = self.file.metadata().and_then(|ours| Ok(same(&ours, &fs::metadata(&self.path)?)));
+        if matches!(ours, Ok(true)) && fs::remove_file(&self.path).is_ok() {
+            return;
+        }
+        // In a directory that the user we became may not change: at least nobody shall take the number for a
+        // running helper.
+        let _ = self.file.set_len(0);
+    }
+}

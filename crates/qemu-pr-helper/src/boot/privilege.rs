@@ -1,0 +1,104 @@
+//! Giving up everything but what commands need.
+//!
+//! These calls are about the calling thread alone, and threads inherit what their creator has: so they come before
+//! the first other thread is started, and the types keep it that way.
+
+use rustix::{
+    process::{Gid, Uid},
+    thread::{
+        CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, remove_capability_from_bounding_set,
+        set_capabilities, set_keep_capabilities, set_no_new_privs, set_thread_groups, set_thread_res_gid,
+        set_thread_res_uid,
+    },
+};
+use thiserror::Error;
+use tracing::{trace, warn};
+
+use super::Privileged;
+use crate::values::{Group, User};
+
+/// Proof that the privileges are dropped. Threads are started with it.
+pub struct Unprivileged(());
+
+/// A step that failed.
+#[derive(Debug, Error)]
+#[error(
+    "Failed to drop privileges: cannot {step}: {error}; start the program as root, or with the capabilities \
+     CAP_SYS_RAWIO, CAP_SETPCAP and, for -u and -g, CAP_SETUID and CAP_SETGID"
+)]
+pub struct PrivilegeError {
+    step: &'static str,
+    error: rustix::io::Errno,
+}
+
+/// The one capability that stays: the kernel asks for it at every `SG_IO` with a persistent reservation command.
+const KEPT: CapabilitySet = CapabilitySet::SYS_RAWIO;
+
+/// Becomes the user and group, gives up all groups and all capabilities but [`KEPT`], for good.
+///
+/// With `may_lack` (`--simulate`) what was not there at the start need not be there at the end either.
+pub fn drop(
+    _: Privileged,
+    user: Option<User>,
+    group: Option<Group>,
+    may_lack: bool,
+) -> Result<Unprivileged, PrivilegeError> {
+    let step = |step| move |error| PrivilegeError { step, error };
+    let have = capabilities(None).map_err(step("read the capabilities"))?.permitted;
+    let keep = if may_lack { KEPT & have } else { KEPT };
+    if may_lack && keep.is_empty() {
+        warn!("started without CAP_SYS_RAWIO: simulated disks work, commands to real ones will fail");
+    }
+
+    // Ids change without losing the capability.
+    set_keep_capabilities(true).map_err(step("keep capabilities across a change of user"))?;
+
+    // The groups of whoever started us. Where that takes a right we lack, there must be nothing to give up.
+    if !may_lack || have.contains(CapabilitySet::SETGID) {
+        set_thread_groups(&[]).map_err(step("give up the supplementary groups"))?;
+    }
+
+    // What no program started from here could ever get back.
+    if !may_lack || have.contains(CapabilitySet::SETPCAP) {
+        drop_bounding_set().map_err(step("empty the capability bounding set"))?;
+    }
+    match clear_ambient_capability_set() {
+        // Kernels without ambient capabilities have none to clear.
+        Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+        Err(error) => return Err(step("clear the ambient capabilities")(error)),
+    }
+
+    // The group first: the user may not be allowed to change it.
+    if let Some(Group(gid)) = group {
+        let gid = Gid::from_raw(gid);
+        set_thread_res_gid(gid, gid, gid).map_err(step("change the group"))?;
+    }
+    if let Some(User(uid)) = user {
+        let uid = Uid::from_raw(uid);
+        set_thread_res_uid(uid, uid, uid).map_err(step("change the user"))?;
+    }
+
+    // Now the capabilities themselves, and no way to gain one by running another program.
+    let sets = CapabilitySets { effective: keep, permitted: keep, inheritable: CapabilitySet::empty() };
+    set_capabilities(None, sets).map_err(step("keep CAP_SYS_RAWIO and nothing else"))?;
+    set_no_new_privs(true).map_err(step("rule out new privileges"))?;
+
+    trace!(
+        target: "pr_helper_privileges",
+        uid = rustix::process::getuid().as_raw(),
+        gid = rustix::process::getgid().as_raw(),
+        capabilities = ?keep,
+    );
+    Ok(Unprivileged(()))
+}
+
+/// Every capability that this kernel knows; it says where they end.
+fn drop_bounding_set() -> rustix::io::Result<()> {
+    for number in 0..64 {
+        match remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << number)) {
+            Err(rustix::io::Errno::INVAL) => break,
+            result => result?,
+        }
+    }
+    Ok(())
+}

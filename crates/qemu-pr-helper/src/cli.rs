@@ -1,0 +1,213 @@
+//! The command line, with the habits of `getopt_long` that scripts rely on: abbreviated long options, bundled and
+//! glued short ones, the last of several wins, operands are ignored, options act in their order, errors exit with 1.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fmt::Write as _,
+    io::Write as _,
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::{
+    Arg, ArgAction, CommandFactory, FromArgMatches, Parser,
+    builder::{OsStringValueParser, TypedValueParser},
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+
+use crate::observe::trace::{self, TraceOption};
+use crate::values::{self, Group, User};
+
+/// Carries SCSI-3 persistent reservation commands from QEMU guests to the disk.
+///
+/// QEMU's scsi-block and scsi-generic devices connect to the socket, hand over the disk's file descriptor with each
+/// command and get the disk's answer back (-object pr-manager-helper).
+#[derive(Debug, Parser)]
+#[command(
+    name = "qemu-pr-helper",
+    disable_help_flag = true,
+    disable_version_flag = true,
+    args_override_self = true,
+    max_term_width = 100
+)]
+#[expect(clippy::struct_excessive_bools, reason = "a command line has flags")]
+pub struct Options {
+    /// Listen on this Unix socket, an absolute path [default: /var/run/qemu-pr-helper.sock]
+    #[arg(short = 'k', long, value_name = "PATH", allow_hyphen_values = true, value_parser = OsStringValueParser::new().try_map(values::socket_path))]
+    pub socket: Option<PathBuf>,
+
+    /// Write the process number to this file; with -d the default is /var/run/qemu-pr-helper.pid
+    #[arg(short = 'f', long, value_name = "PATH", allow_hyphen_values = true)]
+    pub pidfile: Option<PathBuf>,
+
+    /// Go to the background once everything is in place
+    #[arg(short = 'd', long)]
+    pub daemon: bool,
+
+    /// Trace events: [enable=]PATTERN[,events=FILE][,file=FILE], or "help" for a list
+    #[arg(short = 'T', long, value_name = "OPTIONS", allow_hyphen_values = true, action = ArgAction::Append, value_parser = OsStringValueParser::new().try_map(trace::option))]
+    pub trace: Vec<TraceOption>,
+
+    /// Change to this user (name or number) after start
+    #[arg(short = 'u', long, value_name = "USER", allow_hyphen_values = true, value_parser = OsStringValueParser::new().try_map(values::user))]
+    pub user: Option<User>,
+
+    /// Change to this group (name or number) after start
+    #[arg(short = 'g', long, value_name = "GROUP", allow_hyphen_values = true, value_parser = OsStringValueParser::new().try_map(values::group))]
+    pub group: Option<Group>,
+
+    /// Say more: what each connection does
+    #[arg(short = 'v', long)]
+    pub verbose: bool,
+
+    /// Say nothing about clients that break the protocol
+    #[arg(short = 'q', long)]
+    pub quiet: bool,
+
+    /// The socket's permissions, octal; by default the umask decides
+    #[arg(long, value_name = "MODE", value_parser = values::mode)]
+    pub socket_mode: Option<u32>,
+
+    /// The socket's group (name or number)
+    #[arg(long, value_name = "GROUP", allow_hyphen_values = true, value_parser = OsStringValueParser::new().try_map(values::group))]
+    pub socket_group: Option<Group>,
+
+    /// Serve this many clients at a time; more are turned away
+    #[arg(long, value_name = "N", default_value = "1024", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_connections: u32,
+
+    /// Hang up on a client that leaves a request half sent or an answer unread for so long
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = values::seconds)]
+    pub request_timeout: Duration,
+
+    /// How long a command may take, PREEMPT AND ABORT twice as long
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = values::seconds)]
+    pub command_timeout: Duration,
+
+    /// At the end, how long to wait for commands that are under way
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = values::seconds)]
+    pub drain_timeout: Duration,
+
+    /// Simulate a disk behind every descriptor that is not a SCSI device (for tests and demonstrations)
+    #[arg(long)]
+    pub simulate: bool,
+
+    /// Show this help
+    #[arg(short = 'h', long, action = ArgAction::Help)]
+    help: Option<bool>,
+
+    /// Show the version
+    #[arg(short = 'V', long, action = ArgAction::Version)]
+    version: Option<bool>,
+
+    /// Accepted and ignored, as the C helper does.
+    #[arg(hide = true)]
+    operands: Vec<OsString>,
+}
+
+/// The long options of the C helper. Abbreviations that are clear among these stay clear, whatever options this
+/// program adds.
+const ORIGINAL: [&str; 10] =
+    ["help", "version", "socket", "pidfile", "daemon", "trace", "user", "group", "verbose", "quiet"];
+
+/// Reads the command line. `Err` is how the program ends right away: help, version, a list, or an error.
+pub fn parse(arguments: Vec<OsString>) -> Result<Options, ExitCode> {
+    let program = arguments.first().cloned().unwrap_or_else(|| "qemu-pr-helper".into());
+    let mut command = abbreviated(Options::command())
+        .version(env!("CARGO_PKG_VERSION"))
+        // getopt's own switch: options end at the first operand.
+        .trailing_var_arg(std::env::var_os("POSIXLY_CORRECT").is_some());
+    command.build();
+    command
+        .clone()
+        .try_get_matches_from(arguments)
+        .and_then(|matches| Options::from_arg_matches(&matches))
+        .map_err(|error| stop(&command, &program, &error))
+}
+
+/// Adds every clear abbreviation of every long option as a hidden alias. (clap's own inference takes the first option
+/// that fits and finds nothing ambiguous.)
+fn abbreviated(command: clap::Command) -> clap::Command {
+    let all: Vec<String> = command.get_arguments().filter_map(Arg::get_long).map(str::to_owned).collect();
+    command.mut_args(|argument| {
+        let Some(long) = argument.get_long().map(str::to_owned) else { return argument };
+        let original = ORIGINAL.contains(&long.as_str());
+        let clear = |prefix: &str| {
+            let fits = |name: &&str| name.starts_with(prefix);
+            if original {
+                ORIGINAL.iter().filter(|name| fits(name)).count() == 1
+            } else {
+                all.iter().map(String::as_str).filter(fits).count() == 1
+            }
+        };
+        let aliases: Vec<String> =
+            (1..long.len()).map(|end| long[..end].to_owned()).filter(|prefix| clear(prefix)).collect();
+        argument.aliases(aliases)
+    })
+}
+
+/// Says what clap found, in the program's own way, and chooses the exit status.
+fn stop(command: &clap::Command, program: &OsStr, error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        // Nothing is wrong when help cannot be written: whoever asked for it has left.
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let _ = write!(std::io::stdout(), "{}", error.render());
+            return ExitCode::SUCCESS;
+        }
+        _ => {}
+    }
+    if let Some(listing) = trace::listing(error) {
+        let _ = write!(std::io::stdout(), "{listing}");
+        return ExitCode::SUCCESS;
+    }
+    let name = crate::program_name(program);
+    let mut text = format!("{name}: {}\n", reason(command, error));
+    let _ = writeln!(text, "{name}: try '{} --help' for more information", program.display());
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    ExitCode::FAILURE
+}
+
+fn reason(command: &clap::Command, error: &clap::Error) -> String {
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        Some(ContextValue::Strings(texts)) => texts.join(" "),
+        _ => String::new(),
+    };
+    let argument = context(ContextKind::InvalidArg);
+    let option = argument.split([' ', '=']).next().unwrap_or_default();
+    match error.kind() {
+        ErrorKind::UnknownArgument => unknown(command, &argument),
+        ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
+            let value = context(ContextKind::InvalidValue);
+            match std::error::Error::source(error) {
+                Some(source) => format!("option '{option}': {source}"),
+                None if value.is_empty() => format!("option '{option}' requires a value"),
+                None => format!("option '{option}' cannot have the value '{value}'"),
+            }
+        }
+        ErrorKind::TooManyValues => format!("option '{option}' doesn't allow a value"),
+        _ => error.kind().as_str().unwrap_or("the command line makes no sense").to_owned(),
+    }
+}
+
+fn unknown(command: &clap::Command, argument: &str) -> String {
+    let Some(prefix) = argument.strip_prefix("--") else {
+        return format!("unknown option '{argument}'");
+    };
+    let fitting: Vec<String> = command
+        .get_arguments()
+        .filter_map(Arg::get_long)
+        .filter(|long| long.starts_with(prefix))
+        .map(|long| format!("'--{long}'"))
+        .collect();
+    if fitting.len() > 1 {
+        format!("option '{argument}' is ambiguous; it could be {}", fitting.join(" or "))
+    } else {
+        format!("unknown option '{argument}'")
+    }
+}
+
+#[cfg(test)]
+#[path = "cli_tests.rs"]
+mod tests;

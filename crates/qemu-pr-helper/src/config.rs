@@ -1,0 +1,139 @@
+//! What the command line asks for, checked against what the machine gives: one value that never changes afterwards.
+
+use std::{io, path::PathBuf, time::Duration};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tracing::warn;
+
+use crate::{
+    cli::Options,
+    observe::trace::{self, TraceError},
+    values::{Group, User},
+};
+
+/// Where the socket is if nobody says.
+pub const DEFAULT_SOCKET: &str = "/var/run/qemu-pr-helper.sock";
+
+/// Where the pidfile of a daemon is if nobody says.
+const DEFAULT_PIDFILE: &str = "/var/run/qemu-pr-helper.pid";
+
+/// Descriptors that are no client's: standard ones, listener, epoll, signals, pidfile, log, and some room.
+const OWN_DESCRIPTORS: u64 = 24;
+
+/// Everything that is settled before the program starts to work.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `-k`, if given.
+    pub socket: Option<PathBuf>,
+    /// `--socket-mode`.
+    pub socket_mode: Option<u32>,
+    /// `--socket-group`.
+    pub socket_group: Option<Group>,
+    /// `-f`, or the default with `-d`.
+    pub pidfile: Option<PathBuf>,
+    /// `-d`.
+    pub daemon: bool,
+    /// `-u`.
+    pub user: Option<User>,
+    /// `-g`.
+    pub group: Option<Group>,
+    /// `-q`.
+    pub quiet: bool,
+    /// `--max-connections`, or fewer where there are not enough descriptors.
+    pub max_connections: usize,
+    /// `--request-timeout`.
+    pub request_timeout: Duration,
+    /// `--command-timeout`.
+    pub command_timeout: Duration,
+    /// `--drain-timeout`.
+    pub drain_timeout: Duration,
+    /// `--simulate`.
+    pub simulate: bool,
+}
+
+impl Config {
+    /// Checks the options, opens what they name, and takes the descriptors that they need.
+    pub fn new(options: Options) -> Result<Self, TraceError> {
+        for warning in trace::apply(&options.trace)? {
+            warn!("{warning}");
+        }
+        let wanted = u64::from(options.max_connections);
+        let possible = connections_within(wanted, getrlimit(Resource::Nofile), |limit| {
+            setrlimit(Resource::Nofile, limit).map_err(Into::into)
+        });
+        if possible < wanted {
+            warn!(
+                "--max-connections {wanted} needs {} file descriptors, more than may be had; serving {possible} \
+                 connections (raise the limit: ulimit -n, or LimitNOFILE= in the unit)",
+                descriptors_for(wanted)
+            );
+        }
+        let pidfile = options.pidfile.or_else(|| options.daemon.then(|| DEFAULT_PIDFILE.into()));
+        Ok(Self {
+            socket: options.socket,
+            socket_mode: options.socket_mode,
+            socket_group: options.socket_group,
+            pidfile,
+            daemon: options.daemon,
+            user: options.user,
+            group: options.group,
+            quiet: options.quiet,
+            max_connections: usize::try_from(possible).unwrap_or(usize::MAX),
+            request_timeout: options.request_timeout,
+            command_timeout: options.command_timeout,
+            drain_timeout: options.drain_timeout,
+            simulate: options.simulate,
+        })
+    }
+}
+
+/// Each connection has a socket and, during a command, the disk's descriptor.
+const fn descriptors_for(connections: u64) -> u64 {
+    OWN_DESCRIPTORS + 2 * connections
+}
+
+/// How many connections can be served: running out of descriptors in the middle would break clients that did nothing
+/// wrong, so no more are accepted than there are descriptors for. Raises the soft limit if it has to.
+fn connections_within(wanted: u64, limit: Rlimit, raise: impl Fn(Rlimit) -> io::Result<()>) -> u64 {
+    let needed = descriptors_for(wanted);
+    let within = |limit: u64| (limit.saturating_sub(OWN_DESCRIPTORS) / 2).clamp(1, wanted);
+    match limit.current {
+        None => wanted,
+        Some(current) if current >= needed => wanted,
+        Some(current) => {
+            let goal = limit.maximum.map_or(needed, |maximum| maximum.min(needed));
+            let raised = goal > current && raise(Rlimit { current: Some(goal), ..limit }).is_ok();
+            within(if raised { goal } else { current })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limit(current: u64, maximum: u64) -> Rlimit {
+        Rlimit { current: Some(current), maximum: Some(maximum) }
+    }
+
+    #[test]
+    fn the_soft_limit_is_raised_as_far_as_needed_and_connections_fit_below_it() {
+        let raised = std::cell::Cell::new(None);
+        let raise = |limit: Rlimit| {
+            raised.set(limit.current);
+            Ok(())
+        };
+        assert_eq!(connections_within(100, limit(1000, 1000), raise), 100);
+        assert_eq!(raised.get(), None);
+        assert_eq!(connections_within(1024, limit(1024, 1 << 19), raise), 1024);
+        assert_eq!(raised.get(), Some(2072));
+        assert_eq!(connections_within(1024, limit(64, 64), raise), 20);
+        assert_eq!(connections_within(1024, limit(5, 5), raise), 1);
+    }
+
+    #[test]
+    fn a_limit_that_cannot_be_raised_is_kept_to() {
+        let refuse = |_| Err(io::Error::from_raw_os_error(libc::EPERM));
+        assert_eq!(connections_within(1024, limit(224, 4096), refuse), 100);
+    }
+}

@@ -1,0 +1,57 @@
+//! The room where commands meet devices. Nothing here knows a socket or a client's bytes.
+
+mod outcome;
+mod sg_io;
+mod simulate;
+
+use std::{os::fd::BorrowedFd, time::Duration};
+
+use scsi_pr::{Cdb, Completion, Target};
+use simulate::Simulator;
+
+/// Where a command is to go.
+#[derive(Clone, Copy)]
+pub struct Device<'a> {
+    /// The descriptor that the client sent.
+    pub descriptor: BorrowedFd<'a>,
+    /// Which client, for targets that tell clients apart. A real device does not: to it all of them are this host.
+    pub client: u64,
+}
+
+/// Chooses who carries out a command.
+pub struct Router {
+    scsi: sg_io::SgIo,
+    simulator: Option<Simulator>,
+}
+
+impl Router {
+    /// A router whose commands may take `timeout`, PREEMPT AND ABORT twice as long. With `simulate`, what is not a
+    /// SCSI device is a simulated one.
+    pub fn new(timeout: Duration, simulate: bool) -> Self {
+        Self { scsi: sg_io::SgIo::new(timeout), simulator: simulate.then(Simulator::default) }
+    }
+
+    /// A client is gone and will not come back under this number.
+    pub fn forget(&self, client: u64) {
+        if let Some(simulator) = &self.simulator {
+            simulator.forget(client);
+        }
+    }
+}
+
+impl Target<Device<'_>> for Router {
+    fn execute<'buffer>(
+        &self,
+        device: Device<'_>,
+        cdb: &Cdb,
+        parameters: &[u8],
+        buffer: &'buffer mut [u8],
+    ) -> Completion<'buffer> {
+        match &self.simulator {
+            Some(simulator) if !crate::sys::sg_io::is_scsi(device.descriptor) => {
+                simulator.execute(device, cdb, parameters, buffer)
+            }
+            _ => self.scsi.execute(device, cdb, parameters, buffer),
+        }
+    }
+}

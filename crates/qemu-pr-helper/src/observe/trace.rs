@@ -1,0 +1,209 @@
+//! `-T [enable=]PATTERN[,events=FILE][,file=FILE]`: which events are traced, and where to.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fmt,
+    fs::{self, File},
+    io,
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use thiserror::Error;
+
+use super::sink;
+
+/// Every event with what it tells. The place that traces one names it as its `target`.
+pub const EVENTS: &[(&str, &str)] = &[
+    ("pr_helper_accept", "client, pid, uid"),
+    ("pr_helper_hello", "client"),
+    ("pr_helper_request", "client, cdb, length"),
+    ("pr_helper_refused", "client, reason"),
+    ("pr_helper_done", "client, status, sense, data, microseconds"),
+    ("pr_helper_violation", "client, rule"),
+    ("pr_helper_close", "client, reason"),
+    ("pr_helper_ready", "socket"),
+    ("pr_helper_privileges", "uid, gid, capabilities"),
+    ("pr_helper_shutdown", "signal, in_flight"),
+];
+
+static ENABLED: AtomicU32 = AtomicU32::new(0);
+
+/// Whether an event is traced.
+pub fn is_enabled(name: &str) -> bool {
+    index(name).is_some_and(|index| ENABLED.load(Ordering::Relaxed) & (1 << index) != 0)
+}
+
+fn index(name: &str) -> Option<usize> {
+    EVENTS.iter().position(|(event, _)| *event == name)
+}
+
+/// One trace as a line: in the form of QEMU's log file where it goes to one, bare on standard error.
+pub fn line(name: &str, text: &str) -> String {
+    if !sink::has_trace_file() {
+        return format!("{name} {text}\n");
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{}@{}.{:06}:{name} {text}\n", std::process::id(), now.as_secs(), now.subsec_micros())
+}
+
+/// One `-T`, taken apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TraceOption {
+    /// A name or a glob, with `-` in front to disable.
+    pub enable: Option<OsString>,
+    /// A file of names and globs.
+    pub events: Option<PathBuf>,
+    /// Where traces go.
+    pub file: Option<PathBuf>,
+}
+
+/// What is wrong with a `-T`.
+#[derive(Debug, Error)]
+pub enum TraceError {
+    /// Not an error: the list of events was asked for.
+    #[error("{}", Listing)]
+    List,
+    /// A parameter that `-T` does not have.
+    #[error("Invalid parameter '{0}'; -T takes enable=PATTERN, events=FILE and file=FILE")]
+    Parameter(String),
+    /// A value without a parameter, behind the first.
+    #[error("Invalid parameter '{0}': only the first value of -T may leave out its name (write ',,' for a comma)")]
+    Unnamed(String),
+    /// The events file cannot be read.
+    #[error("{}: {error}; name a file that lists trace events for -T events=", .path.display())]
+    Events { path: PathBuf, error: io::Error },
+    /// The log file cannot be opened.
+    #[error("Error opening logfile {}: {error}; name a file that can be written for -T file=", .path.display())]
+    File { path: PathBuf, error: io::Error },
+}
+
+struct Listing;
+
+impl fmt::Display for Listing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        EVENTS.iter().try_for_each(|(name, arguments)| writeln!(f, "{name}  ({arguments})"))
+    }
+}
+
+/// The list of events, if that is what stopped clap.
+pub fn listing(error: &clap::Error) -> Option<String> {
+    match std::error::Error::source(error)?.downcast_ref()? {
+        list @ TraceError::List => Some(list.to_string()),
+        _ => None,
+    }
+}
+
+/// Takes the value of one `-T` apart.
+#[expect(clippy::needless_pass_by_value, reason = "clap hands values over")]
+pub fn option(value: OsString) -> Result<TraceOption, TraceError> {
+    let mut option = TraceOption::default();
+    for (position, part) in parts(value.as_bytes()).into_iter().enumerate() {
+        let (name, value) = match part.iter().position(|byte| *byte == b'=') {
+            Some(at) => (part[..at].to_vec(), part[at + 1..].to_vec()),
+            None if position == 0 => (b"enable".to_vec(), part),
+            None => return Err(TraceError::Unnamed(String::from_utf8_lossy(&part).into_owned())),
+        };
+        let value = OsString::from_vec(value);
+        match name.as_slice() {
+            b"enable" if value == "help" || value == "?" => return Err(TraceError::List),
+            b"enable" => option.enable = Some(value).filter(|pattern| !pattern.is_empty()),
+            b"events" => option.events = Some(value.into()),
+            b"file" => option.file = Some(value.into()),
+            _ => return Err(TraceError::Parameter(String::from_utf8_lossy(&name).into_owned())),
+        }
+    }
+    Ok(option)
+}
+
+/// Splits at commas; two of them are one that belongs to the value.
+fn parts(value: &[u8]) -> Vec<Vec<u8>> {
+    let mut parts = vec![Vec::new()];
+    let mut bytes = value.iter().peekable();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b',' if bytes.next_if_eq(&&b',').is_none() => parts.push(Vec::new()),
+            byte => parts.last_mut().into_iter().for_each(|part| part.push(*byte)),
+        }
+    }
+    parts
+}
+
+/// Puts all `-T` of the command line into force; the warnings are about names that no event has.
+pub fn apply(options: &[TraceOption]) -> Result<Vec<String>, TraceError> {
+    let mut warnings = Vec::new();
+    for option in options {
+        if let Some(path) = &option.events {
+            let text = fs::read(path).map_err(|error| TraceError::Events { path: path.clone(), error })?;
+            for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
+                let line = line.trim_ascii();
+                if !line.is_empty() && !line.starts_with(b"#") && !enable(OsStr::from_bytes(line)) {
+                    warnings.push(format!("{}:{}: {}", path.display(), number + 1, no_such(OsStr::from_bytes(line))));
+                }
+            }
+        }
+        if let Some(pattern) = &option.enable
+            && !enable(pattern)
+        {
+            warnings.push(no_such(pattern));
+        }
+    }
+    // As with every option, the last one wins.
+    if let Some(path) = options.iter().rev().find_map(|option| option.file.as_deref()) {
+        let path = with_pid(path);
+        sink::trace_to(File::create(&path).map_err(|error| TraceError::File { path, error })?);
+    }
+    Ok(warnings)
+}
+
+fn no_such(pattern: &OsStr) -> String {
+    let name = pattern.display().to_string();
+    let name = name.strip_prefix('-').unwrap_or(&name).to_owned();
+    format!("warning: trace event '{name}' does not exist; -T help lists those that do")
+}
+
+/// `%d` in the name of a log file is the process number.
+fn with_pid(path: &Path) -> PathBuf {
+    let bytes = path.as_os_str().as_bytes();
+    let Some(at) = bytes.windows(2).position(|pair| pair == b"%d") else { return path.to_owned() };
+    let name = [&bytes[..at], std::process::id().to_string().as_bytes(), &bytes[at + 2..]].concat();
+    OsString::from_vec(name).into()
+}
+
+/// Enables or disables what a pattern matches; false for a plain name that no event has.
+fn enable(pattern: &OsStr) -> bool {
+    let (on, pattern) = match pattern.as_bytes() {
+        [b'-', rest @ ..] => (false, rest),
+        all => (true, all),
+    };
+    let mut known = pattern.iter().any(|byte| matches!(byte, b'*' | b'?'));
+    for (index, (name, _)) in EVENTS.iter().enumerate() {
+        if matches(pattern, name.as_bytes()) {
+            known = true;
+            let bit = 1 << index;
+            if on {
+                ENABLED.fetch_or(bit, Ordering::Relaxed)
+            } else {
+                ENABLED.fetch_and(!bit, Ordering::Relaxed)
+            };
+        }
+    }
+    known
+}
+
+/// Whether a name fits a pattern with `*` (any characters) and `?` (any one).
+fn matches(pattern: &[u8], name: &[u8]) -> bool {
+    match (pattern, name) {
+        ([], []) => true,
+        ([b'*', rest @ ..], _) => (0..=name.len()).any(|skip| matches(rest, &name[skip..])),
+        ([b'?', pattern @ ..], [_, name @ ..]) => matches(pattern, name),
+        ([p, pattern @ ..], [n, name @ ..]) if p == n => matches(pattern, name),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+#[path = "trace_tests.rs"]
+mod tests;

@@ -1,0 +1,294 @@
+//! One client: its bytes become requests, its requests answers.
+
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    time::Instant,
+};
+
+use pr_wire::{
+    Decoder, Descriptors, GREETING, HEADER_LENGTH, MAX_DATA, ReplyHeader, Request, Step, Violation, channel,
+};
+use rustix::{
+    event::epoll::EventFlags,
+    io::Errno,
+    net::{Shutdown, shutdown, sockopt},
+};
+use scsi_pr::{Command, Completion, Status, Target};
+use tracing::{debug, trace, warn};
+
+use super::{flight::Flight, hub::Hub, policy};
+use crate::{device::Device, observe::limit::Limit};
+
+/// A connection. Between requests there is nothing but this.
+pub struct Connection {
+    socket: OwnedFd,
+    client: u64,
+    decoder: Decoder<OwnedFd>,
+    /// The rest of an answer that the client has not taken.
+    unsent: Option<Box<[u8]>>,
+    /// By when the client has to send or take the rest.
+    deadline: Option<Instant>,
+    overdue: bool,
+}
+
+/// The buffers of a thread.
+pub struct Scratch {
+    input: Box<[u8; MAX_DATA]>,
+    data: Box<[u8; MAX_DATA]>,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self { input: Box::new([0; MAX_DATA]), data: Box::new([0; MAX_DATA]) }
+    }
+}
+
+/// How it goes on with a connection.
+enum Next {
+    /// Wait until the socket has input, or room for output.
+    Wait(EventFlags),
+    /// Hang up.
+    Close(Reason),
+}
+
+/// Why a connection ends.
+enum Reason {
+    /// The client has hung up between requests.
+    Finished,
+    /// The client broke the protocol.
+    Violation(Violation),
+    /// The client did not send, or take, the rest in time.
+    Overdue,
+    /// The connection broke.
+    Broken(Errno),
+    /// The program ends.
+    Draining,
+}
+
+/// Carries one event of a connection to its end.
+pub fn serve(hub: &Hub, token: u64, covered: bool, scratch: &mut Scratch) {
+    let Ok(token) = u32::try_from(token) else { return };
+    let slot = hub.slots.get(token);
+    let mut place = slot.lock();
+    let Some(connection) = place.as_mut() else { return };
+    let next = connection.drive(hub, &slot.flight, covered, scratch);
+    let reason = match next {
+        Next::Wait(flags) => match hub.arm(&connection.socket, u64::from(token), flags) {
+            Ok(()) => return,
+            Err(_) => Reason::Broken(Errno::BADF),
+        },
+        Next::Close(reason) => reason,
+    };
+    connection.say(hub, &reason);
+    hub.router.forget(connection.client);
+    let closed = place.take();
+    drop(place);
+    // Closing what the client sent may block; the place is somebody else's only after that.
+    drop(closed);
+    hub.slots.release(token);
+}
+
+impl Connection {
+    /// A client that was just accepted.
+    pub fn new(socket: OwnedFd, client: u64) -> Self {
+        Self { socket, client, decoder: Decoder::new(), unsent: None, deadline: None, overdue: false }
+    }
+
+    /// The socket.
+    pub fn socket(&self) -> impl AsFd {
+        &self.socket
+    }
+
+    /// Speaks first, as the protocol wants it.
+    pub fn greet(&self) -> rustix::io::Result<()> {
+        match channel::send(&self.socket, &GREETING, &[])? {
+            sent if sent == GREETING.len() => Ok(()),
+            _ => Err(Errno::AGAIN),
+        }
+    }
+
+    /// Hangs up if the client's time is over; whether it has a deadline.
+    pub fn check_deadline(&mut self, now: Instant) -> bool {
+        let Some(deadline) = self.deadline else { return false };
+        if now >= deadline && !self.overdue {
+            self.overdue = true;
+            // The socket reports this like anything else that happens to it.
+            let _ = shutdown(&self.socket, Shutdown::Both);
+        }
+        true
+    }
+
+    fn drive(&mut self, hub: &Hub, flight: &Flight, covered: bool, scratch: &mut Scratch) -> Next {
+        if self.overdue {
+            self.abandon_answer(hub);
+            return Next::Close(Reason::Overdue);
+        }
+        if let Some(rest) = self.unsent.take() {
+            return self.send(hub, &rest, &[]);
+        }
+        loop {
+            if hub.is_draining() {
+                return Next::Close(Reason::Draining);
+            }
+            let buffer = &mut scratch.input[..self.decoder.needs()];
+            let received = if self.decoder.takes_descriptor() {
+                channel::receive_with_descriptors(&self.socket, buffer)
+            } else {
+                channel::receive(&self.socket, buffer).map(|length| (length, Descriptors::None))
+            };
+            let (length, descriptors) = match received {
+                Ok((0, _)) => {
+                    return Next::Close(self.decoder.end().err().map_or(Reason::Finished, Reason::Violation));
+                }
+                Ok(received) => received,
+                Err(Errno::AGAIN) => return self.wait_for_more(hub),
+                Err(Errno::INTR) => continue,
+                // A reset is how the kernel reports a client that left without reading all; not worth a word.
+                Err(Errno::CONNRESET) if self.decoder.is_idle() => return Next::Close(Reason::Finished),
+                Err(error) => return Next::Close(Reason::Broken(error)),
+            };
+            match self.decoder.feed(&scratch.input[..length], descriptors) {
+                Ok(Step::Incomplete) => {}
+                Ok(Step::Negotiated) => trace!(target: "pr_helper_hello", client = self.client),
+                Ok(Step::Request(request)) => {
+                    return self.answer(hub, flight, covered, &request, &mut scratch.data);
+                }
+                Err(violation) => return Next::Close(Reason::Violation(violation)),
+            }
+        }
+    }
+
+    /// Nothing more has come. In the middle of a request the clock runs, from the first wait on.
+    fn wait_for_more(&mut self, hub: &Hub) -> Next {
+        if !self.decoder.is_idle() && self.deadline.is_none() {
+            self.deadline = Some(Instant::now() + hub.request_timeout);
+            hub.expect_deadline();
+        }
+        Next::Wait(EventFlags::IN)
+    }
+
+    fn answer(
+        &mut self,
+        hub: &Hub,
+        flight: &Flight,
+        covered: bool,
+        request: &Request<'_, OwnedFd>,
+        data: &mut [u8; MAX_DATA],
+    ) -> Next {
+        if !hub.begin() {
+            return Next::Close(Reason::Draining);
+        }
+        self.deadline = None;
+        let length = match request.cdb.command() {
+            Command::In(command) => usize::from(command.allocation_length).min(MAX_DATA),
+            Command::Out(_) => 0,
+        };
+        // Nothing of an earlier request or of another client is in what a device does not write.
+        let buffer = &mut data[..length];
+        buffer.fill(0);
+
+        let device = request.device.as_fd();
+        flight.begin(&request.cdb, device);
+        let completion = if covered {
+            policy::refusal(&request.cdb, device).unwrap_or_else(|| {
+                let device = Device { descriptor: device, client: self.client };
+                self.execute(hub, request, device, buffer)
+            })
+        } else {
+            Completion::status(Status::BUSY)
+        };
+        let header: [u8; HEADER_LENGTH] = ReplyHeader::new(&completion).to_bytes();
+        let next = self.send(hub, &header, completion.data);
+        flight.end();
+        next
+    }
+
+    fn execute<'buffer>(
+        &self,
+        hub: &Hub,
+        request: &Request<'_, OwnedFd>,
+        device: Device<'_>,
+        buffer: &'buffer mut [u8],
+    ) -> Completion<'buffer> {
+        let Request { cdb, parameters, .. } = request;
+        trace!(
+            target: "pr_helper_request",
+            client = self.client, cdb = format_args!("{:02x?}", cdb.command_bytes()), length = parameters.len()
+        );
+        let timed = tracing::enabled!(target: "pr_helper_done", tracing::Level::TRACE).then(Instant::now);
+        let completion = hub.router.execute(device, cdb, parameters, buffer);
+        if let Some(start) = timed {
+            trace!(
+                target: "pr_helper_done",
+                client = self.client, status = %completion.status, sense = %completion.sense,
+                data = completion.data.len(), microseconds = start.elapsed().as_micros()
+            );
+        }
+        completion
+    }
+
+    /// Sends an answer, or the rest of one. What the client does not take now is kept, and no request is read before
+    /// it has gone.
+    fn send(&mut self, hub: &Hub, head: &[u8], tail: &[u8]) -> Next {
+        let sent = match channel::send(&self.socket, head, tail) {
+            Ok(sent) => sent,
+            Err(Errno::AGAIN | Errno::INTR) => 0,
+            Err(error) => {
+                hub.finish();
+                return Next::Close(Reason::Broken(error));
+            }
+        };
+        if sent == head.len() + tail.len() {
+            hub.finish();
+            self.deadline = None;
+            return Next::Wait(EventFlags::IN);
+        }
+        let rest = [head, tail].concat().split_off(sent);
+        self.unsent = Some(rest.into_boxed_slice());
+        if self.deadline.is_none() {
+            self.deadline = Some(Instant::now() + hub.request_timeout);
+            hub.expect_deadline();
+        }
+        Next::Wait(EventFlags::OUT)
+    }
+
+    /// An answer that nobody will take does not hold up the end.
+    fn abandon_answer(&mut self, hub: &Hub) {
+        if self.unsent.take().is_some() {
+            hub.finish();
+        }
+    }
+
+    /// Says why a connection ends, if that is worth a word.
+    fn say(&self, hub: &Hub, reason: &Reason) {
+        static COMPLAINTS: Limit = Limit::new();
+        let Self { client, .. } = self;
+        let why = match reason {
+            Reason::Finished => "the client hung up".to_owned(),
+            Reason::Draining => "this program ends".to_owned(),
+            Reason::Violation(violation) => violation.to_string(),
+            Reason::Overdue => format!("it left a request or an answer unfinished for {:?}", hub.request_timeout),
+            Reason::Broken(error) => error.to_string(),
+        };
+        trace!(target: "pr_helper_close", client, reason = why);
+        if let Reason::Violation(_) = reason {
+            trace!(target: "pr_helper_violation", client, rule = why);
+        }
+        let complaint = !hub.quiet && matches!(reason, Reason::Violation(_) | Reason::Overdue | Reason::Broken(_));
+        if complaint && let Some(more) = COMPLAINTS.admit() {
+            warn!("hanging up on {}: {why}{more}", self.peer());
+        } else {
+            debug!("client {client} is gone: {why}");
+        }
+    }
+
+    /// Who the client is.
+    fn peer(&self) -> String {
+        match sockopt::socket_peercred(&self.socket) {
+            Ok(peer) => format!("process {} of user {}", peer.pid.as_raw_nonzero(), peer.uid.as_raw()),
+            Err(_) => format!("client {}", self.client),
+        }
+    }
+}
+
+const _: () = assert!(size_of::<Connection>() <= 128, "a thousand idle clients are to cost next to nothing");

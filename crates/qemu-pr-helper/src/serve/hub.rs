@@ -1,0 +1,186 @@
+//! What all threads of the crew share.
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{EventfdFlags, epoll, eventfd},
+    net::{Shutdown, shutdown},
+};
+
+use super::{ORDER, crew::Crew, slots::Slots};
+use crate::{config::Config, device::Router};
+
+/// The token of the listening socket; connections have their slot's number.
+pub const LISTENER: u64 = u64::MAX;
+
+/// After so many looks with nothing to see, the main thread stops looking until it is called.
+const QUIET_TICKS: usize = 10;
+
+/// What all threads of the crew share.
+pub struct Hub {
+    /// Every socket that may have something for us.
+    pub epoll: OwnedFd,
+    /// The listening socket.
+    pub listener: OwnedFd,
+    /// The threads.
+    pub crew: Crew,
+    /// The connections.
+    pub slots: Slots,
+    /// Who carries out commands.
+    pub router: Router,
+    /// Say nothing about clients that break the protocol.
+    pub quiet: bool,
+    /// How long a client may owe the rest of a request or the reading of an answer.
+    pub request_timeout: Duration,
+    clients: AtomicU64,
+    draining: AtomicBool,
+    in_flight: AtomicUsize,
+    wake: OwnedFd,
+    ticking: AtomicBool,
+    quiet_ticks: AtomicUsize,
+    accept_paused: AtomicBool,
+}
+
+impl Hub {
+    /// Gets everything ready; nothing is served yet.
+    pub fn new(listener: OwnedFd, config: &Config) -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        epoll::add(&epoll, &listener, epoll::EventData::new_u64(LISTENER), once(epoll::EventFlags::IN))?;
+        Ok(Self {
+            epoll,
+            listener,
+            crew: Crew::default(),
+            slots: Slots::new(config.max_connections),
+            router: Router::new(config.command_timeout, config.simulate),
+            quiet: config.quiet,
+            request_timeout: config.request_timeout,
+            clients: AtomicU64::new(0),
+            draining: AtomicBool::new(false),
+            in_flight: AtomicUsize::new(0),
+            wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            ticking: AtomicBool::new(false),
+            quiet_ticks: AtomicUsize::new(0),
+            accept_paused: AtomicBool::new(false),
+        })
+    }
+
+    /// A number for a new client.
+    pub fn next_client(&self) -> u64 {
+        self.clients.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Waits for the next event of a socket again: sockets report once, so that one thread has a connection at a
+    /// time. (This system call a request is the price; a set that reports to every thread would need a lock and a
+    /// look for more input instead.)
+    pub fn arm(&self, socket: impl AsFd, token: u64, flags: epoll::EventFlags) -> io::Result<()> {
+        Ok(epoll::modify(&self.epoll, socket, epoll::EventData::new_u64(token), once(flags))?)
+    }
+
+    /// A request begins, unless the end has begun.
+    pub fn begin(&self) -> bool {
+        self.in_flight.fetch_add(1, ORDER);
+        if self.is_draining() {
+            self.finish();
+            return false;
+        }
+        true
+    }
+
+    /// A request is answered, or its client is gone.
+    pub fn finish(&self) {
+        if self.in_flight.fetch_sub(1, ORDER) == 1 && self.is_draining() {
+            self.call();
+        }
+    }
+
+    /// How many requests are between their last byte and their answer's.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(ORDER)
+    }
+
+    /// Whether the end has begun.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(ORDER)
+    }
+
+    /// Begins the end: no clients and no requests from here on. Only a socket that is `ours` is shut down; what waits
+    /// on one of systemd's is for the next helper.
+    pub fn close_down(&self, ours: bool) {
+        self.draining.store(true, ORDER);
+        let _ = epoll::delete(&self.epoll, &self.listener);
+        if ours {
+            let _ = shutdown(&self.listener, Shutdown::Both);
+        }
+    }
+
+    /// What is still under way, in words.
+    pub fn hung(&self) -> Vec<String> {
+        self.slots.all().filter_map(|slot| slot.flight.describe()).collect()
+    }
+
+    /// The descriptor that wakes the main thread.
+    pub const fn wake(&self) -> &OwnedFd {
+        &self.wake
+    }
+
+    /// Wakes the main thread.
+    fn call(&self) {
+        // Full means that it has been woken already.
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+
+    /// The main thread is awake.
+    pub fn heard(&self) {
+        let _ = rustix::io::read(&self.wake, &mut [0; 8]);
+    }
+
+    /// Whether the main thread is to look again soon.
+    pub fn is_ticking(&self) -> bool {
+        self.ticking.load(ORDER)
+    }
+
+    /// There is a deadline now: the main thread is to look. It goes on looking for a while, so that this costs a
+    /// system call only rarely.
+    pub fn expect_deadline(&self) {
+        if !self.ticking.swap(true, ORDER) {
+            self.call();
+        }
+    }
+
+    /// Accepting failed for want of something; it is tried again at the next look.
+    pub fn pause_accepting(&self) {
+        self.accept_paused.store(true, ORDER);
+        self.expect_deadline();
+    }
+
+    /// Looks for what is overdue.
+    pub fn sweep(&self) {
+        if !self.is_ticking() {
+            return;
+        }
+        if self.accept_paused.swap(false, ORDER) && !self.is_draining() {
+            // It is registered; this cannot fail for want of anything.
+            let _ = self.arm(&self.listener, LISTENER, epoll::EventFlags::IN);
+        }
+        if self.slots.sweep(Instant::now()) {
+            self.quiet_ticks.store(0, ORDER);
+        } else if self.quiet_ticks.fetch_add(1, ORDER) >= QUIET_TICKS {
+            self.quiet_ticks.store(0, ORDER);
+            self.ticking.store(false, ORDER);
+            // A deadline that was set while this thread decided to rest called nobody.
+            if self.slots.sweep(Instant::now()) {
+                self.ticking.store(true, ORDER);
+            }
+        }
+    }
+}
+
+/// The flags of a socket that reports once and then waits to be armed again.
+pub fn once(flags: epoll::EventFlags) -> epoll::EventFlags {
+    flags | epoll::EventFlags::ONESHOT
+}

@@ -1,0 +1,106 @@
+//! The room where clients are served, and the life of the program from ready to end.
+
+mod accept;
+mod connection;
+mod crew;
+mod flight;
+mod hub;
+mod policy;
+mod slots;
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    process::ExitCode,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tracing::{error, trace};
+
+use self::hub::Hub;
+use crate::{
+    boot::{Booted, listen::Listener, systemd::Notifier},
+    config::Config,
+    sys::signal,
+};
+
+/// How often the main thread looks at connections that owe something, at least.
+const MAX_TICK: Duration = Duration::from_secs(1);
+
+/// Serves until a signal says stop. The main thread itself only watches: signals, deadlines, systemd's watchdog.
+pub fn run(booted: Booted, config: &Config) -> io::Result<ExitCode> {
+    let Booted { mut listener, pidfile, notifier, starter, unprivileged } = booted;
+    let signals = signal::descriptor()?;
+    crate::observe::start()?;
+    let hub = Arc::new(Hub::new(listener.socket().try_clone_to_owned()?, config)?);
+    crew::start(&hub, &unprivileged)?;
+
+    // Everything is in place: whoever waits may know.
+    starter.ready()?;
+    notifier.ready();
+
+    let name = watch(&hub, &signals, &notifier, config)?;
+    trace!(target: "pr_helper_shutdown", signal = name, in_flight = hub.in_flight());
+    notifier.stopping();
+    let code = drain(&hub, &mut listener, config)?;
+    drop(pidfile);
+    Ok(code)
+}
+
+/// Waits for a signal to end; its name.
+fn watch(hub: &Hub, signals: &OwnedFd, notifier: &Notifier, config: &Config) -> io::Result<&'static str> {
+    let tick = (config.request_timeout / 4).min(MAX_TICK);
+    let mut fed = Instant::now();
+    loop {
+        if let Some(name) = signal::take(signals) {
+            return Ok(name);
+        }
+        let watchdog = notifier.watchdog_interval();
+        // A crew without anybody waiting serves nobody; then systemd had better know.
+        if watchdog.is_some_and(|interval| fed.elapsed() >= interval) && hub.crew.is_attentive() {
+            notifier.watchdog();
+            fed = Instant::now();
+        }
+        let pause = hub.is_ticking().then_some(tick);
+        let pause = [pause, watchdog].into_iter().flatten().min();
+        wait_for(&[signals, hub.wake()], pause)?;
+        hub.heard();
+        hub.sweep();
+    }
+}
+
+/// Takes no more clients and no more requests, and waits for the commands that are under way.
+fn drain(hub: &Hub, listener: &mut Listener, config: &Config) -> io::Result<ExitCode> {
+    let ours = listener.is_ours();
+    listener.withdraw();
+    hub.close_down(ours);
+    let start = Instant::now();
+    while hub.in_flight() > 0 {
+        let Some(left) = config.drain_timeout.checked_sub(start.elapsed()) else {
+            for hung in hub.hung() {
+                error!("giving up after {:?}: {hung}", config.drain_timeout);
+            }
+            return Ok(ExitCode::FAILURE);
+        };
+        wait_for(&[hub.wake()], Some(left.min(MAX_TICK)))?;
+        hub.heard();
+        hub.sweep();
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Waits until one of the descriptors is readable or the time is over.
+fn wait_for(descriptors: &[&OwnedFd], timeout: Option<Duration>) -> io::Result<()> {
+    let mut set: Vec<PollFd<'_>> =
+        descriptors.iter().map(|fd| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)).collect();
+    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    match poll(&mut set, timeout.as_ref()) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The order between "a request begins" and "no more requests": one of the two sides always sees the other.
+const ORDER: Ordering = Ordering::SeqCst;

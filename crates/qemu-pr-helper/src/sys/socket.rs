@@ -1,0 +1,54 @@
+//! Unix sockets at paths of any length that the kernel takes.
+
+use std::{
+    ffi::OsStr,
+    io,
+    mem::offset_of,
+    os::{
+        fd::{AsRawFd, BorrowedFd},
+        unix::ffi::OsStrExt,
+    },
+};
+
+/// The longest path, in bytes. At this length there is no terminating NUL, which Linux allows and the standard
+/// library and rustix do not.
+pub const MAX_PATH: usize = 108;
+
+/// Binds a socket to a path.
+///
+/// # Errors
+/// `ENAMETOOLONG` for a path over [`MAX_PATH`] bytes, otherwise what the kernel says.
+pub fn bind(socket: BorrowedFd<'_>, path: &OsStr) -> io::Result<()> {
+    let (address, length) = address(path)?;
+    // SAFETY: the address is a whole `sockaddr_un`, and the length is within it.
+    done(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) })
+}
+
+/// Connects a socket to a path.
+///
+/// # Errors
+/// `ENAMETOOLONG` for a path over [`MAX_PATH`] bytes, otherwise what the kernel says.
+pub fn connect(socket: BorrowedFd<'_>, path: &OsStr) -> io::Result<()> {
+    let (address, length) = address(path)?;
+    // SAFETY: as above.
+    done(unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) })
+}
+
+fn address(path: &OsStr) -> io::Result<(libc::sockaddr_un, libc::socklen_t)> {
+    let bytes = path.as_bytes();
+    if bytes.len() > MAX_PATH {
+        return Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG));
+    }
+    let family = libc::AF_UNIX.try_into().map_err(io::Error::other)?;
+    let mut address = libc::sockaddr_un { sun_family: family, sun_path: [0; MAX_PATH] };
+    for (to, from) in address.sun_path.iter_mut().zip(bytes) {
+        *to = from.cast_signed();
+    }
+    // A terminating NUL counts where there is room for one.
+    let length = offset_of!(libc::sockaddr_un, sun_path) + (bytes.len() + 1).min(MAX_PATH);
+    Ok((address, libc::socklen_t::try_from(length).map_err(io::Error::other)?))
+}
+
+fn done(result: libc::c_int) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

@@ -1,0 +1,74 @@
+//! The values of options, checked one by one. Each error names the value, the reason and the way out.
+
+use std::{
+    ffi::{CString, OsStr, OsString},
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::PathBuf,
+    time::Duration,
+};
+
+use crate::sys::{socket, users};
+
+/// A user, by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct User(pub u32);
+
+/// A group, by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group(pub u32);
+
+/// A path for the socket.
+pub fn socket_path(path: OsString) -> Result<PathBuf, String> {
+    let shown = path.display();
+    if !path.as_bytes().starts_with(b"/") {
+        return Err(format!("the socket path '{shown}' is not absolute; start it with '/'"));
+    }
+    let (length, limit) = (path.len(), socket::MAX_PATH);
+    if length > limit {
+        return Err(format!("the socket path '{shown}' is too long: {length} bytes, the limit is {limit}"));
+    }
+    Ok(path.into())
+}
+
+/// A user by name, or by number where no user has that name.
+#[expect(clippy::needless_pass_by_value, reason = "clap hands values over")]
+pub fn user(name: OsString) -> Result<User, String> {
+    named_or_numbered(&name, users::user_id).map(User).ok_or_else(|| {
+        format!("invalid user '{}': neither a user's name nor a number below 4294967294", name.display())
+    })
+}
+
+/// A group by name, or by number where no group has that name.
+#[expect(clippy::needless_pass_by_value, reason = "clap hands values over")]
+pub fn group(name: OsString) -> Result<Group, String> {
+    named_or_numbered(&name, users::group_id).map(Group).ok_or_else(|| {
+        format!("invalid group '{}': neither a group's name nor a number below 4294967294", name.display())
+    })
+}
+
+fn named_or_numbered(name: &OsStr, lookup: fn(&std::ffi::CStr) -> Option<u32>) -> Option<u32> {
+    let by_name = CString::new(name.to_owned().into_vec()).ok().filter(|name| !name.is_empty());
+    by_name.and_then(|name| lookup(&name)).or_else(|| {
+        // What strtoul takes: blanks and a plus sign in front. The two highest numbers mean "none" to the kernel and
+        // to setresuid; taking one of them would leave the program running as root.
+        let digits = name.to_str()?.trim_start();
+        digits.parse().ok().filter(|id| *id < u32::MAX - 1)
+    })
+}
+
+/// File permissions, octal.
+pub fn mode(text: &str) -> Result<u32, String> {
+    u32::from_str_radix(text, 8)
+        .ok()
+        .filter(|mode| *mode <= 0o777)
+        .ok_or_else(|| format!("'{text}' is not a file mode; give three octal digits, 660 for example"))
+}
+
+/// A time in seconds, with a fraction if need be.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    text.parse()
+        .ok()
+        .filter(|seconds| (0.001..=86400.0).contains(seconds))
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| format!("'{text}' is not a time in seconds between 0.001 and 86400"))
+}
