@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
 use crate::launch::Text;
 use crate::{PATIENCE, Process, Raw, SgIo, connect_stream, eventually, within};
@@ -106,9 +107,14 @@ impl Helper {
         Finished { status, stdout: self.stdout.whole(), stderr: self.stderr.whole() }
     }
 
-    /// Whether it ends within `limit`.
+    /// Whether it ends within `limit`; tells at the very moment.
     pub fn ends_within(&self, limit: Duration) -> bool {
-        self.process().ends_within(limit)
+        let pid = Pid::from_raw(self.process().id()).expect("a process number");
+        // The child is not reaped before `finish` or drop: the number is still its own.
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).expect("open the process");
+        let limit = limit.try_into().expect("a time");
+        let mut ready = [PollFd::new(&pidfd, PollFlags::IN)];
+        poll(&mut ready, Some(&limit)).expect("wait for the process") == 1
     }
 
     /// Waits until it has as many descriptors as this.

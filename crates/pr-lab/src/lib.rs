@@ -23,7 +23,7 @@ pub use bed::Bed;
 pub use helper::{Finished, Helper};
 pub use launch::{Launch, ListenPid, Stream};
 pub use process::Process;
-pub use raw::{PR_IN, PR_OUT, Raw, Reply, connect_stream, null};
+pub use raw::{PR_IN, PR_OUT, Raw, Reply, connect_stream, null, try_connect};
 pub use sg_io::{Answer, Command, Direction, Outcome, SgIo};
 pub use subject::{Subject, Who, better, both, ours};
 pub use wait::{PATIENCE, eventually, within};

@@ -11,9 +11,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
+    SocketType, sendmsg, socket_with,
+};
 
-use crate::PATIENCE;
+use crate::{PATIENCE, within};
 
 /// PERSISTENT RESERVE IN.
 pub const PR_IN: u8 = 0x5e;
@@ -82,6 +85,23 @@ impl Raw {
         stream.set_read_timeout(Some(PATIENCE)).expect("set a timeout");
         stream.set_write_timeout(Some(PATIENCE)).expect("set a timeout");
         Self { stream }
+    }
+
+    /// Connects as soon as there is room in the listener's queue; `None` when there is none within `limit`.
+    pub fn connect_within(socket: &Path, limit: Duration) -> Option<Self> {
+        let mut stream = None;
+        within(limit, || {
+            stream = try_connect(socket).ok();
+            stream.is_some()
+        });
+        stream.map(Self::from_stream)
+    }
+
+    /// Waits no longer than this for the helper from now on.
+    pub fn patience(self, limit: Duration) -> Self {
+        self.stream.set_read_timeout(Some(limit)).expect("set a timeout");
+        self.stream.set_write_timeout(Some(limit)).expect("set a timeout");
+        self
     }
 
     /// Connects and exchanges features: none.
@@ -190,6 +210,13 @@ impl Raw {
         Reply { status, size, sense: head[8..].try_into().expect("96 bytes"), payload }
     }
 
+    /// Waits until the first bytes of a reply are there, and leaves them.
+    #[track_caller]
+    pub fn await_reply(&self) {
+        let peeked = rustix::net::recv(&self.stream, &mut [0; 1][..], RecvFlags::PEEK);
+        assert_eq!(peeked.map(|(count, _)| count), Ok(1), "the beginning of a reply");
+    }
+
     /// Sends no more.
     pub fn half_close(&self) {
         self.stream.shutdown(Shutdown::Write).expect("half close");
@@ -204,9 +231,10 @@ impl Raw {
     /// Whether the helper hangs up within `limit`; a byte from it is a failure either way.
     #[track_caller]
     pub fn closes_within(&self, limit: Duration) -> bool {
+        let before = self.stream.read_timeout().expect("read the timeout");
         self.stream.set_read_timeout(Some(limit)).expect("set a timeout");
         let read = (&self.stream).read(&mut [0; 1]);
-        self.stream.set_read_timeout(Some(PATIENCE)).expect("set a timeout");
+        self.stream.set_read_timeout(before).expect("set a timeout");
         match read {
             Ok(0) => true,
             Ok(_) => panic!("the helper answered instead of hanging up"),
@@ -233,6 +261,16 @@ pub fn connect_stream(socket: &Path) -> std::io::Result<UnixStream> {
     let dir = OpenOptions::new().read(true).custom_flags(path).open(socket.parent().expect("a directory"))?;
     let name = socket.file_name().expect("a name");
     UnixStream::connect(Path::new("/proc/self/fd").join(std::os::fd::AsRawFd::as_raw_fd(&dir).to_string()).join(name))
+}
+
+/// Connects without waiting: [`ErrorKind::WouldBlock`] when the listener's queue is full.
+pub fn try_connect(socket: &Path) -> std::io::Result<UnixStream> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let fd = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&fd, &SocketAddrUnix::new(socket)?)?;
+    let stream = UnixStream::from(fd);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }
 
 /// /dev/null, read and write: the device that is not there.
