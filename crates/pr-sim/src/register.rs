@@ -57,9 +57,9 @@ impl LogicalUnit {
         all_target_ports: bool,
         concerned: &mut BTreeSet<Nexus>,
     ) -> Result<(), Refusal> {
-        for id in listed.iter() {
-            let initiator = id.ok().and_then(|id| self.ports.resolve(&id));
-            let initiator = initiator.ok_or(SenseCode::INVALID_FIELD_IN_PARAMETER_LIST)?;
+        // The whole list has to make sense before it matters whether there is room.
+        let initiators: Option<BTreeSet<_>> = listed.iter().map(|id| self.ports.resolve(&id.ok()?)).collect();
+        for initiator in initiators.ok_or(SenseCode::INVALID_FIELD_IN_PARAMETER_LIST)? {
             let nexuses = self.on_target_ports(Nexus { initiator, ..sender }, all_target_ports);
             concerned.extend(nexuses.into_iter().filter(|nexus| !self.is_registered(*nexus)));
             // Asked every time: a list of many ports times many target ports is not to take more memory than the
