@@ -99,7 +99,7 @@ impl LogicalUnit {
         parameters: &[u8],
         buffer: &'buffer mut [u8],
     ) -> Completion<'buffer> {
-        self.aborted.clear();
+        self.forget_aborted();
         if !self.has_target_port(nexus.target_port) {
             return check(NOT_SUPPORTED);
         }
@@ -147,7 +147,7 @@ impl LogicalUnit {
 
     /// Resets the unit: registrations and the reservation survive.
     pub fn reset(&mut self) {
-        self.aborted.clear();
+        self.forget_aborted();
         self.attentions.reset();
     }
 
@@ -210,12 +210,21 @@ impl LogicalUnit {
         }
     }
 
-    /// A name is in use while its port is registered or logged in.
+    fn forget_aborted(&mut self) {
+        if !self.aborted.is_empty() {
+            self.aborted.clear();
+            self.forget_unused_names();
+        }
+    }
+
+    /// A name is in use while its port is registered, logged in, or can be asked for with [`Self::aborted`].
     fn forget_unused_names(&mut self) {
-        let Self { ports, registrations, attentions, .. } = self;
+        let Self { ports, registrations, attentions, aborted, .. } = self;
         ports.retain(|initiator| {
             let through = |target_port| Nexus { initiator, target_port };
-            attentions.knows(initiator) || registrations.range(through(0)..=through(u16::MAX)).next().is_some()
+            attentions.knows(initiator)
+                || registrations.range(through(0)..=through(u16::MAX)).next().is_some()
+                || aborted.iter().any(|nexus| nexus.initiator == initiator)
         });
     }
 }

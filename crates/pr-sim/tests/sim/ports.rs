@@ -107,6 +107,19 @@ fn a_name_is_forgotten_with_its_last_use() {
 }
 
 #[test]
+fn who_was_aborted_has_its_name_until_the_next_command() {
+    let mut unit = Bench::new();
+    unit.good(A, Register, None, specify(&bytes_of(&SESSION), keys(0, KA)));
+    unit.good(A, Register, None, keys(KA, KB));
+    unit.good(A, PreemptAndAbort, Some(WriteExclusive), keys(KB, KA));
+    let [nexus] = unit.aborted() else { panic!("one nexus was preempted") };
+    let initiator = nexus.initiator;
+    assert_eq!(unit.transport_id(initiator), SESSION);
+    unit.good(A, Register, None, keys(KB, KB));
+    assert_ne!(unit.transport_id(initiator), SESSION);
+}
+
+#[test]
 fn registrations_by_name_are_bounded_like_all_others() {
     let mut unit = Bench::with(LogicalUnit::new(1).with_max_registrations(10));
     let names: Vec<u8> = (0..10u8).flat_map(|n| bytes_of(&TransportId::Srp { initiator_port: [n; 16] })).collect();
