@@ -7,21 +7,21 @@ use crate::MAX_DATA;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Violation {
     /// The feature word names a feature that does not exist.
-    #[error("it asked for the unknown protocol features {0:#010x}")]
+    #[error("Unknown protocol features {0:#010x}")]
     UnknownFeatures(u32),
     /// A CDB without a file descriptor.
-    #[error("its request carried no file descriptor")]
+    #[error("No file descriptor with its request")]
     NoDescriptor,
     /// A CDB with more than one file descriptor.
-    #[error("its request carried more than one file descriptor")]
+    #[error("More than one file descriptor with its request")]
     TooManyDescriptors,
     /// An operation code that is neither PERSISTENT RESERVE IN nor OUT.
-    #[error("its request is not a persistent reservation command (operation code {0:#04x})")]
+    #[error("Invalid CDB: operation code {0:#04x} is neither PERSISTENT RESERVE IN nor OUT")]
     NotPersistentReserve(u8),
     /// More data than the protocol has room for.
-    #[error("its request is about {0} bytes of data, the protocol's limit is {MAX_DATA}")]
+    #[error("Invalid CDB: {0} bytes of data, and the protocol's limit is {MAX_DATA}")]
     TooLong(u32),
     /// The conversation ended in the middle of a request.
-    #[error("it hung up in the middle of a request")]
+    #[error("Unexpected end-of-file in the middle of a request")]
     Truncated,
 }

@@ -29,6 +29,7 @@ use crate::values::{self, Group, User};
     disable_help_flag = true,
     disable_version_flag = true,
     args_override_self = true,
+    help_template = "{usage-heading} {usage}\n\n{about}\n\n{all-args}{after-help}",
     max_term_width = 100
 )]
 #[expect(clippy::struct_excessive_bools, reason = "a command line has flags")]
@@ -66,7 +67,7 @@ pub struct Options {
     pub quiet: bool,
 
     /// The socket's permissions, octal; by default the umask decides
-    #[arg(long, value_name = "MODE", value_parser = values::mode)]
+    #[arg(long, value_name = "MODE", allow_hyphen_values = true, value_parser = values::mode)]
     pub socket_mode: Option<u32>,
 
     /// The socket's group (name or number)
@@ -74,19 +75,19 @@ pub struct Options {
     pub socket_group: Option<Group>,
 
     /// Serve this many clients at a time; more are turned away
-    #[arg(long, value_name = "N", default_value = "1024", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, default_value = "1024", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_connections: u32,
 
     /// Hang up on a client that leaves a request half sent or an answer unread for so long
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = values::seconds)]
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, default_value = "30", value_parser = values::seconds)]
     pub request_timeout: Duration,
 
     /// How long a command may take, PREEMPT AND ABORT twice as long
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = values::seconds)]
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, default_value = "30", value_parser = values::seconds)]
     pub command_timeout: Duration,
 
     /// At the end, how long to wait for commands that are under way
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = values::seconds)]
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, default_value = "30", value_parser = values::seconds)]
     pub drain_timeout: Duration,
 
     /// Simulate a disk behind every descriptor that is not a SCSI device (for tests and demonstrations)
@@ -114,16 +115,20 @@ const ORIGINAL: [&str; 10] =
 /// Reads the command line. `Err` is how the program ends right away: help, version, a list, or an error.
 pub fn parse(arguments: Vec<OsString>) -> Result<Options, ExitCode> {
     let program = arguments.first().cloned().unwrap_or_else(|| "qemu-pr-helper".into());
-    let mut command = abbreviated(Options::command())
-        .version(env!("CARGO_PKG_VERSION"))
-        // getopt's own switch: options end at the first operand.
-        .trailing_var_arg(std::env::var_os("POSIXLY_CORRECT").is_some());
-    command.build();
+    // getopt's own switch: options end at the first operand.
+    let command = definition().trailing_var_arg(std::env::var_os("POSIXLY_CORRECT").is_some());
     command
         .clone()
         .try_get_matches_from(arguments)
         .and_then(|matches| Options::from_arg_matches(&matches))
         .map_err(|error| stop(&command, &program, &error))
+}
+
+/// The options as clap knows them.
+fn definition() -> clap::Command {
+    let mut command = abbreviated(Options::command()).version(env!("CARGO_PKG_VERSION"));
+    command.build();
+    command
 }
 
 /// Adds every clear abbreviation of every long option as a hidden alias. (clap's own inference takes the first option
@@ -209,5 +214,6 @@ fn unknown(command: &clap::Command, argument: &str) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
 #[path = "cli_tests.rs"]
 mod tests;

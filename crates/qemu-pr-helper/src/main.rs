@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         Ok(options) => options,
         Err(code) => return code,
     };
-    observe::log::install(&program, options.verbose);
+    observe::log::install(&program, options.verbose && !options.quiet);
     let code = run(options, &before).unwrap_or_else(|error| {
         error!("{error}");
         ExitCode::FAILURE

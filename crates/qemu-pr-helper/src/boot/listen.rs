@@ -12,6 +12,7 @@ use std::{
         unix::fs::{MetadataExt, PermissionsExt},
     },
     path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use rustix::{
@@ -266,10 +267,18 @@ fn bind_beside(socket: BorrowedFd<'_>, name: &Path) -> io::Result<()> {
     sys::socket::bind(socket, short.as_os_str())
 }
 
-/// A name in the same directory that no other process chooses.
+/// A name in the same directory that no other process chooses, not even one with our number in another container.
 fn temporary_name(path: &Path) -> PathBuf {
-    let mut name = OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{}", std::process::id()));
-    path.with_file_name(name)
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos();
+    let unique = format!("{}-{nanos:x}", std::process::id());
+    let mut telling = OsString::from(".");
+    telling.push(path.file_name().unwrap_or_default());
+    telling.push(format!(".{unique}"));
+    let telling = path.with_file_name(telling);
+    // This is the name that `ss` will show; it says whose socket it is where there is room for that.
+    if telling.as_os_str().len() <= sys::socket::MAX_PATH {
+        telling
+    } else {
+        path.with_file_name(format!(".pr-helper.{unique}"))
+    }
 }

@@ -33,7 +33,8 @@ pub fn answer(outcome: Outcome, sense: &[u8; SENSE_LENGTH]) -> (Status, Sense) {
     let status = Status(outcome.status);
     // Drivers report a conflict together with DID_ERROR; the conflict is the truth, whatever else went wrong. With
     // DID_ERROR alone any status of the device's own says more than the host byte.
-    let told = status == Status::RESERVATION_CONFLICT || outcome.host_status == DID_ERROR && status != Status::GOOD;
+    let told =
+        status == Status::RESERVATION_CONFLICT || outcome.host_status & 0xff == DID_ERROR && status != Status::GOOD;
     if !told && let Some(failure) = host_failure(outcome.host_status).or(driver_failure(outcome.driver_status)) {
         return failure.parts();
     }
@@ -46,8 +47,9 @@ const DID_ERROR: u16 = 0x07;
 /// Host bytes (`<scsi/scsi_status.h>`). `None` is `DID_OK` alone.
 #[expect(clippy::match_same_arms, reason = "a table: one row for each meaning")]
 fn host_failure(host_status: u16) -> Option<Failure> {
-    Some(match host_status {
-        0x00 => return None,
+    // The code has eight bits. Bits above it are unheard of, but they are not success.
+    Some(match host_status & 0xff {
+        0x00 if host_status == 0 => return None,
         0x01 => Failure::Sense(SenseCode::NO_RESPONSE_TO_SELECTION), // DID_NO_CONNECT
         0x02 => Failure::Status(Status::BUSY),                       // DID_BUS_BUSY
         0x03 => Failure::Sense(SenseCode::COMMAND_TIMEOUT),          // DID_TIME_OUT
@@ -90,5 +92,6 @@ pub fn errno_failure(error: &io::Error) -> Failure {
 }
 
 #[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
 #[path = "outcome_tests.rs"]
 mod tests;

@@ -205,5 +205,6 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
 #[path = "trace_tests.rs"]
 mod tests;

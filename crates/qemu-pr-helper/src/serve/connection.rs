@@ -120,7 +120,6 @@ impl Connection {
 
     fn drive(&mut self, hub: &Hub, flight: &Flight, covered: bool, scratch: &mut Scratch) -> Next {
         if self.overdue {
-            self.abandon_answer(hub);
             return Next::Close(Reason::Overdue);
         }
         if let Some(rest) = self.unsent.take() {
@@ -200,6 +199,8 @@ impl Connection {
         let header: [u8; HEADER_LENGTH] = ReplyHeader::new(&completion).to_bytes();
         let next = self.send(hub, &header, completion.data);
         flight.end();
+        // What the client has not taken by now does not hold up the end.
+        hub.finish();
         next
     }
 
@@ -233,13 +234,9 @@ impl Connection {
         let sent = match channel::send(&self.socket, head, tail) {
             Ok(sent) => sent,
             Err(Errno::AGAIN | Errno::INTR) => 0,
-            Err(error) => {
-                hub.finish();
-                return Next::Close(Reason::Broken(error));
-            }
+            Err(error) => return Next::Close(Reason::Broken(error)),
         };
         if sent == head.len() + tail.len() {
-            hub.finish();
             self.deadline = None;
             return Next::Wait(EventFlags::IN);
         }
@@ -250,13 +247,6 @@ impl Connection {
             hub.expect_deadline();
         }
         Next::Wait(EventFlags::OUT)
-    }
-
-    /// An answer that nobody will take does not hold up the end.
-    fn abandon_answer(&mut self, hub: &Hub) {
-        if self.unsent.take().is_some() {
-            hub.finish();
-        }
     }
 
     /// Says why a connection ends, if that is worth a word.

@@ -91,14 +91,14 @@ impl Hub {
         true
     }
 
-    /// A request is answered, or its client is gone.
+    /// A request is answered.
     pub fn finish(&self) {
         if self.in_flight.fetch_sub(1, ORDER) == 1 && self.is_draining() {
             self.call();
         }
     }
 
-    /// How many requests are between their last byte and their answer's.
+    /// How many requests are between their last byte and their answer's first.
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(ORDER)
     }
