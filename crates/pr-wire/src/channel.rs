@@ -40,9 +40,13 @@ pub fn receive_with_descriptors(socket: impl AsFd, buffer: &mut [u8]) -> io::Res
             Descriptors::One(_) | Descriptors::Many => Descriptors::Many,
         };
     }
+    // Whether there were more than arrived: the space above has room for two, this process may have room for less.
+    let cut = message.flags.contains(ReturnFlags::CTRUNC);
     match descriptors {
-        // Something was sent and nothing arrived: this process has no room for another descriptor.
-        Descriptors::None if message.flags.contains(ReturnFlags::CTRUNC) => Err(io::Errno::MFILE),
+        // Nothing arrived of what was sent.
+        Descriptors::None if cut => Err(io::Errno::MFILE),
+        // A process at its limit must not take one of several for the only one.
+        Descriptors::One(_) if cut => Ok((message.bytes, Descriptors::Many)),
         descriptors => Ok((message.bytes, descriptors)),
     }
 }
