@@ -1,0 +1,65 @@
+//! The client sends no more.
+
+use pr_wire::Violation;
+
+use crate::script::{Chunk, Event, hello, list, plain, play, read_keys, register, request, with};
+
+#[test]
+fn a_conversation_may_end_before_it_begins() {
+    assert_eq!(play([]), [Event::End(Ok(()))]);
+}
+
+#[test]
+fn a_conversation_may_end_after_the_hello_and_after_each_request_only() {
+    let (ask, change) = (read_keys(8), register(24));
+    let whole = [
+        (&[0; 4][..], vec![]),
+        (ask.as_bytes(), vec![1]),
+        (change.as_bytes(), vec![2]),
+        (&list(), vec![]),
+        (ask.as_bytes(), vec![3]),
+    ];
+    let events = [Event::Negotiated, request(ask, 1, []), request(change, 2, list()), request(ask, 3, [])];
+    let rightly = [0, 4, 20, 60, 76];
+    for sent in 0..=76 {
+        let mut left = sent;
+        let mut chunks: Vec<Chunk> = Vec::new();
+        for (bytes, tokens) in &whole {
+            let length = left.min(bytes.len());
+            left -= length;
+            if length > 0 {
+                chunks.push(with(&bytes[..length], tokens.clone()));
+            }
+        }
+        let end = if rightly.contains(&sent) { Ok(()) } else { Err(Violation::Truncated) };
+        let done = [4, 20, 60, 76].iter().filter(|complete| **complete <= sent).count();
+        let expected = [&events[..done], &[Event::End(end)]].concat();
+        assert_eq!(play(chunks), expected, "after {sent} bytes");
+    }
+}
+
+#[test]
+fn a_descriptor_without_the_rest_of_its_request_does_not_make_one() {
+    assert_eq!(play([hello(), with([0x5e], [1])]), [Event::Negotiated, Event::End(Err(Violation::Truncated))]);
+}
+
+#[test]
+fn a_violation_says_in_words_what_was_wrong() {
+    for (violation, words) in [
+        (Violation::UnknownFeatures(0x11), "0x00000011"),
+        (Violation::NoDescriptor, "o file descriptor"),
+        (Violation::TooManyDescriptors, "ore than one file descriptor"),
+        (Violation::NotPersistentReserve(0x12), "operation code 0x12"),
+        (Violation::TooLong(65560), "65560 bytes of data"),
+        (Violation::TooLong(65560), "limit is 8192"),
+        (Violation::Truncated, "in the middle of a request"),
+    ] {
+        assert!(violation.to_string().contains(words), "{violation}");
+    }
+}
+
+#[test]
+fn what_follows_a_violation_is_not_read() {
+    let chunks = [hello(), plain([0; 16]), with(*read_keys(8).as_bytes(), [1])];
+    assert_eq!(play(chunks), [Event::Negotiated, Event::End(Err(Violation::NoDescriptor))]);
+}
