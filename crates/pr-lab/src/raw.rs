@@ -98,6 +98,7 @@ impl Raw {
     }
 
     /// Waits no longer than this for the helper from now on.
+    #[must_use]
     pub fn patience(self, limit: Duration) -> Self {
         self.stream.set_read_timeout(Some(limit)).expect("set a timeout");
         self.stream.set_write_timeout(Some(limit)).expect("set a timeout");

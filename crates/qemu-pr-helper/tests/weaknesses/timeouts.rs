@@ -8,6 +8,9 @@ use rustix::process::Signal;
 
 use super::{better, bound};
 
+/// How a client begins something that it never finishes.
+type Beginning = (&'static str, fn(&Raw));
+
 /// The helper with timeouts of a second, as far as it knows timeouts.
 fn hasty(bed: &Bed) -> Launch {
     bed.launch().ours(["--request-timeout", "1"])
@@ -15,7 +18,7 @@ fn hasty(bed: &Bed) -> Launch {
 
 #[test]
 fn w13_half_a_request_does_not_hold_a_connection_for_ever() {
-    let beginnings: [(&str, fn(&Raw)); 4] = [
+    let beginnings: [Beginning; 4] = [
         ("half the features", |client| client.send(&[0; 2])),
         ("half a CDB", |client| {
             client.send(&[0; 4]);

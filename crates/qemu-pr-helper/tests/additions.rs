@@ -1,0 +1,257 @@
+//! What ours can do beyond the original: its own options, and its own answers where the original has none.
+
+#![expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
+
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+use pr_lab::prelude::*;
+use rustix::fs::{Mode, OFlags, open};
+use rustix::process::{Resource, Signal};
+
+const OURS: &str = env!("CARGO_BIN_EXE_qemu-pr-helper");
+
+fn ours(test: impl Fn(&Bed)) {
+    pr_lab::ours(OURS, test);
+}
+
+#[test]
+fn the_sockets_mode_may_be_given() {
+    ours(|bed| {
+        for (text, mode) in [("660", 0o660), ("0600", 0o600), ("777", 0o777)] {
+            let helper = bed.launch().umask(0o077).args(["--socket-mode", text]).start();
+            let found = fs::metadata(helper.socket()).unwrap().permissions().mode() & 0o7777;
+            assert_eq!(found, mode, "{found:03o}");
+            helper.end(Signal::TERM).expect_silent_success();
+        }
+        for text in ["8", "rw", "", "-1", "10000", "1777"] {
+            bed.launch().arg(format!("--socket-mode={text}")).run().expect_refusal(&["--socket-mode", text]);
+        }
+    });
+}
+
+#[test]
+fn the_sockets_group_may_be_given() {
+    ours(|bed| {
+        for name in ["nogroup", "65534"] {
+            let helper = bed.launch().args(["--socket-group", name]).start();
+            let file = fs::metadata(helper.socket()).unwrap();
+            assert_eq!((file.uid(), file.gid()), (0, 65534));
+            helper.end(Signal::TERM).expect_silent_success();
+        }
+        for name in ["no-such-group", "4294967295", ""] {
+            let refused = bed.launch().arg(format!("--socket-group={name}")).run();
+            refused.expect_refusal(&["group", name]);
+        }
+    });
+}
+
+#[test]
+fn limits_must_make_sense() {
+    ours(|bed| {
+        for option in ["--max-connections", "--request-timeout", "--command-timeout", "--drain-timeout"] {
+            for value in ["0", "-1", "many", ""] {
+                bed.launch().arg(format!("{option}={value}")).run().expect_refusal(&[option, value]);
+            }
+            assert!(!bed.socket().exists());
+        }
+    });
+}
+
+#[test]
+fn the_command_timeout_may_be_given_and_preempt_and_abort_gets_twice_that() {
+    ours(|bed| {
+        let helper = bed.launch().args(["--command-timeout", "7"]).device(|_| Answer::good(&[]).into()).start();
+        let client = helper.connect();
+        client.pr_in(null(), 0, 8);
+        for action in 0..8 {
+            client.pr_out(null(), action, &[0; 24]);
+        }
+        let times: Vec<_> = helper.device().seen().iter().map(|command| command.timeout_ms).collect();
+        assert_eq!(times, [7000, 7000, 7000, 7000, 7000, 7000, 14000, 7000, 7000]);
+    });
+}
+
+#[test]
+fn too_few_descriptors_for_all_connections_lower_their_number_with_a_warning() {
+    ours(|bed| {
+        let helper = bed.launch().limit(Resource::Nofile, 64).start();
+        helper.await_stderr("--max-connections");
+        let clients: Vec<_> = (0..8).map(|_| helper.connect()).collect();
+        for client in &clients {
+            client.expect_served();
+        }
+    });
+}
+
+#[test]
+fn idle_connections_are_never_given_up() {
+    ours(|bed| {
+        let helper = bed.launch().args(["--request-timeout", "0.5"]).start();
+        let fresh = helper.connect();
+        let used = helper.connect();
+        used.expect_served();
+        std::thread::sleep(Duration::from_millis(2500));
+        fresh.expect_served();
+        used.expect_served();
+    });
+}
+
+#[test]
+fn a_command_may_take_longer_than_a_request_may_be_underway() {
+    ours(|bed| {
+        let helper = bed.launch().args(["--request-timeout", "0.5"]).device(|_| Outcome::Hang).start();
+        let client = helper.connect();
+        client.send_with(&Raw::cdb_in(0, 8), &[null().as_fd()]);
+        helper.device().await_count(1);
+        client.expect_silence(Duration::from_secs(2));
+        helper.device().release(Answer::good(&[4; 8]));
+        assert_eq!(client.reply().payload, [4; 8]);
+    });
+}
+
+#[test]
+fn a_negative_residual_means_that_all_was_transferred() {
+    ours(|bed| {
+        for resid in [-1, -8000, i32::MIN] {
+            let answer = Answer { resid: Some(resid), ..Answer::good(&[6; 16]) };
+            let helper = bed.launch().device(move |_| answer.clone().into()).start();
+            assert_eq!(helper.connect().pr_in(null(), 0, 16).payload, [6; 16]);
+        }
+    });
+}
+
+#[test]
+fn descriptor_format_sense_with_a_short_length_is_cut_there() {
+    ours(|bed| {
+        for length in [0_u8, 1, 8, 17, 95, 96, 97, 255] {
+            let answer = Answer { sense_len: Some(length), ..Answer::check(&[0x72; 96]) };
+            let helper = bed.launch().device(move |_| answer.clone().into()).start();
+            let reply = helper.connect().pr_in(null(), 0, 16);
+            let valid = usize::from(length).min(96);
+            assert_eq!(reply.status, 2);
+            assert!(reply.sense[..valid].iter().all(|byte| *byte == 0x72), "{length}: {:02x?}", reply.sense);
+            assert!(reply.sense[valid..].iter().all(|byte| *byte == 0), "{length}: {:02x?}", reply.sense);
+        }
+    });
+}
+
+/// A block device that is no SCSI disk, good enough to be recognised as a block device.
+fn block_device() -> OwnedFd {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    open("/dev/loop0", flags, Mode::empty()).expect("a block device: modprobe loop")
+}
+
+#[test]
+fn a_suspended_block_device_is_asked_again() {
+    ours(|bed| {
+        let mut left = 3;
+        let device = move |_: &Command| {
+            left -= 1;
+            if left < 0 { Answer::good(&[1; 8]).into() } else { Outcome::Errno(libc::EAGAIN) }
+        };
+        let helper = bed.launch().device(device).start();
+        assert_eq!(helper.connect().pr_in(block_device(), 0, 8).payload, [1; 8]);
+        assert_eq!(helper.device().count(), 4);
+    });
+}
+
+#[test]
+fn a_block_device_that_stays_suspended_is_given_up() {
+    ours(|bed| {
+        let helper = bed.launch().device(|_| Outcome::Errno(libc::EAGAIN)).start();
+        helper.connect().pr_in(block_device(), 0, 8).expect_check(0xb, 0, 6);
+        assert!((2..100).contains(&helper.device().count()), "{}", helper.device().count());
+    });
+}
+
+#[test]
+fn a_character_device_is_asked_once() {
+    ours(|bed| {
+        let helper = bed.launch().device(|_| Outcome::Errno(libc::EAGAIN)).start();
+        helper.connect().pr_in(null(), 0, 8).expect_check(0xb, 0, 6);
+        assert_eq!(helper.device().count(), 1);
+    });
+}
+
+#[test]
+fn at_the_end_what_hangs_is_named() {
+    ours(|bed| {
+        let helper = bed.launch().args(["--drain-timeout", "0.3"]).device(|_| Outcome::Hang).start();
+        let client = helper.connect();
+        let device = open("/dev/full", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        client.send_with(&Raw::cdb_in(0, 8), &[device.as_fd()]);
+        helper.device().await_count(1);
+        helper.end(Signal::TERM).expect_refusal(&["qemu-pr-helper: ", "1:7"]);
+    });
+}
+
+#[test]
+fn a_pidfile_that_may_not_be_removed_names_no_dead_helper() {
+    ours(|bed| {
+        let pidfile = bed.path("pid");
+        let helper = bed.launch().args(["-u", "nobody", "-g", "nogroup", "-f"]).arg(&pidfile).start();
+        assert_eq!(helper.end(Signal::TERM).code(), 0);
+        assert_eq!(fs::read_to_string(&pidfile).unwrap_or_default(), "");
+    });
+}
+
+#[test]
+fn a_pidfile_that_is_another_ones_by_now_stays() {
+    ours(|bed| {
+        let pidfile = bed.path("pid");
+        let helper = bed.launch().arg("-f").arg(&pidfile).start();
+        fs::remove_file(&pidfile).unwrap();
+        fs::write(&pidfile, "1\n").unwrap();
+        assert_eq!(helper.end(Signal::TERM).code(), 0);
+        assert_eq!(fs::read_to_string(&pidfile).unwrap(), "1\n");
+    });
+}
+
+#[test]
+fn systemd_is_told_when_all_is_ready_and_when_the_end_begins() {
+    ours(|bed| {
+        let path = bed.path("notify");
+        let notify = UnixDatagram::bind(&path).unwrap();
+        notify.set_read_timeout(Some(PATIENCE)).unwrap();
+        let helper = bed.launch().env("NOTIFY_SOCKET", &path).spawn();
+        let told = || {
+            let mut text = [0; 512];
+            let count = notify.recv(&mut text).expect("a notification");
+            String::from_utf8_lossy(&text[..count]).into_owned()
+        };
+        assert!(told().lines().any(|line| line == "READY=1"));
+        // Ready is ready: no waiting for anything.
+        Raw::greeted(&bed.socket()).expect_served();
+        assert_eq!(helper.end(Signal::TERM).code(), 0);
+        assert!(told().lines().any(|line| line == "STOPPING=1"));
+    });
+}
+
+#[test]
+fn a_simulated_disk_keeps_registrations_and_enforces_them() {
+    ours(|bed| {
+        let helper = bed.launch().arg("--simulate").start();
+        let path = bed.path("disk");
+        fs::write(&path, "").unwrap();
+        let disk = || fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let parameters = |key: u64, service_key: u64| {
+            let mut list = [0; 24];
+            list[..8].copy_from_slice(&key.to_be_bytes());
+            list[8..16].copy_from_slice(&service_key.to_be_bytes());
+            list
+        };
+        let (first, second) = (helper.connect(), helper.connect());
+        first.pr_out(disk(), 0, &parameters(0, 0x1234)).expect_bare(0);
+        second.pr_out(disk(), 0, &parameters(0, 0x5678)).expect_bare(0);
+        let keys = first.pr_in(disk(), 0, 64).payload;
+        assert_eq!(keys[4..8], 16_u32.to_be_bytes(), "two keys");
+        first.pr_out(disk(), 1, &parameters(0x1234, 0)).expect_bare(0);
+        second.pr_out(disk(), 1, &parameters(0x5678, 0)).expect_bare(0x18);
+        let reservation = second.pr_in(disk(), 1, 64).payload;
+        assert_eq!(reservation[8..16], 0x1234_u64.to_be_bytes(), "the holder's key");
+    });
+}
