@@ -7,7 +7,7 @@ use crate::model::{Entry, Model, Sense, Verdict, Who};
 use crate::script::{Pair, Scripted, Step, script, unit};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn status_sense_data_and_state_are_the_models_after_every_command(size in unit(), script in script(80)) {

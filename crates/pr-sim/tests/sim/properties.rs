@@ -8,7 +8,7 @@ use crate::bench::{A, A2, B, C, Clear, Preempt, PreemptAndAbort, bytes_of};
 use crate::script::{Out, Pair, Scripted, Step, script, unit};
 
 fn config() -> ProptestConfig {
-    ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 /// A PERSISTENT RESERVE OUT that was carried out or refused, with the unit before and after it.

@@ -105,6 +105,17 @@ fn a_registered_destination_gets_the_new_key() {
 }
 
 #[test]
+fn a_registered_destination_stays_registered_on_all_target_ports() {
+    let mut unit = Bench::registered(&[(A, KA)]);
+    let everywhere = scsi_pr::BasicParameters { all_target_ports: true, ..keys(0, KB) };
+    unit.good(B, Register, None, everywhere);
+    unit.good(A, Reserve, Some(WriteExclusive), keys(KA, 0));
+    assert_eq!(unit.move_to(A, to(B, KA, 0x77)), Answer::GOOD);
+    let all: Vec<_> = unit.registrations().map(|(nexus, r)| (nexus, r.all_target_ports)).collect();
+    assert_eq!(all[..2], [(A, false), (B, true)]);
+}
+
+#[test]
 fn the_sender_that_asks_for_it_is_unregistered() {
     let mut unit = Bench::reserved(WriteExclusiveRegistrantsOnly);
     assert_eq!(unit.move_to(A, MoveParameters { unregister: true, ..to(B, KA, KB) }), Answer::GOOD);

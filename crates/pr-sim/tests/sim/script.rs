@@ -118,13 +118,23 @@ fn damage() -> impl Strategy<Value = Damage> {
     ]
 }
 
+fn kind() -> impl Strategy<Value = Kind> {
+    let named = prop_oneof![Just(1), Just(3), 5..=8u8];
+    prop_oneof![3 => Just(Kind::Held), 5 => named.prop_map(Kind::Is), 1 => any::<u8>().prop_map(Kind::Is)]
+}
+
+fn flags() -> impl Strategy<Value = u8> {
+    let few = prop_oneof![Just(4), Just(5), Just(8), Just(12)];
+    prop_oneof![4 => Just(0), 1 => Just(1), 2 => few, 1 => any::<u8>()]
+}
+
 fn out() -> impl Strategy<Value = Out> {
     (
         prop_oneof![3 => Just(0), 3 => Just(1), 20 => 0..9u8, 1 => 9..32u8],
-        prop_oneof![3 => Just(Kind::Held), 5 => prop_oneof![Just(1), Just(3), 5..=8u8].prop_map(Kind::Is), 1 => any::<u8>().prop_map(Kind::Is)],
+        kind(),
         prop_oneof![8 => Just(Key::Own), 1 => key()],
         key(),
-        prop_oneof![4 => Just(0), 1 => Just(1), 2 => prop_oneof![Just(4), Just(5), Just(8), Just(12)], 1 => any::<u8>()],
+        flags(),
         vec(prop_oneof![8 => 0..PORTS, 1 => PORTS..NAMES], 0..3),
         prop_oneof![10 => 1..=2u16, 1 => 0..4u16],
         damage(),
