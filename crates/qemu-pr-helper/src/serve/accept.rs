@@ -1,5 +1,7 @@
 //! New clients.
 
+use std::os::fd::OwnedFd;
+
 use rustix::{
     event::epoll,
     io::Errno,
@@ -9,30 +11,43 @@ use tracing::{debug, trace, warn};
 
 use super::{
     connection::Connection,
+    crew::Place,
     hub::{Hub, LISTENER, once},
 };
 use crate::observe::limit::Limit;
 
+/// Messages about clients that find no room.
+static FULL: Limit = Limit::new();
+
 /// Accepts one client.
-pub fn accept(hub: &Hub) {
-    static FULL: Limit = Limit::new();
-    if hub.is_draining() {
-        return;
-    }
+pub fn accept(hub: &Hub) -> Place {
     let accepted = accept_with(&hub.listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC);
-    match &accepted {
+    let again = match accepted {
+        Ok(socket) => {
+            welcome(hub, socket);
+            true
+        }
         Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
             // The listener stays readable; asking again at once would only burn the processor.
             if let Some(more) = FULL.admit() {
                 warn!("cannot accept a client now: {error}; trying again shortly{more}");
             }
-            return hub.pause_accepting();
+            hub.pause_accepting();
+            false
         }
         // Whatever went wrong with one client, the next may come.
-        _ => drop(hub.arm(&hub.listener, LISTENER, epoll::EventFlags::IN)),
+        Err(_) => true,
+    };
+    let place = hub.crew.rejoin();
+    if again && !hub.is_draining() {
+        // It is registered; arming it takes nothing that could run out.
+        let _ = hub.arm(&hub.listener, LISTENER, epoll::EventFlags::IN);
     }
-    let Ok(socket) = accepted else { return };
+    place
+}
 
+/// Greets a client and gives it a slot, or turns it away.
+fn welcome(hub: &Hub, socket: OwnedFd) {
     let client = hub.next_client();
     if tracing::enabled!(target: "pr_helper_accept", tracing::Level::TRACE) {
         let peer = sockopt::socket_peercred(&socket).ok();
@@ -47,20 +62,17 @@ pub fn accept(hub: &Hub) {
         return;
     };
     let connection = Connection::new(socket, client);
-    let slot = hub.slots.get(token);
-    let mut place = slot.lock();
+    let mut guard = hub.slots.get(token).lock();
     // The greeting is four bytes into an empty socket: it fits, or the client is gone.
-    if let Err(error) = connection.greet() {
-        debug!("client {client} left before it was greeted: {error}");
-        drop(place);
-        return hub.slots.release(token);
-    }
     let data = epoll::EventData::new_u64(u64::from(token));
-    match epoll::add(&hub.epoll, connection.socket(), data, once(epoll::EventFlags::IN)) {
-        Ok(()) => *place = Some(connection),
+    let added = connection
+        .greet()
+        .and_then(|()| epoll::add(&hub.epoll, connection.socket(), data, once(epoll::EventFlags::IN)));
+    match added {
+        Ok(()) => *guard = Some(connection),
         Err(error) => {
-            warn!("cannot serve a client: {error}");
-            drop(place);
+            debug!("client {client} left before it was served: {error}");
+            drop(guard);
             hub.slots.release(token);
         }
     }

@@ -16,7 +16,7 @@ use rustix::{
 use scsi_pr::{Command, Completion, Status, Target};
 use tracing::{debug, trace, warn};
 
-use super::{flight::Flight, hub::Hub, policy};
+use super::{crew::Place, flight::Flight, hub::Hub, policy};
 use crate::{device::Device, observe::limit::Limit};
 
 /// A connection. Between requests there is nothing but this.
@@ -66,26 +66,29 @@ enum Reason {
 }
 
 /// Carries one event of a connection to its end.
-pub fn serve(hub: &Hub, token: u64, covered: bool, scratch: &mut Scratch) {
-    let Ok(token) = u32::try_from(token) else { return };
+pub fn serve(hub: &Hub, token: u64, covered: bool, scratch: &mut Scratch) -> Place {
+    let Ok(token) = u32::try_from(token) else { return hub.crew.rejoin() };
     let slot = hub.slots.get(token);
-    let mut place = slot.lock();
-    let Some(connection) = place.as_mut() else { return };
-    let next = connection.drive(hub, &slot.flight, covered, scratch);
-    let reason = match next {
-        Next::Wait(flags) => match hub.arm(&connection.socket, u64::from(token), flags) {
-            Ok(()) => return,
-            Err(_) => Reason::Broken(Errno::BADF),
-        },
+    let mut guard = slot.lock();
+    let Some(connection) = guard.as_mut() else { return hub.crew.rejoin() };
+    let reason = match connection.drive(hub, &slot.flight, covered, scratch) {
+        Next::Wait(flags) => {
+            let place = hub.crew.rejoin();
+            if let Err(error) = hub.arm(&connection.socket, u64::from(token), flags) {
+                warn!("lost sight of client {}: {error}", connection.client);
+            }
+            return place;
+        }
         Next::Close(reason) => reason,
     };
     connection.say(hub, &reason);
     hub.router.forget(connection.client);
-    let closed = place.take();
-    drop(place);
-    // Closing what the client sent may block; the place is somebody else's only after that.
+    let closed = guard.take();
+    drop(guard);
+    // Closing what the client sent may block; the slot is somebody else's only after that.
     drop(closed);
     hub.slots.release(token);
+    hub.crew.rejoin()
 }
 
 impl Connection {

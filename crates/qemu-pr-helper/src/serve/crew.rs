@@ -35,6 +35,16 @@ const RESERVE: Duration = Duration::from_secs(10);
 /// The scratch buffers are on the heap; what is left is shallow.
 const STACK: usize = 128 * 1024;
 
+/// Where a thread goes that has done its work.
+#[derive(Clone, Copy)]
+#[must_use = "a thread that counts as waiting has to wait"]
+pub enum Place {
+    /// Back to waiting; it counts as waiting already.
+    Waiting,
+    /// To the reserve: enough others wait.
+    Reserve,
+}
+
 /// Who waits, and who could.
 #[derive(Default)]
 pub struct Crew {
@@ -71,12 +81,12 @@ fn work(hub: &Arc<Hub>) {
     loop {
         let token = wait(hub);
         let covered = hub.crew.leave(hub);
-        match token {
+        let place = match token {
             Some(LISTENER) => super::accept::accept(hub),
             Some(token) => super::connection::serve(hub, token, covered, &mut scratch),
-            None => {}
-        }
-        if !hub.crew.rejoin() {
+            None => hub.crew.rejoin(),
+        };
+        if !hub.crew.take(place) {
             return;
         }
     }
@@ -125,10 +135,22 @@ impl Crew {
         false
     }
 
-    /// This thread is free: it waits, or goes to the reserve if enough others wait. False when it is not needed.
-    fn rejoin(&self) -> bool {
+    /// This thread has nothing more to do that could block. To be called before the socket is armed again: its next
+    /// event may wake another thread at once, which is then to find that somebody waits.
+    pub fn rejoin(&self) -> Place {
         let wait = |waiting| (waiting < WAITING).then_some(waiting + 1);
-        self.waiting.fetch_update(ORDER, Ordering::SeqCst, wait).is_ok() || self.rest()
+        match self.waiting.fetch_update(ORDER, Ordering::SeqCst, wait) {
+            Ok(_) => Place::Waiting,
+            Err(_) => Place::Reserve,
+        }
+    }
+
+    /// Takes the place; false when this thread is not needed any more.
+    fn take(&self, place: Place) -> bool {
+        match place {
+            Place::Waiting => true,
+            Place::Reserve => self.rest(),
+        }
     }
 
     /// Waits to be summoned; false when nobody does for a while. Whoever summons counts this thread as waiting.
