@@ -28,6 +28,9 @@ enum Command {
         /// On a real kernel with a real QEMU guest instead of the simulated disk (about two minutes)
         #[arg(long)]
         guest: bool,
+        /// The helper to show [default: this project's release build]
+        #[arg(long, value_name = "PATH", requires = "guest")]
+        helper: Option<PathBuf>,
     },
     /// Run every check there is: formatting, lints, unit tests, and both beds against both helpers
     Test,
@@ -59,8 +62,8 @@ fn main() -> ExitCode {
 /// Runs one subcommand; `false` means that it ran and something in it failed.
 fn run(command: Command) -> Result<bool> {
     match command {
-        Command::Demo { guest: false } => demo::simulated(),
-        Command::Demo { guest: true } => demo::guest(),
+        Command::Demo { guest: false, .. } => demo::simulated(),
+        Command::Demo { guest: true, helper } => demo::guest(helper.as_deref()),
         Command::Test => test::run(),
         Command::Bed { bed, helper, keep } => {
             packages::install_missing()?;

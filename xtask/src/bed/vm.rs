@@ -8,6 +8,7 @@
 //! | `FAIL NAME: what was expected, what came` | one that did not |
 //! | `known NAME: what was seen` | a weakness of the reference helper, shown to be there |
 //! | `story TEXT` | what happens next, for a reader |
+//! | `screen HOST: TEXT` | what somebody at that host would see, for the same reader |
 //! | `end PASSED FAILED` | the last line of a driver that came to its end |
 //!
 //! Anything else is a remark and is shown as it is.
@@ -92,7 +93,7 @@ impl Machine {
             Kind::Guest => "3G",
         };
         let qemu = Command::new("/usr/bin/qemu-system-x86_64")
-            .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", memory])
+            .args(["-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-smp", "2", "-m", memory])
             .args(["-nodefaults", "-display", "none", "-vga", "none", "-no-reboot"])
             .args(["-serial", "stdio", "-serial"])
             .arg(format!("file:{}", console.display()))
@@ -159,8 +160,14 @@ impl Listener {
             if let (Some(Ok(passed)), Some(Ok(failed))) = (counts.next(), counts.next()) {
                 self.reported = Some((passed, failed));
             }
+        } else if line == "story" {
+            println!();
         } else if let Some(text) = line.strip_prefix("story ") {
             println!("{text}");
+        } else if let Some(text) = line.strip_prefix("screen ") {
+            if self.story {
+                println!("    {text}");
+            }
         } else if !self.story && !line.is_empty() {
             println!("   {line}");
         }

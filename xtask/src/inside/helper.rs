@@ -18,6 +18,9 @@ const PROGRAM: &str = "/usr/bin/qemu-pr-helper";
 /// What a loaded machine may need to start or to end a process.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A helper that does not answer for so long never will; longer than any LUN here hangs.
+const ANSWER: Duration = Duration::from_secs(120);
+
 /// A running helper, which never outlives this value.
 pub struct Helper {
     process: Child,
@@ -64,7 +67,9 @@ impl Helper {
 
     /// Opens a connection.
     pub fn client(&self) -> Result<Client> {
-        Client::connect(&self.socket).context("the helper takes no connection")
+        let client = Client::connect(&self.socket).context("the helper takes no connection")?;
+        client.set_timeout(Some(ANSWER))?;
+        Ok(client)
     }
 
     /// Asks it to end and waits until it did.

@@ -3,8 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
-use scsi_pr::{FullStatus, InAction, ReservationType, SenseCode, TransportId};
+use anyhow::{Context as _, Result, ensure};
+use scsi_pr::{DataIn, FullStatus, InAction, ReservationType, SenseCode, TransportId, TransportIds};
 
 use crate::fence;
 use crate::helper::{Helper, through};
@@ -16,6 +16,9 @@ use crate::scenario::{Due, Step, Way, Who};
 
 const KEY_A: u64 = 0x15c5_1a00;
 const KEY_B: u64 = 0x15c5_1b00;
+
+/// The relative target port identifier of the target that was made first.
+const FIRST_PORT: u16 = 1;
 
 const ADDRESS: &str = "127.0.0.1";
 const PORT: &str = "3261";
@@ -41,6 +44,7 @@ pub fn run(report: &mut Report) -> Result<()> {
         ensure!(answer == nodes[1].directly(&question)?, "the device itself answers something else");
         full_status(&answer.data)
     });
+    let first = transport_id(&mut way, KEY_A)?;
     report.check("iSCSI: PREEMPT AND ABORT", || {
         way.play(&[
             Step(Who::B, Request::preempt_and_abort(KEY_B, KEY_A, kind), Due::Good),
@@ -56,13 +60,42 @@ pub fn run(report: &mut Report) -> Result<()> {
         fence::expect("the preempted one's write", nodes[0].write(), false)?;
         fence::expect("the holder's write", nodes[1].write(), true)
     });
+    report.check("iSCSI: REGISTER AND MOVE hands the reservation back", || {
+        way.play(&[Step(
+            Who::B,
+            Request::hand_over(KEY_B, KEY_A, FIRST_PORT, TransportId::from_field(&first)),
+            Due::Good,
+        )])?;
+        let keys = way.send(Who::B, &Request::read(InAction::ReadKeys))?.keys()?;
+        ensure!(keys == [KEY_A], "expected {KEY_A:#x} alone, came {keys:#x?}");
+        fence::expect("the new holder's write", nodes[0].write(), true)?;
+        fence::expect("the former holder's write", nodes[1].write(), false)
+    });
     report.check("iSCSI: the LUN is left as it was found", || way.reset());
+    report.check("iSCSI: REGISTER for another initiator", || {
+        way.play(&[Step(Who::B, Request::register_with(KEY_B, TransportIds::new(&first)), Due::Good)])?;
+        let keys = way.send(Who::A, &Request::read(InAction::ReadKeys))?.keys()?;
+        ensure!(keys == [KEY_B, KEY_B], "expected {KEY_B:#x} twice, came {keys:#x?}");
+        Ok(())
+    });
+    report.check("iSCSI: the LUN is left without keys", || way.reset());
     helper.stop()
+}
+
+/// The TransportID behind a key, as bytes.
+fn transport_id(way: &mut Way<'_>, key: u64) -> Result<Vec<u8>> {
+    let answer = way.send(Who::A, &Request::read(InAction::ReadFullStatus))?.good()?;
+    let status = FullStatus::parse(&answer.data).context("less than a header")?;
+    let mut descriptors = status.descriptors();
+    let descriptor = descriptors.find(|descriptor| descriptor.key.0 == key).context("the key has no descriptor")?;
+    let mut bytes = vec![0; descriptor.transport_id.length()];
+    descriptor.transport_id.write(&mut DataIn::new(&mut bytes));
+    Ok(bytes)
 }
 
 /// Both registrations, each with the right name, and the reservation with the right one.
 fn full_status(data: &[u8]) -> Result<()> {
-    let status = FullStatus::parse(data).ok_or_else(|| anyhow::anyhow!("less than a header"))?;
+    let status = FullStatus::parse(data).context("less than a header")?;
     let mut seen = Vec::new();
     for descriptor in status.descriptors() {
         let TransportId::Iscsi { name, session: Some(session) } = descriptor.transport_id else {

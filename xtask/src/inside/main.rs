@@ -51,7 +51,7 @@ fn run(words: &[&str], report: &mut Report) -> Result<()> {
             let luns = lun::Loopback::set_up(2)?;
             parity::run(report, &luns)?;
             fence::run(report, luns.lun(0))?;
-            rights::run(report, luns.lun(0))?;
+            rights::run(report, luns.lun(0), reference)?;
             iscsi::run(report)?;
             hang::run(report, &luns, reference)
         }

@@ -1,6 +1,6 @@
 //! One initiator's view of a LUN: a block device.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -25,6 +25,14 @@ impl Node {
 
     pub fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// The character device of the same nexus, which scsi-generic passes to a guest.
+    pub fn generic(&self) -> Result<Node> {
+        let name = self.0.file_name().context("a device has a name")?;
+        let folder = Path::new("/sys/block").join(name).join("device/scsi_generic");
+        let entry = fs::read_dir(&folder)?.next().context("the disk has no character device")??;
+        Ok(Node(Path::new("/dev").join(entry.file_name())))
     }
 
     /// Opens it the way QEMU does, for reading and writing.

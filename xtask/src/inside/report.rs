@@ -43,6 +43,11 @@ pub fn story(text: &str) {
     println!("story {text}");
 }
 
+/// Shows what somebody would see on the screen of one of the two hosts.
+pub fn screen(host: char, text: &str) {
+    println!("screen {host}: {text}");
+}
+
 /// Remarks on what was measured.
 pub fn remark(text: &str) {
     println!("{text}");

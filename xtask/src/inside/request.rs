@@ -4,8 +4,9 @@ use std::fmt;
 
 use anyhow::{Context as _, Result, ensure};
 use scsi_pr::{
-    BasicParameters, Cdb, DataIn, InAction, OutAction, PersistentReserveIn, PersistentReserveOut, ReadKeys,
-    ReadReservation, Reservation, ReservationKey, ReservationType, Sense, SenseCode, Status,
+    BasicParameters, Cdb, DataIn, InAction, MoveParameters, OutAction, PersistentReserveIn, PersistentReserveOut,
+    ReadKeys, ReadReservation, Reservation, ReservationKey, ReservationType, Sense, SenseCode, Status, TransportId,
+    TransportIds,
 };
 
 /// One command with its parameter list.
@@ -74,6 +75,27 @@ impl Request {
     /// REGISTER that is to survive a loss of power.
     pub fn register_for_good(from: u64, to: u64) -> Self {
         Self::change(OutAction::Register, None, &BasicParameters { activate_persist: true, ..keys(from, to) })
+    }
+
+    /// REGISTER for other initiator ports as well.
+    pub fn register_with(to: u64, ports: TransportIds<'_>) -> Self {
+        let parameters = BasicParameters { initiator_ports: Some(ports), ..keys(0, to) };
+        Self::change(OutAction::Register, None, &parameters)
+    }
+
+    /// REGISTER AND MOVE: the reservation goes to another initiator port, which gets the key, and the sender leaves.
+    pub fn hand_over(key: u64, to: u64, relative_target_port: u16, transport_id: TransportId<'_>) -> Self {
+        let parameters = MoveParameters {
+            key: ReservationKey(key),
+            service_action_key: ReservationKey(to),
+            unregister: true,
+            activate_persist: false,
+            relative_target_port,
+            transport_id,
+        };
+        let mut list = vec![0; parameters.length()];
+        parameters.write(&mut DataIn::new(&mut list));
+        Self::odd_change("REGISTER AND MOVE", OutAction::RegisterAndMove.code(), 0, &list)
     }
 
     /// REGISTER AND IGNORE EXISTING KEY.
