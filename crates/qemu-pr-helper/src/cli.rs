@@ -75,7 +75,7 @@ pub struct Options {
     pub socket_group: Option<Group>,
 
     /// Serve this many clients at a time; more are turned away
-    #[arg(long, value_name = "N", allow_hyphen_values = true, default_value = "1024", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, default_value = "1024", value_parser = values::connections)]
     pub max_connections: u32,
 
     /// Hang up on a client that leaves a request half sent or an answer unread for so long

@@ -77,7 +77,7 @@ fn each_error_names_option_value_reason_and_remedy() {
         (&["-u", "4294967295"], &["--user", "4294967295", "number below"]),
         (&["-g", ""], &["--group", "''"]),
         (&["--socket-mode", "9"], &["--socket-mode", "'9'", "octal", "660"]),
-        (&["--max-connections", "0"], &["--max-connections", "0", "1..=1000000"]),
+        (&["--max-connections", "0"], &["--max-connections", "'0'", "between 1 and 1000000"]),
         (&["--drain-timeout", "-1"], &["--drain-timeout", "-1"]),
         (&["--daemon=1"], &["--daemon", "doesn't allow"]),
         (&["--ver"], &["--ver", "ambiguous", "--version", "--verbose"]),

@@ -64,6 +64,14 @@ pub fn mode(text: &str) -> Result<u32, String> {
         .ok_or_else(|| format!("'{text}' is not a file mode; give three octal digits, 660 for example"))
 }
 
+/// How many clients to serve at a time.
+pub fn connections(text: &str) -> Result<u32, String> {
+    text.parse()
+        .ok()
+        .filter(|number| (1..=1_000_000).contains(number))
+        .ok_or_else(|| format!("'{text}' is not a number of connections between 1 and 1000000"))
+}
+
 /// A time in seconds, with a fraction if need be.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     text.parse()
