@@ -14,6 +14,8 @@ const OURS: &str = env!("CARGO_BIN_EXE_qemu-pr-helper");
 #[track_caller]
 fn daemon(bed: &Bed, shape: impl Fn(Launch) -> Launch) -> Process {
     let pidfile = bed.path("pid");
+    // An earlier daemon's number must not be taken for this one's.
+    _ = fs::remove_file(&pidfile);
     let launch = shape(bed.launch().arg("-d").arg("-f").arg(&pidfile));
     // The daemon keeps the collected streams open only if it is wrong.
     launch.run().expect_silent_success();

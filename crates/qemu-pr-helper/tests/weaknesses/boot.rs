@@ -124,3 +124,14 @@ fn w6_the_number_that_means_no_user_is_no_user() {
         });
     }
 }
+
+#[test]
+fn an_events_file_need_not_end_with_a_newline() {
+    better("shortened", |bed| {
+        let path = bed.path("events");
+        let names = bed.launch().bare().args(["-T", "help"]).run().stdout;
+        fs::write(&path, names.lines().next().unwrap()).unwrap();
+        let helper = bed.launch().arg("-T").arg(format!("events={}", path.display())).start();
+        assert!(!helper.stderr().contains("warning"), "shortened: {}", helper.stderr());
+    });
+}

@@ -51,6 +51,26 @@ fn w1_more_clients_than_descriptors_do_not_harm_those_who_are_served() {
 }
 
 #[test]
+fn w1_descriptors_in_half_sent_requests_do_not_harm_those_who_are_served() {
+    better("no 104 bytes", |bed| {
+        let helper = bed.launch().limit(Resource::Nofile, 64).start();
+        let early = helper.connect();
+        early.expect_served();
+        let device = null();
+        let crowd = crowd(&helper);
+        for client in &crowd {
+            // Those who were turned away cannot send.
+            _ = client.try_send_with(&[0; 4], &[]);
+            _ = client.try_send_with(&Raw::cdb_in(0, 8)[..8], &[std::os::fd::AsFd::as_fd(&device)]);
+        }
+        helper.settled_descriptors();
+        for _ in 0..3 {
+            early.expect_served();
+        }
+    });
+}
+
+#[test]
 fn w1_a_place_is_free_again_when_a_client_has_left() {
     better("busy loop", |bed| {
         let helper = bed.launch().limit(Resource::Nofile, 64).start();
