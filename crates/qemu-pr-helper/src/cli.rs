@@ -115,8 +115,7 @@ const ORIGINAL: [&str; 10] =
 /// Reads the command line. `Err` is how the program ends right away: help, version, a list, or an error.
 pub fn parse(arguments: Vec<OsString>) -> Result<Options, ExitCode> {
     let program = arguments.first().cloned().unwrap_or_else(|| "qemu-pr-helper".into());
-    // getopt's own switch: options end at the first operand.
-    let command = definition().trailing_var_arg(std::env::var_os("POSIXLY_CORRECT").is_some());
+    let command = definition(std::env::var_os("POSIXLY_CORRECT").is_some());
     command
         .clone()
         .try_get_matches_from(arguments)
@@ -124,9 +123,11 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Options, ExitCode> {
         .map_err(|error| stop(&command, &program, &error))
 }
 
-/// The options as clap knows them.
-fn definition() -> clap::Command {
-    let mut command = abbreviated(Options::command()).version(env!("CARGO_PKG_VERSION"));
+/// The options as clap knows them. `posix` is getopt's own switch: options end at the first operand.
+fn definition(posix: bool) -> clap::Command {
+    let mut command = abbreviated(Options::command())
+        .version(env!("CARGO_PKG_VERSION"))
+        .mut_arg("operands", |operands| operands.trailing_var_arg(posix));
     command.build();
     command
 }

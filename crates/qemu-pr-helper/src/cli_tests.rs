@@ -2,7 +2,7 @@ use super::*;
 
 fn parsed(arguments: &[&str]) -> Result<Options, clap::Error> {
     let arguments = std::iter::once("qemu-pr-helper").chain(arguments.iter().copied());
-    let matches = definition().try_get_matches_from(arguments)?;
+    let matches = definition(false).try_get_matches_from(arguments)?;
     Options::from_arg_matches(&matches)
 }
 
@@ -12,7 +12,7 @@ fn socket(arguments: &[&str]) -> Option<PathBuf> {
 
 #[test]
 fn the_definition_of_the_options_is_sound() {
-    definition().debug_assert();
+    definition(false).debug_assert();
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn options_act_in_their_order() {
 
 #[test]
 fn each_error_names_option_value_reason_and_remedy() {
-    let command = definition();
+    let command = definition(false);
     let rows: [(&[&str], &[&str]); 10] = [
         (&["-k", "rel"], &["--socket", "'rel'", "not absolute", "'/'"]),
         (&["-k", ""], &["--socket", "''", "not absolute"]),
@@ -95,7 +95,7 @@ fn paths_need_not_be_utf_8() {
     use std::os::unix::ffi::OsStringExt;
     let path = OsString::from_vec(b"/run/\xff\xfe.sock".to_vec());
     let arguments = ["qemu-pr-helper".into(), "-k".into(), path.clone()];
-    let matches = definition().try_get_matches_from::<_, OsString>(arguments);
+    let matches = definition(false).try_get_matches_from::<_, OsString>(arguments);
     let options = matches.and_then(|matches| Options::from_arg_matches(&matches));
     assert_eq!(options.ok().and_then(|options| options.socket), Some(path.into()));
 }
