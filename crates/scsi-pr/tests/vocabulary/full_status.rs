@@ -86,6 +86,14 @@ fn descriptors_that_are_cut_off_are_not_invented() {
 }
 
 #[test]
+fn bytes_behind_the_descriptors_are_no_descriptors() {
+    let data = [&STATUS[..], &STATUS[8..]].concat();
+    let read = FullStatus::parse(&data).expect("a header");
+    assert_eq!(read.descriptors().collect::<Vec<_>>(), [HOLDER, REGISTRANT]);
+    assert!(!read.is_truncated());
+}
+
+#[test]
 fn a_descriptor_that_is_longer_than_the_data_ends_the_list() {
     for length in [[0x00, 0x00, 0x00, 0x1d], [0x00, 0x01, 0x00, 0x18], [0xff, 0xff, 0xff, 0xff]] {
         let mut data = STATUS;
