@@ -1,0 +1,61 @@
+use clap::Parser;
+
+use super::*;
+use crate::cli::{Command, Options};
+
+/// The bytes that a command line sends, and what is said when the disk took them.
+fn order(line: &str) -> ([u8; 16], [u8; BASIC_LENGTH], String) {
+    let options = Options::try_parse_from(["qemu-pr-ctl"].into_iter().chain(line.split(' '))).expect(line);
+    let Command::Change(change) = options.command else { panic!("{line} changes nothing") };
+    let order = Order::new(&change);
+    assert_eq!(order.device, Path::new("/d"));
+    (*order.cdb().as_bytes(), order.parameters.to_bytes(), order.done())
+}
+
+#[test]
+fn command_lines_become_the_bytes_that_spc_wants() {
+    // Service action, scope and type, own key, service action key, flags (1 is APTPL, 4 is ALL_TG_PT).
+    for (line, action, kind, key, other, flags) in [
+        ("register /d --new-key 7", 0, 0, 0, 7, 0),
+        ("register /d --key 0x6 --new-key 0x7", 0, 0, 6, 7, 0),
+        ("register /d --new-key 7 --aptpl", 0, 0, 0, 7, 1),
+        ("register /d --new-key 7 --all-target-ports", 0, 0, 0, 7, 4),
+        ("register-ignore /d --new-key 7 --aptpl --all-target-ports", 6, 0, 0, 7, 5),
+        ("unregister /d --key 7", 0, 0, 7, 0, 0),
+        ("unregister /d --key 7 --all-target-ports", 0, 0, 7, 0, 4),
+        ("reserve /d --key 7 --type write-exclusive", 1, 1, 7, 0, 0),
+        ("reserve /d --key 7 --type exclusive-access-all-registrants", 1, 8, 7, 0, 0),
+        ("release /d --key 7 --type 5", 2, 5, 7, 0, 0),
+        ("clear /d --key 7", 3, 0, 7, 0, 0),
+        ("preempt /d --key 7 --victim 8 --type 6", 4, 6, 7, 8, 0),
+        ("preempt-abort /d --key 7 --victim 0 --type 7", 5, 7, 7, 0, 0),
+    ] {
+        let mut cdb = [0; 16];
+        cdb[..3].copy_from_slice(&[0x5f, action, kind]);
+        cdb[8] = 24;
+        let mut list = [0; BASIC_LENGTH];
+        (list[7], list[15], list[20]) = (key, other, flags);
+        let (sent_cdb, sent_list, _) = order(line);
+        assert_eq!((sent_cdb, sent_list), (cdb, list), "{line}");
+    }
+}
+
+#[test]
+fn what_is_done_is_said_in_words() {
+    for (line, words) in [
+        ("register /d --new-key 7", "key 0x7 is registered for this host"),
+        ("register-ignore /d --new-key 7", "key 0x7 is registered for this host"),
+        ("unregister /d --key 7", "key 0x7 of this host is no longer registered"),
+        ("reserve /d --key 7 --type 5", "reserved with key 0x7: Write Exclusive, registrants only (type 5)"),
+        ("release /d --key 7 --type 5", "key 0x7 of this host holds no reservation"),
+        ("clear /d --key 7", "no key is registered any more, and nobody holds a reservation"),
+        ("preempt /d --key 7 --victim 8 --type 5", "the registrations with key 0x8 are removed"),
+        ("preempt /d --key 7 --victim 0 --type 7", "the registrations of everyone else are removed"),
+        (
+            "preempt-abort /d --key 7 --victim 8 --type 5",
+            "the registrations with key 0x8 are removed and their commands aborted",
+        ),
+    ] {
+        assert_eq!(order(line).2, words, "{line}");
+    }
+}

@@ -1,0 +1,96 @@
+//! The way to the helper and back.
+
+use std::{
+    io,
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    path::Path,
+    time::Duration,
+};
+
+use pr_wire::{Client, ClientError};
+use rustix::{
+    fs::{Mode, OFlags, open},
+    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, sockopt},
+};
+use scsi_pr::{Cdb, Status};
+
+use crate::trouble::{Moment, Trouble};
+
+/// A connection to a helper.
+pub struct Link<'a> {
+    client: Client,
+    socket: &'a Path,
+    timeout: Duration,
+}
+
+/// What a device is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// To ask.
+    Read,
+    /// To change: the helper lets nobody change who may write that may not write.
+    Write,
+}
+
+impl<'a> Link<'a> {
+    /// Connects and negotiates.
+    pub fn open(socket: &'a Path, timeout: Duration) -> Result<Self, Trouble> {
+        let stream = connected(socket, timeout).map_err(|error| Trouble::connecting(socket, error))?;
+        let client = Client::over(stream).map_err(|error| failed(error, socket, timeout, Moment::Greeting))?;
+        Ok(Self { client, socket, timeout })
+    }
+
+    /// The features that the helper offers.
+    pub fn features(&self) -> u32 {
+        self.client.features()
+    }
+
+    /// Has one command carried out. What the device refuses is told by `refused`.
+    pub fn execute(
+        &mut self,
+        device: OwnedFd,
+        cdb: &Cdb,
+        parameters: &[u8],
+        refused: impl FnOnce(Status, Option<scsi_pr::SenseCode>) -> Trouble,
+    ) -> Result<Vec<u8>, Trouble> {
+        let reply = self.client.execute(device, cdb, parameters);
+        let reply = reply.map_err(|error| failed(error, self.socket, self.timeout, Moment::Command))?;
+        if reply.status == Status::GOOD { Ok(reply.data) } else { Err(refused(reply.status, reply.sense.code())) }
+    }
+}
+
+/// A connection on which every wait has an end, that for being connected at all included.
+fn connected(socket: &Path, timeout: Duration) -> io::Result<UnixStream> {
+    let address = SocketAddrUnix::new(socket)?;
+    let stream = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    for wait in [sockopt::Timeout::Send, sockopt::Timeout::Recv] {
+        sockopt::set_socket_timeout(&stream, wait, Some(timeout))?;
+    }
+    connect(&stream, &address)?;
+    Ok(stream.into())
+}
+
+fn failed(error: ClientError, socket: &Path, timeout: Duration, moment: Moment) -> Trouble {
+    let socket = socket.to_path_buf();
+    match error {
+        ClientError::Connect(error) => Trouble::connecting(&socket, error),
+        ClientError::HungUp => Trouble::HungUp { socket, moment },
+        ClientError::Malformed(what) => Trouble::Malformed { socket, what },
+        // What an expired timeout of a socket looks like.
+        ClientError::Io(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Trouble::TimedOut { socket, timeout, moment }
+        }
+        ClientError::Io(error) => Trouble::Broken { socket, error },
+    }
+}
+
+/// Opens a device.
+pub fn device(path: &Path, access: Access) -> Result<OwnedFd, Trouble> {
+    let mode = match access {
+        Access::Read => OFlags::RDONLY,
+        Access::Write => OFlags::RDWR,
+    };
+    // A disk is opened without waiting for its medium: the device itself will say that it is not ready.
+    let flags = mode | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    open(path, flags, Mode::empty()).map_err(|error| Trouble::opening(path, access, error.into()))
+}

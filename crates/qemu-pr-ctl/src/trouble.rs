@@ -1,0 +1,184 @@
+//! What can go wrong, in sentences: the thing, the reason, the remedy.
+
+use std::{
+    fmt, fs, io,
+    os::unix::fs::{FileTypeExt, MetadataExt},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use scsi_pr::{SenseCode, Status};
+use thiserror::Error;
+
+use crate::{commands::Action, exit, link::Access, remedy};
+
+/// Why there is no result.
+#[derive(Debug, Error)]
+pub enum Trouble {
+    #[error(
+        "there is no socket {}: no helper listens there; start it (systemctl start qemu-pr-helper), or name the path \
+         that it was given with --socket", .0.display()
+    )]
+    NoSocket(PathBuf),
+    #[error("{} is no socket; name the helper's with --socket", .0.display())]
+    NotASocket(PathBuf),
+    #[error(
+        "nobody listens on the socket {}: the helper that made it has ended; start it again \
+         (systemctl restart qemu-pr-helper)", .0.display()
+    )]
+    NobodyListens(PathBuf),
+    #[error(
+        "no permission to use the socket {}{owner}; run this as a user who may write to it and search its directory, \
+         root for example, or start the helper with --socket-group and --socket-mode", .path.display()
+    )]
+    NoPermission { path: PathBuf, owner: String },
+    #[error("cannot connect to the socket {}: {error}", .path.display())]
+    Connect { path: PathBuf, error: io::Error },
+    #[error("the helper at {} hung up {}", .socket.display(), .moment.hung_up())]
+    HungUp { socket: PathBuf, moment: Moment },
+    #[error("the helper at {} did not {} within {timeout:?}; {}", .socket.display(), .moment.verb(), .moment.waited())]
+    TimedOut { socket: PathBuf, timeout: Duration, moment: Moment },
+    #[error("the connection to the helper at {} broke: {error}; try again", .socket.display())]
+    Broken { socket: PathBuf, error: io::Error },
+    #[error("what answers at {} makes no sense: {what}; is it qemu-pr-helper that listens there?", .socket.display())]
+    Malformed { socket: PathBuf, what: &'static str },
+    #[error("there is no device {}; check its name (lsblk lists the disks)", .0.display())]
+    NoDevice(PathBuf),
+    #[error("no permission to open {} {}; run this as root, or as a member of the device's group", .path.display(), .access)]
+    DeviceDenied { path: PathBuf, access: Access },
+    #[error("cannot open {} {access}: {error}", .path.display())]
+    Device { path: PathBuf, access: Access, error: io::Error },
+    #[error("{} refused {action}: {}{}", .device.display(), answer(*.status, *.sense), remedy(*.action, *.status, *.sense))]
+    Refused { device: PathBuf, action: Action, status: Status, sense: Option<SenseCode> },
+    #[error(
+        "the answer of {} to {action} has {length} bytes, too few to mean anything; does the device support \
+         persistent reservations?", .device.display()
+    )]
+    TooShort { device: PathBuf, action: Action, length: usize },
+    #[error("cannot write the answer: {0}")]
+    Output(io::Error),
+}
+
+/// When something went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Before the helper had said its first word.
+    Greeting,
+    /// Between a command and its answer.
+    Command,
+}
+
+impl Moment {
+    const fn hung_up(self) -> &'static str {
+        match self {
+            Self::Greeting => {
+                "without a greeting: it does that when it serves as many clients as it may (--max-connections), and \
+                 when it is ending; its log says which (journalctl -u qemu-pr-helper)"
+            }
+            Self::Command => {
+                "instead of answering: it does that to a client that breaks the protocol, when it has no room for \
+                 another file descriptor, and when it is ending; its log says which (journalctl -u qemu-pr-helper). \
+                 Whether the command was carried out is not known: see 'qemu-pr-ctl status'"
+            }
+        }
+    }
+
+    const fn verb(self) -> &'static str {
+        match self {
+            Self::Greeting => "greet",
+            Self::Command => "answer",
+        }
+    }
+
+    const fn waited(self) -> &'static str {
+        match self {
+            Self::Greeting => "is it qemu-pr-helper that listens there? If so, it hangs: see its log",
+            Self::Command => {
+                "the disk may be hanging (see dmesg). Whether the command will be carried out is not known: see \
+                 'qemu-pr-ctl status' later, or wait longer with --timeout"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Read => "for reading",
+            Self::Write => "for reading and writing",
+        })
+    }
+}
+
+impl Trouble {
+    /// The trouble with a socket that cannot be connected to.
+    pub fn connecting(path: &Path, error: io::Error) -> Self {
+        let file = fs::metadata(path);
+        let path = path.to_path_buf();
+        match (error.kind(), file) {
+            (io::ErrorKind::NotFound, _) => Self::NoSocket(path),
+            (io::ErrorKind::ConnectionRefused, Ok(file)) if !file.file_type().is_socket() => Self::NotASocket(path),
+            (io::ErrorKind::ConnectionRefused, _) => Self::NobodyListens(path),
+            (io::ErrorKind::PermissionDenied, file) => {
+                let owner = file.map_or_else(
+                    |_| String::new(),
+                    |file| format!(" (mode {:04o}, user {}, group {})", file.mode() & 0o7777, file.uid(), file.gid()),
+                );
+                Self::NoPermission { path, owner }
+            }
+            (_, _) => Self::Connect { path, error },
+        }
+    }
+
+    /// The trouble with a device that cannot be opened.
+    pub fn opening(path: &Path, access: Access, error: io::Error) -> Self {
+        let path = path.to_path_buf();
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::NoDevice(path),
+            io::ErrorKind::PermissionDenied => Self::DeviceDenied { path, access },
+            _ => Self::Device { path, access, error },
+        }
+    }
+
+    /// What a device answered instead of GOOD.
+    pub fn refused(device: &Path, action: Action, status: Status, sense: Option<SenseCode>) -> Self {
+        Self::Refused { device: device.to_path_buf(), action, status, sense }
+    }
+
+    /// How the program ends.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.exit_status())
+    }
+
+    fn exit_status(&self) -> u8 {
+        match self {
+            Self::NoSocket(_)
+            | Self::NotASocket(_)
+            | Self::NobodyListens(_)
+            | Self::NoPermission { .. }
+            | Self::Connect { .. }
+            | Self::NoDevice(_)
+            | Self::DeviceDenied { .. }
+            | Self::Device { .. }
+            | Self::Output(_) => exit::NOT_OPENED,
+            Self::HungUp { .. } | Self::Broken { .. } => exit::TRANSPORT,
+            Self::TimedOut { .. } => exit::TIMED_OUT,
+            Self::Malformed { .. } | Self::TooShort { .. } => exit::NONSENSE,
+            Self::Refused { status, sense, .. } => exit::of_answer(*status, *sense),
+        }
+    }
+}
+
+/// The answer in words: for CHECK CONDITION what the sense data says, otherwise the status.
+fn answer(status: Status, sense: Option<SenseCode>) -> String {
+    match (status, sense) {
+        (Status::CHECK_CONDITION, Some(sense)) => sense.to_string(),
+        (Status::CHECK_CONDITION, None) => "CHECK CONDITION without sense data".to_owned(),
+        (status, _) => status.to_string(),
+    }
+}
+
+fn remedy(action: Action, status: Status, sense: Option<SenseCode>) -> String {
+    remedy::of(action, status, sense).map_or_else(String::new, |remedy| format!("; {remedy}"))
+}

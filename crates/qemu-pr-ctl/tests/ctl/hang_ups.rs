@@ -1,0 +1,59 @@
+//! Helpers that hang up, hang, or are none.
+
+use std::{
+    io::{Read, Write},
+    os::unix::net::UnixStream,
+    thread,
+    time::Duration,
+};
+
+use crate::{run::run, stand_in::StandIn};
+
+#[test]
+fn a_helper_that_takes_no_more_clients_is_said_to_hang_up_without_a_greeting() {
+    let helper = StandIn::serving(drop);
+    for words in [&["ping"][..], &["keys", "/dev/null"]] {
+        run(&helper.socket(), words).expect_trouble(
+            99,
+            &["pr.sock hung up without a greeting", "--max-connections", "journalctl -u qemu-pr-helper"],
+        );
+    }
+}
+
+#[test]
+fn a_helper_that_hangs_up_on_a_command_leaves_it_open_what_became_of_that() {
+    let helper = StandIn::answering(|_| None);
+    let disk = helper.disk();
+    run(&helper.socket(), &["clear", &disk, "--key", "1"]).expect_trouble(
+        99,
+        &["pr.sock hung up instead of answering", "breaks the protocol", "not known", "qemu-pr-ctl status"],
+    );
+}
+
+#[test]
+fn a_helper_that_does_not_greet_is_not_waited_for_for_ever() {
+    let helper = StandIn::serving(|mut stream| _ = stream.read(&mut [0; 1]));
+    run(&helper.socket(), &["ping", "--timeout", "1"])
+        .expect_trouble(33, &["did not greet within 1s", "is it qemu-pr-helper"]);
+}
+
+#[test]
+fn a_helper_that_does_not_answer_is_not_waited_for_for_ever() {
+    let helper = StandIn::answering(|_| {
+        thread::sleep(Duration::from_millis(1300));
+        None
+    });
+    let disk = helper.disk();
+    run(&helper.socket(), &["keys", &disk, "--timeout", "1"])
+        .expect_trouble(33, &["did not answer within 1s", "hanging", "--timeout"]);
+}
+
+#[test]
+fn what_does_not_speak_the_protocol_is_no_helper() {
+    let helper = StandIn::serving(|mut stream: UnixStream| {
+        _ = stream.write_all(&[0xff; 200]);
+        _ = stream.read_to_end(&mut Vec::new());
+    });
+    let disk = helper.disk();
+    run(&helper.socket(), &["keys", &disk]).expect_trouble(97, &["makes no sense", "is it qemu-pr-helper"]);
+}

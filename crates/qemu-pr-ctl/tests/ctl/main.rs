@@ -1,0 +1,10 @@
+//! The tool as it is used: started with a command line, it talks to a helper and ends with a status.
+#![expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
+
+mod answers;
+mod daemon;
+mod hang_ups;
+mod life_cycle;
+mod run;
+mod sockets;
+mod stand_in;
