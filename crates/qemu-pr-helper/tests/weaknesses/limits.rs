@@ -10,13 +10,13 @@ use rustix::process::{Resource, Signal};
 
 use super::{better, bound, expect_refusal};
 
-/// Asserts that the helper hardly runs: a busy loop takes a hundred ticks a second.
+/// Asserts that the helper hardly runs: a busy loop takes a hundred ticks a second, or its share of a busy machine.
 #[track_caller]
-fn expect_rest(helper: &Helper) {
+fn expect_rest(bed: &Bed, helper: &Helper) {
+    let span = Duration::from_secs(if bed.subject().is_ours() { 1 } else { 3 });
     let before = helper.process().cpu_ticks();
-    std::thread::sleep(Duration::from_secs(1));
-    let used = helper.process().cpu_ticks() - before;
-    assert!(used <= 15, "busy loop: {used} ticks in a second");
+    let used = || helper.process().cpu_ticks() - before;
+    assert!(!within(span, || used() > 15), "busy loop: {} ticks", used());
 }
 
 /// How many sockets the helper has open.
@@ -24,10 +24,9 @@ fn sockets(helper: &Helper) -> usize {
     helper.process().descriptors().values().filter(|path| path.to_string_lossy().starts_with("socket:")).count()
 }
 
-/// More clients than the helper has descriptors for.
+/// More clients than the helper has descriptors for, or as many as it lets in.
 fn crowd(helper: &Helper) -> Vec<Raw> {
-    let short = Duration::from_millis(20);
-    (0..80).filter_map(|_| Raw::connect_within(helper.socket(), short)).collect()
+    (0..80).map_while(|_| Raw::connect_within(helper.socket(), Duration::from_millis(500))).collect()
 }
 
 #[test]
@@ -35,7 +34,7 @@ fn w1_more_clients_than_descriptors_are_no_busy_loop() {
     better("busy loop", |bed| {
         let helper = bed.launch().limit(Resource::Nofile, 64).start();
         let _crowd = crowd(&helper);
-        expect_rest(&helper);
+        expect_rest(bed, &helper);
     });
 }
 
@@ -75,7 +74,7 @@ fn w1_a_place_is_free_again_when_a_client_has_left() {
     better("busy loop", |bed| {
         let helper = bed.launch().limit(Resource::Nofile, 64).start();
         let crowd = crowd(&helper);
-        expect_rest(&helper);
+        expect_rest(bed, &helper);
         drop(crowd);
         eventually("a new client is served", || {
             let Some(client) = Raw::connect_within(helper.socket(), bound(bed)) else { return false };
