@@ -151,14 +151,12 @@ impl Host {
         let length = u32::try_from(parameters.len())?;
         let cdb = PersistentReserveOut::new(action, kind, length).cdb();
         let reply = self.client.execute(&self.disk, &cdb, &parameters)?;
-        let mut what = action.to_string();
-        match action {
-            OutAction::Register => what += &format!(" {other}"),
-            OutAction::Preempt => {
-                what += &format!(" {other}, {}", kind.map(|kind| kind.to_string()).unwrap_or_default())
-            }
-            _ => what += &kind.map(|kind| format!(", {kind}")).unwrap_or_default(),
-        }
+        let what = match (action, kind) {
+            (OutAction::Register, _) => format!("{action} {other}"),
+            (OutAction::Preempt, Some(kind)) => format!("{action} {other}, {kind}"),
+            (_, Some(kind)) => format!("{action}, {kind}"),
+            (_, None) => action.to_string(),
+        };
         let came = match reply.status {
             Status::CHECK_CONDITION => reply.sense.to_string(),
             status => status.to_string(),

@@ -3,15 +3,16 @@
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::bed::{self, Kind};
 use crate::packages;
-use crate::workspace::{cargo, run as run_command};
+use crate::workspace::{cargo, output, run as run_command};
 
 /// Runs everything; a step that fails does not keep the next ones from running.
 pub fn run() -> Result<bool> {
     packages::install_missing()?;
+    output(cargo().args(["nextest", "--version"])).context("install it with `cargo install --locked cargo-nextest`")?;
     let mut passed = 0;
     let mut failed = 0;
     let mut count = |name: &str, held: bool| {

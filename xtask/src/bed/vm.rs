@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `ok NAME` | a check that held |
 //! | `FAIL NAME: what was expected, what came` | one that did not |
-//! | `known NAME: what was seen` | a weakness of the reference helper, shown to be there |
+//! | `known weakness shown: NAME: what was seen` | a weakness of the reference helper, shown to be there |
 //! | `story TEXT` | what happens next, for a reader |
 //! | `screen HOST: TEXT` | what somebody at that host would see, for the same reader |
 //! | `end PASSED FAILED` | the last line of a driver that came to its end |
@@ -73,6 +73,9 @@ pub fn boot(kind: Kind, kernel: &Kernel, image: &Path, console: &Path, story: bo
     Ok(listener.tally)
 }
 
+/// How the kernel begins to say that it is broken.
+const CAUSES: &[&str] = &["Kernel panic", "BUG:", "Oops:", "Out of memory:", "blocked for more than"];
+
 /// A running QEMU, which never outlives this value.
 struct Machine {
     qemu: Child,
@@ -92,7 +95,9 @@ impl Machine {
             Kind::Kernel => "2G",
             Kind::Guest => "3G",
         };
-        let qemu = Command::new("/usr/bin/qemu-system-x86_64")
+        // Whoever ends this program, by whatever signal, ends the machine with it.
+        let qemu = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "/usr/bin/qemu-system-x86_64"])
             .args(["-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-smp", "2", "-m", memory])
             .args(["-nodefaults", "-display", "none", "-vga", "none", "-no-reboot"])
             .args(["-serial", "stdio", "-serial"])
@@ -180,7 +185,10 @@ impl Listener {
         let words = std::fs::read(console).unwrap_or_default();
         let words = String::from_utf8_lossy(&words);
         let lines: Vec<&str> = words.lines().collect();
-        for line in &lines[lines.len().saturating_sub(30)..] {
+        let last = lines.len().saturating_sub(20);
+        // What went wrong stands above the trace that it left.
+        let cause = lines[..last].iter().rposition(|line| CAUSES.iter().any(|cause| line.contains(cause)));
+        for line in cause.map(|at| lines[at]).iter().chain(&lines[last..]) {
             println!("   {}", line.trim_end());
         }
     }
@@ -196,7 +204,7 @@ mod tests {
         let mut listener = Listener::default();
         listener.hear("ok the first");
         listener.hear("FAIL the second: expected GOOD, came CHECK CONDITION");
-        listener.hear("known hang: 10 s");
+        listener.hear("known weakness shown: hang: 10 s");
         assert_eq!(listener.reported, None);
         listener.hear("end 1 1");
         assert_eq!(listener.reported, Some((listener.tally.passed, listener.tally.failed)));
