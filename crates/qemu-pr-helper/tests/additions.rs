@@ -101,6 +101,65 @@ fn idle_connections_are_never_given_up() {
 }
 
 #[test]
+fn what_was_finished_in_time_leaves_no_clock_running() {
+    ours(|bed| {
+        let helper = bed.launch().args(["--request-timeout", "0.6"]).start();
+        let in_two_parts = |client: &Raw, bytes: &[u8]| {
+            let device = null();
+            let fds = if bytes.len() > 4 { vec![device.as_fd()] } else { vec![] };
+            client.send_with(&bytes[..2], &fds);
+            std::thread::sleep(Duration::from_millis(200));
+            client.send(&bytes[2..]);
+        };
+        let features = Raw::connect(helper.socket());
+        features.read(4);
+        in_two_parts(&features, &[0; 4]);
+        let request = helper.connect();
+        in_two_parts(&request, &Raw::cdb_in(0, 8));
+        request.reply().expect_check(0xb, 0, 6);
+        std::thread::sleep(Duration::from_secs(2));
+        request.expect_served();
+        features.expect_served();
+    });
+}
+
+#[test]
+fn a_failed_start_leaves_nothing_in_the_directory() {
+    ours(|bed| {
+        let missing = bed.path("missing/pid");
+        let poor = ["/usr/bin/setpriv", "--bounding-set", "-sys_rawio", "--"];
+        for daemon in [&[][..], &["-d"]] {
+            bed.launch().args(daemon).arg("-f").arg(&missing).run().expect_refusal(&[]);
+            bed.launch().args(daemon).args(["-f", "/dev/full"]).run().expect_refusal(&[]);
+            bed.launch().args(daemon).by(&poor).arg("-f").arg(bed.path("pid")).run().expect_refusal(&[]);
+            let left: Vec<_> = fs::read_dir(bed.dir()).unwrap().flatten().map(|entry| entry.file_name()).collect();
+            assert!(left.is_empty(), "{left:?}");
+        }
+    });
+}
+
+#[test]
+fn of_many_that_start_at_once_over_a_stale_socket_one_serves() {
+    ours(|bed| {
+        for _ in 0..10 {
+            drop(std::os::unix::net::UnixListener::bind(bed.socket()).unwrap());
+            let helpers: Vec<_> = (0..6).map(|_| bed.launch().spawn()).collect();
+            eventually("all but one have given up", || {
+                helpers.iter().filter(|helper| helper.process().is_alive()).count() <= 1
+            });
+            let (alive, dead): (Vec<_>, Vec<_>) = helpers.into_iter().partition(|helper| helper.process().is_alive());
+            assert_eq!(alive.len(), 1, "one serves");
+            for helper in dead {
+                helper.finish().expect_refusal(&[bed.socket().to_str().unwrap()]);
+            }
+            alive[0].await_greeting();
+            alive.into_iter().next().unwrap().end(Signal::TERM).expect_silent_success();
+            assert_eq!(fs::read_dir(bed.dir()).unwrap().count(), 0, "nothing is left");
+        }
+    });
+}
+
+#[test]
 fn a_command_may_take_longer_than_a_request_may_be_underway() {
     ours(|bed| {
         let helper = bed.launch().args(["--request-timeout", "0.5"]).device(|_| Outcome::Hang).start();

@@ -205,3 +205,19 @@ fn the_descriptor_is_closed_with_the_request() {
         helper.await_descriptors(idle);
     });
 }
+
+#[test]
+fn the_descriptor_is_closed_before_the_answer() {
+    both(OURS, |bed| {
+        let helper = bed.start();
+        let client = helper.connect();
+        for _ in 0..200 {
+            let (kept, passed) = UnixStream::pair().unwrap();
+            client.pr_in(passed, 0, 8);
+            // Whoever has the answer may remove the device: nobody holds it any more.
+            kept.set_nonblocking(true).unwrap();
+            let read = std::io::Read::read(&mut &kept, &mut [0; 1]);
+            assert!(matches!(read, Ok(0)), "the helper still holds the descriptor: {read:?}");
+        }
+    });
+}
