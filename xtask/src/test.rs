@@ -56,7 +56,7 @@ fn cargo_steps() -> Vec<(&'static str, Command)> {
     vec![
         ("formatting", cargo_with("fmt --all --check")),
         ("lints", cargo_with("clippy --quiet --workspace --all-targets -- -D warnings")),
-        ("tests", cargo_with("nextest run --workspace")),
+        ("tests", cargo_with("nextest run --workspace --no-fail-fast")),
         ("examples in the documentation", cargo_with("test --quiet --workspace --doc")),
     ]
 }
