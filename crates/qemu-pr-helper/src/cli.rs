@@ -94,6 +94,10 @@ pub struct Options {
     #[arg(long)]
     pub simulate: bool,
 
+    /// Say what this host has of what multipath needs, and exit (0: everything is there)
+    #[arg(long)]
+    pub check: bool,
+
     /// Show this help
     #[arg(short = 'h', long, action = ArgAction::Help)]
     help: Option<bool>,

@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 mod boot;
+mod check;
 mod cli;
 mod config;
 mod device;
@@ -26,6 +27,9 @@ fn main() -> ExitCode {
         Ok(options) => options,
         Err(code) => return code,
     };
+    if options.check {
+        return check::run();
+    }
     observe::log::install(&program, options.verbose && !options.quiet);
     let code = run(options, &before).unwrap_or_else(|error| {
         error!("{error}");

@@ -120,6 +120,8 @@ impl SenseCode {
         Self { key: SenseKey(key), additional: AdditionalSense { code, qualifier } }
     }
 
+    /// NOT READY, CAUSE NOT REPORTABLE.
+    pub const NOT_READY: Self = Self::new(0x2, 0x04, 0x00);
     /// NOT READY, MEDIUM NOT PRESENT.
     pub const MEDIUM_NOT_PRESENT: Self = Self::new(0x2, 0x3a, 0x00);
     /// MEDIUM ERROR, UNRECOVERED READ ERROR.
@@ -140,6 +142,8 @@ impl SenseCode {
     pub const INSUFFICIENT_REGISTRATION_RESOURCES: Self = Self::new(0x5, 0x55, 0x04);
     /// UNIT ATTENTION, POWER ON, RESET, OR BUS DEVICE RESET OCCURRED.
     pub const RESET_OCCURRED: Self = Self::new(0x6, 0x29, 0x00);
+    /// UNIT ATTENTION, SCSI BUS RESET OCCURRED.
+    pub const SCSI_BUS_RESET_OCCURRED: Self = Self::new(0x6, 0x29, 0x02);
     /// UNIT ATTENTION, RESERVATIONS PREEMPTED.
     pub const RESERVATIONS_PREEMPTED: Self = Self::new(0x6, 0x2a, 0x03);
     /// UNIT ATTENTION, RESERVATIONS RELEASED.

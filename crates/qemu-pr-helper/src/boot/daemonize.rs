@@ -51,7 +51,7 @@ pub fn detach(_: &Privileged, before: &signal::Before) -> io::Result<Starter> {
             setsid()?;
             Ok(Starter(Some(writer)))
         }
-        Fork::Parent => {
+        Fork::Parent(_) => {
             drop(writer);
             // A signal ends the wait. The daemon notices when it has something to report.
             signal::restore(before);

@@ -22,7 +22,10 @@ use self::{
     privilege::{PrivilegeError, Unprivileged},
     systemd::{ActivationError, Notifier},
 };
-use crate::config::{Config, DEFAULT_SOCKET};
+use crate::{
+    config::{Config, DEFAULT_SOCKET},
+    device::multipath::{Multipath, start_broker},
+};
 
 /// Proof that the process has one thread and whatever rights it was started with.
 pub struct Privileged(());
@@ -37,6 +40,8 @@ pub struct Booted {
     pub notifier: Notifier,
     /// Whoever waits for the daemon to be up.
     pub starter: Starter,
+    /// The line to the process that does what multipath needs.
+    pub multipath: Multipath,
     /// Proof that nothing is left of the privileges but what the configuration keeps.
     pub unprivileged: Unprivileged,
 }
@@ -50,6 +55,9 @@ pub enum BootError {
     /// The process cannot go to the background.
     #[error("cannot go to the background: {0}")]
     Daemonize(#[source] io::Error),
+    /// The process for multipath.
+    #[error("cannot start the multipath broker: {0}")]
+    Broker(#[source] io::Error),
     /// The working directory of a daemon.
     #[error("cannot change to the directory '/': {0}")]
     ChangeDirectory(#[source] io::Error),
@@ -81,6 +89,9 @@ pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Boot
         env::set_current_dir("/").map_err(BootError::ChangeDirectory)?;
     }
 
+    // The one process that keeps more than SG_IO; forked before there is anything that it should not inherit.
+    let multipath = start_broker(&privileged).map_err(BootError::Broker)?;
+
     // The socket listens, under a name that nobody knows yet.
     let listener = if let Some(socket) = activated {
         Listener::activated(socket)?
@@ -101,5 +112,5 @@ pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Boot
 
     // From here on there is nothing that a break-in could use beyond the commands themselves.
     let unprivileged = privilege::drop(privileged, config.user, config.group, config.simulate)?;
-    Ok(Booted { listener, pidfile, notifier, starter, unprivileged })
+    Ok(Booted { listener, pidfile, notifier, starter, multipath, unprivileged })
 }

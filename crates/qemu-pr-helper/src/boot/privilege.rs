@@ -34,6 +34,9 @@ pub struct PrivilegeError {
 /// The one capability that stays: the kernel asks for it at every `SG_IO` with a persistent reservation command.
 const KEPT: CapabilitySet = CapabilitySet::SYS_RAWIO;
 
+/// What the multipath broker keeps: device-mapper's control node asks for the second.
+const KEPT_FOR_MULTIPATH: CapabilitySet = KEPT.union(CapabilitySet::SYS_ADMIN);
+
 /// Becomes the user and group, gives up all groups and all capabilities but [`KEPT`], for good.
 ///
 /// With `may_lack` (`--simulate`) what was not there at the start need not be there at the end either.
@@ -43,12 +46,35 @@ pub fn drop(
     group: Option<Group>,
     may_lack: bool,
 ) -> Result<Unprivileged, PrivilegeError> {
-    let step = |step| move |error| PrivilegeError { step, error };
-    let have = capabilities(None).map_err(step("read the capabilities"))?.permitted;
-    let keep = if may_lack { KEPT & have } else { KEPT };
-    if may_lack && keep.is_empty() {
+    let kept = reduce(KEPT, user, group, may_lack)?;
+    if kept.is_empty() {
         warn!("started without CAP_SYS_RAWIO: simulated disks work, commands to real ones will fail");
     }
+    trace!(
+        target: "pr_helper_privileges",
+        uid = rustix::process::getuid().as_raw(),
+        gid = rustix::process::getgid().as_raw(),
+        capabilities = ?kept,
+    );
+    Ok(Unprivileged(()))
+}
+
+/// The same for the multipath broker: it stays root, because multipathd listens to nobody else, and keeps
+/// [`KEPT_FOR_MULTIPATH`] as far as it was there.
+pub fn keep_for_multipath() -> Result<(), PrivilegeError> {
+    reduce(KEPT_FOR_MULTIPATH, None, None, true).map(|_| ())
+}
+
+/// Gives up all but `keep`; what is left of that.
+fn reduce(
+    keep: CapabilitySet,
+    user: Option<User>,
+    group: Option<Group>,
+    may_lack: bool,
+) -> Result<CapabilitySet, PrivilegeError> {
+    let step = |step| move |error| PrivilegeError { step, error };
+    let have = capabilities(None).map_err(step("read the capabilities"))?.permitted;
+    let keep = if may_lack { keep & have } else { keep };
 
     // Ids change without losing the capability.
     set_keep_capabilities(true).map_err(step("keep capabilities across a change of user"))?;
@@ -82,14 +108,7 @@ pub fn drop(
     let sets = CapabilitySets { effective: keep, permitted: keep, inheritable: CapabilitySet::empty() };
     set_capabilities(None, sets).map_err(step("keep CAP_SYS_RAWIO and nothing else"))?;
     set_no_new_privs(true).map_err(step("rule out new privileges"))?;
-
-    trace!(
-        target: "pr_helper_privileges",
-        uid = rustix::process::getuid().as_raw(),
-        gid = rustix::process::getgid().as_raw(),
-        capabilities = ?keep,
-    );
-    Ok(Unprivileged(()))
+    Ok(keep)
 }
 
 /// Every capability that this kernel knows; it says where they end.

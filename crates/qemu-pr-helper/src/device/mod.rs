@@ -1,11 +1,13 @@
 //! The room where commands meet devices. Nothing here knows a socket or a client's bytes.
 
+pub mod multipath;
 mod outcome;
 mod sg_io;
 mod simulate;
 
 use std::{os::fd::BorrowedFd, time::Duration};
 
+use multipath::Multipath;
 use scsi_pr::{Cdb, Completion, Target};
 use simulate::Simulator;
 
@@ -21,14 +23,15 @@ pub struct Device<'a> {
 /// Chooses who carries out a command.
 pub struct Router {
     scsi: sg_io::SgIo,
+    multipath: Multipath,
     simulator: Option<Simulator>,
 }
 
 impl Router {
     /// A router whose commands may take `timeout`, PREEMPT AND ABORT twice as long. With `simulate`, what is not a
     /// SCSI device is a simulated one.
-    pub fn new(timeout: Duration, simulate: bool) -> Self {
-        Self { scsi: sg_io::SgIo::new(timeout), simulator: simulate.then(Simulator::default) }
+    pub fn new(timeout: Duration, multipath: Multipath, simulate: bool) -> Self {
+        Self { scsi: sg_io::SgIo::new(timeout), multipath, simulator: simulate.then(Simulator::default) }
     }
 
     /// A client is gone and will not come back under this number.
@@ -47,11 +50,17 @@ impl Target<Device<'_>> for Router {
         parameters: &[u8],
         buffer: &'buffer mut [u8],
     ) -> Completion<'buffer> {
-        match &self.simulator {
-            Some(simulator) if !crate::sys::sg_io::is_scsi(device.descriptor) => {
-                simulator.execute(device, cdb, parameters, buffer)
-            }
-            _ => self.scsi.execute(device, cdb, parameters, buffer),
+        if let Some(simulator) = &self.simulator
+            && !crate::sys::sg_io::is_scsi(device.descriptor)
+        {
+            return simulator.execute(device, cdb, parameters, buffer);
         }
+        if multipath::is_candidate(device) {
+            let timeout = self.scsi.timeout_for(cdb);
+            if let Some(answer) = self.multipath.execute(device, cdb, parameters, timeout) {
+                return answer.complete(buffer);
+            }
+        }
+        self.scsi.execute(device, cdb, parameters, buffer)
     }
 }

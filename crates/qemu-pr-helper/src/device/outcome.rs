@@ -42,6 +42,12 @@ pub fn answer(outcome: Outcome, sense: &[u8; SENSE_LENGTH]) -> (Status, Sense) {
     (status, Sense::from_device(&sense[..written]))
 }
 
+/// Whether the device itself answered. An adapter or a driver that reports anything speaks of the way there.
+pub fn reached(outcome: Outcome) -> bool {
+    Status(outcome.status) == Status::RESERVATION_CONFLICT
+        || (outcome.host_status == 0 && driver_failure(outcome.driver_status).is_none())
+}
+
 const DID_ERROR: u16 = 0x07;
 
 /// Host bytes (`<scsi/scsi_status.h>`). `None` is `DID_OK` alone.

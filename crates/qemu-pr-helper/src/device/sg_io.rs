@@ -1,7 +1,7 @@
 use std::{io, os::fd::BorrowedFd, thread, time::Duration};
 
 use rustix::fs::{FileType, fstat};
-use scsi_pr::{Cdb, Command, Completion, OutAction, SENSE_LENGTH, Status, Target};
+use scsi_pr::{Cdb, Command, Completion, OutAction, SENSE_LENGTH, Sense, Status, Target};
 
 use super::{Device, outcome};
 use crate::sys::sg_io::{self, Outcome, Transfer};
@@ -20,30 +20,65 @@ impl SgIo {
         Self { timeout }
     }
 
-    /// PREEMPT AND ABORT waits for the other side's commands to end.
-    fn timeout_for(&self, command: Command) -> Duration {
-        match command {
+    /// How long a command may take: PREEMPT AND ABORT waits for the other side's commands to end.
+    pub fn timeout_for(&self, cdb: &Cdb) -> Duration {
+        match cdb.command() {
             Command::Out(out) if out.action() == Some(OutAction::PreemptAndAbort) => self.timeout * 2,
             _ => self.timeout,
         }
     }
 
-    fn send(
-        device: BorrowedFd<'_>,
-        cdb: &Cdb,
-        parameters: &[u8],
-        buffer: &mut [u8],
-        sense: &mut [u8; SENSE_LENGTH],
-        timeout: Duration,
-    ) -> io::Result<Outcome> {
-        let transfer = match cdb.command() {
-            Command::In(_) if buffer.is_empty() => Transfer::None,
-            Command::In(_) => Transfer::FromDevice(buffer),
-            Command::Out(_) if parameters.is_empty() => Transfer::None,
-            Command::Out(_) => Transfer::ToDevice(parameters),
+    /// Sends a command, again while device-mapper says that the device is suspended. The data goes to the start of
+    /// `buffer`.
+    pub fn send(&self, device: BorrowedFd<'_>, cdb: &Cdb, parameters: &[u8], buffer: &mut [u8]) -> Came {
+        let timeout = self.timeout_for(cdb);
+        let length = match cdb.command() {
+            Command::In(command) => usize::from(command.allocation_length).min(buffer.len()),
+            Command::Out(_) => 0,
         };
-        sg_io::execute(device, cdb.command_bytes(), transfer, sense, timeout)
+        let mut sense = [0; SENSE_LENGTH];
+        let mut once = || {
+            let transfer = match cdb.command() {
+                Command::In(_) if length > 0 => Transfer::FromDevice(&mut buffer[..length]),
+                Command::Out(_) if !parameters.is_empty() => Transfer::ToDevice(parameters),
+                _ => Transfer::None,
+            };
+            sg_io::execute(device, cdb.command_bytes(), transfer, &mut sense, timeout)
+        };
+        let mut result = once();
+        for wait in SUSPENDED_WAITS {
+            if !is_suspended(device, &result) {
+                break;
+            }
+            thread::sleep(Duration::from_millis(wait));
+            result = once();
+        }
+        match result {
+            Ok(outcome) => {
+                let (status, sense) = outcome::answer(outcome, &sense);
+                let resid = usize::try_from(outcome.resid).unwrap_or(0);
+                let data = if status == Status::GOOD { length.saturating_sub(resid) } else { 0 };
+                Came { status, sense, data, reached: outcome::reached(outcome) }
+            }
+            Err(error) => {
+                let (status, sense) = outcome::errno_failure(&error).parts();
+                Came { status, sense, data: 0, reached: false }
+            }
+        }
     }
+}
+
+/// What came of sending a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Came {
+    /// The SCSI status.
+    pub status: Status,
+    /// The sense data.
+    pub sense: Sense,
+    /// How many bytes of data there are.
+    pub data: usize,
+    /// Whether the device itself answered. Otherwise the answer is about the way to it.
+    pub reached: bool,
 }
 
 impl Target<Device<'_>> for SgIo {
@@ -54,32 +89,8 @@ impl Target<Device<'_>> for SgIo {
         parameters: &[u8],
         buffer: &'buffer mut [u8],
     ) -> Completion<'buffer> {
-        let fd = device.descriptor;
-        let command = cdb.command();
-        let length = match command {
-            Command::In(command) => usize::from(command.allocation_length).min(buffer.len()),
-            Command::Out(_) => 0,
-        };
-        let buffer = &mut buffer[..length];
-        let timeout = self.timeout_for(command);
-        let mut sense = [0; SENSE_LENGTH];
-
-        let mut result = Self::send(fd, cdb, parameters, buffer, &mut sense, timeout);
-        for wait in SUSPENDED_WAITS {
-            if !is_suspended(fd, &result) {
-                break;
-            }
-            thread::sleep(Duration::from_millis(wait));
-            result = Self::send(fd, cdb, parameters, buffer, &mut sense, timeout);
-        }
-
-        let (status, sense) = match &result {
-            Ok(outcome) => outcome::answer(*outcome, &sense),
-            Err(error) => outcome::errno_failure(error).parts(),
-        };
-        let resid = result.map_or(0, |outcome| usize::try_from(outcome.resid).unwrap_or(0));
-        let there = if status == Status::GOOD { length.saturating_sub(resid) } else { 0 };
-        Completion { status, sense, data: &buffer[..there] }
+        let Came { status, sense, data, .. } = self.send(device.descriptor, cdb, parameters, buffer);
+        Completion { status, sense, data: &buffer[..data] }
     }
 }
 

@@ -153,7 +153,7 @@ impl Connection {
                 Ok(Step::Incomplete) => {}
                 Ok(Step::Negotiated) => trace!(target: "pr_helper_hello", client = self.client),
                 Ok(Step::Request(request)) => {
-                    return self.answer(hub, flight, covered, &request, &mut scratch.data);
+                    return self.answer(hub, flight, covered, request, &mut scratch.data);
                 }
                 Err(violation) => return Next::Close(Reason::Violation(violation)),
             }
@@ -162,7 +162,9 @@ impl Connection {
 
     /// Nothing more has come. In the middle of a request the clock runs, from the first wait on.
     fn wait_for_more(&mut self, hub: &Hub) -> Next {
-        if !self.decoder.is_idle() && self.deadline.is_none() {
+        if self.decoder.is_idle() {
+            self.deadline = None;
+        } else if self.deadline.is_none() {
             self.deadline = Some(Instant::now() + hub.request_timeout);
             hub.expect_deadline();
         }
@@ -174,7 +176,7 @@ impl Connection {
         hub: &Hub,
         flight: &Flight,
         covered: bool,
-        request: &Request<'_, OwnedFd>,
+        request: Request<'_, OwnedFd>,
         data: &mut [u8; MAX_DATA],
     ) -> Next {
         if !hub.begin() {
@@ -194,11 +196,13 @@ impl Connection {
         let completion = if covered {
             policy::refusal(&request.cdb, device).unwrap_or_else(|| {
                 let device = Device { descriptor: device, client: self.client };
-                self.execute(hub, request, device, buffer)
+                self.execute(hub, &request, device, buffer)
             })
         } else {
             Completion::status(Status::BUSY)
         };
+        // Who has the answer may count on it that the disk is not held open here any more.
+        drop(request);
         let header: [u8; HEADER_LENGTH] = ReplyHeader::new(&completion).to_bytes();
         let next = self.send(hub, &header, completion.data);
         flight.end();

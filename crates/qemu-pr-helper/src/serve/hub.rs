@@ -13,7 +13,10 @@ use rustix::{
 };
 
 use super::{ORDER, crew::Crew, slots::Slots};
-use crate::{config::Config, device::Router};
+use crate::{
+    config::Config,
+    device::{Router, multipath::Multipath},
+};
 
 /// The token of the listening socket; connections have their slot's number.
 pub const LISTENER: u64 = u64::MAX;
@@ -48,7 +51,7 @@ pub struct Hub {
 
 impl Hub {
     /// Gets everything ready; nothing is served yet.
-    pub fn new(listener: OwnedFd, config: &Config) -> io::Result<Self> {
+    pub fn new(listener: OwnedFd, multipath: Multipath, config: &Config) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &listener, epoll::EventData::new_u64(LISTENER), once(epoll::EventFlags::IN))?;
         Ok(Self {
@@ -56,7 +59,7 @@ impl Hub {
             listener,
             crew: Crew::default(),
             slots: Slots::new(config.max_connections),
-            router: Router::new(config.command_timeout, config.simulate),
+            router: Router::new(config.command_timeout, multipath, config.simulate),
             quiet: config.quiet,
             request_timeout: config.request_timeout,
             clients: AtomicU64::new(0),

@@ -31,10 +31,10 @@ const MAX_TICK: Duration = Duration::from_secs(1);
 
 /// Serves until a signal says stop. The main thread itself only watches: signals, deadlines, systemd's watchdog.
 pub fn run(booted: Booted, config: &Config) -> io::Result<ExitCode> {
-    let Booted { mut listener, pidfile, notifier, starter, unprivileged } = booted;
+    let Booted { mut listener, pidfile, notifier, starter, multipath, unprivileged } = booted;
     let signals = signal::descriptor()?;
     crate::observe::start()?;
-    let hub = Arc::new(Hub::new(listener.socket().try_clone_to_owned()?, config)?);
+    let hub = Arc::new(Hub::new(listener.socket().try_clone_to_owned()?, multipath, config)?);
     crew::start(&hub, &unprivileged)?;
 
     // Everything is in place: whoever waits may know.

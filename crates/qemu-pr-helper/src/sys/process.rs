@@ -2,13 +2,15 @@
 
 use std::{
     io,
-    os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
 };
+
+use rustix::process::Pid;
 
 /// Which side of a [`fork`] this is.
 pub enum Fork {
-    /// The process that went on.
-    Parent,
+    /// The process that went on, with the number of its child.
+    Parent(Pid),
     /// The new process.
     Child,
 }
@@ -27,7 +29,22 @@ pub fn fork() -> io::Result<Fork> {
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(Fork::Child),
-        _ => Ok(Fork::Parent),
+        pid => Ok(Fork::Parent(Pid::from_raw(pid).ok_or(io::ErrorKind::Other)?)),
+    }
+}
+
+/// Closes every descriptor but the standard ones and those named: what a process inherited from one that has other
+/// things to do. Whoever calls this never returns to code that owns one of them.
+pub fn close_all_but(keep: &[BorrowedFd<'_>]) {
+    let mut keep: Vec<libc::c_uint> = keep.iter().filter_map(|fd| fd.as_raw_fd().try_into().ok()).collect();
+    keep.sort_unstable();
+    let mut first = 3;
+    for fd in keep.into_iter().chain([libc::c_uint::MAX]) {
+        if first < fd {
+            // SAFETY: closing descriptors breaks those who still use them; this process has nobody of that kind left.
+            unsafe { libc::close_range(first, fd - 1, 0) };
+        }
+        first = fd.saturating_add(1);
     }
 }
 

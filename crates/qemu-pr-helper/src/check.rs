@@ -1,0 +1,75 @@
+//! `--check`: what this host offers, and what to do about what it does not.
+
+use std::{fmt::Write as _, process::ExitCode};
+
+use rustix::thread::{CapabilitySet, capabilities};
+
+use crate::{
+    device::multipath::is_multipathd_reachable,
+    sys::{dm, mpath::Library},
+};
+
+/// One thing that is needed: how it stands, or what is wrong and what to do.
+type Finding = (&'static str, Result<String, String>);
+
+/// Prints the findings; success when nothing is missing.
+pub fn run() -> ExitCode {
+    let findings = [library(), control_node(), multipathd(), rights()];
+    let mut text = String::new();
+    for (what, finding) in &findings {
+        let (mark, words) = match finding {
+            Ok(words) => ("ok", words),
+            Err(words) => ("MISSING", words),
+        };
+        let _ = writeln!(text, "{mark:<8} {what:<18} {words}");
+    }
+    let _ = writeln!(text, "{:<8} {:<18} {}", "note", "systemd", systemd());
+    // Whoever asked for this and does not read it has left.
+    let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
+    if findings.iter().all(|(_, finding)| finding.is_ok()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn library() -> Finding {
+    let release = Library::open().map(|library| format!("libmpathpersist, release {}", library.release()));
+    ("multipath library", release.map_err(|error| format!("{error}; registrations on multipath maps are refused")))
+}
+
+fn control_node() -> Finding {
+    let found = dm::control().map(|_| format!("{} can be opened", dm::CONTROL)).map_err(|error| {
+        format!("{}: {error}; load the kernel module dm-mod, or mount the node into the container", dm::CONTROL)
+    });
+    ("device-mapper", found)
+}
+
+fn multipathd() -> Finding {
+    let remedy = "it does not answer; start it (systemctl start multipathd), or make its socket reachable \
+                  (/run/multipathd.socket, or the host's network namespace)";
+    ("multipathd", if is_multipathd_reachable() { Ok("answers".to_owned()) } else { Err(remedy.to_owned()) })
+}
+
+fn rights() -> Finding {
+    let have = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.permitted);
+    let needed = [
+        ("CAP_SYS_RAWIO (commands)", CapabilitySet::SYS_RAWIO),
+        ("CAP_SYS_ADMIN (multipath)", CapabilitySet::SYS_ADMIN),
+        ("CAP_SETPCAP (giving up the rest)", CapabilitySet::SETPCAP),
+    ];
+    let missing: Vec<&str> = needed.iter().filter(|(_, bit)| !have.contains(*bit)).map(|(name, _)| *name).collect();
+    let root = rustix::process::geteuid().is_root();
+    let finding = match (missing.as_slice(), root) {
+        ([], true) => Ok("all there".to_owned()),
+        ([], false) => Err("not started as root, and multipathd listens to nobody else".to_owned()),
+        (missing, _) => Err(format!("without {}; start the program as root", missing.join(", "))),
+    };
+    ("rights", finding)
+}
+
+fn systemd() -> &'static str {
+    if std::env::var_os("NOTIFY_SOCKET").is_some() {
+        "started by it, and it waits for READY"
+    } else if std::path::Path::new("/run/systemd/system").exists() {
+        "runs here; units may use socket activation and Type=notify"
+    } else {
+        "not running here"
+    }
+}

@@ -1,0 +1,274 @@
+//! The broker: a process that keeps the rights that multipath needs, and forks a child for each command.
+//!
+//! It has one thread and does nothing that could block: it takes requests, starts children, waits for them, kills
+//! those that take too long, and passes on what they say. Commands for one map run one after the other, in the order
+//! in which they came; those for different maps run side by side.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fs::File,
+    io::{self, PipeReader, Read},
+    mem::MaybeUninit,
+    os::fd::{AsFd, OwnedFd},
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg},
+    pipe::{PipeFlags, pipe_with},
+    process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open, waitid},
+};
+
+use super::{
+    child,
+    map::{Kind, classify},
+    message::{Answer, MAX_REQUEST, Request, Verdict, tail},
+};
+use crate::{
+    device::multipath::change::invalid,
+    sys::{
+        dm,
+        process::{self, Fork},
+    },
+};
+
+/// More commands than this for one map cannot be meant seriously: each connection has one at a time.
+const MAX_QUEUE: usize = 4096;
+
+/// A request on its way.
+struct Job {
+    request: Request,
+    device: OwnedFd,
+    reply: OwnedFd,
+    /// The map's device number.
+    map: u64,
+    deadline: Instant,
+}
+
+/// A child at work.
+struct Child {
+    job: Job,
+    pid: Pid,
+    pidfd: OwnedFd,
+    answer: PipeReader,
+    said: PipeReader,
+    overdue: bool,
+}
+
+/// Serves the daemon behind `control` until it is gone and all children are.
+pub fn serve(control: &OwnedFd) {
+    let mut broker = Broker { children: Vec::new(), queues: HashMap::new() };
+    let mut open = true;
+    while open || !broker.children.is_empty() {
+        broker.wait(open.then_some(control));
+        broker.reap();
+        while open {
+            match receive(control) {
+                Ok(Some((request, device, reply))) => broker.take(request, device, reply),
+                Ok(None) => open = false,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // A message that makes no sense is lost with its descriptors; whoever sent it sees its pipe end.
+                Err(_) => {}
+            }
+        }
+        broker.kill_overdue();
+        broker.start_next();
+    }
+}
+
+/// One message from the daemon; `None` when it is gone.
+fn receive(control: &OwnedFd) -> io::Result<Option<(Request, OwnedFd, OwnedFd)>> {
+    let mut bytes = [0; MAX_REQUEST];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+    let length = recvmsg(control, &mut [io::IoSliceMut::new(&mut bytes)], &mut ancillary, flags)?.bytes;
+    if length == 0 {
+        return Ok(None);
+    }
+    let mut descriptors = ancillary.drain().flat_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect::<Vec<_>>(),
+        _ => Vec::new(),
+    });
+    match (Request::parse(&bytes[..length]), descriptors.next(), descriptors.next()) {
+        (Some(request), Some(device), Some(reply)) => Ok(Some((request, device, reply))),
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+struct Broker {
+    children: Vec<Child>,
+    queues: HashMap<u64, VecDeque<Job>>,
+}
+
+impl Broker {
+    /// Waits until something happens or a deadline passes.
+    fn wait(&self, control: Option<&OwnedFd>) {
+        let descriptors = control.into_iter().chain(self.children.iter().map(|child| &child.pidfd));
+        let mut set: Vec<PollFd<'_>> =
+            descriptors.map(|fd| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)).collect();
+        let running = self.children.iter().filter(|child| !child.overdue).map(|child| child.job.deadline);
+        let waiting = self.queues.values().flatten().map(|job| job.deadline);
+        let timeout = running.chain(waiting).min().map(|deadline| {
+            // A little past it, or it would not have passed.
+            deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1)
+        });
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        let _ = poll(&mut set, timeout.as_ref());
+    }
+
+    fn take(&mut self, request: Request, device: OwnedFd, reply: OwnedFd) {
+        let map = match classify(device.as_fd()) {
+            Kind::Map(map) => map,
+            Kind::OnMap(name) if matches!(request.cdb.command(), scsi_pr::Command::Out(_)) => {
+                let note = format!(
+                    "the disk is a part of map {name}, and the command would reach one path of it only; \
+                                    give the guest the whole map"
+                );
+                let refusal = Answer { note, ..invalid(scsi_pr::SenseCode::INVALID_OPERATION_CODE) };
+                return send(&reply, &Verdict::Answered(refusal));
+            }
+            Kind::OnMap(_) | Kind::Other => return send(&reply, &Verdict::NotMultipath),
+        };
+        let queue = self.queues.entry(map.device).or_default();
+        if queue.len() >= MAX_QUEUE {
+            return send(&reply, &Verdict::NoChild("too many commands wait for this map".to_owned()));
+        }
+        let deadline = Instant::now() + request.timeout;
+        queue.push_back(Job { request, device, reply, map: map.device, deadline });
+    }
+
+    /// Starts the first command of each map that has none under way.
+    fn start_next(&mut self) {
+        let Self { children, queues } = self;
+        for (map, queue) in queues.iter_mut() {
+            while !children.iter().any(|child| child.job.map == *map)
+                && let Some(job) = queue.pop_front()
+            {
+                match start(job) {
+                    Ok(child) => children.push(child),
+                    Err((job, error)) => send(&job.reply, &Verdict::NoChild(error.to_string())),
+                }
+            }
+        }
+        queues.retain(|_, queue| !queue.is_empty());
+    }
+
+    /// Passes on what children said that have ended.
+    fn reap(&mut self) {
+        for child in std::mem::take(&mut self.children) {
+            match child.ended() {
+                None => self.children.push(child),
+                Some(verdict) => send(&child.job.reply, &verdict),
+            }
+        }
+    }
+
+    fn kill_overdue(&mut self) {
+        let now = Instant::now();
+        for child in self.children.iter_mut().filter(|child| !child.overdue && child.job.deadline <= now) {
+            // Its process number is its own until it is reaped.
+            let _ = kill_process(child.pid, Signal::KILL);
+            child.overdue = true;
+        }
+        for queue in self.queues.values_mut() {
+            queue.retain(|job| {
+                let in_time = job.deadline > now;
+                if !in_time {
+                    send(&job.reply, &Verdict::Overdue);
+                }
+                in_time
+            });
+        }
+    }
+}
+
+/// Starts a child for a command.
+fn start(job: Job) -> Result<Child, (Job, io::Error)> {
+    // Neither pipe may ever block the child, and the broker reads them when it has ended: their 64 KiB are room for
+    // the answer, and for the end of what a chatty library says.
+    let pipes = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
+        .and_then(|answer| Ok((answer, pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?)));
+    let ((answer, answer_to), (said, said_to)) = match pipes {
+        Ok(pipes) => pipes,
+        Err(error) => return Err((job, error.into())),
+    };
+    match process::fork() {
+        Err(error) => Err((job, error)),
+        Ok(Fork::Child) => {
+            // The library writes to standard error whatever it likes. All else is other children's: a pipe that this
+            // one kept open would look to the daemon as if there were more to come.
+            let _ = rustix::stdio::dup2_stderr(&said_to);
+            process::close_all_but(&[job.device.as_fd(), answer_to.as_fd()]);
+            child::run(&job.request, &job.device, answer_to.into());
+            process::exit_now(0)
+        }
+        Ok(Fork::Parent(pid)) => match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(pidfd) => Ok(Child { job, pid, pidfd, answer: answer.into(), said: said.into(), overdue: false }),
+            Err(error) => {
+                // Without it the child's end could not be seen.
+                let _ = kill_process(pid, Signal::KILL);
+                let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
+                Err((job, error.into()))
+            }
+        },
+    }
+}
+
+impl Child {
+    /// What became of the child, if it has ended.
+    fn ended(&self) -> Option<Verdict> {
+        let status = match waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
+            Ok(None) => return None,
+            Ok(Some(status)) => status,
+            Err(error) => return Some(Verdict::NoChild(error.to_string())),
+        };
+        let told = read_all(&self.answer);
+        // Markers first, then the answer if it came to that.
+        let markers = told.iter().position(|byte| *byte == child::ANSWER).unwrap_or(told.len());
+        if told[..markers].last() == Some(&child::SUSPENDED) {
+            let _ = dm::control().and_then(|control| dm::resume(&control, self.job.map));
+        }
+        let said = String::from_utf8_lossy(&read_all(&self.said)).trim_end().replace('\n', " / ");
+        let said = tail(&said, 400).to_owned();
+        let number = |number: Option<i32>| number.and_then(|number| u8::try_from(number).ok()).unwrap_or(u8::MAX);
+        let answer = told.get(markers + 1..).and_then(Answer::parse);
+        Some(match answer {
+            Some(answer) if status.exit_status() == Some(0) => Verdict::Answered(with(answer, &said)),
+            _ if self.overdue => Verdict::Overdue,
+            _ if status.exited() => Verdict::Exited(number(status.exit_status()), said),
+            _ => Verdict::Killed(number(status.terminating_signal()), said),
+        })
+    }
+}
+
+/// What the library said explains a failure; after success it is chatter.
+fn with(mut answer: Answer, said: &str) -> Answer {
+    if !answer.note.is_empty() && !said.is_empty() {
+        answer.note = format!("{} (libmpathpersist: {said})", answer.note);
+    }
+    answer
+}
+
+fn read_all(mut pipe: &PipeReader) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // It has ended, so this is all; a grandchild that holds the pipe open makes it WouldBlock instead of waiting.
+    let _ = pipe.read_to_end(&mut bytes);
+    bytes
+}
+
+fn send(reply: &OwnedFd, verdict: &Verdict) {
+    // The daemon made this pipe for one verdict; if it does not wait any more, so be it.
+    let _ = rustix::io::write(reply, &verdict.to_bytes());
+}
+
+/// Lets go of everything that the process inherited: it is the daemon's, and so is the terminal.
+pub fn seal(control: &OwnedFd) -> io::Result<()> {
+    process::close_all_but(&[control.as_fd()]);
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    Ok(())
+}

@@ -1,0 +1,184 @@
+//! What the daemon, the broker and the broker's children say to each other. All of it stays within one host and one
+//! build of the program.
+
+use std::time::Duration;
+
+use scsi_pr::{Cdb, Completion, SENSE_LENGTH, Sense, Status};
+
+/// A command for the broker. Its two descriptors travel beside it: the device and the pipe for the [`Verdict`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// How long it may take in all.
+    pub timeout: Duration,
+    /// The command.
+    pub cdb: Cdb,
+    /// Its parameter list.
+    pub parameters: Vec<u8>,
+}
+
+/// The longest request: a full parameter list.
+pub const MAX_REQUEST: usize = 4 + 16 + pr_wire::MAX_DATA;
+
+/// The longest verdict: full parameter data and everything else.
+pub const MAX_VERDICT: usize = pr_wire::MAX_DATA + 4096;
+
+/// What a child found out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The SCSI status.
+    pub status: Status,
+    /// The sense data.
+    pub sense: Sense,
+    /// The parameter data.
+    pub data: Vec<u8>,
+    /// What an administrator should know about it; empty if nothing.
+    pub note: String,
+}
+
+/// What the broker tells the daemon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The device has nothing to do with multipath.
+    NotMultipath,
+    /// A child answered.
+    Answered(Answer),
+    /// A child ended without an answer: its exit status, and the end of what it said on standard error.
+    Exited(u8, String),
+    /// A child was killed by a signal, and the end of what it said.
+    Killed(u8, String),
+    /// The time was over; the child was killed, or the command never started.
+    Overdue,
+    /// The broker could not start a child.
+    NoChild(String),
+}
+
+impl Request {
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let millis = u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX);
+        [&millis.to_le_bytes()[..], self.cdb.as_bytes(), &self.parameters].concat()
+    }
+
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let (millis, rest) = bytes.split_first_chunk::<4>()?;
+        let (cdb, parameters) = rest.split_first_chunk::<16>()?;
+        Some(Self {
+            timeout: Duration::from_millis(u32::from_le_bytes(*millis).into()),
+            cdb: Cdb::new(*cdb).ok()?,
+            parameters: parameters.to_vec(),
+        })
+    }
+}
+
+impl Answer {
+    /// The answer for the client, its data in the client's buffer.
+    pub fn complete(self, buffer: &mut [u8]) -> Completion<'_> {
+        let length = if self.status == Status::GOOD { self.data.len().min(buffer.len()) } else { 0 };
+        buffer[..length].copy_from_slice(&self.data[..length]);
+        Completion { status: self.status, sense: self.sense, data: &buffer[..length] }
+    }
+
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // The end of a note is worth more than its beginning, and it must not push out the data.
+        let note = tail(&self.note, 1024).as_bytes();
+        let length = u16::try_from(note.len()).unwrap_or(0).to_le_bytes();
+        [&[self.status.0][..], self.sense.as_bytes(), &length, note, &self.data].concat()
+    }
+
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let (status, rest) = bytes.split_first()?;
+        let (sense, rest) = rest.split_at_checked(SENSE_LENGTH)?;
+        let (length, rest) = rest.split_first_chunk::<2>()?;
+        let (note, data) = rest.split_at_checked(u16::from_le_bytes(*length).into())?;
+        Some(Self {
+            status: Status(*status),
+            sense: Sense::from_device(sense),
+            data: data.to_vec(),
+            note: String::from_utf8_lossy(note).into_owned(),
+        })
+    }
+}
+
+impl Verdict {
+    pub fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Self::NotMultipath => vec![0],
+            Self::Answered(answer) => [&[1][..], &answer.to_bytes()].concat(),
+            Self::Exited(code, said) => [&[2, *code][..], tail(said, 1024).as_bytes()].concat(),
+            Self::Killed(signal, said) => [&[3, *signal][..], tail(said, 1024).as_bytes()].concat(),
+            Self::Overdue => vec![4],
+            Self::NoChild(why) => [&[5][..], tail(why, 1024).as_bytes()].concat(),
+        }
+    }
+
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Some(match bytes {
+            [0] => Self::NotMultipath,
+            [1, answer @ ..] => Self::Answered(Answer::parse(answer)?),
+            [2, code, said @ ..] => Self::Exited(*code, text(said)),
+            [3, signal, said @ ..] => Self::Killed(*signal, text(said)),
+            [4] => Self::Overdue,
+            [5, why @ ..] => Self::NoChild(text(why)),
+            _ => return None,
+        })
+    }
+}
+
+/// The last part of a text, at most so many bytes.
+pub fn tail(text: &str, length: usize) -> &str {
+    let mut start = text.len().saturating_sub(length);
+    while !text.is_char_boundary(start) {
+        start += 1;
+    }
+    &text[start..]
+}
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
+mod tests {
+    use scsi_pr::SenseCode;
+
+    use super::*;
+
+    #[test]
+    fn what_is_sent_is_what_arrives() {
+        let cdb = scsi_pr::PersistentReserveIn::new(scsi_pr::InAction::ReadKeys, 64).cdb();
+        let request = Request { timeout: Duration::from_secs(30), cdb, parameters: vec![7; 24] };
+        assert_eq!(Request::parse(&request.to_bytes()), Some(request));
+        let answer = Answer {
+            status: Status::CHECK_CONDITION,
+            sense: Sense::fixed(SenseCode::COMMUNICATION_FAILURE),
+            data: vec![1, 2, 3],
+            note: "häh".to_owned(),
+        };
+        for verdict in [
+            Verdict::NotMultipath,
+            Verdict::Answered(answer),
+            Verdict::Exited(1, "said".to_owned()),
+            Verdict::Killed(9, String::new()),
+            Verdict::Overdue,
+            Verdict::NoChild("no room".to_owned()),
+        ] {
+            assert_eq!(Verdict::parse(&verdict.to_bytes()), Some(verdict));
+        }
+    }
+
+    #[test]
+    fn nonsense_is_nothing() {
+        for bytes in [&[][..], &[9], &[0, 0], &[1], &[1, 0], &[2]] {
+            assert_eq!(Verdict::parse(bytes), None, "{bytes:?}");
+        }
+        assert_eq!(Request::parse(&[0; 19]), None);
+        assert_eq!(Answer::parse(&[0; 98]), None);
+    }
+
+    #[test]
+    fn a_long_note_keeps_its_end_and_the_data() {
+        let note = format!("{}the end", "ä".repeat(2000));
+        let answer = Answer { status: Status::GOOD, sense: Sense::NONE, data: vec![5; 8192], note };
+        let bytes = Verdict::Answered(answer).to_bytes();
+        assert!(bytes.len() <= MAX_VERDICT);
+        let Some(Verdict::Answered(answer)) = Verdict::parse(&bytes) else { panic!("no answer") };
+        assert!(answer.note.ends_with("the end") && answer.data == [5; 8192]);
+    }
+}

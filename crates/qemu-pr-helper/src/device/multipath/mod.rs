@@ -1,0 +1,163 @@
+//! dm-multipath: every path, one command.
+//!
+//! The daemon has no rights beyond `SG_IO`. What a multipath map needs more (opening its paths, suspending it, the
+//! library and multipathd, who talks to root alone) is done by the broker, a process that was forked before the rights
+//! went, in a child for each command. This file is the daemon's end: it hands over the descriptor and the command and
+//! turns the verdict into a SCSI answer and, where an administrator should know, one line in the log.
+
+mod broker;
+mod change;
+mod child;
+mod hints;
+mod map;
+mod message;
+mod register;
+mod session;
+mod takeover;
+
+use std::{
+    io::{self, IoSlice, Read},
+    mem::MaybeUninit,
+    os::fd::{AsFd, OwnedFd},
+    time::{Duration, Instant},
+};
+
+pub use hints::is_multipathd_reachable;
+use message::{Answer, MAX_VERDICT, Request, Verdict};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::{FileType, fstat},
+    net::{
+        AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sendmsg,
+        socketpair,
+    },
+    pipe::{PipeFlags, pipe_with},
+};
+use scsi_pr::{Cdb, Command, SenseCode, Status};
+use tracing::warn;
+
+use super::Device;
+use crate::{
+    boot::{Privileged, privilege},
+    observe::limit::Limit,
+    sys::process::{self, Fork},
+};
+
+/// The broker kills a child in time; this is for a broker that does not.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The daemon's line to the broker.
+pub struct Multipath {
+    broker: OwnedFd,
+}
+
+/// Starts the broker. Its name in the process list is its own, so that looking for the daemon finds one process.
+pub fn start_broker(_: &Privileged) -> io::Result<Multipath> {
+    let flags = SocketFlags::CLOEXEC;
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    match process::fork()? {
+        Fork::Parent(_) => Ok(Multipath { broker: ours }),
+        Fork::Child => {
+            drop(ours);
+            let _ = rustix::thread::set_name(c"qemu-pr-broker");
+            // Without these there is nothing that the broker could do; the daemon sees its end of the line closed.
+            let ready = broker::seal(&theirs).is_ok() && privilege::keep_for_multipath().is_ok();
+            if ready {
+                broker::serve(&theirs);
+            }
+            process::exit_now(0)
+        }
+    }
+}
+
+impl Multipath {
+    /// Carries out a command for a block device; `None` if multipath has nothing to do with it.
+    pub fn execute(&self, device: Device<'_>, cdb: &Cdb, parameters: &[u8], timeout: Duration) -> Option<Answer> {
+        static NOTES: Limit = Limit::new();
+        let request = Request { timeout, cdb: *cdb, parameters: parameters.to_vec() };
+        let failed = |code, note| Answer { note, ..change::invalid(code) };
+        let answer = match self.ask(&request, device) {
+            Ok(Verdict::NotMultipath) => return None,
+            Ok(Verdict::Answered(answer)) => answer,
+            Ok(Verdict::Exited(code, said)) => {
+                failed(SenseCode::COMMUNICATION_FAILURE, format!("libmpathpersist exited with {code}: {said}"))
+            }
+            Ok(Verdict::Killed(signal, said)) => {
+                failed(SenseCode::COMMUNICATION_FAILURE, format!("libmpathpersist died of signal {signal}: {said}"))
+            }
+            Ok(Verdict::Overdue) => failed(
+                SenseCode::COMMAND_TIMEOUT,
+                format!("no answer within {timeout:?}; is a path left? (multipath -ll)"),
+            ),
+            Ok(Verdict::NoChild(why)) => Answer { status: Status::BUSY, note: why, ..change::good() },
+            Err(error) => failed(
+                SenseCode::COMMUNICATION_FAILURE,
+                format!("the multipath broker cannot be reached: {error}; restart this program"),
+            ),
+        };
+        let Answer { note, status, .. } = &answer;
+        if !note.is_empty()
+            && let Some(more) = NOTES.admit()
+        {
+            warn!("{} on multipath device {}: {status}: {note}{more}", name(cdb), number(device));
+        }
+        Some(answer)
+    }
+
+    /// Hands a command over and waits for the verdict.
+    fn ask(&self, request: &Request, device: Device<'_>) -> io::Result<Verdict> {
+        let (mut reply, write) = {
+            let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+            (std::fs::File::from(read), write)
+        };
+        let descriptors = [device.descriptor, write.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(&descriptors));
+        sendmsg(&self.broker, &[IoSlice::new(&request.to_bytes())], &mut control, SendFlags::NOSIGNAL)?;
+        drop(write);
+
+        let deadline = Instant::now() + request.timeout + GRACE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
+            match poll(&mut [PollFd::new(&reply, PollFlags::IN)], Some(&timeout)) {
+                Ok(0) => return Ok(Verdict::Overdue),
+                Ok(_) => break,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // One write of the broker's, smaller than the pipe: it is there whole, or not at all.
+        let mut bytes = Vec::with_capacity(MAX_VERDICT);
+        reply.read_to_end(&mut bytes)?;
+        Verdict::parse(&bytes).ok_or_else(|| io::Error::other("it has ended"))
+    }
+}
+
+/// Whether a descriptor could be a multipath map: a block device that is not plainly a SCSI disk.
+pub fn is_candidate(device: Device<'_>) -> bool {
+    fstat(device.descriptor).is_ok_and(|stat| {
+        FileType::from_raw_mode(stat.st_mode) == FileType::BlockDevice && !is_disk(rustix::fs::major(stat.st_rdev))
+    })
+}
+
+/// The majors of the kernel's `sd` driver (`<linux/major.h>`): a path, not a map.
+const fn is_disk(major: u32) -> bool {
+    matches!(major, 8 | 65..=71 | 128..=135)
+}
+
+fn name(cdb: &Cdb) -> String {
+    match cdb.command() {
+        Command::In(command) => command.action().map(|action| action.to_string()),
+        Command::Out(command) => command.action().map(|action| action.to_string()),
+    }
+    .unwrap_or_else(|| "a command".to_owned())
+}
+
+fn number(device: Device<'_>) -> String {
+    fstat(device.descriptor).map_or_else(
+        |error| error.to_string(),
+        |stat| format!("{}:{}", rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)),
+    )
+}
