@@ -125,7 +125,12 @@ fn hold(helper: &Helper, parts: &[Part]) -> Vec<u8> {
     _ = client.stream().shutdown(std::net::Shutdown::Write);
     let mut said = Vec::new();
     match client.stream().read_to_end(&mut said) {
-        Err(error) if error.kind() != std::io::ErrorKind::ConnectionReset => panic!("{error}: {parts:02x?}"),
+        Err(error) if error.kind() != std::io::ErrorKind::ConnectionReset => {
+            let threads: Vec<_> =
+                helper.process().threads().into_iter().map(|mut thread| thread.remove("State")).collect();
+            let (device, errors) = (helper.device().count(), helper.stderr());
+            panic!("{error} after {said:02x?} to {parts:02x?}; {device} commands so far, threads {threads:?}: {errors}")
+        }
         _ => said,
     }
 }
