@@ -49,7 +49,7 @@ impl fmt::Display for Tally {
 }
 
 /// A machine that prints nothing for so long has hung: the longest silence of a sound run is a guest's boot.
-const SILENCE: Duration = Duration::from_secs(300);
+const SILENCE: Duration = Duration::from_secs(600);
 
 /// Every machine ends, however slow its host.
 fn limit(kind: Kind) -> Duration {
@@ -135,7 +135,7 @@ impl Machine {
                 Ok(line) => listener.hear(&line),
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Err(RecvTimeoutError::Timeout) if left <= SILENCE => bail!("not done within its time limit"),
-                Err(RecvTimeoutError::Timeout) => bail!("silent for five minutes"),
+                Err(RecvTimeoutError::Timeout) => bail!("silent for ten minutes"),
             }
         }
     }

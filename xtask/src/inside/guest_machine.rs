@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use crate::node::Node;
 
 /// An emulated machine inside an emulated machine takes its time to boot; a host under load takes more.
-const PATIENCE: Duration = Duration::from_secs(280);
+const PATIENCE: Duration = Duration::from_secs(560);
 
 /// A running guest, which never outlives this value.
 pub struct Guest {
