@@ -1,5 +1,6 @@
 //! The room where commands meet devices. Nothing here knows a socket or a client's bytes.
 
+mod buffer;
 pub mod multipath;
 mod outcome;
 mod sg_io;
@@ -7,6 +8,7 @@ mod simulate;
 
 use std::{os::fd::BorrowedFd, time::Duration};
 
+pub use buffer::DataBuffer;
 use multipath::Multipath;
 use scsi_pr::{Cdb, Completion, Target};
 use simulate::Simulator;

@@ -17,7 +17,10 @@ use scsi_pr::{Command, Completion, Status, Target};
 use tracing::{debug, trace, warn};
 
 use super::{crew::Place, flight::Flight, hub::Hub, policy};
-use crate::{device::Device, observe::limit::Limit};
+use crate::{
+    device::{DataBuffer, Device},
+    observe::limit::Limit,
+};
 
 /// A connection. Between requests there is nothing but this.
 pub struct Connection {
@@ -32,15 +35,10 @@ pub struct Connection {
 }
 
 /// The buffers of a thread.
+#[derive(Default)]
 pub struct Scratch {
-    input: Box<[u8; MAX_DATA]>,
-    data: Box<[u8; MAX_DATA]>,
-}
-
-impl Default for Scratch {
-    fn default() -> Self {
-        Self { input: Box::new([0; MAX_DATA]), data: Box::new([0; MAX_DATA]) }
-    }
+    input: DataBuffer,
+    data: DataBuffer,
 }
 
 /// How it goes on with a connection.
@@ -177,7 +175,7 @@ impl Connection {
         flight: &Flight,
         covered: bool,
         request: Request<'_, OwnedFd>,
-        data: &mut [u8; MAX_DATA],
+        data: &mut [u8],
     ) -> Next {
         if !hub.begin() {
             return Next::Close(Reason::Draining);

@@ -14,6 +14,7 @@ use super::{
     message::{Answer, Request},
     session::Session,
 };
+use crate::device::DataBuffer;
 
 /// On the pipe to the broker: the map is about to be suspended.
 pub const SUSPENDED: u8 = b'S';
@@ -58,10 +59,10 @@ fn answer(request: &Request, device: &OwnedFd) -> Answer {
     let session = Session::new(device.as_fd(), map, request.timeout);
     match request.cdb.command() {
         Command::In(command) => {
-            let mut data = vec![0; command.allocation_length.into()];
-            let came = session.send_until(&request.cdb, &[], &mut data, |came| came.reached);
-            data.truncate(came.data);
-            Answer { data, ..came.into() }
+            let mut buffer = DataBuffer::default();
+            let length = buffer.len().min(command.allocation_length.into());
+            let came = session.send_until(&request.cdb, &[], &mut buffer[..length], |came| came.reached);
+            Answer { data: buffer[..came.data].to_vec(), ..came.into() }
         }
         Command::Out(_) => change::change(&session, &request.cdb, &request.parameters),
     }
