@@ -15,15 +15,13 @@ use tracing_subscriber::{
 use super::{sink, trace};
 
 /// Sends events on their way to standard error and the trace file.
-struct Output {
-    program: String,
-    level: Level,
-}
+struct Output(Level);
 
 /// Takes over what the program says from here on. `program` stands before each message.
 pub fn install(program: &str, verbose: bool) {
     let level = if verbose { Level::DEBUG } else { Level::WARN };
-    let subscriber = Registry::default().with(Output { program: program.to_owned(), level });
+    sink::name(program);
+    let subscriber = Registry::default().with(Output(level));
     // The one subscriber of the process, set once.
     let _ = tracing::subscriber::set_global_default(subscriber);
 }
@@ -32,7 +30,7 @@ impl<S: Subscriber> Layer<S> for Output {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         match *metadata.level() {
             Level::TRACE => trace::is_enabled(metadata.target()),
-            level => level <= self.level,
+            level => level <= self.0,
         }
     }
 
@@ -42,7 +40,7 @@ impl<S: Subscriber> Layer<S> for Output {
         if *event.metadata().level() == Level::TRACE {
             sink::trace(trace::line(event.metadata().target(), &text.0));
         } else {
-            sink::message(format!("{}: {}\n", self.program, text.0));
+            sink::message(&text.0);
         }
     }
 }

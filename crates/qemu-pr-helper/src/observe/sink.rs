@@ -17,6 +17,7 @@ const QUEUE: usize = 512;
 
 static WRITER: OnceLock<SyncSender<Entry>> = OnceLock::new();
 static TRACE_FILE: OnceLock<File> = OnceLock::new();
+static PROGRAM: OnceLock<String> = OnceLock::new();
 static LOST: AtomicU64 = AtomicU64::new(0);
 
 enum Entry {
@@ -26,9 +27,20 @@ enum Entry {
     Mark(SyncSender<()>),
 }
 
-/// A line for standard error.
-pub fn message(line: String) {
-    send(Entry::Message(line));
+/// What stands before messages from here on.
+pub fn name(program: &str) {
+    // It is called once.
+    let _ = PROGRAM.set(program.to_owned());
+}
+
+/// A message for standard error.
+pub fn message(text: &str) {
+    send(Entry::Message(line(text)));
+}
+
+fn line(text: &str) -> String {
+    let program = PROGRAM.get().map_or("qemu-pr-helper", String::as_str);
+    format!("{program}: {text}\n")
 }
 
 /// A line for the trace file, or standard error where there is none.
@@ -87,9 +99,9 @@ fn run(receiver: &Receiver<Entry>) {
         write(entry);
         match LOST.swap(0, Ordering::Relaxed) {
             0 => {}
-            lost => write(Entry::Message(format!(
-                "qemu-pr-helper: {lost} messages were dropped: standard error or the trace file took them too slowly\n"
-            ))),
+            lost => write(Entry::Message(line(&format!(
+                "{lost} messages were dropped: standard error or the trace file took them too slowly"
+            )))),
         }
     }
 }
