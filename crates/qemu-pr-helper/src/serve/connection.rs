@@ -63,6 +63,18 @@ enum Reason {
     Draining,
 }
 
+/// Ends a connection whose thread broke off in the middle, so that its client does not wait for ever.
+pub fn abandon(hub: &Hub, token: u64) {
+    let Ok(token) = u32::try_from(token) else { return };
+    let slot = hub.slots.get(token);
+    slot.flight.end();
+    let closed = slot.lock().take();
+    if closed.is_some() {
+        drop(closed);
+        hub.slots.release(token);
+    }
+}
+
 /// Carries one event of a connection to its end.
 pub fn serve(hub: &Hub, token: u64, covered: bool, scratch: &mut Scratch) -> Place {
     let Ok(token) = u32::try_from(token) else { return hub.crew.rejoin() };
@@ -177,9 +189,8 @@ impl Connection {
         request: Request<'_, OwnedFd>,
         data: &mut [u8],
     ) -> Next {
-        if !hub.begin() {
-            return Next::Close(Reason::Draining);
-        }
+        // What the client has not taken of its answer at the end does not hold up the end.
+        let Some(_in_flight) = hub.begin() else { return Next::Close(Reason::Draining) };
         self.deadline = None;
         let length = match request.cdb.command() {
             Command::In(command) => usize::from(command.allocation_length).min(MAX_DATA),
@@ -204,8 +215,6 @@ impl Connection {
         let header: [u8; HEADER_LENGTH] = ReplyHeader::new(&completion).to_bytes();
         let next = self.send(hub, &header, completion.data);
         flight.end();
-        // What the client has not taken by now does not hold up the end.
-        hub.finish();
         next
     }
 

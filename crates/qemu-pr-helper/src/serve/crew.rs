@@ -7,6 +7,7 @@
 use std::{
     io,
     mem::MaybeUninit,
+    panic::{self, AssertUnwindSafe},
     sync::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -81,11 +82,20 @@ fn work(hub: &Arc<Hub>) {
     loop {
         let token = wait(hub);
         let covered = hub.crew.leave(hub);
-        let place = match token {
+        // Nothing here is meant to panic. Should it, that is one client's loss and not everybody's.
+        let place = panic::catch_unwind(AssertUnwindSafe(|| match token {
             Some(LISTENER) => super::accept::accept(hub),
             Some(token) => super::connection::serve(hub, token, covered, &mut scratch),
             None => hub.crew.rejoin(),
-        };
+        }));
+        let place = place.unwrap_or_else(|_| {
+            error!("an internal error ended a connection; please report the message above");
+            match token {
+                Some(LISTENER) | None => hub.pause_accepting(),
+                Some(token) => super::connection::abandon(hub, token),
+            }
+            hub.crew.rejoin()
+        });
         if !hub.crew.take(place) {
             return;
         }

@@ -84,21 +84,11 @@ impl Hub {
         Ok(epoll::modify(&self.epoll, socket, epoll::EventData::new_u64(token), once(flags))?)
     }
 
-    /// A request begins, unless the end has begun.
-    pub fn begin(&self) -> bool {
+    /// A request begins, unless the end has begun. It ends with the value.
+    pub fn begin(&self) -> Option<InFlight<'_>> {
         self.in_flight.fetch_add(1, ORDER);
-        if self.is_draining() {
-            self.finish();
-            return false;
-        }
-        true
-    }
-
-    /// A request is answered.
-    pub fn finish(&self) {
-        if self.in_flight.fetch_sub(1, ORDER) == 1 && self.is_draining() {
-            self.call();
-        }
+        let request = InFlight(self);
+        (!self.is_draining()).then_some(request)
     }
 
     /// How many requests are between their last byte and their answer's first.
@@ -179,6 +169,18 @@ impl Hub {
             if self.slots.sweep(Instant::now()) {
                 self.ticking.store(true, ORDER);
             }
+        }
+    }
+}
+
+/// A request between its last byte and the first of its answer.
+#[must_use]
+pub struct InFlight<'a>(&'a Hub);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        if self.0.in_flight.fetch_sub(1, ORDER) == 1 && self.0.is_draining() {
+            self.0.call();
         }
     }
 }
