@@ -5,6 +5,7 @@ mod bed;
 mod demo;
 mod packages;
 mod test;
+mod tools;
 mod workspace;
 
 use std::path::PathBuf;

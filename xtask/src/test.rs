@@ -3,16 +3,16 @@
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::bed::{self, Kind};
 use crate::packages;
-use crate::workspace::{cargo, output, run as run_command};
+use crate::tools;
+use crate::workspace::{cargo, run as run_command};
 
 /// Runs everything; a step that fails does not keep the next ones from running.
 pub fn run() -> Result<bool> {
     packages::install_missing()?;
-    output(cargo().args(["nextest", "--version"])).context("install it with `cargo install --locked cargo-nextest`")?;
     let mut passed = 0;
     let mut failed = 0;
     let mut count = |name: &str, held: bool| {
@@ -20,9 +20,9 @@ pub fn run() -> Result<bool> {
         if held { passed += 1 } else { failed += 1 }
     };
 
-    for (name, mut command) in cargo_steps() {
+    for (name, command) in cargo_steps() {
         println!("--- {name}");
-        let result = run_command(&mut command);
+        let result = command.and_then(|mut command| run_command(&mut command));
         if let Err(error) = &result {
             println!("{error:#}");
         }
@@ -47,16 +47,30 @@ pub fn run() -> Result<bool> {
 }
 
 /// What Cargo and its tools check, cheapest first.
-fn cargo_steps() -> Vec<(&'static str, Command)> {
+fn cargo_steps() -> Vec<(&'static str, Result<Command>)> {
     let cargo_with = |words: &str| {
         let mut command = cargo();
         command.args(words.split(' '));
-        command
+        Ok(command)
+    };
+    // Cargo's own runner does as well, one test after the other: many tests measure their process.
+    let tests = if tools::has("nextest") {
+        "nextest run --workspace --no-fail-fast"
+    } else {
+        "test --workspace --no-fail-fast --lib --bins --tests -- --test-threads=1"
     };
     vec![
         ("formatting", cargo_with("fmt --all --check")),
         ("lints", cargo_with("clippy --quiet --workspace --all-targets -- -D warnings")),
-        ("tests", cargo_with("nextest run --workspace --no-fail-fast")),
+        ("dependencies", dependencies()),
+        ("tests", cargo_with(tests)),
         ("examples in the documentation", cargo_with("test --quiet --workspace --doc")),
     ]
+}
+
+/// Licences, sources and duplicates. Advisories are left out: their database is no package of any registry.
+fn dependencies() -> Result<Command> {
+    let mut command = tools::cargo_deny()?;
+    command.args(["check", "bans", "licenses", "sources"]);
+    Ok(command)
 }
