@@ -30,6 +30,10 @@ const KERNEL: &str = "linux-image-cloud-amd64";
 /// `iscsistart` and the library that only it uses.
 const ISCSI: &[&str] = &["open-iscsi", "libopeniscsiusr"];
 
+/// multipathd with what it needs around it: udev, its rules, and the libraries that hosts without multipath lack.
+/// Installed on the host, both would start to look after the host's own disks.
+const MULTIPATH: &[&str] = &["multipath-tools", "kpartx", "udev", "dmsetup", "liburcu8", "libaio1"];
+
 /// Installs what the beds need and the host lacks; without the right to do so, says what to install.
 pub fn install_missing() -> Result<()> {
     let lacks = |path: &str| !fs::exists(path).unwrap_or(false);
@@ -72,15 +76,18 @@ fn apt_get() -> Command {
 /// Unpacks the packages that are only used inside a bed and returns the folder that they lie in.
 pub fn unpack_for_beds() -> Result<PathBuf> {
     let packages = target().join("bed").join("packages");
-    if fs::exists(packages.join("complete"))? {
+    let marker = packages.join("complete");
+    // What was fetched before this program asked for more is not complete.
+    let wanted = [ISCSI, MULTIPATH].concat().join(" ");
+    if fs::read_to_string(&marker).is_ok_and(|fetched| fetched == wanted) {
         return Ok(packages);
     }
-    println!("fetching a kernel and iscsistart");
+    println!("fetching a kernel, iscsistart and multipathd");
     if fetch(&packages).is_err() {
         update();
         fetch(&packages)?;
     }
-    fs::write(packages.join("complete"), "")?;
+    fs::write(&marker, wanted)?;
     Ok(packages)
 }
 
@@ -92,7 +99,7 @@ fn fetch(packages: &PathBuf) -> Result<()> {
     let downloads = packages.join("deb");
     fs::create_dir_all(&downloads).with_context(|| format!("{} cannot be made", downloads.display()))?;
     let kernel = real_kernel()?;
-    let names = ISCSI.iter().copied().chain([kernel.as_str()]);
+    let names = ISCSI.iter().chain(MULTIPATH).copied().chain([kernel.as_str()]);
     output(apt_get().arg("download").args(names).current_dir(&downloads))?;
     for entry in fs::read_dir(&downloads)? {
         output(Command::new("dpkg").arg("-x").arg(entry?.path()).arg(packages))?;

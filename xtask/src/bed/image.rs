@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::cpio::Archive;
 use super::kernel::Kernel;
-use super::{Kind, REFERENCE};
+use super::{Kind, REFERENCE, multipath};
 use crate::workspace::target;
 
 /// What makes the LUN, both ways of reaching it, and the device-mapper table that hangs.
@@ -34,6 +34,9 @@ const FIRMWARE: &[(&str, &str)] =
     &[("seabios", "bios-256k.bin"), ("qemu", "linuxboot_dma.bin"), ("qemu", "kvmvapic.bin")];
 const FIRMWARE_FOLDER: &str = "/usr/share";
 
+/// Where the unpacked packages have their libraries.
+const LIBRARIES: [&str; 3] = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu", "lib"];
+
 /// Names for the ids that a helper may drop to.
 const PASSWD: &str = "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n";
 const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
@@ -49,6 +52,9 @@ pub fn write(to: &Path, kind: Kind, kernel: &Kernel, helper: &Path) -> Result<()
     root.text("etc/passwd", PASSWD);
     root.text("etc/group", GROUP);
     let modules = root.modules(kernel, MODULES)?;
+    if kind == Kind::Multipath {
+        multipath::add(&mut root, &kernel.packages)?;
+    }
     if kind == Kind::Guest {
         root.program(Path::new("/usr/bin/qemu-system-x86_64"), "usr/bin/qemu-system-x86_64")?;
         let accelerator = "usr/lib/x86_64-linux-gnu/qemu/accel-tcg-x86_64.so";
@@ -101,7 +107,7 @@ fn init(modules: &[String], command: &str) -> String {
 }
 
 /// A root that is being put together: path (without the leading slash) to permissions and content.
-struct Root {
+pub struct Root {
     packages: PathBuf,
     files: BTreeMap<String, (u32, Vec<u8>)>,
 }
@@ -111,16 +117,16 @@ impl Root {
         Self { packages, files: BTreeMap::new() }
     }
 
-    fn content(&mut self, path: &str, permissions: u32, content: Vec<u8>) {
+    pub fn content(&mut self, path: &str, permissions: u32, content: Vec<u8>) {
         self.files.insert(path.to_owned(), (permissions, content));
     }
 
-    fn text(&mut self, path: &str, content: &str) {
+    pub fn text(&mut self, path: &str, content: &str) {
         self.content(path, 0o644, content.as_bytes().to_vec());
     }
 
     /// Copies one file, following symbolic links.
-    fn copy(&mut self, from: &Path, to: &str) -> Result<()> {
+    pub fn copy(&mut self, from: &Path, to: &str) -> Result<()> {
         let content = fs::read(from).with_context(|| format!("{} cannot be read", from.display()))?;
         let permissions = fs::metadata(from)?.permissions().mode() & 0o777;
         self.content(to, permissions, content);
@@ -128,7 +134,7 @@ impl Root {
     }
 
     /// Copies a program or plug-in, and every library it asks for to the path where the loader looked for it.
-    fn program(&mut self, from: &Path, to: &str) -> Result<()> {
+    pub fn program(&mut self, from: &Path, to: &str) -> Result<()> {
         self.copy(from, to)?;
         for library in self.libraries(from)? {
             let inside = library.strip_prefix(&self.packages).unwrap_or(&library).to_owned();
@@ -143,7 +149,7 @@ impl Root {
     fn libraries(&self, program: &Path) -> Result<Vec<PathBuf>> {
         let listing = Command::new("ldd")
             .arg(program)
-            .env("LD_LIBRARY_PATH", self.packages.join("usr/lib/x86_64-linux-gnu"))
+            .env("LD_LIBRARY_PATH", std::env::join_paths(LIBRARIES.map(|folder| self.packages.join(folder)))?)
             .output()
             .context("ldd cannot be started")?;
         // A static program is the one thing that ldd fails for and that is right all the same.
@@ -162,7 +168,7 @@ impl Root {
     }
 
     /// Copies modules and returns their paths inside, in the order of loading.
-    fn modules(&mut self, kernel: &Kernel, names: &[&str]) -> Result<Vec<String>> {
+    pub fn modules(&mut self, kernel: &Kernel, names: &[&str]) -> Result<Vec<String>> {
         let mut inside = Vec::new();
         for module in kernel.modules(names)? {
             let name = module.file_name().context("a module without a name")?.to_string_lossy().into_owned();

@@ -6,6 +6,7 @@
 mod cpio;
 mod image;
 mod kernel;
+mod multipath;
 mod vm;
 
 use std::fs;
@@ -28,6 +29,8 @@ pub enum Kind {
     Kernel,
     /// The same LUN, shared by the machine and a QEMU guest inside it
     Guest,
+    /// One LUN as a dm-multipath map over two paths, with udev and multipathd, and a third initiator beside it
+    Multipath,
 }
 
 impl Kind {
@@ -36,6 +39,7 @@ impl Kind {
         match self {
             Kind::Kernel => "kernel",
             Kind::Guest => "guest",
+            Kind::Multipath => "multipath",
         }
     }
 }

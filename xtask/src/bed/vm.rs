@@ -55,7 +55,7 @@ const SILENCE: Duration = Duration::from_secs(600);
 fn limit(kind: Kind) -> Duration {
     match kind {
         Kind::Kernel => Duration::from_secs(600),
-        Kind::Guest => Duration::from_secs(1200),
+        Kind::Guest | Kind::Multipath => Duration::from_secs(1200),
     }
 }
 
@@ -93,7 +93,7 @@ impl Machine {
     fn start(kind: Kind, kernel: &Kernel, image: &Path, console: &Path) -> Result<Self> {
         let memory = match kind {
             Kind::Kernel => "2G",
-            Kind::Guest => "3G",
+            Kind::Guest | Kind::Multipath => "3G",
         };
         // Whoever ends this program, by whatever signal, ends the machine with it.
         let qemu = Command::new("setpriv")

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -38,6 +38,11 @@ impl Drop for Helper {
 impl Helper {
     /// Starts it on a socket of this name and waits until it listens.
     pub fn start(name: &str, options: &[&str]) -> Result<Self> {
+        Self::start_logging_to(name, options, Stdio::inherit())
+    }
+
+    /// The same, with its messages going somewhere else.
+    pub fn start_logging_to(name: &str, options: &[&str], log: Stdio) -> Result<Self> {
         let folder = PathBuf::from("/run").join(name);
         fs::create_dir_all(&folder)?;
         let socket = folder.join("helper.sock");
@@ -45,6 +50,7 @@ impl Helper {
             .arg("-k")
             .arg(&socket)
             .args(options)
+            .stderr(log)
             .spawn()
             .with_context(|| format!("{PROGRAM} cannot be started"))?;
         let mut helper = Self { process, socket };

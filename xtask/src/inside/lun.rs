@@ -67,14 +67,15 @@ impl Loopback {
 }
 
 /// A loopback target with one initiator logged in; returns the folder of its portal group.
-fn nexus(number: u32) -> Result<PathBuf> {
+pub fn nexus(number: u32) -> Result<PathBuf> {
     let group = Path::new(TARGET).join(format!("loopback/naa.500140500000000{number}/tpgt_1"));
     fs::create_dir_all(&group)?;
     put(&group.join("nexus"), &format!("naa.600140500000000{number}"))?;
     Ok(group)
 }
 
-fn attach(group: &Path, number: usize, backstore: &Path) -> Result<Node> {
+/// Shows a LUN to a loopback target's initiator; returns the disk that it gets.
+pub fn attach(group: &Path, number: usize, backstore: &Path) -> Result<Node> {
     let lun = group.join("lun").join(format!("lun_{number}"));
     appearing(|| link(&lun, backstore))
 }

@@ -43,14 +43,7 @@ impl Node {
 
     /// Sends the command to the device itself.
     pub fn directly(&self, request: &Request) -> Result<Answer> {
-        let transfer = if request.parameters.is_empty() {
-            Transfer::In(usize::from(request.allocation_length))
-        } else {
-            Transfer::Out(&request.parameters)
-        };
-        let outcome = sg_io(self.open()?.as_fd(), request.cdb.command_bytes(), &transfer)
-            .with_context(|| format!("{} on {}", request.name, self.0.display()))?;
-        Ok(Answer { status: Status(outcome.status), sense: Sense::from_device(&outcome.sense), data: outcome.data })
+        send(&self.open()?, request).with_context(|| format!("{} on {}", request.name, self.0.display()))
     }
 
     /// Sends TEST UNIT READY until the device has nothing to report any more.
@@ -67,21 +60,45 @@ impl Node {
     /// Writes one block past every cache.
     pub fn write(&self) -> io::Result<()> {
         let mut file = OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(&self.0)?;
-        let buffer = aligned();
-        file.write_all(&buffer.0[buffer.1..buffer.1 + BLOCK])
+        file.write_all(Block::new().bytes())
     }
 
     /// Reads one block past every cache.
     pub fn read(&self) -> io::Result<()> {
         let mut file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(&self.0)?;
-        let mut buffer = aligned();
-        file.read_exact(&mut buffer.0[buffer.1..buffer.1 + BLOCK])
+        file.read_exact(Block::new().bytes_mut())
     }
 }
 
-/// A buffer, and the offset in it from which a block lies as `O_DIRECT` wants it.
-fn aligned() -> (Vec<u8>, usize) {
-    let buffer = vec![0x5a; 2 * BLOCK];
-    let offset = buffer.as_ptr().align_offset(BLOCK);
-    (buffer, offset)
+/// Sends the command to an open device.
+pub fn send(device: &File, request: &Request) -> Result<Answer> {
+    let transfer = if request.parameters.is_empty() {
+        Transfer::In(usize::from(request.allocation_length))
+    } else {
+        Transfer::Out(&request.parameters)
+    };
+    let outcome = sg_io(device.as_fd(), request.cdb.command_bytes(), &transfer)?;
+    Ok(Answer { status: Status(outcome.status), sense: Sense::from_device(&outcome.sense), data: outcome.data })
+}
+
+/// A block of memory that lies as `O_DIRECT` wants it.
+pub struct Block {
+    buffer: Vec<u8>,
+    offset: usize,
+}
+
+impl Block {
+    pub fn new() -> Self {
+        let buffer = vec![0x5a; 2 * BLOCK];
+        let offset = buffer.as_ptr().align_offset(BLOCK);
+        Self { buffer, offset }
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.buffer[self.offset..self.offset + BLOCK]
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.buffer[self.offset..self.offset + BLOCK]
+    }
 }

@@ -7,6 +7,8 @@ use anyhow::{Error, Result};
 pub struct Report {
     passed: u32,
     failed: u32,
+    /// How many checks failed that are there to show what a helper lacks.
+    pub lacking: u32,
 }
 
 impl Report {
@@ -21,16 +23,31 @@ impl Report {
         }
     }
 
+    /// Makes a check of a helper that is known not to hold them all: what fails is information.
+    pub fn show(&mut self, name: &str, check: impl FnOnce() -> Result<()>) {
+        match check() {
+            Ok(()) => self.check(name, || Ok(())),
+            Err(error) => {
+                self.lacking += 1;
+                known_weakness(name, &one_line(&error));
+            }
+        }
+    }
+
     /// Reports what kept a check from being made, or how it failed. One line, whatever the error says.
     pub fn fail(&mut self, name: &str, error: &Error) {
         self.failed += 1;
-        println!("FAIL {name}: {}", format!("{error:#}").replace(['\n', '\r'], " | "));
+        println!("FAIL {name}: {}", one_line(error));
     }
 
     /// The last line: without it, the report is known to be cut short.
     pub fn end(&self) {
         println!("end {} {}", self.passed, self.failed);
     }
+}
+
+fn one_line(error: &Error) -> String {
+    format!("{error:#}").replace(['\n', '\r'], " | ")
 }
 
 /// Reports a weakness of the reference helper that was seen to be there.

@@ -1,0 +1,67 @@
+//! The multipath bed: a map over two paths of a LUN, looked after by udev and multipathd as on any host, and a helper
+//! that has to treat it as one disk.
+
+mod conflict;
+mod outage;
+mod port;
+mod preempt;
+mod process;
+mod register;
+mod reserve;
+mod scene;
+mod services;
+mod stage;
+
+use anyhow::{Result, ensure};
+
+use crate::lun;
+use crate::report::Report;
+use scene::{Scene, State};
+use stage::{Check, Identity, Stage};
+
+/// The map's key, and one to change to.
+const KEY: u64 = 0x6b01;
+const NEW_KEY: u64 = 0x6b02;
+/// The third initiator's.
+const THIRD_KEY: u64 = 0x7d03;
+/// Nobody's.
+const WRONG_KEY: u64 = 0xbad0;
+
+/// Every check, in the order of the making.
+const CHECKS: &[&[Check]] =
+    &[register::CHECKS, reserve::CHECKS, conflict::CHECKS, preempt::CHECKS, outage::CHECKS, process::CHECKS];
+
+/// Makes every check twice: with a helper that stays root, and with one that does not.
+pub fn run(report: &mut Report, reference: bool) -> Result<()> {
+    let mut scene = Scene::set_up()?;
+    report.check("the bed: mpathpersist registers on both paths and multipathd keeps the key", || {
+        by_mpathpersist(&mut scene)
+    });
+    for identity in [Identity::Root, Identity::Nobody] {
+        let mut stage = Stage::set(&mut scene, identity, reference, "multipath", &[])?;
+        for checks in CHECKS {
+            stage.make(report, checks);
+        }
+        stage.end(report);
+    }
+    if reference {
+        let lacking = report.lacking;
+        report.check("the bed tells a helper without multipath from one with it", || {
+            ensure!(lacking > 0, "every check held");
+            Ok(())
+        });
+    }
+    Ok(())
+}
+
+/// What the library's own tool does is what the checks below expect of the helper.
+fn by_mpathpersist(scene: &mut Scene) -> Result<()> {
+    scene.reset()?;
+    let key = format!("{KEY:x}");
+    lun::run("/sbin/mpathpersist", &["--out", "--register", &format!("--param-sark={key}"), "/dev/mapper/mpatha"])?;
+    scene.expect(&State::registered(KEY))?;
+    lun::run("/sbin/mpathpersist", &["--out", "--clear", &format!("--param-rk={key}"), "/dev/mapper/mpatha"])?;
+    scene.expect(&State::default())?;
+    ensure!(scene.map.write().is_ok(), "the map cannot be written to");
+    Ok(())
+}

@@ -1,0 +1,233 @@
+//! What goes away and comes back: multipathd, a path, all paths.
+
+use std::path::Path;
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use scsi_pr::{InAction, Status};
+
+use super::reserve::{KIND, OTHER_KIND, hold};
+use super::scene::{self, SETTLE, State};
+use super::stage::{Check, Stage};
+use super::{KEY, NEW_KEY, THIRD_KEY};
+use crate::helper::{Helper, through};
+use crate::lun;
+use crate::request::{Answer, Request};
+use crate::wait;
+
+pub const CHECKS: &[Check] = &[
+    ("without multipathd REGISTER fails and leaves nothing half done", register_without_multipathd),
+    ("without multipathd a registered map reads and reserves", reserve_without_multipathd),
+    ("a path that was away during REGISTER gets the key when it is back", path_away_before),
+    ("a path that goes away after REGISTER has the key when it is back", path_away_after),
+    ("a path that was removed and found again gets the key", path_removed),
+    ("REGISTER changes the key while a path is away, and it follows when it is back", change_while_away),
+    ("with a path away, everything else works", one_path_left),
+    ("RESERVE is repeated while the path that holds is away", reserve_while_holder_away),
+    ("RELEASE ends the reservation of a path that is away", release_while_holder_away),
+    ("PREEMPT of the own key while a path is away: it is registered when it is back", preempt_while_away),
+    ("without any path an answer comes in time, and others are served", no_path),
+];
+
+fn register_without_multipathd(stage: &mut Stage<'_>) -> Result<()> {
+    stage.scene.multipathd.kill()?;
+    // The client's own patience bounds the wait.
+    let answer = stage.send(&Request::register(0, KEY))?;
+    let left = stage.scene.state()?;
+    ensure!(answer.status == Status::CHECK_CONDITION, "expected CHECK CONDITION, came {answer}, leaving {left:x?}");
+    ensure!(left == State::default(), "{answer}, but it leaves {left:x?}");
+    ensure!(stage.new_log().contains("multipathd"), "the helper's messages do not name multipathd");
+    stage.scene.multipathd.start_again()?;
+    stage.good(&Request::register(0, KEY))?;
+    stage.scene.expect(&State::registered(KEY))
+}
+
+fn reserve_without_multipathd(stage: &mut Stage<'_>) -> Result<()> {
+    stage.good(&Request::register(0, KEY))?;
+    stage.scene.multipathd.kill()?;
+    let keys = stage.send(&Request::read(InAction::ReadKeys))?.keys()?;
+    ensure!(keys == [KEY, KEY], "READ KEYS tells {keys:x?}");
+    stage.good(&Request::reserve(KEY, KIND))?;
+    stage.scene.expect(&State::registered(KEY).held_by(KEY, KIND))?;
+    // A change of the key could not be kept: the old one stays everywhere.
+    let answer = stage.send(&Request::register(KEY, NEW_KEY))?;
+    stage.scene.expect(&State::registered(KEY).held_by(KEY, KIND)).with_context(|| format!("after {answer}"))?;
+    ensure!(answer.status == Status::CHECK_CONDITION, "expected CHECK CONDITION, came {answer}");
+    stage.scene.multipathd.start_again()?;
+    stage.good(&Request::register(KEY, NEW_KEY))?;
+    stage.scene.expect(&State::registered(NEW_KEY).held_by(NEW_KEY, KIND))
+}
+
+/// multipathd registers the path that is back; it takes a moment.
+fn expect_in_time(stage: &Stage<'_>, expected: &State) -> Result<()> {
+    let mut last = State::default();
+    let result = wait::until("multipathd to register the path", SETTLE, || {
+        last = stage.scene.state()?;
+        if last != *expected {
+            thread::sleep(Duration::from_millis(200));
+        }
+        Ok((last == *expected).then_some(()))
+    });
+    result.with_context(|| format!("expected {expected:x?}, came {last:x?}"))
+}
+
+fn path_away_before(stage: &mut Stage<'_>) -> Result<()> {
+    for path in 0..2 {
+        stage.scene.lose(path)?;
+        stage.good(&Request::register(0, KEY))?;
+        let keys = stage.scene.third.keys()?;
+        ensure!(keys == [KEY], "with one path away, the keys are {keys:x?}");
+        stage.scene.recover(path)?;
+        expect_in_time(stage, &State::registered(KEY))?;
+        stage.scene.reset()?;
+    }
+    Ok(())
+}
+
+fn path_away_after(stage: &mut Stage<'_>) -> Result<()> {
+    hold(stage)?;
+    for path in 0..2 {
+        stage.scene.lose(path)?;
+        stage.scene.recover(path)?;
+        expect_in_time(stage, &State::registered(KEY).held_by(KEY, KIND))?;
+    }
+    Ok(())
+}
+
+fn path_removed(stage: &mut Stage<'_>) -> Result<()> {
+    let disk = Path::new("/sys/block").join(stage.scene.paths[1].name()).join("device");
+    // host:channel:target:lun
+    let address = std::fs::canonicalize(&disk)?;
+    let address = address.file_name().and_then(|name| name.to_str()).context("a disk has an address")?;
+    let host = address.split(':').next().context("an address has a host")?.to_owned();
+    let number = stage.scene.paths[1].number()?;
+    lun::put(&disk.join("delete"), "1")?;
+    scene::wait_for_removal(&number)?;
+    let registered = stage.good(&Request::register(0, KEY));
+    let scan = Path::new("/sys/class/scsi_host").join(format!("host{host}")).join("scan");
+    let found = lun::appearing(|| lun::put(&scan, "- - -"))?;
+    stage.scene.replace_path(1, found.path())?;
+    registered?;
+    expect_in_time(stage, &State::registered(KEY))
+}
+
+fn change_while_away(stage: &mut Stage<'_>) -> Result<()> {
+    stage.good(&Request::register(0, KEY))?;
+    stage.scene.lose(1)?;
+    stage.good(&Request::register(KEY, NEW_KEY))?;
+    stage.scene.recover(1)?;
+    expect_in_time(stage, &State::registered(NEW_KEY))
+}
+
+fn one_path_left(stage: &mut Stage<'_>) -> Result<()> {
+    stage.third(&Request::register(0, THIRD_KEY))?;
+    stage.good(&Request::register(0, KEY))?;
+    for path in 0..2 {
+        stage.scene.lose(path)?;
+        let keys = stage.send(&Request::read(InAction::ReadKeys))?.keys()?;
+        ensure!(keys == [KEY, KEY, THIRD_KEY], "READ KEYS tells {keys:x?}");
+        stage.good(&Request::reserve(KEY, KIND))?;
+        let held = stage.send(&Request::read(InAction::ReadReservation))?.reservation()?;
+        ensure!(held.is_some_and(|held| held.key.0 == KEY), "READ RESERVATION tells {held:?}");
+        stage.good(&Request::release(KEY, KIND))?;
+        stage.scene.recover(path)?;
+        expect_in_time(stage, &State::registered(KEY).and_third(THIRD_KEY))?;
+    }
+    Ok(())
+}
+
+/// The map is registered, and this path holds the reservation and is then lost.
+fn lose_holder(stage: &mut Stage<'_>, path: usize) -> Result<()> {
+    stage.third(&Request::register(0, THIRD_KEY))?;
+    stage.good(&Request::register(0, KEY))?;
+    stage.scene.paths[path].directly(&Request::reserve(KEY, KIND))?.good()?;
+    stage.scene.lose(path)
+}
+
+fn reserve_while_holder_away(stage: &mut Stage<'_>) -> Result<()> {
+    lose_holder(stage, 0)?;
+    stage.good(&Request::reserve(KEY, KIND))?;
+    stage.conflict(&Request::reserve(KEY, OTHER_KIND))?;
+    stage.scene.recover(0)?;
+    stage.scene.expect(&State::registered(KEY).and_third(THIRD_KEY).held_by(KEY, KIND))
+}
+
+fn release_while_holder_away(stage: &mut Stage<'_>) -> Result<()> {
+    lose_holder(stage, 1)?;
+    stage.good(&Request::release(KEY, KIND))?;
+    let held = stage.scene.third.reservation()?;
+    ensure!(held.is_none(), "after RELEASE, {held:?} stands");
+    stage.scene.recover(1)?;
+    expect_in_time(stage, &State::registered(KEY).and_third(THIRD_KEY))
+}
+
+fn preempt_while_away(stage: &mut Stage<'_>) -> Result<()> {
+    lose_holder(stage, 0)?;
+    stage.good(&Request::preempt(KEY, KEY, KIND))?;
+    stage.scene.recover(0)?;
+    expect_in_time(stage, &State::registered(KEY).and_third(THIRD_KEY).held_by(KEY, KIND))
+}
+
+/// The map queues what it cannot send, for ever if need be, and so does its `SG_IO`. The helper here has less patience
+/// than it has by default.
+fn no_path(stage: &mut Stage<'_>) -> Result<()> {
+    let options: &[&str] = if stage.reference { &[] } else { &["--command-timeout", "1"] };
+    let mut stage = Stage::set(stage.scene, stage.identity, stage.reference, "impatient", options)?;
+    stage.good(&Request::register(0, KEY))?;
+    scene::message("queue_if_no_path")?;
+    stage.scene.lose(0)?;
+    stage.scene.paths[1].set_state("offline")?;
+    stage.scene.wait_for_paths([false, false])?;
+
+    let result = without_paths(&stage);
+
+    for path in &stage.scene.paths {
+        path.set_state("running")?;
+    }
+    stage.scene.wait_for_paths([true, true])?;
+    scene::message("fail_if_no_path")?;
+    result.with_context(|| stage.new_log())?;
+    expect_in_time(&stage, &State::registered(KEY))?;
+    let keys = stage.send(&Request::read(InAction::ReadKeys))?.keys()?;
+    ensure!(keys == [KEY, KEY], "with the paths back, READ KEYS tells {keys:x?}");
+    stage.good(&Request::register(KEY, NEW_KEY))?;
+    stage.scene.expect(&State::registered(NEW_KEY))?;
+    stage.helper.stop()
+}
+
+fn without_paths(stage: &Stage<'_>) -> Result<()> {
+    let question = Request::read(InAction::ReadKeys);
+    let patience = Duration::from_secs(30);
+    // On a machine that stands still for longer than the helper's patience, the others' answer comes second.
+    for _ in 0..5 {
+        let waiting = in_background(&stage.helper, stage.scene.map.file.try_clone()?, question.clone())?;
+        let others = in_background(&stage.helper, stage.scene.third.file.try_clone()?, question.clone())?;
+        others.recv_timeout(patience).context("the other client was not served")??.good()?;
+        let overtaken = waiting.try_recv().is_err();
+        failed(&waiting, patience)?;
+        if overtaken {
+            let change = Request::reserve(KEY, KIND);
+            return failed(&in_background(&stage.helper, stage.scene.map.file.try_clone()?, change)?, patience);
+        }
+    }
+    bail!("READ KEYS without a path was always answered before another client was")
+}
+
+fn failed(waiting: &Receiver<Result<Answer>>, patience: Duration) -> Result<()> {
+    let answer = waiting.recv_timeout(patience).context("no answer without a path")??;
+    ensure!(answer.status == Status::CHECK_CONDITION, "expected CHECK CONDITION without a path, came {answer}");
+    Ok(())
+}
+
+/// Sends a command on a connection of its own.
+fn in_background(helper: &Helper, device: std::fs::File, request: Request) -> Result<Receiver<Result<Answer>>> {
+    let mut client = helper.client()?;
+    let (sender, answer) = mpsc::channel();
+    thread::spawn(move || {
+        // Nobody listens any more if the check was given up.
+        let _ = sender.send(through(&mut client, device, &request));
+    });
+    Ok(answer)
+}

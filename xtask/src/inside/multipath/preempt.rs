@@ -1,0 +1,87 @@
+//! Preempting: of another's key, and of the map's own, which is how a migrated guest takes its disk along.
+//!
+//! PREEMPT AND ABORT is not among them: LIO never ends it between two loopback nexuses, with or without a helper.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use anyhow::{Context as _, Result};
+use scsi_pr::SenseCode;
+
+use super::reserve::{KIND, hold};
+use super::scene::State;
+use super::stage::{Check, Stage};
+use super::{KEY, THIRD_KEY};
+use crate::fence;
+use crate::request::Request;
+
+pub const CHECKS: &[Check] = &[
+    ("PREEMPT of the own key: the map writes all the time and stays registered", of_oneself),
+    ("PREEMPT of the own key without a reservation: the map stays registered", of_oneself_without_reservation),
+    ("PREEMPT of the third initiator: it is told, and fenced", of_the_third),
+    ("PREEMPT of the third initiator, who holds the reservation: the map takes it over", of_the_holder),
+];
+
+/// How often a guest migrates here.
+const TIMES: u32 = 20;
+
+fn of_oneself(stage: &mut Stage<'_>) -> Result<()> {
+    stage.third(&Request::register(0, THIRD_KEY))?;
+    hold(stage)?;
+    let expected = State::registered(KEY).and_third(THIRD_KEY).held_by(KEY, KIND);
+    stage.scene.expect(&expected)?;
+
+    let map = stage.scene.map.writer()?;
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| -> Result<()> {
+            let mut count = 0;
+            while count < TIMES || !done.load(Ordering::SeqCst) {
+                map.write().with_context(|| format!("write {} through the map", count + 1))?;
+                count += 1;
+            }
+            Ok(())
+        });
+        let preempted = (1..=TIMES).try_for_each(|time| {
+            stage.good(&Request::preempt(KEY, KEY, KIND)).map(drop).with_context(|| format!("time {time}"))
+        });
+        done.store(true, Ordering::SeqCst);
+        let written = writer.join().map_err(|_| anyhow::anyhow!("the writer panicked"))?;
+        preempted.and(written)
+    })?;
+    stage.scene.expect(&expected)
+}
+
+fn of_oneself_without_reservation(stage: &mut Stage<'_>) -> Result<()> {
+    stage.third(&Request::register(0, THIRD_KEY))?;
+    stage.good(&Request::register(0, KEY))?;
+    for _ in 0..2 {
+        stage.good(&Request::preempt(KEY, KEY, KIND))?;
+        stage.scene.expect(&State::registered(KEY).and_third(THIRD_KEY))?;
+    }
+    Ok(())
+}
+
+fn of_the_third(stage: &mut Stage<'_>) -> Result<()> {
+    stage.third(&Request::register(0, THIRD_KEY))?;
+    hold(stage)?;
+    fence::expect("the registered third's write", stage.scene.third.write(), true)?;
+    preempt_third(stage)
+}
+
+fn of_the_holder(stage: &mut Stage<'_>) -> Result<()> {
+    stage.third(&Request::register(0, THIRD_KEY))?;
+    stage.third(&Request::reserve(THIRD_KEY, KIND))?;
+    stage.good(&Request::register(0, KEY))?;
+    preempt_third(stage)
+}
+
+fn preempt_third(stage: &mut Stage<'_>) -> Result<()> {
+    stage.scene.third.settle()?;
+    stage.good(&Request::preempt(KEY, THIRD_KEY, KIND))?;
+    let told = stage.scene.third.directly(&Request::reserve(THIRD_KEY, KIND))?;
+    told.check_condition(SenseCode::REGISTRATIONS_PREEMPTED).context("the third's next command")?;
+    stage.scene.expect(&State::registered(KEY).held_by(KEY, KIND))?;
+    fence::expect("the preempted third's write", stage.scene.third.write(), false)?;
+    fence::expect("the map's write", stage.scene.map.write(), true)
+}
