@@ -52,10 +52,10 @@ pub fn write(to: &Path, kind: Kind, kernel: &Kernel, helper: &Path) -> Result<()
     root.text("etc/passwd", PASSWD);
     root.text("etc/group", GROUP);
     let modules = root.modules(kernel, MODULES)?;
-    if kind == Kind::Multipath {
+    if kind.has_multipath() {
         multipath::add(&mut root, &kernel.packages)?;
     }
-    if kind == Kind::Guest {
+    if kind.has_guest() {
         root.program(Path::new("/usr/bin/qemu-system-x86_64"), "usr/bin/qemu-system-x86_64")?;
         let accelerator = "usr/lib/x86_64-linux-gnu/qemu/accel-tcg-x86_64.so";
         root.program(&Path::new("/").join(accelerator), accelerator)?;

@@ -31,6 +31,8 @@ pub enum Kind {
     Guest,
     /// One LUN as a dm-multipath map over two paths, with udev and multipathd, and a third initiator beside it
     Multipath,
+    /// That map, passed through to a QEMU guest
+    MultipathGuest,
 }
 
 impl Kind {
@@ -40,7 +42,18 @@ impl Kind {
             Kind::Kernel => "kernel",
             Kind::Guest => "guest",
             Kind::Multipath => "multipath",
+            Kind::MultipathGuest => "multipath-guest",
         }
+    }
+
+    /// Whether a guest boots inside.
+    pub fn has_guest(self) -> bool {
+        matches!(self, Kind::Guest | Kind::MultipathGuest)
+    }
+
+    /// Whether multipathd looks after a map.
+    pub fn has_multipath(self) -> bool {
+        matches!(self, Kind::Multipath | Kind::MultipathGuest)
     }
 }
 

@@ -55,7 +55,7 @@ const SILENCE: Duration = Duration::from_secs(600);
 fn limit(kind: Kind) -> Duration {
     match kind {
         Kind::Kernel => Duration::from_secs(600),
-        Kind::Guest | Kind::Multipath => Duration::from_secs(1200),
+        Kind::Guest | Kind::Multipath | Kind::MultipathGuest => Duration::from_secs(1200),
     }
 }
 
@@ -91,10 +91,7 @@ impl Drop for Machine {
 
 impl Machine {
     fn start(kind: Kind, kernel: &Kernel, image: &Path, console: &Path) -> Result<Self> {
-        let memory = match kind {
-            Kind::Kernel => "2G",
-            Kind::Guest | Kind::Multipath => "3G",
-        };
+        let memory = if kind.has_guest() { "3G" } else { "2G" };
         // Whoever ends this program, by whatever signal, ends the machine with it.
         let qemu = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "/usr/bin/qemu-system-x86_64"])

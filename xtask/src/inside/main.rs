@@ -1,6 +1,6 @@
 //! The driver program of a bed: runs as the only task of a virtual machine and reports to its serial line.
 //!
-//! `bed-inside kernel|guest|multipath ours|reference`: which scenarios to run, and whose helper lies in /usr/bin. The format of
+//! `bed-inside kernel|guest|multipath|multipath-guest ours|reference`: which scenarios to run, and whose helper lies in /usr/bin. The format of
 //! the report is described where it is read, in `bed/vm.rs`.
 
 mod fence;
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
 }
 
 fn run(words: &[&str], report: &mut Report) -> Result<()> {
-    let [bed, whose] = *words else { bail!("usage: bed-inside kernel|guest|multipath ours|reference") };
+    let [bed, whose] = *words else { bail!("usage: bed-inside kernel|guest|multipath|multipath-guest ours|reference") };
     let reference = match whose {
         "ours" => false,
         "reference" => true,
@@ -58,6 +58,7 @@ fn run(words: &[&str], report: &mut Report) -> Result<()> {
         }
         "guest" => guest::run(report),
         "multipath" => multipath::run(report, reference),
+        "multipath-guest" => multipath::guest::run(report, reference),
         other => bail!("there is no bed {other}"),
     }
 }

@@ -2,6 +2,7 @@
 //! that has to treat it as one disk.
 
 mod conflict;
+pub mod guest;
 mod outage;
 mod port;
 mod preempt;

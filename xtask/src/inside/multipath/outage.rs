@@ -61,9 +61,11 @@ fn reserve_without_multipathd(stage: &mut Stage<'_>) -> Result<()> {
 }
 
 /// multipathd registers the path that is back; it takes a moment.
-fn expect_in_time(stage: &Stage<'_>, expected: &State) -> Result<()> {
+pub fn expect_in_time(stage: &Stage<'_>, expected: &State) -> Result<()> {
     let mut last = State::default();
-    let result = wait::until("multipathd to register the path", SETTLE, || {
+    // Of a helper without multipath there is nothing to wait for.
+    let patience = if stage.reference { Duration::from_secs(5) } else { SETTLE };
+    let result = wait::until("multipathd to register the path", patience, || {
         last = stage.scene.state()?;
         if last != *expected {
             thread::sleep(Duration::from_millis(200));

@@ -80,24 +80,30 @@ impl<'a> Stage<'a> {
         Ok(Self { scene, helper, identity, reference, client: None, log, read: 0 })
     }
 
-    /// Makes the checks, each from the same start. Of one that fails, the helper's messages are shown.
+    /// Makes the checks, each from the same start.
     pub fn make(&mut self, report: &mut Report, checks: &[Check]) {
         for (name, check) in checks {
             self.read = self.log().len();
             let result = self.scene.reset().context("the scene could not be reset").and_then(|()| check(self));
-            let failed = result.is_err();
-            let name = format!("{}: {name}", self.identity.word());
-            if self.reference {
-                report.show(&name, || result);
-            } else {
-                report.check(&name, || result);
-            }
-            if failed && !self.reference {
-                for line in self.new_log().lines() {
-                    remark(&format!("   helper: {line}"));
-                }
+            self.report(report, name, result);
+        }
+    }
+
+    /// Reports a check. Of one that failed, the helper's messages are shown.
+    pub fn report(&mut self, report: &mut Report, name: &str, result: Result<()>) {
+        let failed = result.is_err();
+        let name = format!("{}: {name}", self.identity.word());
+        if self.reference {
+            report.show(&name, || result);
+        } else {
+            report.check(&name, || result);
+        }
+        if failed {
+            for line in self.new_log().lines() {
+                remark(&format!("   helper: {line}"));
             }
         }
+        self.read = self.log().len();
     }
 
     /// Ends the helper.
