@@ -58,13 +58,19 @@ const SA_FLAG_ALL_TG_PT: u8 = 0x04;
 pub enum LibraryError {
     /// It is not installed, or too old.
     #[error(
-        "{FILE} of multipath-tools 0.8.6 or newer cannot be opened ({0}); install multipath-tools \
-         (device-mapper-multipath-libs on Fedora and RHEL)"
+        "{FILE} of multipath-tools 0.8.6 or newer cannot be opened ({reason}); install multipath-tools \
+         (device-mapper-multipath-libs on Fedora and RHEL)",
+        reason = reason(.0)
     )]
     Open(#[source] libloading::Error),
     /// It does not start.
     #[error("{FILE} does not initialise; its own messages say why")]
     Init,
+}
+
+/// What the loader says, without libloading's own words around it.
+fn reason(error: &libloading::Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 type Init = unsafe extern "C" fn() -> c_int;

@@ -230,7 +230,7 @@ impl Child {
         if told[..markers].last() == Some(&child::SUSPENDED) {
             let _ = dm::control().and_then(|control| dm::resume(&control, self.job.map));
         }
-        let said = String::from_utf8_lossy(&read_all(&self.said)).trim_end().replace('\n', " / ");
+        let said = printable(&read_all(&self.said));
         let said = tail(&said, 400).to_owned();
         let number = |number: Option<i32>| number.and_then(|number| u8::try_from(number).ok()).unwrap_or(u8::MAX);
         let answer = told.get(markers + 1..).and_then(Answer::parse);
@@ -249,6 +249,12 @@ fn with(mut answer: Answer, said: &str) -> Answer {
         answer.note = format!("{} (libmpathpersist: {said})", answer.note);
     }
     answer
+}
+
+/// What the library said as part of one line in the log, which a terminal may be shown.
+fn printable(said: &[u8]) -> String {
+    let lines = String::from_utf8_lossy(said).trim_end().replace('\n', " / ");
+    lines.replace(char::is_control, " ")
 }
 
 fn read_all(mut pipe: &PipeReader) -> Vec<u8> {

@@ -99,18 +99,21 @@ fn release(session: &Session<'_>, order: &Order<'_>) -> Answer {
         Ok(held) => held,
         Err(came) => return came.into(),
     };
-    let Some(held) = held.filter(|held| order.owns(*held)) else {
-        // Nothing to release, or another's, or an all-registrants one that any path of ours may release.
-        return order.send(session).into();
-    };
-    let still_ours = || session.reservation().is_ok_and(|now| now == Some(held));
+    let Some(held) = held else { return order.send(session).into() };
+    if !order.owns(held) {
+        return release_of_others(session, order);
+    }
     let mut came = session.send(&order.cdb, order.list, &mut []);
     let mut verdict = None;
     let mut paths = session.paths().iter();
     loop {
         match came.status {
-            Status::GOOD if !still_ours() => return good(),
-            Status::GOOD => {}
+            Status::GOOD => match left(session) {
+                Ok(now) if now == Some(held) => {}
+                Ok(_) => return good(),
+                // Released or not: who cannot see it must not say so. The guest asks again.
+                Err(came) => return came.into(),
+            },
             // This path does not know the key, or (the kernel's own target) holds it and wants another type.
             Status::RESERVATION_CONFLICT => verdict = Some(came),
             _ if came.reached => return came.into(),
@@ -124,6 +127,34 @@ fn release(session: &Session<'_>, order: &Order<'_>) -> Answer {
         // All paths that answer are GOOD, and still the reservation stands: the one that holds it is away.
         None => takeover::release(session, order, held),
     }
+}
+
+/// RELEASE of a reservation that is not held under the sender's key: another node's, or an all-registrants one that any
+/// path of ours may release. The disk decides; but the kernel's own target looks at the key only on the path that
+/// holds, so a wrong key for a reservation of ours is found out there.
+fn release_of_others(session: &Session<'_>, order: &Order<'_>) -> Answer {
+    let came = order.send(session);
+    if came.status != Status::GOOD {
+        return came.into();
+    }
+    let conflict = session.paths().iter().find_map(|path| {
+        let came = session.send_to(path, &order.cdb, order.list, &mut []);
+        (came.status == Status::RESERVATION_CONFLICT).then_some(came)
+    });
+    // A path that just does not have the key yet says the same.
+    conflict.filter(|_| !proves_key(session, order)).map_or_else(good, Answer::from)
+}
+
+/// The reservation that a RELEASE left. If it released, our other paths are told so; that is no news for the guest.
+fn left(session: &Session<'_>) -> Result<Option<Reservation>, Came> {
+    let mut now = session.reservation();
+    for _ in session.paths() {
+        match &now {
+            Err(came) if came.sense.code() == Some(SenseCode::RESERVATIONS_RELEASED) => now = session.reservation(),
+            _ => break,
+        }
+    }
+    now
 }
 
 /// CLEAR. The keys are gone with one path's word; multipathd has to forget them too, or it would register paths that
