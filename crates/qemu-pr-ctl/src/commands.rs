@@ -1,15 +1,24 @@
 //! Carries out what the command line says.
 
-use std::{fmt, path::Path, time::Instant};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
-use pr_wire::MAX_DATA;
-use scsi_pr::{InAction, OutAction, PersistentReserveIn};
+use scsi_pr::{InAction, OutAction};
+use serde::Serialize;
 
 use crate::{
     change::Order,
-    cli::{Command, Device, Options},
-    link::{self, Access, Link},
-    show,
+    cli::{Change, Command, Device, Options},
+    confirm,
+    disk::Disk,
+    exit,
+    link::{Access, Link},
+    out,
+    page::Page,
+    report, show,
     trouble::Trouble,
 };
 
@@ -31,46 +40,101 @@ impl fmt::Display for Action {
     }
 }
 
-/// Carries out the command; what there is to print.
-pub fn run(options: &Options) -> Result<String, Trouble> {
-    let ask = |device: &Device, action, show| ask(options, &device.path, action, show);
-    match &options.command {
-        Command::Ping => ping(options),
-        Command::Keys(device) => ask(device, InAction::ReadKeys, show::keys),
-        Command::Reservation(device) => ask(device, InAction::ReadReservation, show::reservation),
-        Command::Capabilities(device) => ask(device, InAction::ReportCapabilities, show::capabilities),
-        Command::Status(device) => ask(device, InAction::ReadFullStatus, show::full_status),
-        Command::Change(change) => self::change(options, &Order::new(change)),
-    }
+/// An answer for programs: the device, and what it said.
+#[derive(Serialize)]
+pub struct About<'a, T> {
+    /// The name that it was given by.
+    pub device: &'a Path,
+    #[serde(flatten)]
+    pub answer: T,
 }
 
-fn ping(options: &Options) -> Result<String, Trouble> {
+/// Carries out the command and prints what there is to say; the exit status.
+pub fn run(options: &Options) -> Result<u8, Trouble> {
+    match &options.command {
+        Command::Ping => ping(options)?,
+        Command::All(device) => all(options, device)?,
+        Command::Keys(device) => ask(options, device, InAction::ReadKeys, show::keys, report::keys)?,
+        Command::Reservation(device) => {
+            ask(options, device, InAction::ReadReservation, show::reservation, report::reservation)?;
+        }
+        Command::Capabilities(device) => {
+            ask(options, device, InAction::ReportCapabilities, show::capabilities, report::capabilities)?;
+        }
+        Command::Status(device) => {
+            ask(options, device, InAction::ReadFullStatus, show::full_status, report::status)?;
+        }
+        Command::Change(change) => self::change(options, change)?,
+    }
+    Ok(exit::GOOD)
+}
+
+#[derive(Serialize)]
+struct Pong {
+    socket: PathBuf,
+    features: u32,
+    connect_microseconds: u128,
+}
+
+fn ping(options: &Options) -> Result<(), Trouble> {
     let start = Instant::now();
     let link = Link::open(&options.socket, options.timeout)?;
     let took = start.elapsed();
+    let features = link.features();
+    if options.json {
+        let socket = options.socket.clone();
+        return out::json(&Pong { socket, features, connect_microseconds: took.as_micros() });
+    }
     let socket = options.socket.display();
-    Ok(format!("{socket}: the helper answers (in {took:.1?}, protocol features {:#x})\n", link.features()))
+    out::print(&format!("{socket}: the helper answers (in {took:.1?}, protocol features {features:#x})\n"))
 }
 
-/// Makes text of a device's parameter data; `None` where they are too short for that.
-type Show = fn(&Path, &[u8]) -> Option<String>;
-
-fn ask(options: &Options, path: &Path, action: InAction, show: Show) -> Result<String, Trouble> {
-    let device = link::device(path, Access::Read)?;
-    let mut link = Link::open(&options.socket, options.timeout)?;
-    let allocation_length = u16::try_from(MAX_DATA).unwrap_or(u16::MAX);
-    let cdb = PersistentReserveIn::new(action, allocation_length).cdb();
-    let action = Action::In(action);
-    let data = link.execute(device, &cdb, &[], |status, sense| Trouble::refused(path, action, status, sense))?;
-    show(path, &data).ok_or_else(|| Trouble::TooShort { device: path.to_path_buf(), action, length: data.len() })
+/// Asks for data, and prints what `show` or `shape` makes of them: `None` where they are too short.
+fn ask<T: Serialize>(
+    options: &Options,
+    device: &Device,
+    action: InAction,
+    show: fn(&Path, &[u8]) -> Option<String>,
+    shape: fn(&[u8]) -> Option<T>,
+) -> Result<(), Trouble> {
+    let mut disk = Disk::open(options, device, Access::Read)?;
+    let data = disk.data(action)?;
+    let too_short = || disk.too_short(action, &data);
+    if options.json {
+        let answer = shape(&data).ok_or_else(too_short)?;
+        return out::json(&About { device: &device.path, answer });
+    }
+    out::print(&show(disk.path(), &data).ok_or_else(too_short)?)
 }
 
-fn change(options: &Options, order: &Order<'_>) -> Result<String, Trouble> {
-    let path = order.device;
-    let device = link::device(path, Access::Write)?;
-    let mut link = Link::open(&options.socket, options.timeout)?;
-    let action = Action::Out(order.action);
-    let refused = |status, sense| Trouble::refused(path, action, status, sense);
-    link.execute(device, &order.cdb(), &order.parameters.to_bytes(), refused)?;
-    Ok(format!("{}: {}\n", path.display(), order.done()))
+fn all(options: &Options, device: &Device) -> Result<(), Trouble> {
+    let mut disk = Disk::open(options, device, Access::Read)?;
+    let page = Page::read(&mut disk)?;
+    let too_short = || disk.too_short(InAction::ReadReservation, &[]);
+    if options.json {
+        let answer = page.shape().ok_or_else(too_short)?;
+        return out::json(&About { device: &device.path, answer });
+    }
+    out::print(&page.text(disk.path()).ok_or_else(too_short)?)
+}
+
+#[derive(Serialize)]
+struct Done {
+    action: String,
+    done: String,
+}
+
+fn change(options: &Options, change: &Change) -> Result<(), Trouble> {
+    let (device, sure) = change.device();
+    let order = Order::of(change);
+    let mut disk = Disk::open(options, device, Access::Write)?;
+    if order.is_destructive() && !sure {
+        confirm::destructive(&mut disk, &order)?;
+    }
+    disk.change(&order)?;
+    if options.json {
+        let answer = Done { action: order.action.to_string(), done: order.done() };
+        return out::json(&About { device: &device.path, answer });
+    }
+    out::print(&show::titled(disk.path(), &order.done()))
 }

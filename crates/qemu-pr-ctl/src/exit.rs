@@ -15,11 +15,11 @@ pub const TRANSPORT: u8 = 99;
 /// Every exit status and what it means.
 pub const ALL: [(u8, &str); 24] = [
     (GOOD, "done"),
-    (COMMAND_LINE, "the command line is wrong"),
+    (COMMAND_LINE, "wrong command line, or others are registered and --yes is missing"),
     (2, "the device is not ready"),
     (3, "the device reports a medium or hardware error"),
     (5, "the device reports an illegal request"),
-    (6, "the device reports a unit attention; the command was not carried out, try again"),
+    (6, "unit attention; the command was not carried out, try again"),
     (7, "the device is write protected"),
     (9, "the device does not know the command"),
     (10, "the device reports a copy aborted"),

@@ -7,12 +7,12 @@ use std::{
     time::Duration,
 };
 
-use pr_wire::{Client, ClientError};
+use pr_wire::{Client, ClientError, Reply};
 use rustix::{
     fs::{Mode, OFlags, open},
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, sockopt},
 };
-use scsi_pr::{Cdb, Status};
+use scsi_pr::Cdb;
 
 use crate::trouble::{Moment, Trouble};
 
@@ -45,17 +45,15 @@ impl<'a> Link<'a> {
         self.client.features()
     }
 
-    /// Has one command carried out. What the device refuses is told by `refused`.
-    pub fn execute(
-        &mut self,
-        device: OwnedFd,
-        cdb: &Cdb,
-        parameters: &[u8],
-        refused: impl FnOnce(Status, Option<scsi_pr::SenseCode>) -> Trouble,
-    ) -> Result<Vec<u8>, Trouble> {
+    /// Has one command carried out; whatever the device answers.
+    pub fn execute(&mut self, device: &OwnedFd, cdb: &Cdb, parameters: &[u8]) -> Result<Reply, Trouble> {
         let reply = self.client.execute(device, cdb, parameters);
-        let reply = reply.map_err(|error| failed(error, self.socket, self.timeout, Moment::Command))?;
-        if reply.status == Status::GOOD { Ok(reply.data) } else { Err(refused(reply.status, reply.sense.code())) }
+        reply.map_err(|error| failed(error, self.socket, self.timeout, Moment::Command))
+    }
+
+    /// The trouble with a helper that says what makes no sense.
+    pub fn malformed(&self, what: &'static str) -> Trouble {
+        Trouble::Malformed { socket: self.socket.to_path_buf(), what }
     }
 }
 

@@ -8,37 +8,42 @@
 mod change;
 mod cli;
 mod commands;
+mod confirm;
+mod disk;
 mod exit;
 mod link;
+mod out;
+mod page;
 mod remedy;
+mod report;
 mod show;
+mod transport;
 mod trouble;
 mod values;
 
 use std::{
     env,
-    io::{self, Write},
+    io::{self, IsTerminal as _, Write as _},
     process::ExitCode,
 };
-
-use trouble::Trouble;
 
 fn main() -> ExitCode {
     let options = match cli::parse(env::args_os()) {
         Ok(options) => options,
         Err(code) => return code,
     };
-    match commands::run(&options).and_then(|text| print(&text)) {
-        Ok(()) => ExitCode::SUCCESS,
+    match commands::run(&options) {
+        Ok(status) => ExitCode::from(status),
         Err(trouble) => {
+            let text = format!("qemu-pr-ctl: {trouble}");
+            // A log has a line for each message; a person has 80 columns.
+            let text = if io::stderr().is_terminal() { out::fold(&text, 2) } else { text };
             // There is nobody left to tell if even this cannot be written.
-            let _ = writeln!(io::stderr(), "qemu-pr-ctl: {trouble}");
-            trouble.exit_code()
+            let _ = writeln!(io::stderr(), "{text}");
+            if options.json {
+                let _ = out::json(&report::error(&trouble));
+            }
+            ExitCode::from(trouble.exit_status())
         }
     }
-}
-
-fn print(text: &str) -> Result<(), Trouble> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Trouble::Output)
 }

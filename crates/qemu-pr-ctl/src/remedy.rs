@@ -31,6 +31,10 @@ const fn conflict(action: Action) -> &'static str {
         Action::Out(OutAction::Release | OutAction::Clear) => {
             "this host is not registered with that key; see 'qemu-pr-ctl status'"
         }
+        Action::Out(OutAction::RegisterAndMove) => {
+            "only the one that holds the reservation alone, with that key, can move it; see 'qemu-pr-ctl status'"
+        }
+        Action::Out(OutAction::ReplaceLostReservation) => "the disk has lost nothing; see 'qemu-pr-ctl status'",
         Action::Out(_) | Action::In(_) => {
             "another initiator has reserved the disk in the old way (RESERVE of SPC-2) and has to release it"
         }

@@ -9,6 +9,8 @@ use scsi_pr::{
     Capabilities, FullStatus, FullStatusDescriptor, ReadKeys, ReadReservation, ReservationKey, ReservationType, Scope,
 };
 
+use crate::out;
+
 /// The data of READ KEYS.
 pub fn keys(device: &Path, data: &[u8]) -> Option<String> {
     let answer = ReadKeys::parse(data)?;
@@ -34,13 +36,14 @@ pub fn keys(device: &Path, data: &[u8]) -> Option<String> {
 /// The data of READ RESERVATION.
 pub fn reservation(device: &Path, data: &[u8]) -> Option<String> {
     let answer = ReadReservation::parse(data)?;
-    let (device, generation) = (device.display(), answer.generation);
+    let generation = answer.generation;
     let Some(held) = answer.reservation else {
-        return (answer.additional_length == 0).then(|| format!("{device}: not reserved (generation {generation})\n"));
+        let text = format!("not reserved (generation {generation})");
+        return (answer.additional_length == 0).then(|| titled(device, &text));
     };
     let everyone = held.reservation_type().is_some_and(ReservationType::is_all_registrants);
     let holder = if everyone { "every registrant".to_owned() } else { format!("the registrant with key {}", held.key) };
-    let mut text = format!("{device}: reserved (generation {generation})\n");
+    let mut text = titled(device, &format!("reserved (generation {generation})"));
     let _ = writeln!(text, "  holder  {holder}");
     let _ = writeln!(text, "  type    {}", scope_and_type(held.scope_type));
     Some(text)
@@ -54,7 +57,7 @@ pub fn full_status(device: &Path, data: &[u8]) -> Option<String> {
         answer.descriptors()
     {
         let _ = writeln!(text, "  key {key}");
-        let _ = writeln!(text, "    initiator    {transport_id}");
+        let _ = writeln!(text, "{}", out::column("    initiator    ", &transport_id.to_string()));
         if all_target_ports {
             let _ = writeln!(text, "    target port  all");
         } else {
@@ -78,14 +81,14 @@ pub fn capabilities(device: &Path, data: &[u8]) -> Option<String> {
         (supported, false) => format!("{}, not active", yes(supported)),
         (supported, true) => format!("{}, active now", yes(supported)),
     };
-    let mut text = format!("{}: what it supports\n", device.display());
+    let mut text = titled(device, "what it supports");
     let mut line = |name: &str, value: &str| {
-        let _ = writeln!(text, "  {name:<44}  {value}");
+        let _ = writeln!(text, "  {name:<31}  {value}");
     };
-    line("persist through power loss (--aptpl)", &persist);
-    line("register on all ports (--all-target-ports)", yes(answer.all_target_ports));
-    line("register other initiators (SPEC_I_PT)", yes(answer.specify_initiator_ports));
-    line("RESERVE and RELEASE of SPC-2 for registrants", yes(answer.compatible_reservation_handling));
+    line("survives power loss (--aptpl)", &persist);
+    line("all ports (--all-target-ports)", yes(answer.all_target_ports));
+    line("other initiators (--spec-i-pt)", yes(answer.specify_initiator_ports));
+    line("RESERVE of SPC-2 by registrants", yes(answer.compatible_reservation_handling));
     line("REPLACE LOST RESERVATION", yes(answer.replace_lost));
     if answer.allow_commands != 0 {
         line("ALLOW COMMANDS (a code of SPC)", &answer.allow_commands.to_string());
@@ -122,7 +125,14 @@ fn scope_and_type(byte: u8) -> String {
 fn heading(device: &Path, count: usize, generation: u32) -> String {
     let plural = if count == 1 { "" } else { "s" };
     let count = if count == 0 { "no".to_owned() } else { count.to_string() };
-    format!("{}: {count} registration{plural} (generation {generation})\n", device.display())
+    titled(device, &format!("{count} registration{plural} (generation {generation})"))
+}
+
+/// The device with what is said of it; on a line of its own if its name is long.
+pub fn titled(device: &Path, text: &str) -> String {
+    let device = device.display().to_string();
+    let between = if device.len() + 2 + text.len() > out::WIDTH { "\n  " } else { " " };
+    format!("{device}:{between}{text}\n")
 }
 
 #[cfg(test)]

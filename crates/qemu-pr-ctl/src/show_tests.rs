@@ -123,7 +123,7 @@ fn capabilities_are_listed_in_words() {
     };
     assert_eq!(value("--aptpl"), "yes, active now");
     assert_eq!(value("--all-target-ports"), "yes");
-    assert_eq!(value("SPEC_I_PT"), "no");
+    assert_eq!(value("--spec-i-pt"), "no");
     assert_eq!(value("reservation types"), "Write Exclusive (type 1)");
     assert!(text.ends_with("  Write Exclusive, registrants only (type 5)\n"), "{text}");
 }

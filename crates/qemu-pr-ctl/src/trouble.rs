@@ -4,14 +4,13 @@ use std::{
     fmt, fs, io,
     os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
-    process::ExitCode,
     time::Duration,
 };
 
-use scsi_pr::{SenseCode, Status};
+use scsi_pr::{OutAction, SenseCode, Status};
 use thiserror::Error;
 
-use crate::{commands::Action, exit, link::Access, remedy};
+use crate::{commands::Action, confirm::Registered, exit, link::Access, remedy};
 
 /// Why there is no result.
 #[derive(Debug, Error)]
@@ -56,6 +55,10 @@ pub enum Trouble {
          persistent reservations?", .device.display()
     )]
     TooShort { device: PathBuf, action: Action, length: usize },
+    #[error(
+        "{}: {}, so {action} was not sent; say --yes if that is what you want", .device.display(), Registered(*.others)
+    )]
+    WantsYes { device: PathBuf, action: OutAction, others: usize },
     #[error("cannot write the answer: {0}")]
     Output(io::Error),
 }
@@ -146,13 +149,33 @@ impl Trouble {
         Self::Refused { device: device.to_path_buf(), action, status, sense }
     }
 
-    /// How the program ends.
-    pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(self.exit_status())
+    /// Which of the four it is: the socket, the helper, the answer of a disk, or this side.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::NoSocket(_) | Self::NotASocket(_) | Self::NobodyListens(_) | Self::Connect { .. } => "no-socket",
+            Self::NoPermission { .. } | Self::DeviceDenied { .. } => "no-permission",
+            Self::HungUp { .. } | Self::Broken { .. } => "hung-up",
+            Self::TimedOut { .. } => "timed-out",
+            Self::Malformed { .. } | Self::TooShort { .. } => "nonsense",
+            Self::Refused { .. } => "refused",
+            Self::NoDevice(_) | Self::Device { .. } => "no-device",
+            Self::WantsYes { .. } => "wants-yes",
+            Self::Output(_) => "output",
+        }
     }
 
-    fn exit_status(&self) -> u8 {
+    /// The SCSI answer, if it is one.
+    pub const fn scsi(&self) -> Option<(Status, Option<SenseCode>)> {
         match self {
+            Self::Refused { status, sense, .. } => Some((*status, *sense)),
+            _ => None,
+        }
+    }
+
+    /// The exit status.
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            Self::WantsYes { .. } => exit::COMMAND_LINE,
             Self::NoSocket(_)
             | Self::NotASocket(_)
             | Self::NobodyListens(_)

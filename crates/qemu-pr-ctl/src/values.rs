@@ -12,6 +12,11 @@ pub const TYPES: [(&str, ReservationType); 6] = [
     ("exclusive-access-all-registrants", ReservationType::ExclusiveAccessAllRegistrants),
 ];
 
+/// The name that `--type` takes for a type.
+pub fn type_name(kind: ReservationType) -> &'static str {
+    TYPES.iter().find(|(_, known)| *known == kind).map_or("unknown", |(name, _)| name)
+}
+
 /// A reservation key: decimal, or hexadecimal with `0x`.
 pub fn key(text: &str) -> Result<ReservationKey, String> {
     let hexadecimal = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
@@ -83,6 +88,7 @@ mod tests {
     fn types_have_a_name_and_a_number() {
         for (name, kind) in TYPES {
             assert_eq!(reservation_type(name), Ok(kind));
+            assert_eq!(type_name(kind), name);
             assert_eq!(reservation_type(&kind.code().to_string()), Ok(kind));
         }
         assert_eq!(TYPES.map(|(_, kind)| kind), ReservationType::ALL);

@@ -20,15 +20,17 @@ const ASKING: [(&str, InAction); 4] = [
 ];
 
 /// A line for each command that changes something, without its device.
-const CHANGING: [&str; 8] = [
+const CHANGING: [&str; 10] = [
     "register --new-key 1",
     "register-ignore --new-key 1",
     "unregister --key 1",
     "reserve --key 1 --type 1",
     "release --key 1 --type 1",
-    "clear --key 1",
-    "preempt --key 1 --victim 2 --type 1",
-    "preempt-abort --key 1 --victim 2 --type 1",
+    "clear --key 1 --yes",
+    "preempt --key 1 --victim 2 --type 1 --yes",
+    "preempt-abort --key 1 --victim 2 --type 1 --yes",
+    "move --key 1 --new-key 2 --to sas:0x5000000000000001 --target-port 1",
+    "replace-lost --new-key 1 --type 1 --yes",
 ];
 
 /// A stand-in that always answers this.
@@ -64,10 +66,11 @@ fn commands_that_change_open_the_disk_for_writing() {
         let disk = helper.disk();
         let words: Vec<&str> = line.split(' ').chain([disk.as_str()]).collect();
         let said = run(&helper.socket(), &words).expect_done();
-        assert!(said.starts_with(&format!("{disk}: ")) && said.lines().count() == 1, "{said}");
+        assert!(said.starts_with(&format!("{disk}:")) && said.lines().all(|line| line.len() <= 80), "{said}");
         let request = requests.recv().expect("a request");
         assert!(matches!(request.cdb.command(), Command::Out(_)), "{line}");
-        assert_eq!(request.parameters.len(), 24, "{line}");
+        let length = if line.starts_with("move") { 48 } else { 24 };
+        assert_eq!(request.parameters.len(), length, "{line}");
         let flags = fcntl_getfl(&request.device).expect("how it was opened");
         assert_eq!(flags & OFlags::RWMODE, OFlags::RDWR, "{line}");
     }
@@ -101,7 +104,7 @@ fn a_status_without_sense_data_is_named_too() {
     ] {
         let helper = always(status, Sense::NONE);
         let disk = helper.disk();
-        run(&helper.socket(), &["clear", &disk, "--key", "1"]).expect_trouble(code, &[&disk, "CLEAR", words]);
+        run(&helper.socket(), &["clear", &disk, "--key", "1", "--yes"]).expect_trouble(code, &[&disk, "CLEAR", words]);
     }
 }
 

@@ -24,7 +24,7 @@ fn a_helper_that_takes_no_more_clients_is_said_to_hang_up_without_a_greeting() {
 fn a_helper_that_hangs_up_on_a_command_leaves_it_open_what_became_of_that() {
     let helper = StandIn::answering(|_| None);
     let disk = helper.disk();
-    run(&helper.socket(), &["clear", &disk, "--key", "1"]).expect_trouble(
+    run(&helper.socket(), &["clear", &disk, "--key", "1", "--yes"]).expect_trouble(
         99,
         &["pr.sock hung up instead of answering", "breaks the protocol", "not known", "qemu-pr-ctl status"],
     );

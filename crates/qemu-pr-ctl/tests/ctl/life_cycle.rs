@@ -38,13 +38,15 @@ fn two_hosts_register_reserve_conflict_and_preempt() {
     b("register --new-key 0xb").expect_done();
     assert_eq!(a("reservation").expect_done(), format!("{disk}: not reserved (generation 2)\n"));
     let said = a("reserve --key 0xa --type write-exclusive-registrants-only").expect_done();
-    assert_eq!(said, format!("{disk}: reserved with key 0xa: Write Exclusive, registrants only (type 5)\n"));
+    assert_eq!(said, format!("{disk}:\n  reserved with key 0xa: Write Exclusive, registrants only (type 5)\n"));
 
     b("reserve --key 0xb --type write-exclusive").expect_trouble(24, &["RESERVE: RESERVATION CONFLICT", "status"]);
     b("preempt --key 0xb --victim 0xc --type 5").expect_trouble(24, &["PREEMPT: RESERVATION CONFLICT", "victim"]);
     a("release --key 0xa --type 1").expect_trouble(5, &["INVALID RELEASE", "another type"]);
 
-    b("preempt-abort --key 0xb --victim 0xa --type 5").expect_done();
+    b("preempt-abort --key 0xb --victim 0xa --type 5")
+        .expect_trouble(1, &["one registration of another would end", "PREEMPT AND ABORT was not sent", "--yes"]);
+    b("preempt-abort --key 0xb --victim 0xa --type 5 --yes").expect_done();
     assert_eq!(b("keys").expect_done(), format!("{disk}: 1 registration (generation 3)\n  0xb\n"));
     let reservation = b("reservation").expect_done();
     assert!(reservation.contains("the registrant with key 0xb\n"), "{reservation}");
@@ -55,8 +57,8 @@ fn two_hosts_register_reserve_conflict_and_preempt() {
     );
 
     // The host that lost learns of it first, and only then that it has no registration any more.
-    a("clear --key 0xa").expect_trouble(6, &["UNIT ATTENTION", "REGISTRATIONS PREEMPTED", "try again"]);
-    a("clear --key 0xa").expect_trouble(24, &["RESERVATION CONFLICT", "not registered"]);
+    a("clear --key 0xa --yes").expect_trouble(6, &["UNIT ATTENTION", "REGISTRATIONS PREEMPTED", "try again"]);
+    a("clear --key 0xa --yes").expect_trouble(24, &["RESERVATION CONFLICT", "not registered"]);
 
     b("release --key 0xb --type write-exclusive-registrants-only").expect_done();
     assert_eq!(b("reservation").expect_done(), format!("{disk}: not reserved (generation 3)\n"));
@@ -78,6 +80,51 @@ fn a_key_is_changed_and_everything_cleared() {
     assert!(reservation.contains("every registrant") && reservation.contains("(type 7)"), "{reservation}");
     ctl("clear --key 0x10").expect_done();
     assert!(ctl("keys").expect_done().contains("no registrations"));
+}
+
+#[test]
+fn one_page_tells_everything() {
+    let daemon = Daemon::start();
+    let host = StandIn::initiator(daemon.socket());
+    let ctl = |line: &str| daemon.ctl(&host.socket(), line);
+    ctl("register --new-key 0xa").expect_done();
+    ctl("reserve --key 0xa --type 6").expect_done();
+    let disk = daemon.disk();
+    assert_eq!(
+        ctl("all").expect_done(),
+        format!(
+            "{disk}: 1 registration (generation 1)
+  key 0xa
+    initiator    sas:0x3000000000000002
+    target port  1
+    holds        Exclusive Access, registrants only (type 6)
+
+{disk}: reserved (generation 1)
+  holder  the registrant with key 0xa
+  type    Exclusive Access, registrants only (type 6)
+
+now                                             read   write  reserve preempt
+  the holder                                    yes     yes     yes     yes
+  others who are registered                     yes     yes      no     yes
+  those who are not registered                   no      no      no      no
+"
+        )
+    );
+}
+
+#[test]
+fn a_reservation_moves_to_an_initiator_that_is_named() {
+    let daemon = Daemon::start();
+    let host = StandIn::initiator(daemon.socket());
+    let ctl = |line: &str| daemon.ctl(&host.socket(), line);
+    ctl("register --new-key 0xa --spec-i-pt sas:0x5000000000000001").expect_done();
+    ctl("reserve --key 0xa --type 1").expect_done();
+    ctl("move --key 0xa --new-key 0xb --to fc:0x2100000000000001 --target-port 1 --unregister").expect_done();
+    let status = ctl("status").expect_done();
+    assert!(status.contains("2 registrations") && status.contains("fc:0x2100000000000001"), "{status}");
+    assert!(ctl("reservation").expect_done().contains("the registrant with key 0xb"));
+    // A simulated disk never loses its reservations.
+    ctl("replace-lost --new-key 0xc --type 1 --yes").expect_trouble(24, &["REPLACE LOST RESERVATION", "lost nothing"]);
 }
 
 #[test]

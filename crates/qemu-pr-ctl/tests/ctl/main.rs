@@ -4,6 +4,7 @@
 mod answers;
 mod daemon;
 mod hang_ups;
+mod json;
 mod life_cycle;
 mod run;
 mod sockets;

@@ -1,0 +1,13 @@
+//! Which disk.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// The disk.
+#[derive(Debug, Args)]
+pub struct Device {
+    /// The disk, for example /dev/sdb or /dev/disk/by-id/...
+    #[arg(value_name = "DEVICE")]
+    pub path: PathBuf,
+}

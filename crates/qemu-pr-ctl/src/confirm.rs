@@ -1,0 +1,83 @@
+//! Before others lose their registrations, a person is asked.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+
+use scsi_pr::{InAction, OutAction, ReadKeys, ReservationKey};
+
+use crate::{change::Order, disk::Disk, trouble::Trouble};
+
+/// Returns if nobody else is registered, or a person at the terminal says yes.
+pub fn destructive(disk: &mut Disk<'_>, order: &Order) -> Result<(), Trouble> {
+    let data = disk.data(InAction::ReadKeys)?;
+    let answer = ReadKeys::parse(&data).ok_or_else(|| disk.too_short(InAction::ReadKeys, &data))?;
+    let others = others(answer, order);
+    if others == 0 {
+        return Ok(());
+    }
+    let device = disk.path().to_path_buf();
+    let trouble = Trouble::WantsYes { device, action: order.action, others };
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Err(trouble);
+    }
+    let question = format!("{}: {}. {} all the same? [y/N] ", disk.path().display(), Registered(others), order.action);
+    let mut said = String::new();
+    io::stderr()
+        .write_all(question.as_bytes())
+        .and_then(|()| io::stdin().lock().read_line(&mut said))
+        .map_err(Trouble::Output)?;
+    if matches!(said.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(trouble) }
+}
+
+/// How many registrations of others the order would end. Those with this host's own key are taken for its own: a host
+/// has one for each of its paths.
+fn others(answer: ReadKeys<'_>, order: &Order) -> usize {
+    let ends = |key: ReservationKey| match order.action {
+        OutAction::Preempt | OutAction::PreemptAndAbort => {
+            key != order.key && (order.other.is_zero() || key == order.other)
+        }
+        OutAction::ReplaceLostReservation => true,
+        _ => key != order.key,
+    };
+    answer.keys().filter(|key| ends(*key)).count()
+}
+
+/// So many others, in words.
+pub struct Registered(pub usize);
+
+impl std::fmt::Display for Registered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            1 => f.write_str("one registration of another would end"),
+            many => write!(f, "{many} registrations of others would end"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use scsi_pr::{DataIn, ReservationType};
+
+    use super::*;
+
+    #[test]
+    fn only_registrations_of_others_that_would_end_count() {
+        let mut buffer = [0; 64];
+        let mut out = DataIn::new(&mut buffer);
+        ReadKeys::write(0, [1, 2, 2, 3].into_iter().map(ReservationKey), &mut out);
+        let data = out.finish();
+        let kind = Some(ReservationType::WriteExclusive);
+        for (action, key, other, expected) in [
+            (OutAction::Clear, 1, 0, 3),
+            (OutAction::Clear, 2, 0, 2),
+            (OutAction::Preempt, 1, 2, 2),
+            (OutAction::Preempt, 2, 2, 0),
+            (OutAction::PreemptAndAbort, 1, 0, 3),
+            (OutAction::PreemptAndAbort, 1, 9, 0),
+            (OutAction::ReplaceLostReservation, 0, 1, 4),
+        ] {
+            let order = Order::new(action, kind, ReservationKey(key), ReservationKey(other));
+            let answer = ReadKeys::parse(data).expect("keys");
+            assert_eq!(others(answer, &order), expected, "{action} by {key} of {other}");
+        }
+    }
+}

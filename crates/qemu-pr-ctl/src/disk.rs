@@ -1,0 +1,105 @@
+//! A disk, and a way to it: everything that is asked or changed goes through here.
+
+use std::{
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
+
+use pr_wire::{MAX_DATA, Reply};
+use scsi_pr::{Cdb, Command, InAction, PersistentReserveIn, Status};
+
+use crate::{
+    change::Order,
+    cli::{Device, Options},
+    commands::Action,
+    link::{self, Access, Link},
+    trouble::Trouble,
+};
+
+/// As much as the protocol has room for.
+#[expect(clippy::cast_possible_truncation, reason = "8192 fits, and the test for it is this line's compilation")]
+const ALL: u16 = {
+    assert!(MAX_DATA <= u16::MAX as usize);
+    MAX_DATA as u16
+};
+
+/// A disk that commands can be sent to.
+pub struct Disk<'a> {
+    path: PathBuf,
+    device: OwnedFd,
+    way: Link<'a>,
+}
+
+impl<'a> Disk<'a> {
+    /// Opens the disk, and then the way to it.
+    pub fn open(options: &'a Options, device: &Device, access: Access) -> Result<Self, Trouble> {
+        let path = device.path.clone();
+        let device = link::device(&path, access)?;
+        let way = Link::open(&options.socket, options.timeout)?;
+        Ok(Self { path, device, way })
+    }
+
+    /// The name that it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Has a command carried out; whatever the disk answers.
+    pub fn execute(&mut self, cdb: &Cdb, parameters: &[u8]) -> Result<Reply, Trouble> {
+        let reply = self.way.execute(&self.device, cdb, parameters)?;
+        let room = match cdb.command() {
+            Command::In(command) => usize::from(command.allocation_length),
+            Command::Out(_) => 0,
+        };
+        // QEMU takes neither: it aborts its guest.
+        if reply.data.len() > room {
+            let what = if room == 0 {
+                "it sends data in answer to a PERSISTENT RESERVE OUT"
+            } else {
+                "it sends more data than it was asked for"
+            };
+            return Err(self.way.malformed(what));
+        }
+        Ok(reply)
+    }
+
+    /// Asks; whatever the disk answers.
+    pub fn ask(&mut self, action: InAction) -> Result<Reply, Trouble> {
+        self.ask_for(action, ALL)
+    }
+
+    /// Asks for so many bytes.
+    pub fn ask_for(&mut self, action: InAction, allocation_length: u16) -> Result<Reply, Trouble> {
+        self.execute(&PersistentReserveIn::new(action, allocation_length).cdb(), &[])
+    }
+
+    /// Orders a change; whatever the disk answers.
+    pub fn order(&mut self, order: &Order) -> Result<Reply, Trouble> {
+        self.execute(&order.cdb(), &order.list)
+    }
+
+    /// What the disk has to say, or why it refuses to.
+    pub fn data(&mut self, action: InAction) -> Result<Vec<u8>, Trouble> {
+        let reply = self.ask(action)?;
+        self.good(Action::In(action), reply)
+    }
+
+    /// Orders a change; anything but success is trouble.
+    pub fn change(&mut self, order: &Order) -> Result<(), Trouble> {
+        let reply = self.order(order)?;
+        self.good(Action::Out(order.action), reply).map(drop)
+    }
+
+    /// The data, if the status is GOOD.
+    fn good(&self, action: Action, reply: Reply) -> Result<Vec<u8>, Trouble> {
+        match reply.status {
+            Status::GOOD => Ok(reply.data),
+            status => Err(Trouble::refused(&self.path, action, status, reply.sense.code())),
+        }
+    }
+
+    /// The trouble with data that are too few to mean anything.
+    pub fn too_short(&self, action: InAction, data: &[u8]) -> Trouble {
+        Trouble::TooShort { device: self.path.clone(), action: Action::In(action), length: data.len() }
+    }
+}
