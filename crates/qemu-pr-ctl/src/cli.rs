@@ -79,6 +79,12 @@ pub enum Command {
     Capabilities(Device),
     /// Each registration, its initiator, and the holder (READ FULL STATUS)
     Status(Device),
+    /// Ask with and without the helper, and show both answers
+    Compare {
+        /// The disk, for example /dev/sdb or /dev/disk/by-id/...
+        #[arg(value_name = "DEVICE")]
+        device: PathBuf,
+    },
     /// Changes something.
     #[command(flatten)]
     Change(Change),

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::{
     change::Order,
     cli::{Change, Command, Device, Options},
-    confirm,
+    compare, confirm,
     disk::Disk,
     exit,
     link::{Access, Link},
@@ -64,6 +64,7 @@ pub fn run(options: &Options) -> Result<u8, Trouble> {
         Command::Status(device) => {
             ask(options, device, InAction::ReadFullStatus, show::full_status, report::status)?;
         }
+        Command::Compare { device } => return compare::run(options, device),
         Command::Change(change) => self::change(options, change)?,
     }
     Ok(exit::GOOD)

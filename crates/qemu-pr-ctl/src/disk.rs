@@ -3,15 +3,17 @@
 use std::{
     os::fd::OwnedFd,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use pr_wire::{MAX_DATA, Reply};
-use scsi_pr::{Cdb, Command, InAction, PersistentReserveIn, Status};
+use scsi_pr::{Cdb, Command, InAction, PersistentReserveIn, SenseKey, Status};
 
 use crate::{
     change::Order,
     cli::{Device, Options},
     commands::Action,
+    direct,
     link::{self, Access, Link},
     trouble::Trouble,
 };
@@ -23,19 +25,37 @@ const ALL: u16 = {
     MAX_DATA as u16
 };
 
+/// More unit attentions in a row than any disk has.
+const MAX_ATTENTIONS: usize = 8;
+
+/// Whether the disk had something else to say first; it did not look at the command.
+pub fn is_attention(reply: &Reply) -> bool {
+    reply.status == Status::CHECK_CONDITION && reply.sense.code().is_some_and(|code| code.key == SenseKey(6))
+}
+
 /// A disk that commands can be sent to.
 pub struct Disk<'a> {
     path: PathBuf,
     device: OwnedFd,
-    way: Link<'a>,
+    way: Way<'a>,
+}
+
+/// How commands get there.
+enum Way<'a> {
+    Helper(Link<'a>),
+    Direct(Duration),
 }
 
 impl<'a> Disk<'a> {
     /// Opens the disk, and then the way to it.
     pub fn open(options: &'a Options, device: &Device, access: Access) -> Result<Self, Trouble> {
-        let path = device.path.clone();
+        let (path, direct) = (device.path.clone(), device.direct);
         let device = link::device(&path, access)?;
-        let way = Link::open(&options.socket, options.timeout)?;
+        let way = if direct {
+            Way::Direct(options.timeout)
+        } else {
+            Way::Helper(Link::open(&options.socket, options.timeout)?)
+        };
         Ok(Self { path, device, way })
     }
 
@@ -46,26 +66,38 @@ impl<'a> Disk<'a> {
 
     /// Has a command carried out; whatever the disk answers.
     pub fn execute(&mut self, cdb: &Cdb, parameters: &[u8]) -> Result<Reply, Trouble> {
-        let reply = self.way.execute(&self.device, cdb, parameters)?;
-        let room = match cdb.command() {
-            Command::In(command) => usize::from(command.allocation_length),
-            Command::Out(_) => 0,
+        let link = match &mut self.way {
+            Way::Helper(link) => link,
+            Way::Direct(timeout) => return direct::execute(&self.path, &self.device, cdb, parameters, *timeout),
         };
+        let reply = link.execute(&self.device, cdb, parameters)?;
         // QEMU takes neither: it aborts its guest.
-        if reply.data.len() > room {
-            let what = if room == 0 {
-                "it sends data in answer to a PERSISTENT RESERVE OUT"
-            } else {
-                "it sends more data than it was asked for"
-            };
-            return Err(self.way.malformed(what));
+        match cdb.command() {
+            Command::Out(_) if !reply.data.is_empty() => {
+                Err(link.malformed("it sends data in answer to a PERSISTENT RESERVE OUT"))
+            }
+            Command::In(command) if reply.data.len() > usize::from(command.allocation_length) => {
+                Err(link.malformed("it sends more data than it was asked for"))
+            }
+            _ => Ok(reply),
         }
-        Ok(reply)
     }
 
     /// Asks; whatever the disk answers.
     pub fn ask(&mut self, action: InAction) -> Result<Reply, Trouble> {
         self.ask_for(action, ALL)
+    }
+
+    /// Asks until the disk has nothing else to say first: a unit attention is told once.
+    pub fn ask_settled(&mut self, action: InAction) -> Result<Reply, Trouble> {
+        let mut reply = self.ask(action)?;
+        for _ in 0..MAX_ATTENTIONS {
+            if !is_attention(&reply) {
+                break;
+            }
+            reply = self.ask(action)?;
+        }
+        Ok(reply)
     }
 
     /// Asks for so many bytes.

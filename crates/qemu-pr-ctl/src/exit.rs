@@ -8,12 +8,14 @@ pub const GOOD: u8 = 0;
 pub const COMMAND_LINE: u8 = 1;
 pub const NOT_OPENED: u8 = 15;
 pub const TIMED_OUT: u8 = 33;
+pub const LOST: u8 = 35;
+pub const FALSE: u8 = 36;
 pub const NONSENSE: u8 = 97;
 pub const OTHER_SENSE: u8 = 98;
 pub const TRANSPORT: u8 = 99;
 
 /// Every exit status and what it means.
-pub const ALL: [(u8, &str); 24] = [
+pub const ALL: [(u8, &str); 26] = [
     (GOOD, "done"),
     (COMMAND_LINE, "wrong command line, or others are registered and --yes is missing"),
     (2, "the device is not ready"),
@@ -35,6 +37,8 @@ pub const ALL: [(u8, &str); 24] = [
     (28, "ACA active"),
     (29, "the command was aborted by another initiator"),
     (TIMED_OUT, "the helper did not answer in time"),
+    (LOST, "the command did not get to the device (--direct)"),
+    (FALSE, "the answer is no: the two ways differ (compare)"),
     (NONSENSE, "the answer makes no sense"),
     (OTHER_SENSE, "the device refuses for another reason"),
     (TRANSPORT, "the helper hung up, or the connection to it broke"),

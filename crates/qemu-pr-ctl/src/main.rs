@@ -2,13 +2,15 @@
 //!
 //! It is a client like QEMU. One run is one command: the command line becomes a CDB and a parameter list, the link
 //! carries them to the helper and back, and the answer becomes words and an exit status.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![cfg_attr(test, expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails"))]
 
 mod change;
 mod cli;
 mod commands;
+mod compare;
 mod confirm;
+mod direct;
 mod disk;
 mod exit;
 mod link;
@@ -17,6 +19,8 @@ mod page;
 mod remedy;
 mod report;
 mod show;
+#[expect(unsafe_code, reason = "ioctls are unsafe; here they become safe functions")]
+mod sys;
 mod transport;
 mod trouble;
 mod values;

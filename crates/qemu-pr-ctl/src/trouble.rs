@@ -55,6 +55,15 @@ pub enum Trouble {
          persistent reservations?", .device.display()
     )]
     TooShort { device: PathBuf, action: Action, length: usize },
+    #[error("the kernel lets nobody but root send this to {}; run it as root, or without --direct", .0.display())]
+    CommandDenied(PathBuf),
+    #[error("{} is no SCSI disk (it does not take SG_IO); lsblk -o NAME,TRAN lists the disks", .0.display())]
+    NotScsi(PathBuf),
+    #[error(
+        "the command did not get to {}, or its answer not back ({reason}); see dmesg. Whether it was carried out is \
+         not known: see 'qemu-pr-ctl status'", .device.display()
+    )]
+    Lost { device: PathBuf, reason: String },
     #[error(
         "{}: {}, so {action} was not sent; say --yes if that is what you want", .device.display(), Registered(*.others)
     )]
@@ -153,12 +162,13 @@ impl Trouble {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::NoSocket(_) | Self::NotASocket(_) | Self::NobodyListens(_) | Self::Connect { .. } => "no-socket",
-            Self::NoPermission { .. } | Self::DeviceDenied { .. } => "no-permission",
+            Self::NoPermission { .. } | Self::DeviceDenied { .. } | Self::CommandDenied(_) => "no-permission",
             Self::HungUp { .. } | Self::Broken { .. } => "hung-up",
             Self::TimedOut { .. } => "timed-out",
             Self::Malformed { .. } | Self::TooShort { .. } => "nonsense",
             Self::Refused { .. } => "refused",
-            Self::NoDevice(_) | Self::Device { .. } => "no-device",
+            Self::Lost { .. } => "lost",
+            Self::NoDevice(_) | Self::Device { .. } | Self::NotScsi(_) => "no-device",
             Self::WantsYes { .. } => "wants-yes",
             Self::Output(_) => "output",
         }
@@ -184,8 +194,11 @@ impl Trouble {
             | Self::NoDevice(_)
             | Self::DeviceDenied { .. }
             | Self::Device { .. }
+            | Self::CommandDenied(_)
+            | Self::NotScsi(_)
             | Self::Output(_) => exit::NOT_OPENED,
             Self::HungUp { .. } | Self::Broken { .. } => exit::TRANSPORT,
+            Self::Lost { .. } => exit::LOST,
             Self::TimedOut { .. } => exit::TIMED_OUT,
             Self::Malformed { .. } | Self::TooShort { .. } => exit::NONSENSE,
             Self::Refused { status, sense, .. } => exit::of_answer(*status, *sense),

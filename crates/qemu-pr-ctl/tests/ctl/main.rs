@@ -3,6 +3,7 @@
 
 mod answers;
 mod daemon;
+mod direct;
 mod hang_ups;
 mod json;
 mod life_cycle;

@@ -1,0 +1,3 @@
+//! The only `unsafe`: the kernel's `SG_IO`.
+
+pub mod sg_io;
