@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -30,8 +31,12 @@ pub enum Direction {
 /// A command as the kernel would have seen it: the fields of `sg_io_hdr`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
-    /// The helper's file descriptor.
+    /// The thread that sent it: the helper's, or that of a process which the helper started.
+    pub thread: i32,
+    /// Its file descriptor.
     pub fd: i32,
+    /// The device number of what is behind the descriptor; 0 for a file that is no device.
+    pub device: u64,
     /// `interface_id`.
     pub interface: i32,
     /// `dxfer_direction`.
@@ -256,7 +261,9 @@ fn read_command(waiting: notify::Waiting) -> io::Result<(Command, Header)> {
     };
     let out = if direction == Direction::ToDevice { header.dxfer_len as usize } else { 0 };
     let command = Command {
+        thread: waiting.thread,
         fd: waiting.fd,
+        device: std::fs::metadata(format!("/proc/{}/fd/{}", waiting.thread, waiting.fd))?.rdev(),
         interface: int(0),
         direction,
         cdb: memory::read(waiting.thread, pointer(24), bytes[8].into())?,
