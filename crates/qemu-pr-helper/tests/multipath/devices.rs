@@ -1,0 +1,84 @@
+//! Which devices are multipath maps, which lie on one, and which have nothing to do with it.
+
+use std::fs;
+
+use pr_lab::prelude::*;
+
+use crate::disk::{READ_KEYS, dead, good, keys, willing};
+use crate::lab::{Lab, node};
+
+#[test]
+fn persistent_reserve_in_on_a_map_goes_to_the_map() {
+    let lab = Lab::new();
+    let helper = lab.start(|_, _| Answer::good(&[7; 32]).into());
+    let reply = helper.connect().pr_in(node(0), 0, 24);
+    assert_eq!((reply.status, &reply.payload[..]), (0, &[7; 24][..]));
+    assert_eq!(lab.log(), ["loop0 READ-KEYS"]);
+    helper.connect().pr_in(node(0), 3, 0).expect_bare(0);
+    assert_eq!(lab.log(), ["loop0 FULL-STATUS"]);
+    assert_eq!(helper.connect().pr_in(node(0), 1, 8192).size, 32, "as much as there is");
+}
+
+#[test]
+fn persistent_reserve_in_finds_a_path_that_works() {
+    let lab = Lab::new();
+    let helper = lab.start(|minor, op| match (minor, op) {
+        (2, READ_KEYS) => Answer::good(&[9; 8]).into(),
+        _ => dead(),
+    });
+    assert_eq!(helper.connect().pr_in(node(0), 0, 8).payload, [9; 8]);
+    assert_eq!(lab.log(), ["loop0 READ-KEYS", "loop1 READ-KEYS", "loop2 READ-KEYS"]);
+    lab.behave(&helper, |_, _| dead());
+    helper.connect().pr_in(node(0), 0, 8).expect_check(0xb, 5, 0);
+}
+
+#[test]
+fn a_path_whose_node_is_another_device_is_not_used() {
+    let lab = Lab::new();
+    fs::write(lab.bed().path("sysfs/7:0/slaves/loop1/dev"), "8:16\n").unwrap();
+    let helper = lab.start(|_, _| dead());
+    helper.connect().pr_in(node(0), 0, 8).expect_check(0xb, 5, 0);
+    assert_eq!(lab.log(), ["loop0 READ-KEYS", "loop2 READ-KEYS"]);
+}
+
+#[test]
+fn what_lies_on_a_map_is_read_but_not_changed() {
+    let lab = Lab::new();
+    lab.block_device(3, Some("LVM-abc"), &[0]);
+    lab.block_device(4, Some("CRYPT-LUKS2-abc"), &[3]);
+    let helper = lab.start(willing);
+    let client = helper.connect();
+    for minor in [3, 4] {
+        for action in 0..=8 {
+            client.pr_out(node(minor), action, &keys(0, 0xa1)).expect_check(5, 0x20, 0);
+        }
+        assert_eq!(lab.log(), [""; 0]);
+        assert_eq!(client.pr_in(node(minor), 0, 8).payload, [0; 8]);
+        assert_eq!(lab.log(), [format!("loop{minor} READ-KEYS")]);
+    }
+    helper.await_stderr(
+        "the disk is a part of map map0, and the command would reach one path of it only; give the guest the whole map",
+    );
+}
+
+#[test]
+fn a_block_device_without_multipath_gets_the_command_as_it_is() {
+    let lab = Lab::new();
+    lab.block_device(3, None, &[]);
+    lab.block_device(4, Some("LVM-abc"), &[3]);
+    lab.block_device(5, Some("not-mpath-5"), &[]);
+    let helper = lab.start(|_, _| good());
+    let client = helper.connect();
+    // loop6 is not in sysfs at all.
+    for minor in [3, 4, 5, 6] {
+        for (action, name) in [(0, "REGISTER"), (3, "CLEAR"), (6, "REGISTER-IGNORE"), (7, "REGISTER-MOVE")] {
+            client.pr_out(node(minor), action, &keys(0xa1, 0xb2)).expect_bare(0);
+            assert_eq!(lab.log(), [format!("loop{minor} {name} a1>b2")]);
+        }
+        assert_eq!(client.pr_in(node(minor), 0, 8).status, 0);
+        assert_eq!(lab.log(), [format!("loop{minor} READ-KEYS")]);
+    }
+    let daemon = helper.process().id();
+    let in_daemon = |thread: i32| fs::exists(format!("/proc/{daemon}/task/{thread}")).unwrap();
+    assert!(helper.device().seen().iter().all(|command| in_daemon(command.thread)), "by the daemon itself");
+}

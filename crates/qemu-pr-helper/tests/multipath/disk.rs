@@ -1,0 +1,164 @@
+//! The disk behind the paths, as far as it answers, and the log of all that was asked of it and of the library.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use fake_mpath::Event;
+use pr_lab::{Answer, Command, Outcome, PR_IN, PR_OUT};
+
+/// A command, without its parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    Out(u8),
+    In(u8),
+    TestUnitReady,
+}
+
+pub const REGISTER: Op = Op::Out(0);
+pub const RESERVE: Op = Op::Out(1);
+pub const RELEASE: Op = Op::Out(2);
+pub const CLEAR: Op = Op::Out(3);
+pub const PREEMPT: Op = Op::Out(4);
+pub const PREEMPT_AND_ABORT: Op = Op::Out(5);
+pub const REGISTER_AND_IGNORE: Op = Op::Out(6);
+pub const READ_KEYS: Op = Op::In(0);
+pub const READ_RESERVATION: Op = Op::In(1);
+pub const REPORT_CAPABILITIES: Op = Op::In(2);
+
+const OUT_NAMES: [&str; 9] = [
+    "REGISTER",
+    "RESERVE",
+    "RELEASE",
+    "CLEAR",
+    "PREEMPT",
+    "PREEMPT-ABORT",
+    "REGISTER-IGNORE",
+    "REGISTER-MOVE",
+    "REPLACE-LOST",
+];
+const IN_NAMES: [&str; 4] = ["READ-KEYS", "READ-RESERVATION", "CAPABILITIES", "FULL-STATUS"];
+
+/// Everything in the order in which it was asked: `loop0 REGISTER 0>a1` of the disk, `library REGISTER-IGNORE 0>a1` of the library.
+/// A `+1` at the end are the flags beside the keys.
+pub struct Log {
+    journal: PathBuf,
+    read: usize,
+    lines: Vec<String>,
+}
+
+impl Log {
+    /// An empty log that reads the library's journal.
+    pub fn of(journal: PathBuf) -> Self {
+        Self { journal, read: 0, lines: Vec::new() }
+    }
+
+    /// What there is, and an empty log again.
+    pub fn take(&mut self) -> Vec<String> {
+        self.read_journal();
+        std::mem::take(&mut self.lines)
+    }
+
+    fn read_journal(&mut self) {
+        let events = journal(&self.journal);
+        for event in &events[self.read..] {
+            if let Event::Begin(call) = event {
+                let name = usize::try_from(call.action).ok().and_then(|action| OUT_NAMES.get(action)).unwrap_or(&"?");
+                self.lines.push(format!("library {name} {}", keys_and_flags(call.key, call.new_key, call.flags)));
+            }
+        }
+        self.read = events.len();
+    }
+}
+
+/// The library's journal.
+pub fn journal(path: &Path) -> Vec<Event> {
+    fake_mpath::parse(&fs::read_to_string(path).unwrap_or_default()).expect("a journal")
+}
+
+/// A disk for the laboratory: `disk` gets the minor number of the loop device and the command.
+pub fn answering(
+    log: Arc<Mutex<Log>>,
+    mut disk: impl FnMut(u32, Op) -> Outcome + Send + 'static,
+) -> impl FnMut(&Command) -> Outcome + Send + 'static {
+    move |command| {
+        let minor = rustix::fs::minor(command.device);
+        let action = command.cdb[1] & 0x1f;
+        let (op, words) = match command.cdb[0] {
+            PR_OUT => (Op::Out(action), format!("{} {}", OUT_NAMES[usize::from(action)], keys_of(&command.data_out))),
+            PR_IN => (Op::In(action), IN_NAMES[usize::from(action)].to_owned()),
+            0 => (Op::TestUnitReady, "TEST-UNIT-READY".to_owned()),
+            other => panic!("the helper sends {other:02x}"),
+        };
+        let mut log = log.lock().expect("the log");
+        log.read_journal();
+        log.lines.push(format!("loop{minor} {words}"));
+        drop(log);
+        disk(minor, op)
+    }
+}
+
+fn keys_of(list: &[u8]) -> String {
+    let word =
+        |at: usize| list.get(at..at + 8).map_or(0, |bytes| u64::from_be_bytes(bytes.try_into().expect("8 bytes")));
+    keys_and_flags(word(0), word(8), list.get(20).copied().unwrap_or(0))
+}
+
+fn keys_and_flags(key: u64, new: u64, flags: u8) -> String {
+    let flags = if flags == 0 { String::new() } else { format!(" +{flags:x}") };
+    format!("{key:x}>{new:x}{flags}")
+}
+
+/// A disk that does everything, and on which nothing is reserved.
+pub fn willing(_: u32, op: Op) -> Outcome {
+    match op {
+        READ_RESERVATION => unreserved(),
+        _ => good(),
+    }
+}
+
+pub fn good() -> Outcome {
+    Answer::good(&[0; 8]).into()
+}
+
+pub fn conflict() -> Outcome {
+    Answer::status(0x18).into()
+}
+
+pub fn check(key: u8, code: u8, qualifier: u8) -> Outcome {
+    Answer::check_fixed(key, code, qualifier).into()
+}
+
+/// The path is dead: `DID_NO_CONNECT`.
+pub fn dead() -> Outcome {
+    Answer::host(1, 0).into()
+}
+
+/// READ RESERVATION: nobody holds one.
+pub fn unreserved() -> Outcome {
+    good()
+}
+
+/// READ RESERVATION: this key holds one of this type.
+pub fn reserved(key: u64, kind: u8) -> Outcome {
+    let mut data = [0; 24];
+    data[7] = 16;
+    data[8..16].copy_from_slice(&key.to_be_bytes());
+    data[21] = kind;
+    Answer::good(&data).into()
+}
+
+/// A basic parameter list.
+pub fn keys(key: u64, new: u64) -> [u8; 24] {
+    let mut list = [0; 24];
+    list[..8].copy_from_slice(&key.to_be_bytes());
+    list[8..16].copy_from_slice(&new.to_be_bytes());
+    list
+}
+
+/// The same with flags: 1 is `APTPL`, 4 is `ALL_TG_PT`, 8 is `SPEC_I_PT`.
+pub fn keys_with(flags: u8, key: u64, new: u64) -> [u8; 24] {
+    let mut list = keys(key, new);
+    list[20] = flags;
+    list
+}

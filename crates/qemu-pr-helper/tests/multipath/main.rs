@@ -1,0 +1,18 @@
+//! dm-multipath on a machine that has none: loop devices that sysfs calls multipath maps, `SG_IO` answered by the laboratory, and a
+//! libmpathpersist that does what the test says. What is real is the daemon, its broker and the broker's children.
+
+#![expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
+
+mod answers;
+mod broker;
+mod clear;
+mod codes;
+mod crashes;
+mod devices;
+mod disk;
+mod lab;
+mod library;
+mod parallel;
+mod preempt;
+mod register;
+mod reserve;
