@@ -15,4 +15,5 @@ mod library;
 mod parallel;
 mod preempt;
 mod register;
+mod release;
 mod reserve;

@@ -99,7 +99,9 @@ fn release(session: &Session<'_>, order: &Order<'_>) -> Answer {
         Ok(held) => held,
         Err(came) => return came.into(),
     };
-    let Some(held) = held else { return order.send(session).into() };
+    // Nothing to release, or an all-registrants one: any path of ours releases it, and a second RELEASE might meet a
+    // newer one.
+    let Some(held) = held.filter(|held| !held.key.is_zero()) else { return order.send(session).into() };
     if !order.owns(held) {
         return release_of_others(session, order);
     }
@@ -129,9 +131,8 @@ fn release(session: &Session<'_>, order: &Order<'_>) -> Answer {
     }
 }
 
-/// RELEASE of a reservation that is not held under the sender's key: another node's, or an all-registrants one that any
-/// path of ours may release. The disk decides; but the kernel's own target looks at the key only on the path that
-/// holds, so a wrong key for a reservation of ours is found out there.
+/// RELEASE of a reservation that is not held under the sender's key. The disk decides; but the kernel's own target looks
+/// at the key only on the path that holds, so a wrong key for a reservation of ours is found out there.
 fn release_of_others(session: &Session<'_>, order: &Order<'_>) -> Answer {
     let came = order.send(session);
     if came.status != Status::GOOD {
