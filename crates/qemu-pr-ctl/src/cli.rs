@@ -11,7 +11,10 @@ pub use self::{
     change::{Change, Manner, Move, Preempt, Register, Reserve},
     device::Device,
 };
-use crate::exit;
+use crate::{
+    exit,
+    simulate::misbehave::{self, Misbehave},
+};
 
 /// Ask about, and change, the persistent reservations of a disk through
 /// qemu-pr-helper
@@ -84,6 +87,17 @@ pub enum Command {
         /// The disk, for example /dev/sdb or /dev/disk/by-id/...
         #[arg(value_name = "DEVICE")]
         device: PathBuf,
+    },
+    /// Simulate disks at --socket, until interrupted
+    #[command(after_long_help = misbehave::table())]
+    Simulate {
+        /// The files that are disks [default: each descriptor is one]
+        #[arg(value_name = "FILE")]
+        files: Vec<PathBuf>,
+
+        /// Get one thing wrong (--help lists the ways)
+        #[arg(long, value_name = "WAY", value_enum, hide_possible_values = true)]
+        misbehave: Option<Misbehave>,
     },
     /// Changes something.
     #[command(flatten)]

@@ -94,7 +94,7 @@ fn help_documents_every_exit_status() {
 fn help_fits_an_ordinary_terminal() {
     let mut command = Options::command();
     command.build();
-    let subcommands = command.get_subcommands_mut().map(clap::Command::render_help).collect::<Vec<_>>();
+    let subcommands = command.get_subcommands_mut().map(clap::Command::render_long_help).collect::<Vec<_>>();
     for help in subcommands.into_iter().chain([command.render_long_help()]) {
         for line in help.to_string().lines().filter(|line| !line.starts_with("Usage:")) {
             assert!(line.chars().count() <= 80, "{line}");

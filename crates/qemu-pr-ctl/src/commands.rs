@@ -18,7 +18,7 @@ use crate::{
     link::{Access, Link},
     out,
     page::Page,
-    report, show,
+    report, show, simulate,
     trouble::Trouble,
 };
 
@@ -65,6 +65,7 @@ pub fn run(options: &Options) -> Result<u8, Trouble> {
             ask(options, device, InAction::ReadFullStatus, show::full_status, report::status)?;
         }
         Command::Compare { device } => return compare::run(options, device),
+        Command::Simulate { files, misbehave } => return simulate::run(options, files, *misbehave),
         Command::Change(change) => self::change(options, change)?,
     }
     Ok(exit::GOOD)

@@ -19,6 +19,7 @@ mod page;
 mod remedy;
 mod report;
 mod show;
+mod simulate;
 #[expect(unsafe_code, reason = "ioctls are unsafe; here they become safe functions")]
 mod sys;
 mod transport;

@@ -21,6 +21,12 @@ pub fn json(value: &impl Serialize) -> Result<(), Trouble> {
     print(&(text + "\n"))
 }
 
+/// Prints JSON on a line of its own.
+pub fn json_line(value: &impl Serialize) -> Result<(), Trouble> {
+    let text = serde_json::to_string(value).map_err(|error| Trouble::Output(error.into()))?;
+    print(&(text + "\n"))
+}
+
 /// Text in lines of at most `WIDTH` columns, all but the first indented. Lines are broken at blanks; a word that is
 /// too long for a line is broken where the line ends.
 pub fn fold(text: &str, indent: usize) -> String {

@@ -68,6 +68,8 @@ pub enum Trouble {
         "{}: {}, so {action} was not sent; say --yes if that is what you want", .device.display(), Registered(*.others)
     )]
     WantsYes { device: PathBuf, action: OutAction, others: usize },
+    #[error("cannot listen at {}: {error}; name another path with --socket", .path.display())]
+    Listen { path: PathBuf, error: io::Error },
     #[error("cannot write the answer: {0}")]
     Output(io::Error),
 }
@@ -168,6 +170,7 @@ impl Trouble {
             Self::Malformed { .. } | Self::TooShort { .. } => "nonsense",
             Self::Refused { .. } => "refused",
             Self::Lost { .. } => "lost",
+            Self::Listen { .. } => "listen",
             Self::NoDevice(_) | Self::Device { .. } | Self::NotScsi(_) => "no-device",
             Self::WantsYes { .. } => "wants-yes",
             Self::Output(_) => "output",
@@ -195,6 +198,7 @@ impl Trouble {
             | Self::DeviceDenied { .. }
             | Self::Device { .. }
             | Self::CommandDenied(_)
+            | Self::Listen { .. }
             | Self::NotScsi(_)
             | Self::Output(_) => exit::NOT_OPENED,
             Self::HungUp { .. } | Self::Broken { .. } => exit::TRANSPORT,

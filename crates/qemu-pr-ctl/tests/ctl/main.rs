@@ -8,5 +8,6 @@ mod hang_ups;
 mod json;
 mod life_cycle;
 mod run;
+mod simulate;
 mod sockets;
 mod stand_in;

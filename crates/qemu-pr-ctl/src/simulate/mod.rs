@@ -1,0 +1,187 @@
+//! `simulate`: a server of simulated disks, for tests of other projects. It needs no privileges.
+//!
+//! Each connection is an initiator of its own, as with the helper's own `--simulate`. A thread serves a connection:
+//! there are few of them in a test.
+
+mod lun;
+pub mod misbehave;
+
+use std::{
+    collections::HashMap,
+    fs,
+    io::{self, Write as _},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::{
+            fs::MetadataExt as _,
+            net::{UnixListener, UnixStream},
+        },
+    },
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use pr_wire::{Decoder, Descriptors, GREETING, MAX_DATA, Reply, ReplyHeader, Step, channel};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    fs::fstat,
+};
+use scsi_pr::{Sense, SenseCode, Status};
+use serde::Serialize;
+use signal_hook::{consts::TERM_SIGNALS, iterator::Signals};
+
+use self::{lun::Lun, misbehave::Misbehave};
+use crate::{cli::Options, out, trouble::Trouble};
+
+/// More connections and disks than a test has; a bound on threads and memory.
+const MAX_CONNECTIONS: usize = 1024;
+const MAX_LUNS: usize = 1024;
+
+/// LOGICAL UNIT NOT SUPPORTED: the descriptor is none of the files.
+const NO_SUCH_UNIT: SenseCode = SenseCode::new(0x5, 0x25, 0x00);
+
+/// A file: its device and inode. Two descriptors of one file are one disk.
+type FileId = (u64, u64);
+
+struct Server {
+    /// Which files are disks; every descriptor is one if there are none.
+    files: Vec<FileId>,
+    luns: Mutex<HashMap<FileId, Lun>>,
+    misbehave: Option<Misbehave>,
+    next: AtomicU64,
+    connections: AtomicUsize,
+}
+
+#[derive(Serialize)]
+struct Ready<'a> {
+    socket: &'a Path,
+    listening: bool,
+}
+
+/// Serves until a signal ends it; the exit status.
+pub fn run(options: &Options, files: &[PathBuf], misbehave: Option<Misbehave>) -> Result<u8, Trouble> {
+    let files = files.iter().map(|path| identity(path)).collect::<Result<_, _>>()?;
+    let socket = &options.socket;
+    let listener = listen(socket)?;
+    let failed = |error| Trouble::Listen { path: socket.clone(), error };
+    let mut signals = Signals::new(TERM_SIGNALS).map_err(failed)?;
+    let server = Arc::new(Server {
+        files,
+        luns: Mutex::default(),
+        misbehave,
+        next: AtomicU64::new(1),
+        connections: AtomicUsize::new(0),
+    });
+    if options.json {
+        out::json_line(&Ready { socket, listening: true })?;
+    } else {
+        out::print(&format!("listening on {}\n", socket.display()))?;
+    }
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let server = Arc::clone(&server);
+            if server.connections.fetch_add(1, Ordering::SeqCst) >= MAX_CONNECTIONS {
+                server.connections.fetch_sub(1, Ordering::SeqCst);
+                continue;
+            }
+            thread::spawn(move || {
+                let client = server.next.fetch_add(1, Ordering::SeqCst);
+                // The end of a conversation, in whatever way, is the end of this thread and nothing more.
+                let _ = server.converse(&stream, client);
+                server.forget(client);
+                server.connections.fetch_sub(1, Ordering::SeqCst);
+            });
+        }
+    });
+    signals.forever().next();
+    // It is this server's own: nobody else can listen there while it does.
+    let _ = fs::remove_file(socket);
+    Ok(0)
+}
+
+fn identity(path: &Path) -> Result<FileId, Trouble> {
+    let file = fs::metadata(path).map_err(|error| Trouble::opening(path, crate::link::Access::Read, error))?;
+    Ok((file.dev(), file.ino()))
+}
+
+/// Listens; a socket that nobody listens on any more is removed first.
+fn listen(path: &Path) -> Result<UnixListener, Trouble> {
+    let failed = |error| Trouble::Listen { path: path.to_path_buf(), error };
+    match UnixListener::bind(path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            let stale = UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+            let socket = fs::symlink_metadata(path)
+                .is_ok_and(|file| std::os::unix::fs::FileTypeExt::is_socket(&file.file_type()));
+            if !(stale && socket) {
+                return Err(failed(error));
+            }
+            fs::remove_file(path).and_then(|()| UnixListener::bind(path)).map_err(failed)
+        }
+        bound => bound.map_err(failed),
+    }
+}
+
+impl Server {
+    /// A conversation to its end; an error is a client that left or broke the protocol.
+    fn converse(&self, stream: &UnixStream, client: u64) -> io::Result<()> {
+        let mut decoder = Decoder::<OwnedFd>::new();
+        let mut buffer = vec![0; MAX_DATA];
+        send(stream, &GREETING, &[])?;
+        loop {
+            poll(&mut [PollFd::new(stream, PollFlags::IN)], None)?;
+            let room = &mut buffer[..decoder.needs()];
+            let (length, descriptors) = if decoder.takes_descriptor() {
+                channel::receive_with_descriptors(stream, room)?
+            } else {
+                (channel::receive(stream, room)?, Descriptors::None)
+            };
+            if length == 0 {
+                return Ok(());
+            }
+            let step = decoder.feed(&buffer[..length], descriptors).map_err(io::Error::other)?;
+            if let Step::Request(request) = step {
+                let reply = self.answer(&request.device, client, &request.cdb, &request.parameters);
+                // The descriptor is closed before the answer is sent, as the helper does it.
+                drop(request.device);
+                let size = u32::try_from(reply.data.len()).unwrap_or(u32::MAX);
+                let header = ReplyHeader { status: reply.status, size, sense: reply.sense };
+                send(stream, &header.to_bytes(), &reply.data)?;
+            }
+        }
+    }
+
+    fn answer(&self, device: &OwnedFd, client: u64, cdb: &scsi_pr::Cdb, parameters: &[u8]) -> Reply {
+        let file = fstat(device.as_fd()).map(|stat| (stat.st_dev, stat.st_ino));
+        let mut luns = self.luns.lock().unwrap_or_else(PoisonError::into_inner);
+        match file {
+            Ok(file) if self.files.is_empty() || self.files.contains(&file) => {
+                if luns.len() >= MAX_LUNS && !luns.contains_key(&file) {
+                    return check(SenseCode::INTERNAL_TARGET_FAILURE);
+                }
+                luns.entry(file).or_default().execute(client, cdb, parameters, self.misbehave)
+            }
+            _ => check(NO_SUCH_UNIT),
+        }
+    }
+
+    /// Drops what is kept for a client that is gone. Its registrations stay, as on a disk.
+    fn forget(&self, client: u64) {
+        self.luns.lock().unwrap_or_else(PoisonError::into_inner).values_mut().for_each(|lun| lun.forget(client));
+    }
+}
+
+fn check(code: SenseCode) -> Reply {
+    Reply { status: Status::CHECK_CONDITION, sense: Sense::fixed(code), data: Vec::new() }
+}
+
+/// Sends both parts, waiting for as long as it takes.
+fn send(stream: &UnixStream, head: &[u8], tail: &[u8]) -> io::Result<()> {
+    let mut stream = stream;
+    // Rust programs ignore SIGPIPE, so a client that is gone is an error.
+    stream.write_all(head)?;
+    stream.write_all(tail)
+}
