@@ -12,6 +12,7 @@ mod devices;
 mod disk;
 mod lab;
 mod library;
+mod one_disk;
 mod parallel;
 mod preempt;
 mod register;
