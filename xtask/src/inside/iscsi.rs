@@ -118,18 +118,19 @@ fn target(number: u32) -> String {
     format!("iqn.2024-01.test.bed:target-{number}")
 }
 
-/// One LUN behind two targets, since iscsistart logs in only once to each, and an initiator at each of them.
 fn log_in() -> Result<[Node; 2]> {
-    lun::run("ip", &["link", "set", "lo", "up"])?;
     let backstore = lun::backstore("network")?;
-    let log_in = |number: u32| {
-        serve(number, &backstore)?;
-        lun::appearing(|| {
-            let (initiator, target) = (initiator(number), target(number));
-            lun::run("iscsistart", &["-i", &initiator, "-t", &target, "-g", "1", "-a", ADDRESS, "-p", PORT])
-        })
-    };
-    Ok([log_in(1)?, log_in(2)?])
+    Ok([initiate(1, &backstore)?, initiate(2, &backstore)?])
+}
+
+/// Logs one more initiator in to a LUN, at a target of its own, since iscsistart logs in only once to each.
+pub fn initiate(number: u32, backstore: &Path) -> Result<Node> {
+    lun::run("ip", &["link", "set", "lo", "up"])?;
+    serve(number, backstore)?;
+    lun::appearing(|| {
+        let (initiator, target) = (initiator(number), target(number));
+        lun::run("iscsistart", &["-i", &initiator, "-t", &target, "-g", "1", "-a", ADDRESS, "-p", PORT])
+    })
 }
 
 fn serve(number: u32, backstore: &Path) -> Result<()> {

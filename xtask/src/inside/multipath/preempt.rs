@@ -1,12 +1,10 @@
 //! Preempting: of another's key, and of the map's own, which is how a migrated guest takes its disk along.
-//!
-//! PREEMPT AND ABORT is not among them: LIO never ends it between two loopback nexuses, with or without a helper.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::{Context as _, Result};
-use scsi_pr::SenseCode;
+use scsi_pr::{ReservationType, SenseCode};
 
 use super::reserve::{KIND, hold};
 use super::scene::State;
@@ -16,16 +14,24 @@ use crate::fence;
 use crate::request::Request;
 
 pub const CHECKS: &[Check] = &[
-    ("PREEMPT of the own key: the map writes all the time and stays registered", of_oneself),
+    ("PREEMPT of the own key: the map writes all the time and stays registered", |stage| of_oneself(stage, PREEMPT)),
+    ("PREEMPT AND ABORT of the own key: the same", |stage| of_oneself(stage, PREEMPT_AND_ABORT)),
     ("PREEMPT of the own key without a reservation: the map stays registered", of_oneself_without_reservation),
-    ("PREEMPT of the third initiator: it is told, and fenced", of_the_third),
-    ("PREEMPT of the third initiator, who holds the reservation: the map takes it over", of_the_holder),
+    ("PREEMPT of the third initiator: it is told, and fenced", |stage| of_the_third(stage, PREEMPT)),
+    ("PREEMPT AND ABORT of the third initiator: the same", |stage| of_the_third(stage, PREEMPT_AND_ABORT)),
+    ("PREEMPT of the third initiator, who holds: the map takes it over", |stage| of_the_holder(stage, PREEMPT)),
+    ("PREEMPT AND ABORT of the third initiator, who holds: the same", |stage| of_the_holder(stage, PREEMPT_AND_ABORT)),
 ];
+
+/// One of the two commands, with the own key and the other's.
+type Preempt = fn(u64, u64, ReservationType) -> Request;
+const PREEMPT: Preempt = Request::preempt;
+const PREEMPT_AND_ABORT: Preempt = Request::preempt_and_abort;
 
 /// How often a guest migrates here.
 const TIMES: u32 = 20;
 
-fn of_oneself(stage: &mut Stage<'_>) -> Result<()> {
+fn of_oneself(stage: &mut Stage<'_>, preempt: Preempt) -> Result<()> {
     stage.third(&Request::register(0, THIRD_KEY))?;
     hold(stage)?;
     let expected = State::registered(KEY).and_third(THIRD_KEY).held_by(KEY, KIND);
@@ -43,7 +49,7 @@ fn of_oneself(stage: &mut Stage<'_>) -> Result<()> {
             Ok(())
         });
         let preempted = (1..=TIMES).try_for_each(|time| {
-            stage.good(&Request::preempt(KEY, KEY, KIND)).map(drop).with_context(|| format!("time {time}"))
+            stage.good(&preempt(KEY, KEY, KIND)).map(drop).with_context(|| format!("time {time}"))
         });
         done.store(true, Ordering::SeqCst);
         let written = writer.join().map_err(|_| anyhow::anyhow!("the writer panicked"))?;
@@ -62,23 +68,23 @@ fn of_oneself_without_reservation(stage: &mut Stage<'_>) -> Result<()> {
     Ok(())
 }
 
-fn of_the_third(stage: &mut Stage<'_>) -> Result<()> {
+fn of_the_third(stage: &mut Stage<'_>, preempt: Preempt) -> Result<()> {
     stage.third(&Request::register(0, THIRD_KEY))?;
     hold(stage)?;
     fence::expect("the registered third's write", stage.scene.third.write(), true)?;
-    preempt_third(stage)
+    preempt_third(stage, preempt)
 }
 
-fn of_the_holder(stage: &mut Stage<'_>) -> Result<()> {
+fn of_the_holder(stage: &mut Stage<'_>, preempt: Preempt) -> Result<()> {
     stage.third(&Request::register(0, THIRD_KEY))?;
     stage.third(&Request::reserve(THIRD_KEY, KIND))?;
     stage.good(&Request::register(0, KEY))?;
-    preempt_third(stage)
+    preempt_third(stage, preempt)
 }
 
-fn preempt_third(stage: &mut Stage<'_>) -> Result<()> {
+fn preempt_third(stage: &mut Stage<'_>, preempt: Preempt) -> Result<()> {
     stage.scene.third.settle()?;
-    stage.good(&Request::preempt(KEY, THIRD_KEY, KIND))?;
+    stage.good(&preempt(KEY, THIRD_KEY, KIND))?;
     let told = stage.scene.third.directly(&Request::reserve(THIRD_KEY, KIND))?;
     told.check_condition(SenseCode::REGISTRATIONS_PREEMPTED).context("the third's next command")?;
     stage.scene.expect(&State::registered(KEY).held_by(KEY, KIND))?;

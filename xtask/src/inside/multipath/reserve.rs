@@ -1,7 +1,7 @@
 //! Reserving and releasing: a path holds the reservation, but the map is who holds it.
 
-use anyhow::{Result, ensure};
-use scsi_pr::{InAction, ReservationType};
+use anyhow::{Context as _, Result, ensure};
+use scsi_pr::{FullStatus, InAction, ReservationType};
 
 use super::scene::State;
 use super::stage::{Check, Stage};
@@ -53,6 +53,11 @@ fn questions(stage: &mut Stage<'_>) -> Result<()> {
     ensure!(answer == direct, "{}: the map answers {direct}, the helper {answer}", odd.name);
     let keys = stage.send(&Request::read(InAction::ReadKeys))?.keys()?;
     ensure!(keys == [KEY, KEY, THIRD_KEY], "READ KEYS tells {keys:x?}");
+    let full = stage.good(&Request::read(InAction::ReadFullStatus))?;
+    let full = FullStatus::parse(&full.data).context("less than a header")?;
+    let mut listed: Vec<(u64, bool)> = full.descriptors().map(|one| (one.key.0, one.holds.is_some())).collect();
+    listed.sort_unstable();
+    ensure!(listed == [(KEY, false), (KEY, true), (THIRD_KEY, false)], "READ FULL STATUS tells {listed:x?}");
     Ok(())
 }
 

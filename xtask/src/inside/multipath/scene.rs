@@ -10,6 +10,7 @@ use scsi_pr::ReservationType;
 
 use super::port::Port;
 use super::services::{self, Multipathd};
+use crate::iscsi;
 use crate::lun;
 use crate::request::Request;
 use crate::wait;
@@ -38,8 +39,8 @@ impl Scene {
         services::start_udev()?;
         let multipathd = Multipathd::start()?;
         let backstore = lun::backstore("disk0")?;
-        let [first, second, third] =
-            [1, 2, 3].map(|number| lun::nexus(number).and_then(|group| lun::attach(&group, 0, &backstore)));
+        // Real initiators: between loopback nexuses PREEMPT AND ABORT never ends, and READ FULL STATUS names nobody.
+        let [first, second, third] = [1, 2, 3].map(|number| iscsi::initiate(number, &backstore));
         let [first, second, third] = [first?, second?, third?];
         services::settle_udev()?;
         let place = Path::new("/dev/mapper").join(MAP);
