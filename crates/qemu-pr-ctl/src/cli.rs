@@ -2,6 +2,7 @@
 
 mod change;
 mod device;
+mod trial;
 
 use std::{ffi::OsString, io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -10,6 +11,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 pub use self::{
     change::{Change, Manner, Move, Preempt, Register, Reserve},
     device::Device,
+    trial::Validate,
 };
 use crate::{
     exit,
@@ -88,6 +90,8 @@ pub enum Command {
         #[arg(value_name = "DEVICE")]
         device: PathBuf,
     },
+    /// Try what cluster software does to a disk, and clean up again
+    Validate(Validate),
     /// Simulate disks at --socket, until interrupted
     #[command(after_long_help = misbehave::table())]
     Simulate {

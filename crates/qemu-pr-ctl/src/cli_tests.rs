@@ -86,7 +86,7 @@ fn values_that_make_no_sense_are_refused_with_a_reason() {
 fn help_documents_every_exit_status() {
     let help = Options::command().render_long_help().to_string();
     for (status, meaning) in exit::ALL {
-        assert!(help.contains(&format!("{status:>2}  {meaning}\n")), "{status}");
+        assert!(help.contains(&format!("{status:>3}  {meaning}\n")), "{status}");
     }
 }
 

@@ -20,6 +20,7 @@ use crate::{
     page::Page,
     report, show, simulate,
     trouble::Trouble,
+    validate,
 };
 
 /// What is asked of the disk, by SPC's name.
@@ -65,6 +66,7 @@ pub fn run(options: &Options) -> Result<u8, Trouble> {
             ask(options, device, InAction::ReadFullStatus, show::full_status, report::status)?;
         }
         Command::Compare { device } => return compare::run(options, device),
+        Command::Validate(validate) => return validate::run(options, validate),
         Command::Simulate { files, misbehave } => return simulate::run(options, files, *misbehave),
         Command::Change(change) => self::change(options, change)?,
     }

@@ -15,9 +15,9 @@ pub const OTHER_SENSE: u8 = 98;
 pub const TRANSPORT: u8 = 99;
 
 /// Every exit status and what it means.
-pub const ALL: [(u8, &str); 26] = [
+pub const ALL: [(u8, &str); 29] = [
     (GOOD, "done"),
-    (COMMAND_LINE, "wrong command line, or others are registered and --yes is missing"),
+    (COMMAND_LINE, "the command line is wrong, or others are registered (--yes, --force)"),
     (2, "the device is not ready"),
     (3, "the device reports a medium or hardware error"),
     (5, "the device reports an illegal request"),
@@ -38,10 +38,13 @@ pub const ALL: [(u8, &str); 26] = [
     (29, "the command was aborted by another initiator"),
     (TIMED_OUT, "the helper did not answer in time"),
     (LOST, "the command did not get to the device (--direct)"),
-    (FALSE, "the answer is no: the two ways differ (compare)"),
+    (FALSE, "the answer is no (compare, validate)"),
     (NONSENSE, "the answer makes no sense"),
     (OTHER_SENSE, "the device refuses for another reason"),
     (TRANSPORT, "the helper hung up, or the connection to it broke"),
+    (129, "ended by SIGHUP (validate has cleaned up)"),
+    (130, "ended by SIGINT (validate has cleaned up)"),
+    (143, "ended by SIGTERM (validate has cleaned up)"),
 ];
 
 /// The exit status for a SCSI answer that is not GOOD.
@@ -76,7 +79,7 @@ fn of_sense(sense: SenseCode) -> u8 {
 /// The table for the help.
 pub fn table() -> String {
     ALL.iter().fold("Exit status (as sg_persist has them):\n".to_owned(), |mut text, (status, meaning)| {
-        let _ = writeln!(text, "  {status:>2}  {meaning}");
+        let _ = writeln!(text, "  {status:>3}  {meaning}");
         text
     })
 }

@@ -13,6 +13,7 @@ mod confirm;
 mod direct;
 mod disk;
 mod exit;
+mod host;
 mod link;
 mod out;
 mod page;
@@ -24,6 +25,7 @@ mod simulate;
 mod sys;
 mod transport;
 mod trouble;
+mod validate;
 mod values;
 
 use std::{

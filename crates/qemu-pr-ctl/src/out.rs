@@ -1,6 +1,9 @@
 //! What goes to standard output, and how wide it is.
 
-use std::io::{self, Write as _};
+use std::{
+    env,
+    io::{self, IsTerminal as _, Write as _},
+};
 
 use serde::Serialize;
 
@@ -25,6 +28,19 @@ pub fn json(value: &impl Serialize) -> Result<(), Trouble> {
 pub fn json_line(value: &impl Serialize) -> Result<(), Trouble> {
     let text = serde_json::to_string(value).map_err(|error| Trouble::Output(error.into()))?;
     print(&(text + "\n"))
+}
+
+/// Whether standard output may be coloured: a terminal that has colours, and a person who has not refused them.
+pub fn colours() -> bool {
+    let refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    io::stdout().is_terminal() && !refused && env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Words behind a name, folded below themselves.
+pub fn fold_behind(name: &str, text: &str) -> String {
+    let marked = format!("{}{text}", "x".repeat(name.len()));
+    let folded = fold(&marked, name.len());
+    format!("{name}{}", folded.get(name.len()..).unwrap_or_default())
 }
 
 /// Text in lines of at most `WIDTH` columns, all but the first indented. Lines are broken at blanks; a word that is

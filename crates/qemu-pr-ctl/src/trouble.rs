@@ -70,6 +70,27 @@ pub enum Trouble {
     WantsYes { device: PathBuf, action: OutAction, others: usize },
     #[error("cannot listen at {}: {error}; name another path with --socket", .path.display())]
     Listen { path: PathBuf, error: io::Error },
+    #[error(
+        "{} is in use: {registrations} registrations; --force removes them all, whoever needs them",
+        .device.display()
+    )]
+    InUse { device: PathBuf, registrations: usize },
+    #[error("{} and {} are not the same disk: neither sees the other's registration", .device.display(), .second.display())]
+    OtherDisk { device: PathBuf, second: PathBuf },
+    #[error(
+        "for the disk {} and {} are one initiator; --second wants the disk by another host adapter or iSCSI session",
+        .device.display(), .second.display()
+    )]
+    SameInitiator { device: PathBuf, second: PathBuf },
+    #[error(
+        "it is not known whether the keys {keys} are still registered on {} and have to be removed ({reason})",
+        .device.display()
+    )]
+    NotCleaned { device: PathBuf, keys: String, reason: String, exit: u8 },
+    #[error("there is no second initiator to send this")]
+    NoInitiator,
+    #[error("cannot watch for signals: {0}")]
+    Signals(io::Error),
     #[error("cannot write the answer: {0}")]
     Output(io::Error),
 }
@@ -173,7 +194,10 @@ impl Trouble {
             Self::Listen { .. } => "listen",
             Self::NoDevice(_) | Self::Device { .. } | Self::NotScsi(_) => "no-device",
             Self::WantsYes { .. } => "wants-yes",
-            Self::Output(_) => "output",
+            Self::InUse { .. } => "in-use",
+            Self::NotCleaned { .. } => "not-cleaned",
+            Self::OtherDisk { .. } | Self::SameInitiator { .. } | Self::NoInitiator => "no-pair",
+            Self::Output(_) | Self::Signals(_) => "output",
         }
     }
 
@@ -188,7 +212,11 @@ impl Trouble {
     /// The exit status.
     pub fn exit_status(&self) -> u8 {
         match self {
-            Self::WantsYes { .. } => exit::COMMAND_LINE,
+            Self::WantsYes { .. }
+            | Self::InUse { .. }
+            | Self::OtherDisk { .. }
+            | Self::SameInitiator { .. }
+            | Self::NoInitiator => exit::COMMAND_LINE,
             Self::NoSocket(_)
             | Self::NotASocket(_)
             | Self::NobodyListens(_)
@@ -200,8 +228,10 @@ impl Trouble {
             | Self::CommandDenied(_)
             | Self::Listen { .. }
             | Self::NotScsi(_)
+            | Self::Signals(_)
             | Self::Output(_) => exit::NOT_OPENED,
             Self::HungUp { .. } | Self::Broken { .. } => exit::TRANSPORT,
+            Self::NotCleaned { exit, .. } => *exit,
             Self::Lost { .. } => exit::LOST,
             Self::TimedOut { .. } => exit::TIMED_OUT,
             Self::Malformed { .. } | Self::TooShort { .. } => exit::NONSENSE,

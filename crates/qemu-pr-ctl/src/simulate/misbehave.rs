@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use clap::ValueEnum;
 use pr_sim::{LogicalUnit, Nexus};
-use pr_wire::Reply;
+use pr_wire::{MAX_DATA, Reply};
 use scsi_pr::{
     BasicParameters, Cdb, Command, InAction, OutAction, PersistentReserveOut, ReservationKey, Sense, SenseCode, Status,
 };
@@ -96,7 +96,8 @@ fn distort(data: &mut Vec<u8>, action: InAction, allocation_length: usize, way: 
         (Misbehave::Generation, InAction::ReadKeys | InAction::ReadReservation | InAction::ReadFullStatus) => {
             data.iter_mut().take(4).for_each(|byte| *byte = 0);
         }
-        (Misbehave::TooMuchData, _) => data.resize(allocation_length + 8, 0),
+        // As long as it is not more than the protocol has room for: that is another mistake.
+        (Misbehave::TooMuchData, _) => data.resize((allocation_length + 8).min(MAX_DATA), 0),
         _ => {}
     }
 }

@@ -11,3 +11,4 @@ mod run;
 mod simulate;
 mod sockets;
 mod stand_in;
+mod validate;

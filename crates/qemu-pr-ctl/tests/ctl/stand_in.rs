@@ -93,7 +93,7 @@ pub fn good(data: impl Into<Vec<u8>>) -> Reply {
 }
 
 /// A conversation to its end; `None` where the client or this side hung up.
-fn converse(mut stream: UnixStream, answer: &mut impl FnMut(Request) -> Option<Reply>) -> Option<()> {
+pub fn converse(mut stream: UnixStream, answer: &mut impl FnMut(Request) -> Option<Reply>) -> Option<()> {
     let mut decoder = Decoder::<OwnedFd>::new();
     let mut buffer = vec![0; MAX_DATA];
     stream.write_all(&GREETING).ok()?;

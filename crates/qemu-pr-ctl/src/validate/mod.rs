@@ -1,0 +1,130 @@
+//! `validate`: does a disk, and the helper in front of it, do what cluster software needs?
+//!
+//! The sequences are data; the stage plays them, cleans up behind each, and the table says how it went.
+
+mod sequences;
+mod stage;
+mod step;
+mod table;
+
+use std::hash::{BuildHasher as _, RandomState};
+
+use scsi_pr::ReservationKey;
+
+use self::{
+    sequences::{ALL, Cast, Sequence},
+    stage::{Interrupt, Outcome, Pair, Stage},
+    step::{Step, Verdict},
+    table::{Ending, Page, Played},
+};
+use crate::{
+    cli::{Device, Options, Validate},
+    exit,
+    trouble::Trouble,
+};
+
+/// The names of the sequences.
+pub fn names() -> Vec<&'static str> {
+    ALL.iter().map(|sequence| sequence.name).collect()
+}
+
+/// Plays what is wanted; the exit status.
+pub fn run(options: &Options, validate: &Validate) -> Result<u8, Trouble> {
+    let device = &validate.device;
+    let second = validate.second.clone().map(|path| Device { path, direct: device.direct });
+    let devices: Vec<&Device> = std::iter::once(device).chain(&second).collect();
+    let [one, two, third] = fresh_keys();
+    let cast = Cast { one, two, third, pair: second.is_some() };
+
+    let interrupt = Interrupt::watch()?;
+    let mut stage = Stage::open(options, devices, cast)?;
+    prepare(&mut stage, validate, cast)?;
+    let mut page = Page::begin(options, device, second.as_ref(), cast)?;
+    let wanted = |sequence: &&Sequence| validate.only.is_empty() || validate.only.iter().any(|n| n == sequence.name);
+    let mut left = Vec::new();
+    for sequence in ALL.iter().filter(wanted) {
+        let played = play(&mut stage, sequence, cast, validate.strict, &interrupt, &mut page);
+        // Whatever went wrong, even that nobody reads this any more: first of all the disk is cleaned up.
+        left = stage.clean_up().map_err(|trouble| not_cleaned(device, cast, &trouble))?;
+        page.end_sequence(played?);
+        stage.settle();
+        if !left.is_empty() || interrupt.status().is_some() {
+            break;
+        }
+    }
+    page.finish(&left, interrupt.status().is_some())?;
+    Ok(interrupt.status().unwrap_or(if page.passed() && left.is_empty() { exit::GOOD } else { exit::FALSE }))
+}
+
+/// Sees to it that nobody is disturbed, and that two devices are what they are taken for.
+fn prepare(stage: &mut Stage<'_>, validate: &Validate, cast: Cast) -> Result<(), Trouble> {
+    let device = validate.device.path.clone();
+    let registrations = stage.keys()?.len();
+    match (registrations, validate.force) {
+        (0, _) => stage.settle(),
+        (registrations, false) => return Err(Trouble::InUse { device, registrations }),
+        (_, true) => stage.clear(),
+    }
+    if !cast.pair {
+        return Ok(());
+    }
+    let pair = stage.is_pair();
+    stage.clean_up().map_err(|trouble| not_cleaned(&validate.device, cast, &trouble))?;
+    stage.settle();
+    let second = validate.second.clone().unwrap_or_default();
+    match pair {
+        Some(Pair::OtherDisk) => Err(Trouble::OtherDisk { device, second }),
+        Some(Pair::SameInitiator) => Err(Trouble::SameInitiator { device, second }),
+        Some(Pair::Proper) | None => Ok(()),
+    }
+}
+
+/// Plays a sequence up to the first step that fails: what comes after it would say nothing.
+fn play(
+    stage: &mut Stage<'_>,
+    sequence: &Sequence,
+    cast: Cast,
+    strict: bool,
+    interrupt: &Interrupt,
+    page: &mut Page,
+) -> Result<Played, Trouble> {
+    let steps = (sequence.steps)(cast);
+    let total = steps.len();
+    page.begin_sequence(sequence.name)?;
+    stage.begin();
+    let mut played = Played::new(sequence.name, total);
+    for (number, step) in (1..).zip(&steps) {
+        if interrupt.status().is_some() {
+            played.result = Ending::Interrupted;
+            break;
+        }
+        let mut came = stage.play(step);
+        if strict && came.verdict == Verdict::Remark {
+            came.verdict = Verdict::Failed;
+        }
+        if step_done(page, &mut played, number, step, came)? {
+            break;
+        }
+    }
+    Ok(played)
+}
+
+/// Notes a step; whether it is the last one.
+fn step_done(page: &mut Page, played: &mut Played, number: usize, step: &Step, came: Outcome) -> Result<bool, Trouble> {
+    let failed = came.verdict == Verdict::Failed;
+    page.step(number, step, &came)?;
+    played.note(number, step, came);
+    Ok(failed)
+}
+
+/// The trouble with a disk that could not be cleaned up.
+fn not_cleaned(device: &Device, cast: Cast, trouble: &Trouble) -> Trouble {
+    let keys = format!("{} and {}", cast.one, cast.two);
+    Trouble::NotCleaned { device: device.path.clone(), keys, reason: trouble.to_string(), exit: trouble.exit_status() }
+}
+
+/// Keys that nobody has: they name this program, and no two runs have the same.
+fn fresh_keys() -> [ReservationKey; 3] {
+    let random = RandomState::new().hash_one(std::process::id()) & 0xffff_fff0;
+    [1, 2, 3].map(|last| ReservationKey(0x7072_0000_0000_0000 | random | last))
+}

@@ -1,0 +1,202 @@
+//! One step of a sequence: who sends what, and what is to come of it.
+
+use std::fmt;
+
+use pr_wire::Reply;
+use scsi_pr::{
+    FullStatus, InAction, OutAction, ReadKeys, ReadReservation, ReservationKey, ReservationType, SenseCode, Status,
+};
+
+use crate::{change::Order, disk::is_attention, show};
+
+/// Which of the two initiators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    One,
+    Two,
+}
+
+/// One step.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub who: Who,
+    /// What it is for, in few words.
+    pub name: &'static str,
+    pub what: What,
+    pub due: Due,
+}
+
+/// What is sent.
+#[derive(Clone, Debug)]
+pub enum What {
+    Order(Order),
+    /// A question, and for how many bytes of answer.
+    Ask(InAction, u16),
+}
+
+/// What is to come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Due {
+    Good,
+    Conflict,
+    /// These keys, in whatever order.
+    Keys(Vec<ReservationKey>),
+    /// The head of a list of so many keys, and nothing else.
+    Head(u32),
+    /// No reservation.
+    Free,
+    /// A reservation with this holder (zero: all registrants) and type.
+    Held(ReservationKey, ReservationType),
+    /// Registrations with these keys in the full status. Not every disk has one.
+    Registrations(Vec<ReservationKey>),
+    /// A unit attention. Somebody else may have taken it, a path checker for example.
+    Told(SenseCode),
+    /// GOOD; a disk may do without.
+    Offered,
+}
+
+/// How an answer compares with what was due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Ok,
+    /// Worth knowing, and no reason to refuse the disk.
+    Remark,
+    Failed,
+}
+
+impl Due {
+    /// Compares an answer with what is due; the second value says what came.
+    pub fn compare(&self, reply: &Reply) -> (Verdict, String) {
+        let good = reply.status == Status::GOOD;
+        let (holds, came) = match self {
+            Self::Good | Self::Offered => (good, answer(reply)),
+            Self::Conflict => (reply.status == Status::RESERVATION_CONFLICT, answer(reply)),
+            Self::Told(code) => {
+                let told = is_attention(reply);
+                let due = told && reply.sense.code() == Some(*code);
+                let came = match (due, told) {
+                    (true, _) => code.additional.to_string(),
+                    (false, true) => answer(reply),
+                    (false, false) => "nothing".to_owned(),
+                };
+                (due, came)
+            }
+            _ if !good => (false, answer(reply)),
+            Self::Keys(expected) => match ReadKeys::parse(&reply.data) {
+                Some(data) => {
+                    let keys: Vec<_> = data.keys().collect();
+                    (!data.is_truncated() && sorted(&keys) == sorted(expected), list(&keys))
+                }
+                None => (false, too_short(reply)),
+            },
+            Self::Head(keys) => match ReadKeys::parse(&reply.data) {
+                Some(data) => {
+                    let came = format!("{} bytes, announcing {}", reply.data.len(), data.additional_length);
+                    (reply.data.len() == 8 && data.additional_length == keys * 8, came)
+                }
+                None => (false, too_short(reply)),
+            },
+            Self::Free | Self::Held(..) => match ReadReservation::parse(&reply.data) {
+                Some(data) => {
+                    let came = data.reservation.map(|held| (held.key, held.scope_type));
+                    let due = match self {
+                        Self::Held(key, kind) => Some((*key, kind.code())),
+                        _ => None,
+                    };
+                    let cut = data.additional_length > 0 && came.is_none();
+                    (came == due && !cut, came.map_or("no reservation".to_owned(), |(key, kind)| held(key, kind)))
+                }
+                None => (false, too_short(reply)),
+            },
+            Self::Registrations(expected) => match FullStatus::parse(&reply.data) {
+                Some(data) => {
+                    let keys: Vec<_> = data.descriptors().map(|descriptor| descriptor.key).collect();
+                    (!data.is_truncated() && sorted(&keys) == sorted(expected), list(&keys))
+                }
+                None => (false, too_short(reply)),
+            },
+        };
+        let optional = match self {
+            Self::Told(_) => true,
+            Self::Offered | Self::Registrations(_) => !good,
+            _ => false,
+        };
+        match (holds, optional) {
+            (true, _) => (Verdict::Ok, came),
+            (false, true) => (Verdict::Remark, came),
+            (false, false) => (Verdict::Failed, came),
+        }
+    }
+}
+
+impl fmt::Display for Due {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Good | Self::Offered => f.write_str("GOOD"),
+            Self::Conflict => f.write_str("RESERVATION CONFLICT"),
+            Self::Keys(keys) | Self::Registrations(keys) => f.write_str(&list(keys)),
+            Self::Head(keys) => write!(f, "8 bytes, announcing {}", keys * 8),
+            Self::Free => f.write_str("no reservation"),
+            Self::Held(key, kind) => f.write_str(&held(*key, kind.code())),
+            Self::Told(code) => code.fmt(f),
+        }
+    }
+}
+
+impl What {
+    /// The command by SPC's name.
+    pub fn action(&self) -> String {
+        match self {
+            Self::Order(order) => order.action.to_string(),
+            Self::Ask(action, _) => action.to_string(),
+        }
+    }
+
+    /// Whether PRGENERATION counts it. Disks differ about unregistering (SPC counts it, Linux does not).
+    pub fn counts(&self) -> bool {
+        match self {
+            Self::Order(order) => match order.action {
+                OutAction::Register | OutAction::RegisterAndIgnoreExistingKey => !order.other.is_zero(),
+                OutAction::Reserve | OutAction::Release => false,
+                _ => true,
+            },
+            Self::Ask(..) => false,
+        }
+    }
+}
+
+/// An answer in words.
+pub fn answer(reply: &Reply) -> String {
+    match (reply.status, reply.sense.code()) {
+        (Status::CHECK_CONDITION, Some(code)) => code.to_string(),
+        (status, _) => status.to_string(),
+    }
+}
+
+fn held(key: ReservationKey, scope_type: u8) -> String {
+    let kind = ReservationType::from_scope_type(scope_type);
+    if kind.is_some_and(ReservationType::is_all_registrants) && key.is_zero() {
+        return format!("held by all, type {scope_type}");
+    }
+    match scope_type >> 4 {
+        0 => format!("held by {key}, type {scope_type}"),
+        _ => format!("held by {key}, {}", show::reservation_type(scope_type)),
+    }
+}
+
+fn list(keys: &[ReservationKey]) -> String {
+    match keys {
+        [] => "no keys".to_owned(),
+        keys => keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+    }
+}
+
+fn too_short(reply: &Reply) -> String {
+    format!("GOOD with {} bytes, too few to mean anything", reply.data.len())
+}
+
+fn sorted(keys: &[ReservationKey]) -> Vec<ReservationKey> {
+    let mut keys = keys.to_vec();
+    keys.sort_unstable();
+    keys
+}

@@ -1,0 +1,232 @@
+//! How it went: each step as it is played, and a table at the end for a support case.
+
+use std::fmt::Write as _;
+
+use scsi_pr::ReservationKey;
+use serde::Serialize;
+
+use super::{
+    sequences::Cast,
+    stage::{Outcome, number},
+    step::{Step, Verdict},
+};
+use crate::{
+    cli::{Device, Options},
+    host, out,
+    trouble::Trouble,
+};
+
+/// The column of what came.
+const VALUE: usize = 53;
+
+/// What was played and what came of it.
+#[derive(Serialize)]
+pub struct Page {
+    #[serde(skip)]
+    json: bool,
+    #[serde(skip)]
+    colours: bool,
+    device: String,
+    second: Option<String>,
+    /// The helper's socket; none without a helper.
+    socket: Option<String>,
+    version: &'static str,
+    kernel: String,
+    disk: Option<String>,
+    time: String,
+    keys: [String; 2],
+    sequences: Vec<Played>,
+    passed: bool,
+    left_behind: Vec<String>,
+}
+
+/// One sequence.
+#[derive(Serialize)]
+pub struct Played {
+    name: &'static str,
+    pub result: Ending,
+    steps_in_all: usize,
+    steps: Vec<Done>,
+}
+
+/// How a sequence ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ending {
+    Passed,
+    Failed,
+    Interrupted,
+}
+
+#[derive(Serialize)]
+struct Done {
+    number: usize,
+    node: u8,
+    name: &'static str,
+    command: String,
+    expected: String,
+    came: String,
+    result: &'static str,
+    attentions: Vec<String>,
+}
+
+impl Played {
+    pub const fn new(name: &'static str, steps_in_all: usize) -> Self {
+        Self { name, result: Ending::Passed, steps_in_all, steps: Vec::new() }
+    }
+
+    /// Notes a step.
+    pub fn note(&mut self, number: usize, step: &Step, came: Outcome) {
+        if came.verdict == Verdict::Failed {
+            self.result = Ending::Failed;
+        }
+        let Outcome { verdict, expected, came, attentions } = came;
+        self.steps.push(Done {
+            number,
+            node: self::number(step.who),
+            name: step.name,
+            command: step.what.action(),
+            expected,
+            came,
+            result: word(verdict),
+            attentions,
+        });
+    }
+
+    fn remarks(&self) -> usize {
+        self.steps.iter().filter(|step| step.result == word(Verdict::Remark)).count()
+    }
+}
+
+const fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Ok => "ok",
+        Verdict::Remark => "remark",
+        Verdict::Failed => "FAILED",
+    }
+}
+
+impl Page {
+    /// The head of the page.
+    pub fn begin(options: &Options, device: &Device, second: Option<&Device>, cast: Cast) -> Result<Self, Trouble> {
+        let page = Self {
+            json: options.json,
+            colours: out::colours(),
+            device: device.path.display().to_string(),
+            second: second.map(|second| second.path.display().to_string()),
+            socket: (!device.direct).then(|| options.socket.display().to_string()),
+            version: env!("CARGO_PKG_VERSION"),
+            kernel: host::kernel(),
+            disk: host::disk(&device.path),
+            time: host::now(),
+            keys: [cast.one, cast.two].map(|key| key.to_string()),
+            sequences: Vec::new(),
+            passed: true,
+            left_behind: Vec::new(),
+        };
+        page.print(&page.head())?;
+        Ok(page)
+    }
+
+    fn head(&self) -> String {
+        let mut text = String::new();
+        let mut line = |name: &str, value: &str| {
+            let _ = writeln!(text, "{}", out::column(&format!("{name:<8}  "), value));
+        };
+        line("node 1", &format!("{}, key 1 is {}", self.device, self.keys[0]));
+        match &self.second {
+            Some(second) => line("node 2", &format!("{second}, key 2 is {}", self.keys[1])),
+            None => line("node 2", "none (--second names one): half of the steps cannot be played"),
+        }
+        if let Some(disk) = &self.disk {
+            line("disk", disk);
+        }
+        line("helper", self.socket.as_deref().unwrap_or("none (--direct)"));
+        line("host", &format!("Linux {}, qemu-pr-ctl {}, {}", self.kernel, self.version, self.time));
+        text
+    }
+
+    /// The title of a sequence.
+    pub fn begin_sequence(&self, name: &str) -> Result<(), Trouble> {
+        self.print(&format!("\n{name}\n"))
+    }
+
+    /// One line for a step that went as expected, three for one that did not.
+    pub fn step(&self, number: usize, step: &Step, came: &Outcome) -> Result<(), Trouble> {
+        let verdict = self.paint(came.verdict, &format!("{:<6}", word(came.verdict)));
+        let name = format!("node {} {}", super::stage::number(step.who), step.name);
+        if came.verdict == Verdict::Ok {
+            let value = out::fold_behind(&" ".repeat(VALUE), &self.named(&came.came));
+            return self.print(&format!("{number:>4}  {verdict}  {name:<37}  {}\n", value.trim_start()));
+        }
+        let mut text = format!("{number:>4}  {verdict}  {name} ({})\n", step.what.action());
+        for (name, value) in [("expected", &came.expected), ("came", &came.came)] {
+            let _ = writeln!(text, "{}", out::fold_behind(&format!("{:14}{name:<10}", ""), &self.named(value)));
+        }
+        self.print(&text)
+    }
+
+    /// Keys by their number: sixteen digits twice on a line are hard to tell apart.
+    fn named(&self, text: &str) -> String {
+        let [one, two] = &self.keys;
+        text.replace(one, "key 1").replace(two, "key 2")
+    }
+
+    /// A sequence is over.
+    pub fn end_sequence(&mut self, played: Played) {
+        self.passed &= played.result == Ending::Passed;
+        self.sequences.push(played);
+    }
+
+    pub const fn passed(&self) -> bool {
+        self.passed
+    }
+
+    /// The table, or all of it for programs.
+    pub fn finish(&mut self, left: &[ReservationKey], interrupted: bool) -> Result<(), Trouble> {
+        self.left_behind = left.iter().map(ToString::to_string).collect();
+        self.passed &= left.is_empty() && !interrupted;
+        if self.json {
+            return out::json(self);
+        }
+        self.print(&self.table())
+    }
+
+    fn table(&self) -> String {
+        let mut text = format!("\n{:<30}  {:>5}  result\n", "sequence", "steps");
+        for played in &self.sequences {
+            let result = match (played.result, played.steps.last()) {
+                (Ending::Passed, _) => match played.remarks() {
+                    0 => self.paint(Verdict::Ok, "passed"),
+                    1 => self.paint(Verdict::Remark, "passed, with 1 remark"),
+                    many => self.paint(Verdict::Remark, &format!("passed, with {many} remarks")),
+                },
+                (Ending::Failed, Some(step)) => {
+                    self.paint(Verdict::Failed, &format!("failed at step {}: {}", step.number, step.command))
+                }
+                _ => self.paint(Verdict::Failed, "interrupted"),
+            };
+            let _ = writeln!(text, "{:<30}  {:>5}  {result}", played.name, played.steps_in_all);
+        }
+        let end = if self.left_behind.is_empty() {
+            "The disk is left without registrations.".to_owned()
+        } else {
+            format!("LEFT BEHIND on the disk: {}", self.left_behind.join(" "))
+        };
+        let _ = writeln!(text, "\n{end}");
+        text
+    }
+
+    fn print(&self, text: &str) -> Result<(), Trouble> {
+        if self.json { Ok(()) } else { out::print(text) }
+    }
+
+    fn paint(&self, verdict: Verdict, text: &str) -> String {
+        let colour = match verdict {
+            Verdict::Ok => 32,
+            Verdict::Remark => 33,
+            Verdict::Failed => 31,
+        };
+        if self.colours { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}

@@ -1,0 +1,217 @@
+//! `validate`: passes where everything is right, and says where something is not.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+};
+
+use pr_wire::Client;
+use rustix::process::Signal;
+use scsi_pr::OutAction;
+use serde_json::Value;
+
+use crate::{
+    daemon::Daemon,
+    run::{PROGRAM, Run, run},
+    simulate::{Simulator, signal},
+    stand_in::{Request, StandIn, converse},
+};
+
+/// Plays everything with two initiators.
+fn validate(simulator: &Simulator, words: &[&str]) -> Run {
+    let disk = simulator.path("disk");
+    let mut all = vec!["validate", &disk, "--second", &disk];
+    all.extend(words);
+    run(&simulator.socket(), &all)
+}
+
+fn json(run: &Run) -> Value {
+    serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run:?}"))
+}
+
+#[test]
+fn a_proper_disk_passes_and_is_left_as_it_was() {
+    let simulator = Simulator::start(&[]);
+    let said = validate(&simulator, &[]).expect_done();
+    assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
+    for name in
+        ["basics", "windows-failover-clustering", "fence_scsi", "fence_mpath", "ocf-sg_persist", "qemu-11-migrate-pr"]
+    {
+        let row = said.lines().rfind(|line| line.starts_with(name)).expect(name);
+        assert!(row.ends_with("  passed"), "{row}");
+    }
+    assert!(said.ends_with("The disk is left without registrations.\n"), "{said}");
+    assert!(simulator.ctl("keys").expect_done().contains("no registrations"));
+}
+
+#[test]
+fn one_initiator_plays_its_half() {
+    let simulator = Simulator::start(&[]);
+    let said = simulator.ctl("validate").expect_done();
+    assert!(said.contains("--second names one") && !said.contains("node 2 reserves"), "{said}");
+    assert_eq!(said.matches("  passed").count(), 7, "{said}");
+}
+
+#[test]
+fn the_daemon_passes_with_its_simulated_disk() {
+    let daemon = Daemon::start();
+    let disk = daemon.disk();
+    let said = run(daemon.socket(), &["validate", &disk, "--second", &disk]).expect_done();
+    assert_eq!(said.matches("  passed").count(), 7, "{said}");
+}
+
+#[test]
+fn what_misbehaves_fails_in_the_right_step_with_the_right_words() {
+    // Way, sequence, step, command, what was expected, what came; the keys of the run stand as 1 and 2.
+    for (way, sequence, number, command, expected, came) in [
+        ("repeated-reserve", "windows-failover-clustering", 6, "RESERVE", "GOOD", "RESERVATION CONFLICT"),
+        ("shared-reserve", "windows-failover-clustering", 9, "RESERVE", "RESERVATION CONFLICT", "GOOD"),
+        ("clear", "windows-failover-clustering", 21, "READ KEYS", "no keys", "1 2"),
+        ("preempt", "windows-failover-clustering", 12, "READ KEYS", "2", "1 2"),
+        ("preempt-loses", "windows-failover-clustering", 13, "READ RESERVATION", "held by 2, type 5", "no reservation"),
+        ("no-abort", "fence_scsi", 9, "PREEMPT AND ABORT", "GOOD", "ILLEGAL REQUEST: INVALID FIELD IN CDB (5/24/00)"),
+        ("release", "ocf-sg_persist", 8, "READ RESERVATION", "held by 1, type 1", "no reservation"),
+        ("unregister", "windows-failover-clustering", 17, "READ RESERVATION", "held by 2, type 5", "no reservation"),
+        ("wrong-key", "fence_mpath", 2, "REGISTER", "RESERVATION CONFLICT", "GOOD"),
+        ("keys", "fence_scsi", 7, "READ KEYS", "1 2", "1"),
+        ("type", "windows-failover-clustering", 7, "READ RESERVATION", "held by 1, type 5", "held by 1, type 1"),
+        ("generation", "basics", 5, "READ KEYS", "PRGENERATION over 0", "PRGENERATION still 0"),
+        ("busy", "basics", 4, "REGISTER", "GOOD", "BUSY"),
+        ("data-after-out", "basics", 4, "REGISTER", "GOOD", "data in answer to a PERSISTENT RESERVE OUT"),
+        ("too-much-data", "basics", 6, "READ KEYS", "8 bytes, announcing 8", "more data than it was asked for"),
+    ] {
+        let simulator = Simulator::start(&["--misbehave", way]);
+        let run = validate(&simulator, &["--json"]);
+        assert_eq!((run.code, run.stderr.as_str()), (Some(36), ""), "{way}: {run:?}");
+        let page = json(&run);
+        let failed = page["sequences"].as_array().expect("sequences").iter().find(|s| s["result"] == "failed");
+        let failed = failed.unwrap_or_else(|| panic!("{way} fails nowhere"));
+        let step = failed["steps"].as_array().and_then(|steps| steps.last()).expect("a step");
+        let text = |name: &str| {
+            let text = step[name].as_str().expect("words");
+            let keys = page["keys"].as_array().expect("keys").iter().map(|key| key.as_str().expect("a key"));
+            (1..).zip(keys).fold(text.to_owned(), |text, (number, key)| text.replace(key, &number.to_string()))
+        };
+        assert_eq!((&failed["name"], &step["number"]), (&sequence.into(), &number.into()), "{way}: {step}");
+        assert_eq!((text("command"), text("expected")), (command.to_owned(), expected.to_owned()), "{way}");
+        assert!(text("came").ends_with(came) || text("came").contains(came) && came.len() > 20, "{way}: {step}");
+        assert_eq!(page["passed"], false);
+        assert_eq!(page["left_behind"], Value::Array(Vec::new()), "{way}");
+    }
+}
+
+#[test]
+fn attentions_that_nobody_is_told_are_a_remark_or_a_failure_if_wanted() {
+    let simulator = Simulator::start(&["--misbehave", "attention"]);
+    let said = validate(&simulator, &[]).expect_done();
+    assert!(said.contains("passed, with 2 remarks") && said.contains("remark  node 1 is told"), "{said}");
+    let run = validate(&simulator, &["--strict"]);
+    assert_eq!(run.code, Some(36));
+    assert!(run.stdout.contains("  11  FAILED  node 1 is told what happened to it (READ KEYS)"), "{}", run.stdout);
+}
+
+#[test]
+fn a_failure_is_shown_with_what_was_expected_and_what_came() {
+    let simulator = Simulator::start(&["--misbehave", "holder"]);
+    let run = validate(&simulator, &["--only", "fence_scsi"]);
+    assert_eq!(run.code, Some(36));
+    assert!(
+        run.stdout.contains(
+            "   5  FAILED  node 1 reads the reservation (READ RESERVATION)\n              \
+             expected  held by key 1, type 5\n              came      held by 0x"
+        ),
+        "{}",
+        run.stdout
+    );
+    assert!(run.stdout.contains("failed at step 5: READ RESERVATION\n"), "{}", run.stdout);
+    assert!(run.stdout.lines().all(|line| line.chars().count() <= 80), "{}", run.stdout);
+}
+
+#[test]
+fn a_disk_in_use_is_left_alone_unless_forced() {
+    let simulator = Simulator::start(&[]);
+    simulator.ctl("register --new-key 0xa").expect_done();
+    validate(&simulator, &[]).expect_trouble(1, &["is in use: 1 registration", "--force"]);
+    assert!(simulator.ctl("keys").expect_done().contains("0xa"));
+    validate(&simulator, &["--force", "--only", "basics"]).expect_done();
+    assert!(simulator.ctl("keys").expect_done().contains("no registrations"));
+}
+
+#[test]
+fn two_devices_have_to_be_one_disk() {
+    let simulator = Simulator::start_with(&[], &["a", "b"]);
+    let words = ["validate", &simulator.path("a"), "--second", &simulator.path("b")];
+    run(&simulator.socket(), &words).expect_trouble(1, &["are not the same disk"]);
+    let keys = run(&simulator.socket(), &["keys", &simulator.path("a")]);
+    assert!(keys.expect_done().contains("no registrations"), "what was tried is cleaned up");
+}
+
+#[test]
+fn a_signal_ends_it_and_it_cleans_up() {
+    let daemon = Daemon::start();
+    let disk = daemon.disk();
+    let (tell, process) = mpsc::channel::<Child>();
+    let (give_back, children) = mpsc::channel();
+    let mut client = Client::connect(daemon.socket()).expect("a helper");
+    // The signal comes in the middle of a sequence: before the answer to a RESERVE.
+    let helper = StandIn::answering(move |request| {
+        if matches!(request.cdb.command(), scsi_pr::Command::Out(command) if command.action() == Some(OutAction::Reserve))
+        {
+            let child = process.recv().expect("the process");
+            signal(&child, Signal::TERM);
+            give_back.send(child).expect("a test that waits");
+        }
+        client.execute(&request.device, &request.cdb, &request.parameters).ok()
+    });
+    let mut command = Command::new(PROGRAM);
+    command.args(["validate", &disk, "--socket"]).arg(helper.socket()).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("run the tool");
+    let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+    tell.send(child).expect("a helper that waits");
+    let lines: Vec<String> = lines.map(|line| line.expect("a line")).collect();
+    let mut child = children.recv().expect("the process");
+    assert_eq!(child.wait().expect("its end").code(), Some(143), "{lines:#?}");
+    assert!(lines.iter().any(|line| line.ends_with("  interrupted")), "{lines:#?}");
+    assert_eq!(lines.last().map(String::as_str), Some("The disk is left without registrations."));
+    assert!(daemon.ctl(daemon.socket(), "keys").expect_done().contains("no registrations"));
+}
+
+#[test]
+fn a_helper_that_hangs_up_fails_the_step_and_another_connection_cleans_up() {
+    let daemon = Daemon::start();
+    let disk = daemon.disk();
+    let socket = daemon.socket().to_path_buf();
+    let mut connections = Vec::new();
+    // Each connection of the tool is an initiator of its own, as behind a simulating helper.
+    let helper = StandIn::serving(move |stream| {
+        let mut client = Client::connect(&socket).expect("a helper");
+        let mut answer = |request: Request| {
+            let preempts = matches!(request.cdb.command(), scsi_pr::Command::Out(command)
+                if command.action() == Some(OutAction::Preempt) && command.reservation_type().is_some_and(|t| t.code() == 5));
+            if preempts { None } else { client.execute(&request.device, &request.cdb, &request.parameters).ok() }
+        };
+        converse(stream, &mut answer).unwrap_or_default();
+        connections.push(client);
+    });
+    let run = run(&helper.socket(), &["validate", &disk, "--only", "fence_scsi", "--json"]);
+    assert_eq!(run.code, Some(36), "{run:?}");
+    let page = json(&run);
+    let step = page["sequences"][0]["steps"].as_array().and_then(|steps| steps.last()).expect("a step").clone();
+    assert!(step["came"].as_str().is_some_and(|came| came.contains("hung up")), "{step}");
+    assert_eq!(page["left_behind"], Value::Array(Vec::new()));
+    assert!(daemon.ctl(daemon.socket(), "keys").expect_done().contains("no registrations"));
+}
+
+#[test]
+fn nobody_reading_on_is_no_reason_to_leave_registrations_behind() {
+    let simulator = Simulator::start(&[]);
+    let mut command = Command::new(PROGRAM);
+    command.args(["validate", &simulator.path("disk"), "--socket"]).arg(simulator.socket());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("run the tool");
+    let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+    lines.find(|line| line.as_ref().is_ok_and(|line| line.contains("registers"))).expect("a step").expect("a line");
+    drop(lines);
+    child.wait().expect("its end");
+    assert!(simulator.ctl("keys").expect_done().contains("no registrations"));
+}
