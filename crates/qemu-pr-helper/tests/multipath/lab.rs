@@ -173,7 +173,9 @@ pub fn node(minor: u32) -> File {
 pub fn broker(helper: &Helper) -> Process {
     let children = children(helper.process());
     let [broker] = children[..] else { panic!("not one child of the helper but {children:?}") };
-    assert_eq!(broker.status()["Name"], "qemu-pr-broker");
+    // The daemon may greet before its broker has come as far as to name itself.
+    let named = || broker.status().get("Name").is_some_and(|name| name == "qemu-pr-broker");
+    assert!(within(PATIENCE, named), "{:?}", broker.status());
     broker
 }
 

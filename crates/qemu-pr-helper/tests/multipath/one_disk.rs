@@ -35,6 +35,8 @@ struct Mapped {
     journal: PathBuf,
     read: usize,
     turn: usize,
+    /// The path that is away.
+    away: Option<usize>,
 }
 
 impl Mapped {
@@ -53,14 +55,30 @@ impl Mapped {
         self.read = events.len();
     }
 
+    /// A path goes, or the one that is away comes back: then multipathd gives it the key that the map has.
+    fn toggle(&mut self, path: usize) {
+        let Some(away) = self.away.take() else {
+            self.away = Some(path);
+            return;
+        };
+        let key = key_of(&self.unit, PATHS[1 - away]).unwrap_or(0);
+        let flags = u8::from(self.unit.persists_through_power_loss());
+        let said = settle(&mut self.unit, PATHS[away], 6, 0, &keys_with(flags, 0, key));
+        assert_eq!(said.0, 0, "{said:?}");
+    }
+
     fn answer(&mut self, command: &Command) -> Outcome {
         self.spread();
-        // The map takes its paths in turn.
+        // The map takes its paths in turn, as long as it has both.
         self.turn += 1;
-        let nexus = match rustix::fs::minor(command.device) {
-            0 => PATHS[self.turn % 2],
-            path => PATHS[path as usize - 1],
+        let path = match rustix::fs::minor(command.device) {
+            0 => self.away.map_or(self.turn % 2, |away| 1 - away),
+            path => path as usize - 1,
         };
+        if self.away == Some(path) {
+            return disk::dead();
+        }
+        let nexus = PATHS[path];
         let mut cdb = [0; 16];
         cdb[..10].copy_from_slice(&command.cdb[..10]);
         let mut buffer = vec![0; command.dxfer_len as usize];
@@ -116,9 +134,8 @@ fn settle_on_map(client: &Raw, action: u8, kind: u8, list: &[u8]) -> Said {
 
 /// What matters of a disk's state: the guest's key, the other node's, what is reserved, by whom, and whether it persists.
 fn state(unit: &LogicalUnit, guest: Nexus) -> impl PartialEq + std::fmt::Debug + use<> {
-    let key = |nexus| unit.registrations().find(|(which, _)| *which == nexus).map(|(_, registration)| registration.key);
     let held = unit.reservation().map(|held| (held.kind, held.holder.map(|holder| holder == OTHER)));
-    (key(guest), key(OTHER), held, unit.persists_through_power_loss())
+    (key_of(unit, guest), key_of(unit, OTHER), held, unit.persists_through_power_loss())
 }
 
 /// Preempting one's own key without a reservation ends the registration of the path that says so. A map keeps it: there the command
@@ -127,6 +144,10 @@ fn preempts_a_mere_registration(unit: &LogicalUnit, action: u8, list: &[u8]) -> 
     matches!(action, 4 | 5)
         && list[..8] == list[8..16]
         && unit.reservation().is_none_or(|held| held.holder != Some(GUEST))
+}
+
+fn key_of(unit: &LogicalUnit, nexus: Nexus) -> Option<u64> {
+    unit.registrations().find(|(which, _)| *which == nexus).map(|(_, registration)| registration.key.0)
 }
 
 struct Random(u64);
@@ -157,25 +178,34 @@ fn command(random: &mut Random, own: &[u64], others: &[u64], registered: Option<
     };
     // Two types more than the others, or hardly a reservation would meet its like.
     let kind = random.of(&[1, 1, 1, 5, 5, 5, 3, 6, 7, 8, 2]);
-    (action, kind, keys_with(u8::from(action % 6 == 0 && random.next(4) == 0), key, new))
+    (action, kind, keys_with(u8::from(matches!(action, 0 | 6) && random.next(4) == 0), key, new))
 }
 
 #[test]
 fn a_map_behaves_as_one_disk() {
+    conversations(false);
+}
+
+#[test]
+fn a_map_behaves_as_one_disk_when_paths_go_and_come_back() {
+    conversations(true);
+}
+
+fn conversations(outages: bool) {
     let lab = Lab::new();
     let helper = lab.start(disk::willing);
     for seed in 1..=SEEDS {
         let journal = lab.bed().path("journal");
         std::fs::write(&journal, "").expect("empty the journal");
-        let mapped = Mapped { unit: LogicalUnit::default(), journal, read: 0, turn: 0 };
+        let mapped = Mapped { unit: LogicalUnit::default(), journal, read: 0, turn: 0, away: None };
         let mapped = Arc::new(Mutex::new(mapped));
         let answering = Arc::clone(&mapped);
         helper.device().behave(move |command| answering.lock().expect("the disk").answer(command));
-        conversation(&helper, &mapped, seed);
+        conversation(&helper, &mapped, seed, outages);
     }
 }
 
-fn conversation(helper: &Helper, mapped: &Mutex<Mapped>, seed: u64) {
+fn conversation(helper: &Helper, mapped: &Mutex<Mapped>, seed: u64, outages: bool) {
     let client = helper.connect();
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let mut plain = LogicalUnit::default();
@@ -184,10 +214,20 @@ fn conversation(helper: &Helper, mapped: &Mutex<Mapped>, seed: u64) {
         let guest = random.next(3) > 0;
         let (nexus, own, others) =
             if guest { (GUEST, [0xa1, 0xa2], [0xb1, 0xb2]) } else { (OTHER, [0xb1, 0xb2], [0xa1, 0xa2]) };
-        let registered = plain.registrations().find(|(which, _)| *which == nexus).map(|(_, it)| it.key.0);
+        let registered = key_of(&plain, nexus);
         let (action, kind, list) = command(&mut random, &own, &others, registered);
+        // What is wrong with a command besides a conflict, another path than the holder's does not look at.
+        let kind = if outages && kind == 2 { 1 } else { kind };
         if guest && preempts_a_mere_registration(&plain, action, &list) {
             continue;
+        }
+        // A registration that one path does not hear of is multipathd's to complete; that is not what is tried here.
+        let registers = guest && matches!(action, 0 | 6);
+        let away = mapped.lock().expect("the disk").away;
+        if outages && if registers { away.is_some() } else { random.next(3) == 0 } {
+            let path = random.next(2);
+            mapped.lock().expect("the disk").toggle(path);
+            history.push(format!("path {path} goes, or the one that is away comes back"));
         }
         let who = if guest { "guest" } else { "other" };
         let (key, new) = (list[7], list[15]);
@@ -203,9 +243,11 @@ fn conversation(helper: &Helper, mapped: &Mutex<Mapped>, seed: u64) {
         };
         let story = || format!("seed {seed}\n{}\n{}", history.join("\n"), helper.stderr());
         assert_eq!(found, expected, "the answer; {}", story());
-        let mapped = &mapped.lock().expect("the disk").unit;
-        for path in PATHS {
-            assert_eq!(state(mapped, path), state(&plain, GUEST), "the disk after {}", story());
+        let Mapped { unit: mapped, away: away_now, .. } = &*mapped.lock().expect("the disk");
+        for (index, path) in PATHS.into_iter().enumerate() {
+            if *away_now != Some(index) {
+                assert_eq!(state(mapped, path), state(&plain, GUEST), "the disk after {}", story());
+            }
         }
     }
 }
