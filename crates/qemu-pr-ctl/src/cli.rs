@@ -11,7 +11,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 pub use self::{
     change::{Change, Manner, Move, Preempt, Register, Reserve},
     device::Device,
-    trial::Validate,
+    trial::{Bench, Ping, Validate, Watch},
 };
 use crate::{
     exit,
@@ -72,8 +72,8 @@ pub struct Options {
 /// One command.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Is there a helper? Connect and negotiate, nothing else
-    Ping,
+    /// Is there a helper, how fast does it answer, and what does it do?
+    Ping(Ping),
     /// Who is registered, who holds what, and who may do what now
     All(Device),
     /// Which keys are registered (READ KEYS)
@@ -90,6 +90,10 @@ pub enum Command {
         #[arg(value_name = "DEVICE")]
         device: PathBuf,
     },
+    /// Say what changes on a disk as it changes, until interrupted
+    Watch(Watch),
+    /// Requests per second and latency, at several numbers of connections
+    Bench(Bench),
     /// Try what cluster software does to a disk, and clean up again
     Validate(Validate),
     /// Simulate disks at --socket, until interrupted

@@ -58,7 +58,7 @@ fn what_a_command_has_no_use_for_is_refused() {
         "qemu-pr-ctl register-ignore /d --key 1 --new-key 2",
         "qemu-pr-ctl reserve /d --key 1 --type 1 --aptpl",
         "qemu-pr-ctl clear /d --key 1 --type 1",
-        "qemu-pr-ctl ping /d",
+        "qemu-pr-ctl ping /d /e",
         "qemu-pr-ctl keys /d /e",
     ] {
         let error = parse_line(line).expect_err(line);

@@ -1,26 +1,23 @@
 //! Carries out what the command line says.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    time::Instant,
-};
+use std::{fmt, path::Path};
 
 use scsi_pr::{InAction, OutAction};
 use serde::Serialize;
 
 use crate::{
+    bench,
     change::Order,
     cli::{Change, Command, Device, Options},
     compare, confirm,
     disk::Disk,
     exit,
-    link::{Access, Link},
+    link::Access,
     out,
     page::Page,
-    report, show, simulate,
+    ping, report, show, simulate,
     trouble::Trouble,
-    validate,
+    validate, watch,
 };
 
 /// What is asked of the disk, by SPC's name.
@@ -53,7 +50,9 @@ pub struct About<'a, T> {
 /// Carries out the command and prints what there is to say; the exit status.
 pub fn run(options: &Options) -> Result<u8, Trouble> {
     match &options.command {
-        Command::Ping => ping(options)?,
+        Command::Ping(ping) => ping::run(options, ping.device.as_deref(), ping.requests)?,
+        Command::Watch(watch) => watch::run(options, &watch.device, watch.interval)?,
+        Command::Bench(bench) => bench::run(options, bench)?,
         Command::All(device) => all(options, device)?,
         Command::Keys(device) => ask(options, device, InAction::ReadKeys, show::keys, report::keys)?,
         Command::Reservation(device) => {
@@ -71,26 +70,6 @@ pub fn run(options: &Options) -> Result<u8, Trouble> {
         Command::Change(change) => self::change(options, change)?,
     }
     Ok(exit::GOOD)
-}
-
-#[derive(Serialize)]
-struct Pong {
-    socket: PathBuf,
-    features: u32,
-    connect_microseconds: u128,
-}
-
-fn ping(options: &Options) -> Result<(), Trouble> {
-    let start = Instant::now();
-    let link = Link::open(&options.socket, options.timeout)?;
-    let took = start.elapsed();
-    let features = link.features();
-    if options.json {
-        let socket = options.socket.clone();
-        return out::json(&Pong { socket, features, connect_microseconds: took.as_micros() });
-    }
-    let socket = options.socket.display();
-    out::print(&format!("{socket}: the helper answers (in {took:.1?}, protocol features {features:#x})\n"))
 }
 
 /// Asks for data, and prints what `show` or `shape` makes of them: `None` where they are too short.

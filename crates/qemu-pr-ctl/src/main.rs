@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 #![cfg_attr(test, expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails"))]
 
+mod bench;
 mod change;
 mod cli;
 mod commands;
@@ -17,16 +18,19 @@ mod host;
 mod link;
 mod out;
 mod page;
+mod ping;
 mod remedy;
 mod report;
 mod show;
 mod simulate;
 #[expect(unsafe_code, reason = "ioctls are unsafe; here they become safe functions")]
 mod sys;
+mod times;
 mod transport;
 mod trouble;
 mod validate;
 mod values;
+mod watch;
 
 use std::{
     env,

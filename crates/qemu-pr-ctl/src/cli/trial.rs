@@ -1,11 +1,72 @@
 //! The commands that try something out.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, builder::PossibleValuesParser};
 
 use super::Device;
 use crate::validate;
+
+/// What `ping` is to do.
+#[derive(Debug, Args)]
+pub struct Ping {
+    /// A disk to ask; without one the helper's own time is measured
+    #[arg(value_name = "DEVICE")]
+    pub device: Option<PathBuf>,
+
+    /// How many requests to time
+    #[arg(short = 'n', long, value_name = "N", default_value = "10", value_parser = requests)]
+    pub requests: usize,
+}
+
+/// What `bench` is to measure.
+#[derive(Debug, Args)]
+pub struct Bench {
+    /// A disk to ask; without one the helper alone is measured
+    #[arg(value_name = "DEVICE")]
+    pub device: Option<PathBuf>,
+
+    /// The numbers of connections to measure at
+    #[arg(
+        short = 'c',
+        long,
+        value_name = "N,N,...",
+        default_value = "1,4,16,64",
+        value_delimiter = ',',
+        value_parser = connections
+    )]
+    pub connections: Vec<usize>,
+
+    /// How long each measurement takes
+    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = time)]
+    pub seconds: Duration,
+}
+
+/// What `watch` is to look at.
+#[derive(Debug, Args)]
+pub struct Watch {
+    #[command(flatten)]
+    pub device: Device,
+
+    /// How long to wait between two looks
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = time)]
+    pub interval: Duration,
+}
+
+fn requests(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| *number <= 1_000_000);
+    number.ok_or_else(|| "it is a number from 0 to 1000000".to_owned())
+}
+
+fn connections(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=10_000).contains(number));
+    number.ok_or_else(|| "it is a number of connections from 1 to 10000".to_owned())
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.01..=86_400.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "it is a time in seconds from 0.01 to 86400".to_owned())
+}
 
 /// What `validate` is to play.
 #[derive(Debug, Args)]

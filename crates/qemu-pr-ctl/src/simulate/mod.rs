@@ -28,7 +28,7 @@ use std::{
 use pr_wire::{Decoder, Descriptors, GREETING, MAX_DATA, Reply, ReplyHeader, Step, channel};
 use rustix::{
     event::{PollFd, PollFlags, poll},
-    fs::fstat,
+    fs::{OFlags, fcntl_getfl, fstat},
 };
 use scsi_pr::{Sense, SenseCode, Status};
 use serde::Serialize;
@@ -155,6 +155,11 @@ impl Server {
     }
 
     fn answer(&self, device: &OwnedFd, client: u64, cdb: &scsi_pr::Cdb, parameters: &[u8]) -> Reply {
+        // As the helper has it: who may only read a disk must not change who may write it.
+        let read_only = fcntl_getfl(device).is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::RDONLY);
+        if read_only && matches!(cdb.command(), scsi_pr::Command::Out(_)) {
+            return check(SenseCode::INVALID_OPERATION_CODE);
+        }
         let file = fstat(device.as_fd()).map(|stat| (stat.st_dev, stat.st_ino));
         let mut luns = self.luns.lock().unwrap_or_else(PoisonError::into_inner);
         match file {

@@ -11,6 +11,7 @@ use std::hash::{BuildHasher as _, RandomState};
 
 use scsi_pr::ReservationKey;
 
+pub use self::step::answer;
 use self::{
     sequences::{ALL, Cast, Sequence},
     stage::{Interrupt, Outcome, Pair, Stage},

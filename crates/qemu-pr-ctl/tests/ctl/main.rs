@@ -7,6 +7,7 @@ mod direct;
 mod hang_ups;
 mod json;
 mod life_cycle;
+mod measures;
 mod run;
 mod simulate;
 mod sockets;

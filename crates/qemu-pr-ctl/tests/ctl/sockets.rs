@@ -94,7 +94,7 @@ fn what_cannot_be_opened_like_a_disk_is_said_to_be_so() {
 
 #[test]
 fn an_answer_that_cannot_be_written_is_no_success() {
-    let helper = StandIn::answering(|_| None);
+    let helper = StandIn::answering(|_| Some(good([])));
     let full = fs::File::options().write(true).open("/dev/full").expect("/dev/full");
     let mut command = Command::new(PROGRAM);
     let output = command.args(["ping", "--socket"]).arg(helper.socket()).stdout(full).output().expect("run the tool");
