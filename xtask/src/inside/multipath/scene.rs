@@ -157,10 +157,17 @@ impl Scene {
         message(&format!("reinstate_path {}", self.paths[path].number()?))
     }
 
-    /// Takes a path away and waits until multipathd has noticed.
+    /// Takes a path away and waits until everybody has noticed. A path that is back before multipathd looks at it was
+    /// never away for it, and would not be registered again.
     pub fn lose(&self, path: usize) -> Result<()> {
         self.paths[path].set_state("offline")?;
-        self.wait_for_paths([path != 0, path != 1])
+        self.wait_for_paths([path != 0, path != 1])?;
+        let gone = format!("{} failed faulty", self.paths[path].name());
+        wait::until("multipathd to notice that a path is away", SETTLE, || {
+            let paths = services::tell("show paths raw format \"%d %t %T\"")?;
+            Ok(paths.lines().any(|line| line == gone).then_some(()))
+        })
+        .with_context(|| services::tell("show paths").unwrap_or_default())
     }
 
     /// Brings it back and waits likewise.

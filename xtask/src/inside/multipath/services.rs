@@ -35,6 +35,9 @@ const SOCKET: &str = "/org/kernel/linux/storage/multipathd";
 /// Where multipathd keeps the keys of its maps.
 pub const KEYS: &str = "/etc/multipath/prkeys";
 
+/// What it says.
+pub const LOG: &str = "/run/multipathd.log";
+
 /// What a loaded machine may need to start a service.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -86,7 +89,7 @@ impl Multipathd {
         if self.process.is_some() {
             return Ok(());
         }
-        let log = File::options().create(true).append(true).open("/run/multipathd.log")?;
+        let log = File::options().create(true).append(true).open(LOG)?;
         let process = Command::new("/sbin/multipathd")
             .args(["-d", "-v2"])
             .stdin(Stdio::null())

@@ -10,6 +10,7 @@ use pr_wire::Client;
 
 use super::port::Port;
 use super::scene::Scene;
+use super::services;
 use crate::helper::{Helper, through};
 use crate::report::{Report, remark};
 use crate::request::{Answer, Request};
@@ -52,9 +53,32 @@ pub struct Stage<'a> {
     /// The original knows no deadlines, nor the options that set them.
     pub reference: bool,
     client: Option<Client>,
-    log: PathBuf,
-    /// How much of the log was shown or belongs to checks that held.
-    read: usize,
+    helper_log: Log,
+    multipathd_log: Log,
+}
+
+/// A growing file, and how much of it belongs to what is over.
+struct Log {
+    file: PathBuf,
+    over: usize,
+}
+
+impl Log {
+    fn new(file: PathBuf) -> Self {
+        Self { file, over: 0 }
+    }
+
+    fn text(&self) -> String {
+        fs::read(&self.file).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    fn new_text(&self) -> String {
+        self.text().split_off(self.over)
+    }
+
+    fn turn_the_page(&mut self) {
+        self.over = self.text().len();
+    }
 }
 
 impl<'a> Stage<'a> {
@@ -73,23 +97,24 @@ impl<'a> Stage<'a> {
         if identity == Identity::Nobody {
             chown(&folder, Some(NOBODY), Some(NOBODY))?;
         }
-        let log = folder.join("log");
+        let helper_log = Log::new(folder.join("log"));
+        let mut multipathd_log = Log::new(PathBuf::from(services::LOG));
+        multipathd_log.turn_the_page();
         let options = [identity.options(), options].concat();
-        let helper = Helper::start_logging_to(&name, &options, Stdio::from(File::create(&log)?))?;
+        let helper = Helper::start_logging_to(&name, &options, Stdio::from(File::create(&helper_log.file)?))?;
         fs::set_permissions(helper.socket(), fs::Permissions::from_mode(0o777))?;
-        Ok(Self { scene, helper, identity, reference, client: None, log, read: 0 })
+        Ok(Self { scene, helper, identity, reference, client: None, helper_log, multipathd_log })
     }
 
     /// Makes the checks, each from the same start.
     pub fn make(&mut self, report: &mut Report, checks: &[Check]) {
         for (name, check) in checks {
-            self.read = self.log().len();
             let result = self.scene.reset().context("the scene could not be reset").and_then(|()| check(self));
             self.report(report, name, result);
         }
     }
 
-    /// Reports a check. Of one that failed, the helper's messages are shown.
+    /// Reports a check. Of one that failed, what the helper and multipathd had to say is shown.
     pub fn report(&mut self, report: &mut Report, name: &str, result: Result<()>) {
         let failed = result.is_err();
         let name = format!("{}: {name}", self.identity.word());
@@ -99,11 +124,14 @@ impl<'a> Stage<'a> {
             report.check(&name, || result);
         }
         if failed {
-            for line in self.new_log().lines() {
-                remark(&format!("   helper: {line}"));
+            for (who, log) in [("helper", &self.helper_log), ("multipathd", &self.multipathd_log)] {
+                for line in log.new_text().lines() {
+                    remark(&format!("   {who}: {line}"));
+                }
             }
         }
-        self.read = self.log().len();
+        self.helper_log.turn_the_page();
+        self.multipathd_log.turn_the_page();
     }
 
     /// Ends the helper.
@@ -135,11 +163,7 @@ impl<'a> Stage<'a> {
 
     /// All that the helper has said since the check began.
     pub fn new_log(&self) -> String {
-        self.log().split_off(self.read)
-    }
-
-    fn log(&self) -> String {
-        fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        self.helper_log.new_text()
     }
 
     /// The third initiator does something, not through the helper.
