@@ -1,60 +1,8 @@
-//! The operator's tool: asks about, and changes, the persistent reservations of a disk through `qemu-pr-helper`.
-//!
-//! It is a client like QEMU. One run is one command: the command line becomes a CDB and a parameter list, the link
-//! carries them to the helper and back, and the answer becomes words and an exit status.
-#![deny(unsafe_code)]
-#![cfg_attr(test, expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails"))]
+//! The program; everything is in the library.
+#![forbid(unsafe_code)]
 
-mod bench;
-mod change;
-mod cli;
-mod commands;
-mod compare;
-mod confirm;
-mod direct;
-mod disk;
-mod exit;
-mod host;
-mod link;
-mod out;
-mod page;
-mod ping;
-mod remedy;
-mod report;
-mod show;
-mod simulate;
-#[expect(unsafe_code, reason = "ioctls are unsafe; here they become safe functions")]
-mod sys;
-mod times;
-mod transport;
-mod trouble;
-mod validate;
-mod values;
-mod watch;
-
-use std::{
-    env,
-    io::{self, IsTerminal as _, Write as _},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let options = match cli::parse(env::args_os()) {
-        Ok(options) => options,
-        Err(code) => return code,
-    };
-    match commands::run(&options) {
-        Ok(status) => ExitCode::from(status),
-        Err(trouble) => {
-            let text = format!("qemu-pr-ctl: {trouble}");
-            // A log has a line for each message; a person has 80 columns.
-            let text = if io::stderr().is_terminal() { out::fold(&text, 2) } else { text };
-            // There is nobody left to tell if even this cannot be written.
-            let _ = writeln!(io::stderr(), "{text}");
-            if options.json {
-                let _ = out::json(&report::error(&trouble));
-            }
-            ExitCode::from(trouble.exit_status())
-        }
-    }
+    qemu_pr_ctl::main()
 }

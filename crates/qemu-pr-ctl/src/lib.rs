@@ -1,0 +1,71 @@
+//! The operator's tool: asks about, and changes, the persistent reservations of a disk through `qemu-pr-helper`.
+//!
+//! It is a client like QEMU. One run is one command: the command line becomes a CDB and a parameter list, the link
+//! carries them to the helper and back, and the answer becomes words and an exit status.
+//!
+//! It is a library so that the man pages and the completions are made from the very definition that reads the command
+//! line (`cargo xtask dist`); the program is its [`main`].
+#![deny(unsafe_code)]
+#![cfg_attr(test, expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails"))]
+
+mod bench;
+mod change;
+mod cli;
+mod commands;
+mod compare;
+mod confirm;
+mod direct;
+mod disk;
+mod exit;
+mod host;
+mod link;
+mod out;
+mod page;
+mod ping;
+mod remedy;
+mod report;
+mod show;
+mod simulate;
+#[expect(unsafe_code, reason = "ioctls are unsafe; here they become safe functions")]
+mod sys;
+mod times;
+mod transport;
+mod trouble;
+mod validate;
+mod values;
+mod watch;
+
+use std::{
+    env,
+    io::{self, IsTerminal as _, Write as _},
+    process::ExitCode,
+};
+
+use clap::CommandFactory as _;
+
+/// The program, from its command line to its end.
+pub fn main() -> ExitCode {
+    let options = match cli::parse(env::args_os()) {
+        Ok(options) => options,
+        Err(code) => return code,
+    };
+    match commands::run(&options) {
+        Ok(status) => ExitCode::from(status),
+        Err(trouble) => {
+            let text = format!("qemu-pr-ctl: {trouble}");
+            // A log has a line for each message; a person has 80 columns.
+            let text = if io::stderr().is_terminal() { out::fold(&text, 2) } else { text };
+            // There is nobody left to tell if even this cannot be written.
+            let _ = writeln!(io::stderr(), "{text}");
+            if options.json {
+                let _ = out::json(&report::error(&trouble));
+            }
+            ExitCode::from(trouble.exit_status())
+        }
+    }
+}
+
+/// The definition of the command line.
+pub fn command() -> clap::Command {
+    cli::Options::command()
+}

@@ -1,0 +1,61 @@
+//! A privileged helper that carries SCSI-3 persistent reservation commands from QEMU guests to the disk.
+//!
+//! Reading order is execution order: the command line becomes a configuration, `boot` takes every privileged step and
+//! gives the privileges up, `serve` answers clients until a signal ends it.
+//!
+//! It is a library so that the man page and the completions are made from the very definition that reads the command
+//! line (`cargo xtask dist`); the program is its [`main`].
+#![deny(unsafe_code)]
+
+mod boot;
+mod check;
+mod cli;
+mod config;
+mod device;
+mod observe;
+mod serve;
+mod sys;
+mod values;
+
+use std::{env, error::Error, ffi::OsStr, path::Path, process::ExitCode};
+
+use clap::CommandFactory as _;
+use tracing::error;
+
+/// The program, from its command line to its end.
+pub fn main() -> ExitCode {
+    // First of all: from here on no signal is lost.
+    let before = sys::signal::block();
+    let arguments: Vec<_> = env::args_os().collect();
+    let program = program_name(arguments.first().map_or(OsStr::new(""), |program| program));
+    let options = match cli::parse(arguments) {
+        Ok(options) => options,
+        Err(code) => return code,
+    };
+    if options.check {
+        return check::run();
+    }
+    observe::log::install(&program, options.verbose && !options.quiet);
+    let code = run(options, &before).unwrap_or_else(|error| {
+        error!("{error}");
+        ExitCode::FAILURE
+    });
+    observe::finish();
+    code
+}
+
+/// The definition of the command line.
+pub fn command() -> clap::Command {
+    cli::Options::command().version(env!("CARGO_PKG_VERSION"))
+}
+
+fn run(options: cli::Options, before: &sys::signal::Before) -> Result<ExitCode, Box<dyn Error>> {
+    let config = config::Config::new(options)?;
+    let booted = boot::boot(&config, before)?;
+    Ok(serve::run(booted, &config)?)
+}
+
+/// What the program calls itself in messages: the last part of its name on the command line.
+fn program_name(program: &OsStr) -> String {
+    Path::new(program).file_name().unwrap_or(OsStr::new("qemu-pr-helper")).display().to_string()
+}
