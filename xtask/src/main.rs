@@ -3,6 +3,7 @@
 
 mod bed;
 mod demo;
+mod dist;
 mod packages;
 mod test;
 mod tools;
@@ -35,6 +36,8 @@ enum Command {
     },
     /// Run every check there is: formatting, lints, unit tests, and both beds against both helpers
     Test,
+    /// Write the man pages and the shell completions of both programs to docs/
+    Dist,
     /// Boot a virtual machine with a real SCSI stack and try a helper in it
     Bed {
         /// Which machine to boot
@@ -66,6 +69,7 @@ fn run(command: Command) -> Result<bool> {
         Command::Demo { guest: false, .. } => demo::simulated(),
         Command::Demo { guest: true, helper } => demo::guest(helper.as_deref()),
         Command::Test => test::run(),
+        Command::Dist => dist::run(),
         Command::Bed { bed, helper, keep } => {
             packages::install_missing()?;
             let tally = bed::run(bed, helper.as_deref(), &bed::Options { keep, ..bed::Options::default() })?;

@@ -78,8 +78,12 @@ pub struct Register {
     #[command(flatten)]
     pub manner: Manner,
 
-    /// Register this initiator port too (`SPEC_I_PT`); may be repeated
-    #[arg(long, value_name = "TRANSPORTID", value_parser = transport::id)]
+    #[arg(
+        long,
+        value_name = "TRANSPORTID",
+        value_parser = transport::id,
+        help = "Register this initiator port too (SPEC_I_PT); may be repeated"
+    )]
     pub spec_i_pt: Vec<Port>,
 }
 

@@ -11,7 +11,7 @@ pub struct Device {
     #[arg(value_name = "DEVICE")]
     pub path: PathBuf,
 
-    /// Send it with `SG_IO` from here, without a helper
-    #[arg(long, display_order = 90)]
+    // No documentation comment: lints want backticks in those, and people do not want them in the help.
+    #[arg(long, display_order = 90, help = "Send it with SG_IO from here, without a helper")]
     pub direct: bool,
 }

@@ -1,0 +1,18 @@
+complete -c qemu-pr-helper -s k -l socket -d 'Listen on this Unix socket, an absolute path [default: /var/run/qemu-pr-helper.sock]' -r -F
+complete -c qemu-pr-helper -s f -l pidfile -d 'Write the process number to this file; with -d the default is /var/run/qemu-pr-helper.pid' -r -F
+complete -c qemu-pr-helper -s T -l trace -d 'Trace events: [enable=]PATTERN[,events=FILE][,file=FILE], or "help" for a list' -r
+complete -c qemu-pr-helper -s u -l user -d 'Change to this user (name or number) after start' -r
+complete -c qemu-pr-helper -s g -l group -d 'Change to this group (name or number) after start' -r
+complete -c qemu-pr-helper -l socket-mode -d 'The socket\'s permissions, octal; by default the umask decides' -r
+complete -c qemu-pr-helper -l socket-group -d 'The socket\'s group (name or number)' -r
+complete -c qemu-pr-helper -l max-connections -d 'Serve this many clients at a time; more are turned away' -r
+complete -c qemu-pr-helper -l request-timeout -d 'Hang up on a client that leaves a request half sent or an answer unread for so long' -r
+complete -c qemu-pr-helper -l command-timeout -d 'How long a command may take, PREEMPT AND ABORT twice as long' -r
+complete -c qemu-pr-helper -l drain-timeout -d 'At the end, how long to wait for commands that are under way' -r
+complete -c qemu-pr-helper -s d -l daemon -d 'Go to the background once everything is in place'
+complete -c qemu-pr-helper -s v -l verbose -d 'Say more: what each connection does'
+complete -c qemu-pr-helper -s q -l quiet -d 'Say nothing about clients that break the protocol'
+complete -c qemu-pr-helper -l simulate -d 'Simulate a disk behind every descriptor that is not a SCSI device (for tests and demonstrations)'
+complete -c qemu-pr-helper -l check -d 'Say what this host has of what multipath needs, and exit (0: everything is there)'
+complete -c qemu-pr-helper -s h -l help -d 'Show this help'
+complete -c qemu-pr-helper -s V -l version -d 'Show the version'

@@ -1,0 +1,113 @@
+//! `cargo xtask dist`: man pages and shell completions, made from the definitions that read the command lines.
+//!
+//! What it makes is committed, so that packagers need no Rust for it; a test tells when it is no longer current.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use clap::Command;
+use clap_complete::{Shell, generate};
+use clap_mangen::Man;
+
+use crate::workspace::root;
+
+/// Both are for administrators.
+const SECTION: &str = "8";
+const MANUAL: &str = "System Administration";
+
+/// Where they lie, below the workspace: nothing else is there.
+const FOLDERS: [&str; 2] = ["docs/man", "docs/completions"];
+
+/// Writes everything; files that are no longer made are removed.
+pub fn run() -> Result<bool> {
+    let made = made()?;
+    for folder in FOLDERS {
+        for path in present(&root().join(folder))? {
+            let known = made.keys().any(|name| root().join(name) == path);
+            if !known {
+                fs::remove_file(&path)?;
+            }
+        }
+    }
+    for (name, content) in &made {
+        let path = root().join(name);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::write(&path, content).with_context(|| format!("{} cannot be written", path.display()))?;
+    }
+    println!("{} files in {}", made.len(), FOLDERS.join(" and "));
+    Ok(true)
+}
+
+/// Every file by its path below the workspace.
+fn made() -> Result<BTreeMap<PathBuf, Vec<u8>>> {
+    let mut files = BTreeMap::new();
+    for command in [qemu_pr_helper::command(), qemu_pr_ctl::command()] {
+        let name = command.get_name().to_owned();
+        for (shell, file) in [
+            (Shell::Bash, format!("bash/{name}")),
+            (Shell::Zsh, format!("zsh/_{name}")),
+            (Shell::Fish, format!("fish/{name}.fish")),
+        ] {
+            let mut content = Vec::new();
+            generate(shell, &mut command.clone(), name.clone(), &mut content);
+            files.insert(Path::new("docs/completions").join(file), content);
+        }
+        pages(command, &mut files)?;
+    }
+    Ok(files)
+}
+
+/// A page for a program, and one for each of its subcommands.
+fn pages(mut command: Command, files: &mut BTreeMap<PathBuf, Vec<u8>>) -> Result<()> {
+    command.build();
+    let name = command.get_name().to_owned();
+    for subcommand in command.get_subcommands().filter(|subcommand| subcommand.get_name() != "help") {
+        let page = format!("{name}-{}", subcommand.get_name());
+        page_of(subcommand.clone().display_name(&page), &page, files)?;
+    }
+    page_of(command, &name, files)
+}
+
+fn page_of(command: Command, name: &str, files: &mut BTreeMap<PathBuf, Vec<u8>>) -> Result<()> {
+    let mut content = Vec::new();
+    // No date: the same definitions make the same page on any day.
+    Man::new(command).title(name).section(SECTION).manual(MANUAL).render(&mut content)?;
+    files.insert(Path::new("docs/man").join(format!("{name}.{SECTION}")), content);
+    Ok(())
+}
+
+/// The files in a folder and in those below it.
+fn present(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    if !folder.exists() {
+        return Ok(files);
+    }
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() { files.extend(present(&path)?) } else { files.push(path) }
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test is there to panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_committed_is_current() {
+        let made = made().expect("man pages and completions");
+        for (name, content) in &made {
+            let committed = fs::read(root().join(name)).unwrap_or_default();
+            assert!(committed == *content, "{} is not current: run 'cargo xtask dist'", name.display());
+        }
+        let mut present: Vec<_> =
+            FOLDERS.iter().flat_map(|folder| present(&root().join(folder)).expect("a folder")).collect();
+        present.retain(|path| !made.keys().any(|name| root().join(name) == *path));
+        assert!(present.is_empty(), "nobody makes {present:?}: run 'cargo xtask dist'");
+    }
+}
