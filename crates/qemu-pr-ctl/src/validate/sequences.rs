@@ -107,7 +107,7 @@ fn basics(Cast { one, .. }: Cast) -> Vec<Step> {
         step(One, "asks what is supported", What::Ask(InAction::ReportCapabilities, ANY_LENGTH), Due::Offered),
         step(One, "registers", register(NONE, one), Due::Good),
         keys(One, &[one]),
-        step(One, "reads the head of the keys", What::Ask(InAction::ReadKeys, 8), Due::Head(1)),
+        step(One, "reads the head of the keys", What::Ask(InAction::ReadKeys, 8), Due::Head),
         step(
             One,
             "reads the full status",

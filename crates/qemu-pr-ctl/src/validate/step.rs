@@ -1,6 +1,6 @@
 //! One step of a sequence: who sends what, and what is to come of it.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use pr_wire::Reply;
 use scsi_pr::{
@@ -39,10 +39,10 @@ pub enum What {
 pub enum Due {
     Good,
     Conflict,
-    /// These keys, in whatever order.
+    /// These keys, in whatever order and each as often as its node has paths.
     Keys(Vec<ReservationKey>),
-    /// The head of a list of so many keys, and nothing else.
-    Head(u32),
+    /// The head of a list of keys, and nothing else.
+    Head,
     /// No reservation.
     Free,
     /// A reservation with this holder (zero: all registrants) and type.
@@ -85,14 +85,15 @@ impl Due {
             Self::Keys(expected) => match ReadKeys::parse(&reply.data) {
                 Some(data) => {
                     let keys: Vec<_> = data.keys().collect();
-                    (!data.is_truncated() && sorted(&keys) == sorted(expected), list(&keys))
+                    (!data.is_truncated() && distinct(&keys) == distinct(expected), list(&keys))
                 }
                 None => (false, too_short(reply)),
             },
-            Self::Head(keys) => match ReadKeys::parse(&reply.data) {
+            Self::Head => match ReadKeys::parse(&reply.data) {
                 Some(data) => {
                     let came = format!("{} bytes, announcing {}", reply.data.len(), data.additional_length);
-                    (reply.data.len() == 8 && data.additional_length == keys * 8, came)
+                    let announced = data.additional_length > 0 && data.additional_length % 8 == 0;
+                    (reply.data.len() == 8 && announced, came)
                 }
                 None => (false, too_short(reply)),
             },
@@ -111,7 +112,7 @@ impl Due {
             Self::Registrations(expected) => match FullStatus::parse(&reply.data) {
                 Some(data) => {
                     let keys: Vec<_> = data.descriptors().map(|descriptor| descriptor.key).collect();
-                    (!data.is_truncated() && sorted(&keys) == sorted(expected), list(&keys))
+                    (!data.is_truncated() && distinct(&keys) == distinct(expected), list(&keys))
                 }
                 None => (false, too_short(reply)),
             },
@@ -135,7 +136,7 @@ impl fmt::Display for Due {
             Self::Good | Self::Offered => f.write_str("GOOD"),
             Self::Conflict => f.write_str("RESERVATION CONFLICT"),
             Self::Keys(keys) | Self::Registrations(keys) => f.write_str(&list(keys)),
-            Self::Head(keys) => write!(f, "8 bytes, announcing {}", keys * 8),
+            Self::Head => f.write_str("8 bytes, announcing more"),
             Self::Free => f.write_str("no reservation"),
             Self::Held(key, kind) => f.write_str(&held(*key, kind.code())),
             Self::Told(code) => code.fmt(f),
@@ -195,8 +196,7 @@ fn too_short(reply: &Reply) -> String {
     format!("GOOD with {} bytes, too few to mean anything", reply.data.len())
 }
 
-fn sorted(keys: &[ReservationKey]) -> Vec<ReservationKey> {
-    let mut keys = keys.to_vec();
-    keys.sort_unstable();
-    keys
+/// A node that has several paths has a registration for each of them, all with one key.
+fn distinct(keys: &[ReservationKey]) -> BTreeSet<ReservationKey> {
+    keys.iter().copied().collect()
 }

@@ -79,7 +79,7 @@ fn what_misbehaves_fails_in_the_right_step_with_the_right_words() {
         ("generation", "basics", 5, "READ KEYS", "PRGENERATION over 0", "PRGENERATION still 0"),
         ("busy", "basics", 4, "REGISTER", "GOOD", "BUSY"),
         ("data-after-out", "basics", 4, "REGISTER", "GOOD", "data in answer to a PERSISTENT RESERVE OUT"),
-        ("too-much-data", "basics", 6, "READ KEYS", "8 bytes, announcing 8", "more data than it was asked for"),
+        ("too-much-data", "basics", 6, "READ KEYS", "8 bytes, announcing more", "more data than it was asked for"),
     ] {
         let simulator = Simulator::start(&["--misbehave", way]);
         let run = validate(&simulator, &["--json"]);
