@@ -46,6 +46,8 @@ pub fn write(to: &Path, kind: Kind, kernel: &Kernel, helper: &Path) -> Result<()
     let mut root = Root::new(kernel.packages.clone());
     root.program(Path::new("/bin/busybox"), "bin/busybox")?;
     root.program(helper, "usr/bin/qemu-pr-helper")?;
+    root.program(&target().join("release/qemu-pr-ctl"), "usr/bin/qemu-pr-ctl")?;
+    root.program(Path::new("/usr/bin/sg_persist"), "usr/bin/sg_persist")?;
     root.program(&target().join("release/bed-inside"), "bin/bed-inside")?;
     root.program(Path::new("/sbin/dmsetup"), "sbin/dmsetup")?;
     root.program(&kernel.packages.join("sbin/iscsistart"), "sbin/iscsistart")?;

@@ -76,6 +76,7 @@ pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally
         None => our_helper()?,
     };
     run_command(cargo().args(["build", "--quiet", "--release", "--package", "xtask", "--bin", "bed-inside"]))?;
+    run_command(cargo().args(["build", "--quiet", "--release", "--package", "qemu-pr-ctl"]))?;
     let kernel = kernel::Kernel::unpack()?;
 
     let place = target().join("bed");

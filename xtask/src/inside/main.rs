@@ -3,6 +3,7 @@
 //! `bed-inside kernel|guest|multipath|multipath-guest ours|reference`: which scenarios to run, and whose helper lies in /usr/bin. The format of
 //! the report is described where it is read, in `bed/vm.rs`.
 
+mod ctl;
 mod fence;
 mod guest;
 mod guest_machine;
@@ -54,6 +55,9 @@ fn run(words: &[&str], report: &mut Report) -> Result<()> {
             fence::run(report, luns.lun(0))?;
             rights::run(report, luns.lun(0), reference)?;
             iscsi::run(report)?;
+            if !reference {
+                ctl::run(report, luns.lun(0))?;
+            }
             hang::run(report, &luns, reference)
         }
         "guest" => guest::run(report),

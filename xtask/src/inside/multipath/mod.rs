@@ -2,6 +2,7 @@
 //! that has to treat it as one disk.
 
 mod conflict;
+mod ctl;
 pub mod guest;
 mod outage;
 mod port;
@@ -29,8 +30,15 @@ const THIRD_KEY: u64 = 0x7d03;
 const WRONG_KEY: u64 = 0xbad0;
 
 /// Every check, in the order of the making.
-const CHECKS: &[&[Check]] =
-    &[register::CHECKS, reserve::CHECKS, conflict::CHECKS, preempt::CHECKS, outage::CHECKS, process::CHECKS];
+const CHECKS: &[&[Check]] = &[
+    register::CHECKS,
+    reserve::CHECKS,
+    conflict::CHECKS,
+    preempt::CHECKS,
+    ctl::CHECKS,
+    outage::CHECKS,
+    process::CHECKS,
+];
 
 /// Makes every check twice: with a helper that stays root, and with one that does not.
 pub fn run(report: &mut Report, reference: bool) -> Result<()> {

@@ -1,0 +1,34 @@
+//! `qemu-pr-ctl validate` on the map: everything that cluster software does to a disk, done to one with two paths.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::scene::State;
+use super::stage::{Check, Stage};
+use crate::ctl::validates;
+
+const MAP: &str = "/dev/mapper/mpatha";
+
+pub const CHECKS: &[Check] = &[
+    ("qemu-pr-ctl validate passes on the map alone", alone),
+    ("qemu-pr-ctl validate passes between the map and the third initiator", between),
+    ("qemu-pr-ctl validate passes between the third initiator and the map", other_way_round),
+];
+
+fn alone(stage: &mut Stage<'_>) -> Result<()> {
+    validates(&stage.helper, Path::new(MAP), None)?;
+    stage.scene.expect(&State::default())
+}
+
+fn between(stage: &mut Stage<'_>) -> Result<()> {
+    let third = Path::new("/dev").join(stage.scene.third.name());
+    validates(&stage.helper, Path::new(MAP), Some(&third))?;
+    stage.scene.expect(&State::default())
+}
+
+fn other_way_round(stage: &mut Stage<'_>) -> Result<()> {
+    let third = Path::new("/dev").join(stage.scene.third.name());
+    validates(&stage.helper, &third, Some(Path::new(MAP)))?;
+    stage.scene.expect(&State::default())
+}
