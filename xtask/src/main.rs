@@ -34,7 +34,7 @@ enum Command {
         #[arg(long, value_name = "PATH", requires = "guest")]
         helper: Option<PathBuf>,
     },
-    /// Run every check there is: formatting, lints, unit tests, and both beds against both helpers
+    /// Run every check there is: formatting, lints, unit tests, and the beds
     Test,
     /// Write the man pages and the shell completions of both programs to docs/
     Dist,
