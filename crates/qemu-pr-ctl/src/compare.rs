@@ -88,8 +88,8 @@ pub fn run(options: &Options, path: &Path) -> Result<u8, Trouble> {
 
 fn text(Pair { action, same, helper, direct }: &Pair) -> String {
     let mut text = format!("{action}: {}\n", if *same { "the same" } else { "DIFFERENT" });
-    let _ = writeln!(text, "  through the helper  {}", helper.words);
-    let _ = writeln!(text, "  directly            {}", direct.words);
+    let _ = writeln!(text, "{}", out::fold_behind("  through the helper  ", &helper.words));
+    let _ = writeln!(text, "{}", out::fold_behind("  directly            ", &direct.words));
     let length = helper.data.len().max(direct.data.len());
     for offset in (0..length).step_by(ROW) {
         let part = |data: &[u8]| -> Vec<u8> { data.iter().skip(offset).take(ROW).copied().collect() };

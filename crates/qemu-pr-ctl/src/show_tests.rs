@@ -94,6 +94,24 @@ fn the_full_status_names_initiators_and_the_holder() {
 }
 
 #[test]
+fn nothing_is_wider_than_a_terminal() {
+    let name = format!("iqn.2001-04.com.example:{}", "a".repeat(199));
+    let longest = FullStatusDescriptor {
+        key: ReservationKey(u64::MAX),
+        all_target_ports: false,
+        holds: Some(6),
+        relative_target_port: u16::MAX,
+        transport_id: TransportId::Iscsi { name: name.as_bytes(), session: Some(b"00023d000001") },
+    };
+    let text = full_status(disk(), &status_data(&[longest])).expect("an answer");
+    let capabilities = Capabilities { types: Some(Capabilities::all_types()), ..Capabilities::default() };
+    let text = text + &super::capabilities(disk(), &capabilities.to_bytes()).expect("an answer");
+    assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+    let joined: String = text.lines().map(str::trim).collect();
+    assert!(joined.contains(&format!("{name},i,0x00023d000001")), "{text}");
+}
+
+#[test]
 fn registrations_that_did_not_fit_are_mentioned() {
     let one = FullStatusDescriptor {
         key: ReservationKey(1),

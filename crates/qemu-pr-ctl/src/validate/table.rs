@@ -193,7 +193,7 @@ impl Page {
     }
 
     fn table(&self) -> String {
-        let mut text = format!("\n{:<30}  {:>5}  result\n", "sequence", "steps");
+        let mut text = format!("\n{:<28}  {:>5}  result\n", "sequence", "steps");
         for played in &self.sequences {
             let result = match (played.result, played.steps.last()) {
                 (Ending::Passed, _) => match played.remarks() {
@@ -201,12 +201,11 @@ impl Page {
                     1 => self.paint(Verdict::Remark, "passed, with 1 remark"),
                     many => self.paint(Verdict::Remark, &format!("passed, with {many} remarks")),
                 },
-                (Ending::Failed, Some(step)) => {
-                    self.paint(Verdict::Failed, &format!("failed at step {}: {}", step.number, step.command))
-                }
+                (Ending::Failed, Some(step)) => self.paint(Verdict::Failed, &format!("failed: {}", step.command)),
                 _ => self.paint(Verdict::Failed, "interrupted"),
             };
-            let _ = writeln!(text, "{:<30}  {:>5}  {result}", played.name, played.steps_in_all);
+            let steps = format!("{}/{}", played.steps.len(), played.steps_in_all);
+            let _ = writeln!(text, "{:<28}  {steps:>5}  {result}", played.name);
         }
         let end = if self.left_behind.is_empty() {
             "The disk is left without registrations.".to_owned()
@@ -228,5 +227,25 @@ impl Page {
             Verdict::Failed => 31,
         };
         if self.colours { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::validate::sequences::ALL;
+
+    #[test]
+    fn every_step_fits_its_line() {
+        let [one, two, third] = [1, 2, 3].map(ReservationKey);
+        for pair in [false, true] {
+            for sequence in &ALL {
+                for step in (sequence.steps)(Cast { one, two, third, pair }) {
+                    let name = format!("node 1 {}", step.name);
+                    assert!(name.len() <= 37, "{name}");
+                    assert!(14 + name.len() + 3 + step.what.action().len() <= out::WIDTH, "{name}");
+                }
+            }
+        }
     }
 }

@@ -12,4 +12,5 @@ mod run;
 mod simulate;
 mod sockets;
 mod stand_in;
+mod terminal;
 mod validate;

@@ -124,7 +124,7 @@ fn a_failure_is_shown_with_what_was_expected_and_what_came() {
         "{}",
         run.stdout
     );
-    assert!(run.stdout.contains("failed at step 5: READ RESERVATION\n"), "{}", run.stdout);
+    assert!(run.stdout.contains("  5/16  failed: READ RESERVATION\n"), "{}", run.stdout);
     assert!(run.stdout.lines().all(|line| line.chars().count() <= 80), "{}", run.stdout);
 }
 
