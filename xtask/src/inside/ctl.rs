@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use scsi_pr::ReservationType;
@@ -15,6 +16,7 @@ use crate::lun;
 use crate::node::Node;
 use crate::report::Report;
 use crate::request::Request;
+use crate::wait;
 
 const PROGRAM: &str = "/usr/bin/qemu-pr-ctl";
 
@@ -56,6 +58,7 @@ pub fn run(report: &mut Report, loopback: &[Node; 2]) -> Result<()> {
         ensure!(run.code == Some(1) && run.complaint.contains("not the same disk"), "{run:?}");
         Ok(())
     });
+    report.check("qemu-pr-ctl compare tells a helper that answers something else", || differs(first));
     report.check("qemu-pr-ctl validate leaves no registrations", || {
         for node in [first, &loopback[0]] {
             node.settle()?;
@@ -65,6 +68,21 @@ pub fn run(report: &mut Report, loopback: &[Node; 2]) -> Result<()> {
         Ok(())
     });
     helper.stop()
+}
+
+/// A server of simulated disks answers for the LUN, and knows nothing of its registration.
+fn differs(node: &Node) -> Result<()> {
+    node.directly(&Request::register(0, KEY_A))?.good()?;
+    let socket = Path::new("/run/ctl-simulate.sock");
+    let mut server = Command::new(PROGRAM).args(["simulate", "--socket"]).arg(socket).spawn()?;
+    let compared = wait::until("the simulated disks", Duration::from_secs(60), || Ok(socket.exists().then_some(())))
+        .and_then(|()| Run::at(socket, &["compare", text(node)?]));
+    server.kill()?;
+    server.wait()?;
+    node.directly(&Request::register_anyhow(0))?.good()?;
+    let run = compared?;
+    ensure!(run.code == Some(36) && run.output.contains("READ KEYS: DIFFERENT"), "{run:?}");
+    Ok(())
 }
 
 /// Plays every sequence that one initiator can.
@@ -265,7 +283,11 @@ struct Run {
 
 impl Run {
     fn new(helper: &Helper, words: &[&str]) -> Result<Self> {
-        let output = Command::new(PROGRAM).args(words).arg("--socket").arg(helper.socket()).output()?;
+        Self::at(helper.socket(), words)
+    }
+
+    fn at(socket: &Path, words: &[&str]) -> Result<Self> {
+        let output = Command::new(PROGRAM).args(words).arg("--socket").arg(socket).output()?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ok(Self { code: output.status.code(), output: text(&output.stdout), complaint: text(&output.stderr) })
     }
