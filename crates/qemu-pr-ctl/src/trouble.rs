@@ -71,8 +71,7 @@ pub enum Trouble {
     #[error("cannot listen at {}: {error}; name another path with --socket", .path.display())]
     Listen { path: PathBuf, error: io::Error },
     #[error(
-        "{} is in use: {registrations} registrations; --force removes them all, whoever needs them",
-        .device.display()
+        "{} is in use (registrations: {registrations}); --force removes them all, whoever needs them", .device.display()
     )]
     InUse { device: PathBuf, registrations: usize },
     #[error("{} and {} are not the same disk: neither sees the other's registration", .device.display(), .second.display())]

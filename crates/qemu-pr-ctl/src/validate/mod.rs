@@ -44,6 +44,11 @@ pub fn run(options: &Options, validate: &Validate) -> Result<u8, Trouble> {
     let wanted = |sequence: &&Sequence| validate.only.is_empty() || validate.only.iter().any(|n| n == sequence.name);
     let mut left = Vec::new();
     for sequence in ALL.iter().filter(wanted) {
+        // Somebody may have come in the meantime, and is not to be cleared away.
+        match stage.keys()?.len() {
+            0 => {}
+            registrations => return Err(Trouble::InUse { device: device.path.clone(), registrations }),
+        }
         let played = play(&mut stage, sequence, cast, validate.strict, &interrupt, &mut page);
         // Whatever went wrong, even that nobody reads this any more: first of all the disk is cleaned up.
         left = stage.clean_up().map_err(|trouble| not_cleaned(device, cast, &trouble))?;

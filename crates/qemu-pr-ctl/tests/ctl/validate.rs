@@ -8,7 +8,7 @@ use std::{
 
 use pr_wire::Client;
 use rustix::process::Signal;
-use scsi_pr::OutAction;
+use scsi_pr::{BasicParameters, Cdb, OutAction, PersistentReserveOut, ReservationKey};
 use serde_json::Value;
 
 use crate::{
@@ -132,10 +132,38 @@ fn a_failure_is_shown_with_what_was_expected_and_what_came() {
 fn a_disk_in_use_is_left_alone_unless_forced() {
     let simulator = Simulator::start(&[]);
     simulator.ctl("register --new-key 0xa").expect_done();
-    validate(&simulator, &[]).expect_trouble(1, &["is in use: 1 registration", "--force"]);
+    validate(&simulator, &[]).expect_trouble(1, &["is in use (registrations: 1)", "--force"]);
     assert!(simulator.ctl("keys").expect_done().contains("0xa"));
     validate(&simulator, &["--force", "--only", "basics"]).expect_done();
     assert!(simulator.ctl("keys").expect_done().contains("no registrations"));
+}
+
+#[test]
+fn somebody_who_comes_in_the_meantime_is_left_alone() {
+    let daemon = Daemon::start();
+    let disk = daemon.disk();
+    let mut client = Client::connect(daemon.socket()).expect("a helper");
+    let mut somebody = Some(Client::connect(daemon.socket()).expect("a helper"));
+    // Cleaning up behind the first sequence starts with this; somebody registers just before.
+    let cleans = |cdb: &Cdb| {
+        matches!(cdb.command(), scsi_pr::Command::Out(command)
+            if command.action() == Some(OutAction::RegisterAndIgnoreExistingKey))
+    };
+    let helper = StandIn::answering(move |request| {
+        if cleans(&request.cdb)
+            && let Some(mut other) = somebody.take()
+        {
+            let list = BasicParameters::keys(ReservationKey::ZERO, ReservationKey(0xdead)).to_bytes();
+            let cdb = PersistentReserveOut::new(OutAction::Register, None, 24).cdb();
+            other.execute(&request.device, &cdb, &list).expect("an answer");
+        }
+        client.execute(&request.device, &request.cdb, &request.parameters).ok()
+    });
+    let run = run(&helper.socket(), &["validate", &disk]);
+    assert_eq!(run.code, Some(1), "{run:?}");
+    assert!(run.stderr.contains("is in use (registrations: 1)"), "{run:?}");
+    let keys = daemon.ctl(daemon.socket(), "keys").expect_done();
+    assert!(keys.contains(": 1 registration ") && keys.ends_with("\n  0xdead\n"), "{keys}");
 }
 
 #[test]
