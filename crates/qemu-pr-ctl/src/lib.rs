@@ -65,7 +65,10 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The definition of the command line.
+/// The definition of the command line, for man pages and completions. These have room for what the help has a table for.
 pub fn command() -> clap::Command {
+    let show = |command: clap::Command, name| command.mut_arg(name, |argument| argument.hide_possible_values(false));
     cli::Options::command()
+        .mut_subcommand("simulate", |command| show(command, "misbehave").after_long_help(""))
+        .mut_subcommand("validate", |command| show(command, "only"))
 }
