@@ -87,16 +87,20 @@ impl Config {
     }
 }
 
-/// Each connection has a socket and, during a command, the disk's descriptor.
+/// What a connection needs at the most. In the daemon: its socket and, during a command, the disk and both ends of a
+/// pipe to the multipath broker. In the broker, which lives under the same limit: the disk, the pipe back, and a child's
+/// two pipes and process descriptor.
+const DESCRIPTORS_EACH: u64 = 5;
+
 const fn descriptors_for(connections: u64) -> u64 {
-    OWN_DESCRIPTORS + 2 * connections
+    OWN_DESCRIPTORS + DESCRIPTORS_EACH * connections
 }
 
 /// How many connections can be served: running out of descriptors in the middle would break clients that did nothing
 /// wrong, so no more are accepted than there are descriptors for. Raises the soft limit if it has to.
 fn connections_within(wanted: u64, limit: Rlimit, raise: impl Fn(Rlimit) -> io::Result<()>) -> u64 {
     let needed = descriptors_for(wanted);
-    let within = |limit: u64| (limit.saturating_sub(OWN_DESCRIPTORS) / 2).clamp(1, wanted);
+    let within = |limit: u64| (limit.saturating_sub(OWN_DESCRIPTORS) / DESCRIPTORS_EACH).clamp(1, wanted);
     match limit.current {
         None => wanted,
         Some(current) if current >= needed => wanted,
@@ -127,14 +131,14 @@ mod tests {
         assert_eq!(connections_within(100, limit(1000, 1000), raise), 100);
         assert_eq!(raised.get(), None);
         assert_eq!(connections_within(1024, limit(1024, 1 << 19), raise), 1024);
-        assert_eq!(raised.get(), Some(2072));
-        assert_eq!(connections_within(1024, limit(64, 64), raise), 20);
+        assert_eq!(raised.get(), Some(5144));
+        assert_eq!(connections_within(1024, limit(64, 64), raise), 8);
         assert_eq!(connections_within(1024, limit(5, 5), raise), 1);
     }
 
     #[test]
     fn a_limit_that_cannot_be_raised_is_kept_to() {
         let refuse = |_| Err(io::Error::from_raw_os_error(libc::EPERM));
-        assert_eq!(connections_within(1024, limit(224, 4096), refuse), 100);
+        assert_eq!(connections_within(1024, limit(224, 4096), refuse), 40);
     }
 }

@@ -115,3 +115,30 @@ fn a_command_that_waits_too_long_for_its_map_never_starts() {
     clients[0].pr_out(node(0), 6, &keys(0, 9)).expect_bare(0);
     await_idle(broker(&helper));
 }
+
+#[test]
+fn descriptors_last_for_a_command_on_every_connection() {
+    let lab = Lab::new();
+    let helper =
+        lab.launch(willing).limit(rustix::process::Resource::Nofile, 64).args(["--command-timeout", "300"]).start();
+    let gate = lab.bed().path("gate");
+    lab.script(&format!("out hold={}", gate.display()));
+    helper.await_stderr("connections");
+    let device = node(0);
+    let words = helper.stderr();
+    let connections = words.split("serving ").nth(1).and_then(|rest| rest.split(' ').next()).expect("how many");
+    let sent: Vec<Raw> = (1..=connections.parse().expect("a number"))
+        .map(|key| {
+            let client = helper.connect();
+            client.send_with(&Raw::cdb_out(6, 24), &[device.as_fd()]);
+            client.send(&keys(0, key));
+            client
+        })
+        .collect();
+    helper.await_stderr("connections");
+    fs::write(gate, "").expect("open the gate");
+    for client in &sent {
+        client.reply().expect_bare(0);
+    }
+    assert_eq!(helper.stderr(), words, "nothing more to say");
+}

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use fake_mpath::Event;
 use pr_lab::prelude::*;
 
-use crate::disk::{Op, REGISTER, check, conflict, dead, good, keys, keys_with, unreserved, willing};
+use crate::disk::{Op, READ_KEYS, REGISTER, check, conflict, dead, good, keys, keys_with, unreserved, willing};
 use crate::lab::{Lab, broker, node};
 
 #[test]
@@ -13,33 +13,76 @@ fn a_first_key_is_asked_of_the_disk_and_then_spread() {
     let lab = Lab::new();
     let helper = lab.start(willing);
     helper.connect().pr_out(node(0), 0, &keys(0, 0xa1)).expect_bare(0);
-    assert_eq!(lab.log(), ["loop0 REGISTER 0>a1", "library REGISTER-IGNORE 0>a1"]);
+    assert_eq!(lab.log(), ["loop0 READ-KEYS", "loop0 REGISTER 0>a1", "library REGISTER-IGNORE 0>a1"]);
 }
 
 #[test]
 fn a_first_key_goes_by_a_path_when_the_map_has_no_way() {
     let lab = Lab::new();
-    let helper = lab.start(|minor, op| if minor < 2 { dead() } else { willing(minor, op) });
+    let helper = lab.start(|minor, op| if op == REGISTER && minor < 2 { dead() } else { willing(minor, op) });
     helper.connect().pr_out(node(0), 0, &keys(0, 0xa1)).expect_bare(0);
-    let expected =
-        ["loop0 REGISTER 0>a1", "loop1 REGISTER 0>a1", "loop2 REGISTER 0>a1", "library REGISTER-IGNORE 0>a1"];
+    let expected = [
+        "loop0 READ-KEYS",
+        "loop0 REGISTER 0>a1",
+        "loop1 REGISTER 0>a1",
+        "loop2 REGISTER 0>a1",
+        "library REGISTER-IGNORE 0>a1",
+    ];
     assert_eq!(lab.log(), expected);
 }
 
 #[test]
 fn a_first_key_that_conflicts_is_not_spread() {
     let lab = Lab::new();
-    let helper = lab.start(|_, _| conflict());
+    let helper = lab.start(|minor, op| if op == REGISTER { conflict() } else { willing(minor, op) });
     helper.connect().pr_out(node(0), 0, &keys(0, 0xa1)).expect_bare(0x18);
-    assert_eq!(lab.log(), ["loop0 REGISTER 0>a1"]);
+    assert_eq!(lab.log(), ["loop0 READ-KEYS", "loop0 REGISTER 0>a1"]);
 }
 
 #[test]
 fn what_the_disk_says_of_a_first_key_is_the_answer() {
     let lab = Lab::new();
-    let helper = lab.start(|_, _| check(5, 0x55, 4));
+    let helper = lab.start(|minor, op| if op == REGISTER { check(5, 0x55, 4) } else { willing(minor, op) });
     helper.connect().pr_out(node(0), 0, &keys(0, 0xa1)).expect_check(5, 0x55, 4);
-    assert_eq!(lab.log(), ["loop0 REGISTER 0>a1"]);
+    assert_eq!(lab.log(), ["loop0 READ-KEYS", "loop0 REGISTER 0>a1"]);
+    // A unit attention is for the guest to see, whichever command of ours meets it.
+    lab.behave(&helper, |_, _| check(6, 0x2a, 3));
+    helper.connect().pr_out(node(0), 0, &keys(0, 0xa1)).expect_check(6, 0x2a, 3);
+    assert_eq!(lab.log(), ["loop0 READ-KEYS"]);
+}
+
+#[test]
+fn a_first_key_is_taken_back_by_the_broker_when_the_library_takes_the_child_with_it() {
+    for ending in ["exit=1", "abort", "hang"] {
+        let lab = Lab::new();
+        let helper = lab.launch(willing).args(["--command-timeout", "1"]).start();
+        lab.script(&format!("out {ending}"));
+        let reply = helper.connect().pr_out(node(0), 0, &keys(0, 0xa1));
+        assert_eq!(reply.status, 2, "{ending}");
+        let expected = [
+            "loop0 READ-KEYS",
+            "loop0 REGISTER 0>a1",
+            "library REGISTER-IGNORE 0>a1",
+            "loop1 REGISTER a1>0",
+            "loop2 REGISTER a1>0",
+        ];
+        assert_eq!(lab.log(), expected, "{ending}");
+    }
+}
+
+#[test]
+fn a_key_that_was_on_a_path_before_is_not_taken_back() {
+    let lab = Lab::new();
+    let helper = lab.start(|minor, op| match op {
+        READ_KEYS => Answer::good(&[0, 0, 0, 1, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0xa1]).into(),
+        _ => willing(minor, op),
+    });
+    for ending in ["return=15", "exit=1"] {
+        lab.script(&format!("out {ending}"));
+        helper.connect().pr_out(node(0), 0, &keys(0, 0xa1)).expect_check(0xb, 8, 0);
+        let expected = ["loop0 READ-KEYS", "loop0 REGISTER 0>a1", "library REGISTER-IGNORE 0>a1"];
+        assert_eq!(lab.log(), expected, "{ending}");
+    }
 }
 
 #[test]
@@ -48,8 +91,13 @@ fn a_first_key_that_cannot_be_spread_is_taken_back() {
     let helper = lab.start(willing);
     lab.script("out return=15");
     helper.connect().pr_out(node(0), 0, &keys(0, 0xa1)).expect_check(0xb, 8, 0);
-    let expected =
-        ["loop0 REGISTER 0>a1", "library REGISTER-IGNORE 0>a1", "loop1 REGISTER a1>0", "loop2 REGISTER a1>0"];
+    let expected = [
+        "loop0 READ-KEYS",
+        "loop0 REGISTER 0>a1",
+        "library REGISTER-IGNORE 0>a1",
+        "loop1 REGISTER a1>0",
+        "loop2 REGISTER a1>0",
+    ];
     assert_eq!(lab.log(), expected);
 
     // In a container without the paths' nodes the map is all there is.
@@ -58,7 +106,8 @@ fn a_first_key_that_cannot_be_spread_is_taken_back() {
     let helper = lab.start(willing);
     lab.script("out return=11");
     helper.connect().pr_out(node(0), 0, &keys(0, 0xa1)).expect_bare(0x18);
-    assert_eq!(lab.log(), ["loop0 REGISTER 0>a1", "library REGISTER-IGNORE 0>a1", "loop0 REGISTER a1>0"]);
+    let expected = ["loop0 READ-KEYS", "loop0 REGISTER 0>a1", "library REGISTER-IGNORE 0>a1", "loop0 REGISTER a1>0"];
+    assert_eq!(lab.log(), expected);
 }
 
 #[test]
@@ -131,7 +180,7 @@ fn a_registration_keeps_its_flags_on_the_way() {
     let lab = Lab::new();
     let helper = lab.start(willing);
     helper.connect().pr_out(node(0), 0, &keys_with(5, 0, 0xa1)).expect_bare(0);
-    assert_eq!(lab.log(), ["loop0 REGISTER 0>a1 +5", "library REGISTER-IGNORE 0>a1 +5"]);
+    assert_eq!(lab.log(), ["loop0 READ-KEYS", "loop0 REGISTER 0>a1 +5", "library REGISTER-IGNORE 0>a1 +5"]);
     helper.connect().pr_out(node(0), 0, &keys_with(1, 0xa1, 0xb2)).expect_bare(0);
     assert_eq!(lab.log(), ["loop0 REGISTER a1>a1 +1", "library REGISTER-IGNORE a1>b2 +1"]);
 }
@@ -157,7 +206,7 @@ fn any_number_of_transport_ids_goes_to_the_disk_and_none_to_the_library() {
         helper.connect().pr_out(node(0), 0, &list).expect_bare(0);
         let sent = helper.device().last();
         assert_eq!(sent.data_out, list, "the list as it came");
-        assert_eq!(lab.log(), ["loop0 REGISTER 0>a1 +8", "library REGISTER-IGNORE 0>a1"]);
+        assert_eq!(lab.log(), ["loop0 READ-KEYS", "loop0 REGISTER 0>a1 +8", "library REGISTER-IGNORE 0>a1"]);
     }
     // Only an unregistered initiator may name others: the disk says so.
     lab.behave(&helper, |_, _| check(5, 0x26, 0));

@@ -44,6 +44,15 @@ struct Job {
     /// The map's device number.
     map: u64,
     deadline: Instant,
+    /// What to say once the remains of a dead child are taken back; that is what is left to do then.
+    outcome: Option<Verdict>,
+}
+
+impl Job {
+    /// Says what came of it.
+    fn answer(&self, verdict: &Verdict) {
+        send(&self.reply, self.outcome.as_ref().unwrap_or(verdict));
+    }
 }
 
 /// A child at work.
@@ -136,7 +145,7 @@ impl Broker {
             return send(&reply, &Verdict::NoChild("too many commands wait for this map".to_owned()));
         }
         let deadline = Instant::now() + request.timeout;
-        queue.push_back(Job { request, device, reply, map: map.device, deadline });
+        queue.push_back(Job { request, device, reply, map: map.device, deadline, outcome: None });
     }
 
     /// Starts the first command of each map that has none under way.
@@ -148,7 +157,7 @@ impl Broker {
             {
                 match start(job) {
                     Ok(child) => children.push(child),
-                    Err((job, error)) => send(&job.reply, &Verdict::NoChild(error.to_string())),
+                    Err(failed) => failed.0.answer(&Verdict::NoChild(failed.1.to_string())),
                 }
             }
         }
@@ -160,9 +169,17 @@ impl Broker {
         for child in std::mem::take(&mut self.children) {
             match child.ended() {
                 None => self.children.push(child),
-                Some(verdict) => send(&child.job.reply, &verdict),
+                Some((verdict, true)) if child.job.outcome.is_none() => self.take_back(child.job, verdict),
+                Some((verdict, _)) => child.job.answer(&verdict),
             }
         }
+    }
+
+    /// A child died between a key on one path and a key on all: before anything else happens to the map, another one
+    /// takes the key back.
+    fn take_back(&mut self, job: Job, verdict: Verdict) {
+        let deadline = Instant::now() + job.request.timeout;
+        self.queues.entry(job.map).or_default().push_front(Job { deadline, outcome: Some(verdict), ..job });
     }
 
     fn kill_overdue(&mut self) {
@@ -176,7 +193,7 @@ impl Broker {
             queue.retain(|job| {
                 let in_time = job.deadline > now;
                 if !in_time {
-                    send(&job.reply, &Verdict::Overdue);
+                    job.answer(&Verdict::Overdue);
                 }
                 in_time
             });
@@ -185,23 +202,26 @@ impl Broker {
 }
 
 /// Starts a child for a command.
-fn start(job: Job) -> Result<Child, (Job, io::Error)> {
+fn start(job: Job) -> Result<Child, Box<(Job, io::Error)>> {
     // Neither pipe may ever block the child, and the broker reads them when it has ended: their 64 KiB are room for
     // the answer, and for the end of what a chatty library says.
     let pipes = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
         .and_then(|answer| Ok((answer, pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?)));
     let ((answer, answer_to), (said, said_to)) = match pipes {
         Ok(pipes) => pipes,
-        Err(error) => return Err((job, error.into())),
+        Err(error) => return Err(Box::new((job, error.into()))),
     };
     match process::fork() {
-        Err(error) => Err((job, error)),
+        Err(error) => Err(Box::new((job, error))),
         Ok(Fork::Child) => {
             // The library writes to standard error whatever it likes. All else is other children's: a pipe that this
             // one kept open would look to the daemon as if there were more to come.
             let _ = rustix::stdio::dup2_stderr(&said_to);
             process::close_all_but(&[job.device.as_fd(), answer_to.as_fd()]);
-            child::run(&job.request, &job.device, answer_to.into());
+            match job.outcome {
+                None => child::run(&job.request, &job.device, answer_to.into()),
+                Some(_) => child::undo(&job.request, &job.device),
+            }
             process::exit_now(0)
         }
         Ok(Fork::Parent(pid)) => match pidfd_open(pid, PidfdFlags::empty()) {
@@ -210,36 +230,39 @@ fn start(job: Job) -> Result<Child, (Job, io::Error)> {
                 // Without it the child's end could not be seen.
                 let _ = kill_process(pid, Signal::KILL);
                 let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
-                Err((job, error.into()))
+                Err(Box::new((job, error.into())))
             }
         },
     }
 }
 
 impl Child {
-    /// What became of the child, if it has ended.
-    fn ended(&self) -> Option<Verdict> {
+    /// What became of the child, if it has ended, and whether it left a key on some of the paths.
+    fn ended(&self) -> Option<(Verdict, bool)> {
         let status = match waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
             Ok(None) => return None,
             Ok(Some(status)) => status,
-            Err(error) => return Some(Verdict::NoChild(error.to_string())),
+            Err(error) => return Some((Verdict::NoChild(error.to_string()), false)),
         };
         let told = read_all(&self.answer);
         // Markers first, then the answer if it came to that.
         let markers = told.iter().position(|byte| *byte == child::ANSWER).unwrap_or(told.len());
-        if told[..markers].last() == Some(&child::SUSPENDED) {
+        let last_of = |pair: [u8; 2]| told[..markers].iter().rfind(|marker| pair.contains(marker));
+        if last_of([child::SUSPENDED, child::RESUMED]) == Some(&child::SUSPENDED) {
             let _ = dm::control().and_then(|control| dm::resume(&control, self.job.map));
         }
         let said = printable(&read_all(&self.said));
         let said = tail(&said, 400).to_owned();
         let number = |number: Option<i32>| number.and_then(|number| u8::try_from(number).ok()).unwrap_or(u8::MAX);
         let answer = told.get(markers + 1..).and_then(Answer::parse);
-        Some(match answer {
+        let begun = last_of([child::BEGUN, child::SETTLED]) == Some(&child::BEGUN);
+        let verdict = match answer {
             Some(answer) if status.exit_status() == Some(0) => Verdict::Answered(with(answer, &said)),
             _ if self.overdue => Verdict::Overdue,
             _ if status.exited() => Verdict::Exited(number(status.exit_status()), said),
             _ => Verdict::Killed(number(status.terminating_signal()), said),
-        })
+        };
+        Some((verdict, begun))
     }
 }
 

@@ -6,12 +6,13 @@ use std::{
     sync::OnceLock,
 };
 
-use scsi_pr::{Command, SenseCode};
+use scsi_pr::{BasicParameters, Command, SenseCode};
 
 use super::{
     change::{self, invalid},
     map::{Kind, classify},
     message::{Answer, Request},
+    register,
     session::Session,
 };
 use crate::device::DataBuffer;
@@ -20,6 +21,10 @@ use crate::device::DataBuffer;
 pub const SUSPENDED: u8 = b'S';
 /// It goes on.
 pub const RESUMED: u8 = b'R';
+/// A first key is on one path, and on its way to the others.
+pub const BEGUN: u8 = b'B';
+/// It is on every path, or on none again.
+pub const SETTLED: u8 = b'E';
 /// What follows, to the end, is the answer.
 pub const ANSWER: u8 = b'A';
 
@@ -41,6 +46,24 @@ pub fn announce_suspension() {
 /// The map goes on.
 pub fn announce_resumption() {
     tell(&[RESUMED]);
+}
+
+/// A first key is on one path. Should this process not get as far as [`announce_settled`], it has to be taken back.
+pub fn announce_begun() {
+    tell(&[BEGUN]);
+}
+
+/// The key is on every path, or on none again.
+pub fn announce_settled() {
+    tell(&[SETTLED]);
+}
+
+/// Takes back what a child began that died.
+pub fn undo(request: &Request, device: &OwnedFd) {
+    let (Kind::Map(map), Ok(list)) = (classify(device.as_fd()), BasicParameters::parse(&request.parameters)) else {
+        return;
+    };
+    register::undo(&Session::new(device.as_fd(), map, request.timeout), list.service_action_key);
 }
 
 /// Carries out a command and tells the broker what came of it.

@@ -4,7 +4,7 @@ use scsi_pr::{BasicParameters, OutAction, ReservationKey, Sense, SenseCode, Stat
 
 use super::{
     change::{Order, good, invalid},
-    hints,
+    child, hints,
     message::Answer,
     session::{Session, basic, settled},
 };
@@ -21,6 +21,13 @@ pub fn register(session: &Session<'_>, order: &Order<'_>) -> Answer {
     // A first key is registered on the path that is asked, which the rest then follows. An old key proves itself by
     // being changed into itself: if what comes after fails, nothing has happened.
     let proves = !key.is_zero() && order.parameters.initiator_ports.is_none();
+    // A key that is on some path already (another path has lost it, say) is not this command's to take back.
+    let is_first = key.is_zero()
+        && !new.is_zero()
+        && match session.has_key(new) {
+            Ok(has) => !has,
+            Err(came) => return came.into(),
+        };
     let came = if proves {
         let same = BasicParameters { activate_persist, ..BasicParameters::keys(key, key) };
         let (cdb, list) = basic(OutAction::Register, order.scope_type, &same);
@@ -32,10 +39,16 @@ pub fn register(session: &Session<'_>, order: &Order<'_>) -> Answer {
     if came.status != Status::GOOD || (key.is_zero() && new.is_zero()) {
         return came.into();
     }
+    if !is_first {
+        return spread(&library, session, &order.parameters);
+    }
+    // The library may take this process with it; then the broker takes the key back.
+    child::announce_begun();
     let answer = spread(&library, session, &order.parameters);
-    if answer.status != Status::GOOD && key.is_zero() {
+    if answer.status != Status::GOOD {
         undo(session, new);
     }
+    child::announce_settled();
     answer
 }
 
@@ -64,7 +77,7 @@ fn spread(library: &Library, session: &Session<'_>, parameters: &BasicParameters
 }
 
 /// Takes a key back from the paths that have it: its registration was new.
-fn undo(session: &Session<'_>, key: ReservationKey) {
+pub fn undo(session: &Session<'_>, key: ReservationKey) {
     let (cdb, list) = basic(OutAction::Register, 0, &BasicParameters::keys(key, ReservationKey::ZERO));
     // Paths without the key answer with a conflict, and have nothing to take back.
     if session.paths().is_empty() {

@@ -7,13 +7,16 @@ use std::{
 };
 
 use scsi_pr::{
-    BasicParameters, Capabilities, Cdb, InAction, OutAction, PersistentReserveIn, PersistentReserveOut,
+    BasicParameters, Capabilities, Cdb, InAction, OutAction, PersistentReserveIn, PersistentReserveOut, ReadKeys,
     ReadReservation, ReservationKey, SenseKey, Status,
 };
 
 use super::map::{Map, PathDevice};
 use crate::{
-    device::sg_io::{Came, SgIo},
+    device::{
+        DataBuffer,
+        sg_io::{Came, SgIo},
+    },
     sys::dm,
 };
 
@@ -112,6 +115,21 @@ impl<'a> Session<'a> {
         let mut buffer = [0; 8];
         let came = self.ask(InAction::ReportCapabilities, &mut buffer);
         Capabilities::parse(&buffer[..came.data]).is_some_and(|data| data.persist_through_power_loss_active)
+    }
+
+    /// Whether a key is registered, by whomever. Where not all keys can be read it may be.
+    ///
+    /// # Errors
+    /// What came instead, as for [`Session::reservation`].
+    pub fn has_key(&self, key: ReservationKey) -> Result<bool, Came> {
+        let mut buffer = DataBuffer::default();
+        let came = self.ask(InAction::ReadKeys, &mut buffer);
+        match ReadKeys::parse(&buffer[..came.data]) {
+            Some(data) if came.status == Status::GOOD => {
+                Ok(data.is_truncated() || data.keys().any(|other| other == key))
+            }
+            _ => Err(came),
+        }
     }
 
     /// Puts a key on one path, whatever is there now.

@@ -4,12 +4,13 @@
 //! do that) removes it from every path but the one that says so, and until it is back the guest's writes fail on the
 //! others. So the map is suspended meanwhile: writes wait.
 
-use scsi_pr::{BasicParameters, OutAction, Reservation, Status};
+use scsi_pr::{BasicParameters, OutAction, Reservation, ReservationKey, Status};
 
 use super::{
     change::Order,
     child,
     message::Answer,
+    register,
     session::{Session, basic, settled},
 };
 use crate::{device::sg_io::Came, sys::dm};
@@ -51,7 +52,12 @@ pub fn release(session: &Session<'_>, order: &Order<'_>, held: Reservation) -> A
 fn on_one_path(session: &Session<'_>, order: &Order<'_>) -> Came {
     let mut best = None;
     for path in session.paths() {
-        let came = session.send_to(path, &order.cdb, order.list, &mut []);
+        let mut came = session.send_to(path, &order.cdb, order.list, &mut []);
+        if !came.reached {
+            // The answer may be all that was lost. To this path the command means the same once more; to the next one
+            // its key would be gone.
+            came = session.send_to(path, &order.cdb, order.list, &mut []);
+        }
         if settled(&came) {
             return came;
         }
@@ -64,6 +70,11 @@ fn on_one_path(session: &Session<'_>, order: &Order<'_>) -> Came {
 /// Puts our key back on every path; what did not work, in words.
 fn register_again(session: &Session<'_>, order: &Order<'_>, persist: bool) -> String {
     let key = order.parameters.key;
+    if session.paths().is_empty() {
+        let parameters =
+            BasicParameters { activate_persist: persist, ..BasicParameters::keys(ReservationKey::ZERO, key) };
+        return register::everywhere(session, &parameters).note;
+    }
     let failed = session.paths().iter().filter_map(|path| {
         let came = session.register_on(path, key, persist);
         (came.status != Status::GOOD).then(|| format!("path {} has lost the key {key}: {}", path.name, came.status))
