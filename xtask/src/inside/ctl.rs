@@ -118,13 +118,13 @@ fn passed(run: &Run) -> Result<()> {
 fn agree(helper: &Helper, nodes: &[Node; 2]) -> Result<()> {
     let [a, b] = nodes;
     let result = (|| {
-        same(helper, a).context("without registrations")?;
+        same(helper, text(a)?).context("without registrations")?;
         a.directly(&Request::register(0, KEY_A))?.good()?;
-        same(helper, a).context("with one registration")?;
+        same(helper, text(a)?).context("with one registration")?;
         b.directly(&Request::register(0, KEY_B))?.good()?;
         for kind in ReservationType::ALL {
             a.directly(&Request::reserve(KEY_A, kind))?.good()?;
-            same(helper, a).with_context(|| format!("reserved: {kind}"))?;
+            same(helper, text(a)?).with_context(|| format!("reserved: {kind}"))?;
             a.directly(&Request::release(KEY_A, kind))?.good()?;
             b.settle()?;
         }
@@ -137,8 +137,8 @@ fn agree(helper: &Helper, nodes: &[Node; 2]) -> Result<()> {
     result
 }
 
-fn same(helper: &Helper, node: &Node) -> Result<()> {
-    let device = text(node)?;
+/// Insists that both tools, and `compare`, say the same of a device as it is now.
+pub fn same(helper: &Helper, device: &str) -> Result<()> {
     let ctl = |command| Run::new(helper, &[command, device, "--json"])?.json();
     let keys = ctl("keys")?;
     equal("keys", &strings(&keys["keys"]), &theirs::keys(&sg_persist("-k", device)?))?;

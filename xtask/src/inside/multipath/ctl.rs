@@ -2,19 +2,32 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
+use super::reserve::KIND;
 use super::scene::State;
 use super::stage::{Check, Stage};
-use crate::ctl::validates;
+use super::{KEY, THIRD_KEY};
+use crate::ctl::{same, validates};
+use crate::request::Request;
 
 const MAP: &str = "/dev/mapper/mpatha";
 
 pub const CHECKS: &[Check] = &[
+    ("qemu-pr-ctl agrees with sg_persist about the map", agree),
     ("qemu-pr-ctl validate passes on the map alone", alone),
     ("qemu-pr-ctl validate passes between the map and the third initiator", between),
     ("qemu-pr-ctl validate passes between the third initiator and the map", other_way_round),
 ];
+
+fn agree(stage: &mut Stage<'_>) -> Result<()> {
+    same(&stage.helper, MAP).context("without registrations")?;
+    stage.good(&Request::register(0, KEY))?;
+    stage.third(&Request::register(0, THIRD_KEY))?;
+    same(&stage.helper, MAP).context("with registrations")?;
+    stage.good(&Request::reserve(KEY, KIND))?;
+    same(&stage.helper, MAP).context("with a reservation")
+}
 
 fn alone(stage: &mut Stage<'_>) -> Result<()> {
     validates(&stage.helper, Path::new(MAP), None)?;
