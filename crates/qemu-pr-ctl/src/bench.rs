@@ -4,7 +4,7 @@ use std::{
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::{
-        Barrier,
+        RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
@@ -85,25 +85,29 @@ fn measure(options: &Options, device: &OwnedFd, connections: usize, time: Durati
     for _ in 0..connections {
         links.push(Link::open(&options.socket, options.timeout)?);
     }
-    let (start, end, done) = (Barrier::new(connections + 1), AtomicBool::new(false), AtomicU64::new(0));
+    let (gate, end, done) = (RwLock::new(()), AtomicBool::new(false), AtomicU64::new(0));
     let (times, took) = thread::scope(|scope| {
-        let clients: Vec<_> = links
-            .into_iter()
-            .map(|link| {
-                let (start, end, done) = (&start, &end, &done);
-                scope.spawn(move || {
-                    start.wait();
-                    client(link, device, end, done)
-                })
-            })
-            .collect();
-        start.wait();
+        let closed = gate.write();
+        let mut clients = Vec::new();
+        for link in links {
+            let (gate, end, done) = (&gate, &end, &done);
+            let client = thread::Builder::new().spawn_scoped(scope, move || {
+                drop(gate.read());
+                client(link, device, end, done)
+            });
+            clients.push(client.map_err(|error| {
+                // Those that are there already are not to go on for ever.
+                end.store(true, Ordering::SeqCst);
+                Trouble::NoThread { connections, error }
+            })?);
+        }
+        drop(closed);
         let took = watch(connections, time, &done);
         end.store(true, Ordering::SeqCst);
         let times: Result<Vec<_>, Trouble> =
             clients.into_iter().map(|client| client.join().unwrap_or(Err(Trouble::NoInitiator))).collect();
-        (times, took)
-    });
+        Ok((times, took))
+    })?;
     let times = times?.concat();
     let requests = u32::try_from(times.len()).unwrap_or(u32::MAX);
     Ok(Row { connections, requests_per_second: f64::from(requests) / took.as_secs_f64(), latency: Times::new(times) })

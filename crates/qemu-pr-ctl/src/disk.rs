@@ -26,7 +26,7 @@ const ALL: u16 = {
 };
 
 /// More unit attentions in a row than any disk has.
-const MAX_ATTENTIONS: usize = 8;
+pub const MAX_ATTENTIONS: usize = 8;
 
 /// Whether the disk had something else to say first; it did not look at the command.
 pub fn is_attention(reply: &Reply) -> bool {

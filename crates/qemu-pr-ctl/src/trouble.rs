@@ -86,6 +86,8 @@ pub enum Trouble {
         .device.display()
     )]
     NotCleaned { device: PathBuf, keys: String, reason: String, exit: u8 },
+    #[error("the system has no threads for {connections} connections ({error}); measure at fewer, with --connections")]
+    NoThread { connections: usize, error: io::Error },
     #[error("there is no second initiator to send this")]
     NoInitiator,
     #[error("cannot watch for signals: {0}")]
@@ -196,7 +198,7 @@ impl Trouble {
             Self::InUse { .. } => "in-use",
             Self::NotCleaned { .. } => "not-cleaned",
             Self::OtherDisk { .. } | Self::SameInitiator { .. } | Self::NoInitiator => "no-pair",
-            Self::Output(_) | Self::Signals(_) => "output",
+            Self::Output(_) | Self::Signals(_) | Self::NoThread { .. } => "output",
         }
     }
 
@@ -228,6 +230,7 @@ impl Trouble {
             | Self::Listen { .. }
             | Self::NotScsi(_)
             | Self::Signals(_)
+            | Self::NoThread { .. }
             | Self::Output(_) => exit::NOT_OPENED,
             Self::HungUp { .. } | Self::Broken { .. } => exit::TRANSPORT,
             Self::NotCleaned { exit, .. } => *exit,

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     cli::{Device, Options},
-    disk::{Disk, is_attention},
+    disk::{Disk, MAX_ATTENTIONS, is_attention},
     host,
     link::Access,
     out, show,
@@ -64,7 +64,10 @@ impl State {
     /// Asks the disk; what it says first is news, too.
     fn read(disk: &mut Disk<'_>, news: &mut Vec<Change>) -> Result<Self, Trouble> {
         let mut reply = disk.ask(InAction::ReadFullStatus)?;
-        while is_attention(&reply) {
+        for _ in 0..MAX_ATTENTIONS {
+            if !is_attention(&reply) {
+                break;
+            }
             news.push(Change { what: "told", value: answer(&reply) });
             reply = disk.ask(InAction::ReadFullStatus)?;
         }
