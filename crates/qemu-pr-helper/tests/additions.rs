@@ -291,6 +291,49 @@ fn systemd_is_told_when_all_is_ready_and_when_the_end_begins() {
 }
 
 #[test]
+fn systemds_watchdog_is_fed_as_often_as_it_wants_to_be() {
+    ours(|bed| {
+        let path = bed.path("notify");
+        let notify = UnixDatagram::bind(&path).unwrap();
+        notify.set_read_timeout(Some(PATIENCE)).unwrap();
+        let _helper = bed.launch().env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "100000").spawn();
+        let mut fed = 0;
+        while fed < 3 {
+            let mut text = [0; 512];
+            let count = notify.recv(&mut text).expect("a notification");
+            fed += usize::from(&text[..count] == b"WATCHDOG=1");
+        }
+    });
+}
+
+#[test]
+fn every_event_of_the_list_occurs_in_the_log_of_one_life() {
+    ours(|bed| {
+        let log = bed.path("trace");
+        let helper = bed.launch().args(["-q", "-T"]).arg(format!("*,file={}", log.display())).start();
+        let client = helper.connect();
+        client.expect_served();
+        let read_only = open("/dev/null", OFlags::RDONLY, Mode::empty()).unwrap();
+        client.pr_out(read_only, 0, &[0; 24]).expect_check(5, 0x20, 0);
+        // A CDB without a descriptor.
+        client.send(&[0; 16]);
+        client.expect_closed();
+        let id = helper.process().id();
+        assert_eq!(helper.end(Signal::TERM).code(), 0);
+        let trace = fs::read_to_string(log).unwrap();
+        for line in trace.lines() {
+            let time = line.strip_prefix(&format!("{id}@")).and_then(|rest| rest.split(':').next());
+            assert!(time.is_some_and(|time| time.parse::<f64>().is_ok_and(|seconds| seconds > 1e9)), "{line}");
+        }
+        let list = bed.launch().bare().args(["-T", "help"]).run();
+        for line in list.stdout.lines() {
+            let name = line.split_whitespace().next().expect("a name");
+            assert!(trace.contains(&format!(":{name} ")), "no {name} in {trace}");
+        }
+    });
+}
+
+#[test]
 fn a_simulated_disk_keeps_registrations_and_enforces_them() {
     ours(|bed| {
         let helper = bed.launch().arg("--simulate").start();

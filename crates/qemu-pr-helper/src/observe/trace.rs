@@ -20,7 +20,7 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("pr_helper_accept", "client, pid, uid"),
     ("pr_helper_hello", "client"),
     ("pr_helper_request", "client, cdb, length"),
-    ("pr_helper_refused", "client, reason"),
+    ("pr_helper_refused", "client, reason, status"),
     ("pr_helper_done", "client, status, sense, data, microseconds"),
     ("pr_helper_violation", "client, rule"),
     ("pr_helper_close", "client, reason"),

@@ -202,13 +202,12 @@ impl Connection {
 
         let device = request.device.as_fd();
         flight.begin(&request.cdb, device);
-        let completion = if covered {
-            policy::refusal(&request.cdb, device).unwrap_or_else(|| {
-                let device = Device { descriptor: device, client: self.client };
-                self.execute(hub, &request, device, buffer)
-            })
+        let completion = if !covered {
+            self.refuse("no thread is free", Completion::status(Status::BUSY))
+        } else if let Some(refusal) = policy::refusal(&request.cdb, device) {
+            self.refuse("the descriptor is open for reading only", refusal)
         } else {
-            Completion::status(Status::BUSY)
+            self.execute(hub, &request, Device { descriptor: device, client: self.client }, buffer)
         };
         // Who has the answer may count on it that the disk is not held open here any more.
         drop(request);
@@ -216,6 +215,11 @@ impl Connection {
         let next = self.send(hub, &header, completion.data);
         flight.end();
         next
+    }
+
+    fn refuse(&self, reason: &str, answer: Completion<'static>) -> Completion<'static> {
+        trace!(target: "pr_helper_refused", client = self.client, reason, status = %answer.status);
+        answer
     }
 
     fn execute<'buffer>(
