@@ -28,10 +28,9 @@ impl SgIo {
         }
     }
 
-    /// Sends a command, again while device-mapper says that the device is suspended. The data goes to the start of
-    /// `buffer`.
-    pub fn send(&self, device: BorrowedFd<'_>, cdb: &Cdb, parameters: &[u8], buffer: &mut [u8]) -> Came {
-        let timeout = self.timeout_for(cdb);
+    /// Sends a command that may take so long, again while device-mapper says that the device is suspended. The data
+    /// goes to the start of `buffer`.
+    pub fn send(device: BorrowedFd<'_>, cdb: &Cdb, parameters: &[u8], buffer: &mut [u8], timeout: Duration) -> Came {
         let length = match cdb.command() {
             Command::In(command) => usize::from(command.allocation_length).min(buffer.len()),
             Command::Out(_) => 0,
@@ -89,7 +88,8 @@ impl Target<Device<'_>> for SgIo {
         parameters: &[u8],
         buffer: &'buffer mut [u8],
     ) -> Completion<'buffer> {
-        let Came { status, sense, data, .. } = self.send(device.descriptor, cdb, parameters, buffer);
+        let timeout = self.timeout_for(cdb);
+        let Came { status, sense, data, .. } = Self::send(device.descriptor, cdb, parameters, buffer, timeout);
         Completion { status, sense, data: &buffer[..data] }
     }
 }

@@ -151,6 +151,29 @@ fn a_command_under_way_when_the_daemon_dies_is_finished_and_the_broker_ends() {
 }
 
 #[test]
+fn a_command_that_waits_when_the_daemon_dies_is_not_begun() {
+    let lab = Lab::new();
+    let helper = lab.start(willing);
+    let gate = lab.bed().path("gate");
+    lab.script(&format!("out hold={}", gate.display()));
+    let broker = broker(&helper);
+    let (device, clients) = (node(0), [helper.connect(), helper.connect()]);
+    for (number, client) in clients.iter().enumerate() {
+        let before = broker.descriptors().len();
+        client.send_with(&Raw::cdb_out(6, 24), &[device.as_fd()]);
+        client.send(&keys(0, number as u64 + 1));
+        eventually("the broker has the command", || broker.descriptors().len() > before);
+        eventually("the first is under way", || lab.journal().len() == 1);
+    }
+    let before = broker.descriptors().len();
+    helper.end(Signal::KILL);
+    eventually("the broker lets go of the second", || broker.descriptors().len() < before);
+    std::fs::write(gate, "").unwrap();
+    assert!(broker.ends_within(PATIENCE));
+    assert_eq!(lab.journal().len(), 2, "the first one, from beginning to end");
+}
+
+#[test]
 fn signals_for_the_daemon_do_not_end_the_broker() {
     let lab = Lab::new();
     let helper = lab.start(willing);

@@ -75,7 +75,10 @@ pub fn serve(control: &OwnedFd) {
         while open {
             match receive(control) {
                 Ok(Some((request, device, reply))) => broker.take(request, device, reply),
-                Ok(None) => open = false,
+                Ok(None) => {
+                    open = false;
+                    broker.forget_waiting();
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // A message that makes no sense is lost with its descriptors; whoever sent it sees its pipe end.
                 Err(_) => {}
@@ -175,6 +178,13 @@ impl Broker {
         }
     }
 
+    /// The daemon is gone, and with it every client: what has not begun is not wanted any more.
+    fn forget_waiting(&mut self) {
+        for queue in self.queues.values_mut() {
+            queue.retain(|job| job.outcome.is_some());
+        }
+    }
+
     /// A child died between a key on one path and a key on all: before anything else happens to the map, another one
     /// takes the key back.
     fn take_back(&mut self, job: Job, verdict: Verdict) {
@@ -204,7 +214,7 @@ impl Broker {
 /// Starts a child for a command.
 fn start(job: Job) -> Result<Child, Box<(Job, io::Error)>> {
     // Neither pipe may ever block the child, and the broker reads them when it has ended: their 64 KiB are room for
-    // the answer, and for the end of what a chatty library says.
+    // the answer, and for the beginning of what a chatty library says.
     let pipes = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
         .and_then(|answer| Ok((answer, pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?)));
     let ((answer, answer_to), (said, said_to)) = match pipes {

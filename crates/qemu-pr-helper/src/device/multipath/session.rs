@@ -32,14 +32,14 @@ pub struct Session<'a> {
     pub map: BorrowedFd<'a>,
     /// The map, by name.
     pub about: Map,
-    scsi: SgIo,
+    timeout: Duration,
     paths: OnceCell<Vec<PathDevice>>,
 }
 
 impl<'a> Session<'a> {
     /// Dealings that may take `timeout` for each command.
     pub fn new(map: BorrowedFd<'a>, about: Map, timeout: Duration) -> Self {
-        Self { map, about, scsi: SgIo::new(timeout), paths: OnceCell::new() }
+        Self { map, about, timeout, paths: OnceCell::new() }
     }
 
     /// The paths that can be opened.
@@ -50,24 +50,24 @@ impl<'a> Session<'a> {
     /// Sends a command to the map: whichever path it uses now. With a newer kernel a path that fails is failed, and the
     /// next one tried.
     pub fn send(&self, cdb: &Cdb, parameters: &[u8], buffer: &mut [u8]) -> Came {
-        let mut came = self.scsi.send(self.map, cdb, parameters, buffer);
+        let mut came = SgIo::send(self.map, cdb, parameters, buffer, self.timeout);
         for _ in 0..PROBES {
             if came.reached || dm::probe_paths(self.map).is_err() {
                 break;
             }
-            came = self.scsi.send(self.map, cdb, parameters, buffer);
+            came = SgIo::send(self.map, cdb, parameters, buffer, self.timeout);
         }
         came
     }
 
     /// Sends a command to one path, past unit attentions: they are of that path, and its guest is the map's.
     pub fn send_to(&self, path: &PathDevice, cdb: &Cdb, parameters: &[u8], buffer: &mut [u8]) -> Came {
-        let mut came = self.scsi.send(path.file.as_fd(), cdb, parameters, buffer);
+        let mut came = SgIo::send(path.file.as_fd(), cdb, parameters, buffer, self.timeout);
         for _ in 0..ATTENTIONS {
             if !is_unit_attention(&came) {
                 break;
             }
-            came = self.scsi.send(path.file.as_fd(), cdb, parameters, buffer);
+            came = SgIo::send(path.file.as_fd(), cdb, parameters, buffer, self.timeout);
         }
         came
     }
