@@ -38,7 +38,7 @@ fn register_without_multipathd(stage: &mut Stage<'_>) -> Result<()> {
     let left = stage.scene.state()?;
     ensure!(answer.status == Status::CHECK_CONDITION, "expected CHECK CONDITION, came {answer}, leaving {left:x?}");
     ensure!(left == State::default(), "{answer}, but it leaves {left:x?}");
-    ensure!(stage.new_log().contains("multipathd"), "the helper's messages do not name multipathd");
+    stage.expect_log("multipathd")?;
     stage.scene.multipathd.start_again()?;
     stage.good(&Request::register(0, KEY))?;
     stage.scene.expect(&State::registered(KEY))

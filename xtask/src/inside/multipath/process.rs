@@ -127,8 +127,7 @@ fn without_library(stage: &mut Stage<'_>) -> Result<()> {
     let answer = stage.send(&Request::register(0, KEY))?;
     stage.scene.expect(&State::default()).with_context(|| format!("REGISTER answers {answer}"))?;
     ensure!(answer.status == Status::CHECK_CONDITION, "expected CHECK CONDITION, came {answer}");
-    let log = stage.new_log();
-    ensure!(log.contains(PACKAGE), "the helper's messages do not name the package: {log}");
+    stage.expect_log(PACKAGE)?;
     stage.helper.stop()
 }
 

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use pr_wire::Client;
@@ -14,6 +15,7 @@ use super::services;
 use crate::helper::{Helper, through};
 use crate::report::{Report, remark};
 use crate::request::{Answer, Request};
+use crate::wait;
 
 /// The ids of nobody and nogroup, as the image has them.
 pub const NOBODY: u32 = 65534;
@@ -164,6 +166,13 @@ impl<'a> Stage<'a> {
     /// All that the helper has said since the check began.
     pub fn new_log(&self) -> String {
         self.helper_log.new_text()
+    }
+
+    /// Waits for the helper to say something about `word`: it answers first and writes its messages then.
+    pub fn expect_log(&self, word: &str) -> Result<()> {
+        let what = format!("the helper to say something about {word}");
+        wait::until(&what, Duration::from_secs(20), || Ok(self.new_log().contains(word).then_some(())))
+            .with_context(|| format!("the helper said: {}", self.new_log()))
     }
 
     /// The third initiator does something, not through the helper.
