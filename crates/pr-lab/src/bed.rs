@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, set_child_subreaper, waitpid};
 use tempfile::TempDir;
 
-use crate::{Helper, Launch, Process, Subject, eventually};
+use crate::{Helper, Launch, Process, Raw, Subject, eventually};
 
 /// The environment variable by which processes of a bed are recognised, daemons included.
 pub(crate) const MARK: &str = "PR_LAB_BED";
@@ -57,6 +57,22 @@ impl Bed {
     /// A helper with default options that has greeted.
     pub fn start(&self) -> Helper {
         self.launch().start()
+    }
+
+    /// A conversation that must end in a hang-up, three times over, beside a client that must not notice.
+    pub fn closed(&self, conversation: impl Fn(&Raw)) -> Helper {
+        let helper = self.start();
+        let other = helper.connect();
+        other.expect_served();
+        let before = helper.settled_descriptors();
+        for _ in 0..3 {
+            let client = Raw::connect(helper.socket());
+            conversation(&client);
+            client.expect_closed();
+        }
+        other.expect_served();
+        helper.await_descriptors(before);
+        helper
     }
 
     /// The process whose number is in `pidfile`.

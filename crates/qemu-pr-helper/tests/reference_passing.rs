@@ -18,22 +18,6 @@ fn times(file: &File, n: usize) -> Vec<BorrowedFd<'_>> {
     vec![file.as_fd(); n]
 }
 
-/// A conversation that must end in a hang-up, beside a client that must not notice.
-fn closed(bed: &Bed, conversation: impl Fn(&Raw)) -> Helper {
-    let helper = bed.start();
-    let other = helper.connect();
-    other.expect_served();
-    let before = helper.settled_descriptors();
-    for _ in 0..3 {
-        let client = Raw::connect(helper.socket());
-        conversation(&client);
-        client.expect_closed();
-    }
-    other.expect_served();
-    helper.await_descriptors(before);
-    helper
-}
-
 #[test]
 fn descriptors_on_the_features_are_dropped_and_do_not_count() {
     both(OURS, |bed| {
@@ -54,7 +38,7 @@ fn descriptors_on_the_features_are_dropped_and_do_not_count() {
 #[test]
 fn a_descriptor_on_the_features_does_not_serve_the_cdb_in_the_same_message() {
     both(OURS, |bed| {
-        closed(bed, |client| {
+        bed.closed(|client| {
             client.read(4);
             let mut message = vec![0; 4];
             message.extend(Raw::cdb_in(0, 8));
@@ -66,7 +50,7 @@ fn a_descriptor_on_the_features_does_not_serve_the_cdb_in_the_same_message() {
 #[test]
 fn a_cdb_without_a_descriptor_closes_after_all_its_bytes_and_says_why() {
     both(OURS, |bed| {
-        let helper = closed(bed, |client| {
+        let helper = bed.closed(|client| {
             client.hello();
             client.send(&Raw::cdb_in(0, 8));
         });
@@ -98,7 +82,7 @@ fn the_descriptor_may_come_with_any_byte_of_the_cdb() {
 fn more_than_one_descriptor_on_a_cdb_closes() {
     both(OURS, |bed| {
         for count in [2, 3, 16, 17, 253] {
-            closed(bed, |client| {
+            bed.closed(|client| {
                 client.hello();
                 client.send_with(&Raw::cdb_in(0, 8), &times(&null(), count));
             });
@@ -109,7 +93,7 @@ fn more_than_one_descriptor_on_a_cdb_closes() {
 #[test]
 fn a_second_descriptor_in_a_later_part_of_the_cdb_closes() {
     both(OURS, |bed| {
-        closed(bed, |client| {
+        bed.closed(|client| {
             client.hello();
             let cdb = Raw::cdb_in(0, 8);
             client.send_with(&cdb[..8], &[null().as_fd()]);
@@ -121,7 +105,7 @@ fn a_second_descriptor_in_a_later_part_of_the_cdb_closes() {
 #[test]
 fn a_descriptor_on_the_parameter_list_does_not_serve_its_cdb() {
     both(OURS, |bed| {
-        closed(bed, |client| {
+        bed.closed(|client| {
             client.hello();
             client.send(&Raw::cdb_out(0, 24));
             // Whether the helper has hung up by now does not matter.
@@ -152,7 +136,7 @@ fn extra_descriptors_on_a_parameter_list_are_dropped_and_the_conversation_goes_o
 #[test]
 fn of_two_cdbs_in_a_message_with_one_descriptor_the_first_is_answered_and_the_second_closes() {
     both(OURS, |bed| {
-        closed(bed, |client| {
+        bed.closed(|client| {
             client.hello();
             client.send_with(&Raw::cdb_in(0, 8).repeat(2), &[null().as_fd()]);
             client.reply().expect_check(0xb, 0, 6);
@@ -163,7 +147,7 @@ fn of_two_cdbs_in_a_message_with_one_descriptor_the_first_is_answered_and_the_se
 #[test]
 fn two_cdbs_in_a_message_with_two_descriptors_close() {
     both(OURS, |bed| {
-        closed(bed, |client| {
+        bed.closed(|client| {
             client.hello();
             client.send_with(&Raw::cdb_in(0, 8).repeat(2), &times(&null(), 2));
         });

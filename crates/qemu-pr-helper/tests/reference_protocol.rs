@@ -14,22 +14,6 @@ const OURS: &str = env!("CARGO_BIN_EXE_qemu-pr-helper");
 /// Long enough for a helper that is wrong to answer.
 const QUIET: Duration = Duration::from_millis(150);
 
-/// A conversation that must end in a hang-up, beside a client that must not notice.
-fn closed(bed: &Bed, conversation: impl Fn(&Raw)) -> Helper {
-    let helper = bed.start();
-    let other = helper.connect();
-    other.expect_served();
-    let before = helper.settled_descriptors();
-    for _ in 0..3 {
-        let client = Raw::connect(helper.socket());
-        conversation(&client);
-        client.expect_closed();
-    }
-    other.expect_served();
-    helper.await_descriptors(before);
-    helper
-}
-
 #[test]
 fn the_helper_speaks_first() {
     both(OURS, |bed| {
@@ -54,7 +38,7 @@ fn a_client_may_send_everything_before_it_reads_the_greeting() {
 fn feature_bits_are_refused() {
     both(OURS, |bed| {
         for features in [[0, 0, 0, 1], [1, 0, 0, 0], [0x80, 0, 0, 0], [0xff; 4]] {
-            closed(bed, |client| {
+            bed.closed(|client| {
                 client.read(4);
                 client.send(&features);
             });
@@ -66,7 +50,7 @@ fn feature_bits_are_refused() {
 fn the_end_of_the_stream_inside_the_features_closes() {
     both(OURS, |bed| {
         for count in 0..4 {
-            closed(bed, |client| {
+            bed.closed(|client| {
                 client.read(4);
                 client.send(&[0; 4][..count]);
                 client.half_close();
@@ -170,11 +154,11 @@ fn pr_in_takes_its_length_from_bytes_7_and_8_alone() {
 fn lengths_above_8192_close() {
     both(OURS, |bed| {
         for length in [8193_u16, 0x4000, 0xffff] {
-            closed(bed, |client| {
+            bed.closed(|client| {
                 client.hello();
                 client.send_with(&Raw::cdb_in(0, length), &[null().as_fd()]);
             });
-            closed(bed, |client| {
+            bed.closed(|client| {
                 client.hello();
                 client.send_with(&Raw::cdb_out(0, length.into()), &[null().as_fd()]);
             });
@@ -186,7 +170,7 @@ fn lengths_above_8192_close() {
 fn the_end_of_the_stream_inside_a_cdb_closes() {
     both(OURS, |bed| {
         for count in [1, 8, 15] {
-            closed(bed, |client| {
+            bed.closed(|client| {
                 client.hello();
                 client.send_with(&Raw::cdb_in(0, 8)[..count], &[null().as_fd()]);
                 client.half_close();
@@ -198,7 +182,7 @@ fn the_end_of_the_stream_inside_a_cdb_closes() {
 #[test]
 fn the_end_of_the_stream_inside_a_parameter_list_closes_and_says_so() {
     both(OURS, |bed| {
-        let helper = closed(bed, |client| {
+        let helper = bed.closed(|client| {
             client.hello();
             client.send_with(&Raw::cdb_out(0, 24), &[null().as_fd()]);
             client.send(&[0; 23]);
