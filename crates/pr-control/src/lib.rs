@@ -1,0 +1,18 @@
+//! What the helper tells of itself: the records of its audit trail, a snapshot of its counters and connections, and
+//! the conversation on its control socket that carries both.
+//!
+//! The daemon fills these types in, `qemu-pr-ctl` shows them. Their JSON is public: fields may be added, none changes
+//! its meaning.
+#![forbid(unsafe_code)]
+
+mod client;
+mod protocol;
+mod record;
+mod snapshot;
+
+pub use client::{Control, ControlError, Follow, Told};
+pub use protocol::{Answer, Ask, MAX_ASK};
+pub use record::{Client, Command, Count, Device, Outcome, Record, What};
+pub use snapshot::{
+    BUCKETS, Connection, Failure, InFlight, Named, REQUEST_RESULTS, Requests, Snapshot, Totals, request_result,
+};
