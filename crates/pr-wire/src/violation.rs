@@ -25,3 +25,27 @@ pub enum Violation {
     #[error("Unexpected end-of-file in the middle of a request")]
     Truncated,
 }
+
+impl Violation {
+    /// The rules that can be broken, each in one word.
+    pub const RULES: [&str; 6] = [
+        "unknown-features",
+        "no-descriptor",
+        "too-many-descriptors",
+        "not-persistent-reserve",
+        "too-long",
+        "truncated",
+    ];
+
+    /// The place in [`Violation::RULES`] of the rule that was broken.
+    pub const fn rule(&self) -> usize {
+        match self {
+            Self::UnknownFeatures(_) => 0,
+            Self::NoDescriptor => 1,
+            Self::TooManyDescriptors => 2,
+            Self::NotPersistentReserve(_) => 3,
+            Self::TooLong(_) => 4,
+            Self::Truncated => 5,
+        }
+    }
+}

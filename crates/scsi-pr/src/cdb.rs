@@ -71,6 +71,22 @@ pub enum Command {
     Out(PersistentReserveOut),
 }
 
+impl core::fmt::Display for Command {
+    /// The service action by its name, or by its number where SPC names none.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::In(command) => match command.action() {
+                Some(action) => action.fmt(f),
+                None => write!(f, "PERSISTENT RESERVE IN {:#04x}", command.service_action),
+            },
+            Self::Out(command) => match command.action() {
+                Some(action) => action.fmt(f),
+                None => write!(f, "PERSISTENT RESERVE OUT {:#04x}", command.service_action),
+            },
+        }
+    }
+}
+
 /// The fields of a PERSISTENT RESERVE IN (SPC-4 table 216).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PersistentReserveIn {
