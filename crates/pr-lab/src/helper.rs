@@ -29,8 +29,10 @@ pub struct Finished {
     pub status: ExitStatus,
     /// All of its standard output.
     pub stdout: String,
-    /// All of its standard error.
+    /// All of its standard error but the audit trail.
     pub stderr: String,
+    /// The audit trail, a record a line.
+    pub audit: Vec<String>,
 }
 
 impl Helper {
@@ -66,9 +68,15 @@ impl Helper {
         self.stdout.so_far()
     }
 
-    /// What it has written to standard error so far.
+    /// What it has written to standard error so far, without the audit trail: that is what it is asked to say, and no
+    /// complaint.
     pub fn stderr(&self) -> String {
-        self.stderr.so_far()
+        split(&self.stderr.so_far()).0
+    }
+
+    /// The audit trail on standard error so far, a record a line.
+    pub fn audit(&self) -> Vec<String> {
+        split(&self.stderr.so_far()).1
     }
 
     /// Waits until standard error contains `text`.
@@ -104,7 +112,8 @@ impl Helper {
     pub fn finish(mut self) -> Finished {
         assert!(self.ends_within(PATIENCE), "the helper does not end; it says {:?}", self.stderr());
         let status = self.child.wait().expect("reap the helper");
-        Finished { status, stdout: self.stdout.whole(), stderr: self.stderr.whole() }
+        let (stderr, audit) = split(&self.stderr.whole());
+        Finished { status, stdout: self.stdout.whole(), stderr, audit }
     }
 
     /// Whether it ends within `limit`; tells at the very moment.
@@ -174,4 +183,15 @@ fn greets(socket: &Path, deadline: Instant) -> bool {
     let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
     stream.set_read_timeout(Some(left)).expect("set a timeout");
     stream.read_exact(&mut [0; 4]).is_ok()
+}
+
+/// What stands before a record of the audit trail.
+const AUDIT: &str = "qemu-pr-helper: audit: ";
+
+/// Messages, and records without what stands before them.
+fn split(text: &str) -> (String, Vec<String>) {
+    let (audit, messages): (Vec<&str>, Vec<&str>) =
+        text.split_inclusive('\n').partition(|line| line.starts_with(AUDIT));
+    let record = |line: &str| line.trim_end().trim_start_matches(AUDIT).to_owned();
+    (messages.concat(), audit.into_iter().map(record).collect())
 }

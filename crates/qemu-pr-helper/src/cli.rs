@@ -16,7 +16,10 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use crate::observe::trace::{self, TraceOption};
+use crate::observe::{
+    audit::Keys,
+    trace::{self, TraceOption},
+};
 use crate::values::{self, Group, User};
 
 /// Carries SCSI-3 persistent reservation commands from QEMU guests to the disk.
@@ -90,6 +93,22 @@ pub struct Options {
     #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, default_value = "30", value_parser = values::seconds)]
     pub drain_timeout: Duration,
 
+    /// Record who changed what on which disk: each PERSISTENT RESERVE OUT and each refusal
+    #[arg(long, value_name = "WHETHER", value_enum, default_value = "on")]
+    pub audit: Switch,
+
+    /// How the audit trail tells reservation keys; a hash is another one after a restart
+    #[arg(long, value_name = "HOW", value_enum, default_value = "show")]
+    pub audit_keys: Keys,
+
+    /// Tell qemu-pr-ctl about connections, counters and the audit trail at this Unix socket
+    #[arg(long, value_name = "PATH", allow_hyphen_values = true, value_parser = OsStringValueParser::new().try_map(values::socket_path))]
+    pub control: Option<PathBuf>,
+
+    /// Let this group (name or number) look there, too; without it root alone may
+    #[arg(long, value_name = "GROUP", allow_hyphen_values = true, value_parser = OsStringValueParser::new().try_map(values::group))]
+    pub control_group: Option<Group>,
+
     /// Simulate a disk behind every descriptor that is not a SCSI device (for tests and demonstrations)
     #[arg(long)]
     pub simulate: bool,
@@ -109,6 +128,15 @@ pub struct Options {
     /// Accepted and ignored, as the C helper does.
     #[arg(hide = true)]
     operands: Vec<OsString>,
+}
+
+/// Something that is done or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Switch {
+    /// It is done.
+    On,
+    /// It is not.
+    Off,
 }
 
 /// The long options of the C helper. Abbreviations that are clear among these stay clear, whatever options this

@@ -6,8 +6,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
 
 use crate::{
-    cli::Options,
-    observe::trace::{self, TraceError},
+    cli::{Options, Switch},
+    observe::{
+        audit::Keys,
+        trace::{self, TraceError},
+    },
     values::{Group, User},
 };
 
@@ -49,6 +52,12 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// `--simulate`.
     pub simulate: bool,
+    /// `--control`.
+    pub control: Option<PathBuf>,
+    /// `--control-group`.
+    pub control_group: Option<Group>,
+    /// Whether there is an audit trail, and how it tells keys: `--audit` and `--audit-keys`.
+    pub audit: Option<Keys>,
 }
 
 impl Config {
@@ -83,6 +92,9 @@ impl Config {
             command_timeout: options.command_timeout,
             drain_timeout: options.drain_timeout,
             simulate: options.simulate,
+            control: options.control,
+            control_group: options.control_group,
+            audit: (options.audit == Switch::On).then_some(options.audit_keys),
         })
     }
 }

@@ -8,6 +8,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
+use pr_control::Control;
 use pr_lab::prelude::*;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Resource, Signal};
@@ -310,9 +311,12 @@ fn systemds_watchdog_is_fed_as_often_as_it_wants_to_be() {
 fn every_event_of_the_list_occurs_in_the_log_of_one_life() {
     ours(|bed| {
         let log = bed.path("trace");
-        let helper = bed.launch().args(["-q", "-T"]).arg(format!("*,file={}", log.display())).start();
+        let control = bed.path("control");
+        let helper = bed.launch().args(["-q", "-T"]).arg(format!("*,file={}", log.display()));
+        let helper = helper.arg("--control").arg(&control).start();
         let client = helper.connect();
         client.expect_served();
+        Control::new(control, PATIENCE).snapshot().expect("an answer");
         let read_only = open("/dev/null", OFlags::RDONLY, Mode::empty()).unwrap();
         client.pr_out(read_only, 0, &[0; 24]).expect_check(5, 0x20, 0);
         // A CDB without a descriptor.

@@ -9,6 +9,13 @@ complete -c qemu-pr-helper -l max-connections -d 'Serve this many clients at a t
 complete -c qemu-pr-helper -l request-timeout -d 'Hang up on a client that leaves a request half sent or an answer unread for so long' -r
 complete -c qemu-pr-helper -l command-timeout -d 'How long a command may take, PREEMPT AND ABORT twice as long' -r
 complete -c qemu-pr-helper -l drain-timeout -d 'At the end, how long to wait for commands that are under way' -r
+complete -c qemu-pr-helper -l audit -d 'Record who changed what on which disk: each PERSISTENT RESERVE OUT and each refusal' -r -f -a "on\t'It is done'
+off\t'It is not'"
+complete -c qemu-pr-helper -l audit-keys -d 'How the audit trail tells reservation keys; a hash is another one after a restart' -r -f -a "show\t'As they are'
+hash\t'As a number that is the same for the same key until the program ends'
+hide\t'Not at all'"
+complete -c qemu-pr-helper -l control -d 'Tell qemu-pr-ctl about connections, counters and the audit trail at this Unix socket' -r -F
+complete -c qemu-pr-helper -l control-group -d 'Let this group (name or number) look there, too; without it root alone may' -r
 complete -c qemu-pr-helper -s d -l daemon -d 'Go to the background once everything is in place'
 complete -c qemu-pr-helper -s v -l verbose -d 'Say more: what each connection does'
 complete -c qemu-pr-helper -s q -l quiet -d 'Say nothing about clients that break the protocol'

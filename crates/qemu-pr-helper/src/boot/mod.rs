@@ -25,6 +25,7 @@ use self::{
 use crate::{
     config::{Config, DEFAULT_SOCKET},
     device::multipath::{Multipath, start_broker},
+    observe::{audit, names},
 };
 
 /// Proof that the process has one thread and whatever rights it was started with.
@@ -34,6 +35,8 @@ pub struct Privileged(());
 pub struct Booted {
     /// The socket, listening.
     pub listener: Listener,
+    /// The control socket, if there is to be one.
+    pub control: Option<Listener>,
     /// The file with our number in it.
     pub pidfile: Option<Pidfile>,
     /// The line to systemd.
@@ -64,6 +67,12 @@ pub enum BootError {
     /// The socket.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The names of processes and disks.
+    #[error("cannot start the process that looks names up: {0}")]
+    Names(#[source] io::Error),
+    /// The control socket.
+    #[error("--control: {0}")]
+    Control(#[source] ListenError),
     /// The pidfile.
     #[error(transparent)]
     Pidfile(#[from] PidfileError),
@@ -92,12 +101,23 @@ pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Boot
     // The one process that keeps more than SG_IO; forked before there is anything that it should not inherit.
     let multipath = start_broker(&privileged).map_err(BootError::Broker)?;
 
+    // Those who read the audit trail want names; a process without rights looks them up.
+    if config.audit.is_some() || config.control.is_some() {
+        let names = names::start(&privileged).map_err(BootError::Names)?;
+        audit::start(names, config.audit);
+    }
+
     // The socket listens, under a name that nobody knows yet.
     let listener = if let Some(socket) = activated {
         Listener::activated(socket)?
     } else {
         let path = config.socket.as_deref().unwrap_or(Path::new(DEFAULT_SOCKET));
         Listener::bind(&privileged, path, config.socket_mode, config.socket_group)?
+    };
+
+    let control = match &config.control {
+        Some(path) => Some(control_socket(&privileged, path, config).map_err(BootError::Control)?),
+        None => None,
     };
 
     // The pidfile: locked, so that a second helper with the same one stops here.
@@ -107,10 +127,17 @@ pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Boot
     };
 
     // The socket gets its real name; needs the rights to its directory.
+    let control = control.map(Listener::publish).transpose().map_err(BootError::Control)?;
     let listener = listener.publish()?;
     trace!(target: "pr_helper_ready", socket = ?listener.path());
 
     // From here on there is nothing that a break-in could use beyond the commands themselves.
     let unprivileged = privilege::drop(privileged, config.user, config.group, config.simulate)?;
-    Ok(Booted { listener, pidfile, notifier, starter, multipath, unprivileged })
+    Ok(Booted { listener, control, pidfile, notifier, starter, multipath, unprivileged })
+}
+
+/// The control socket: root's, and a group's if it is given.
+fn control_socket(privileged: &Privileged, path: &Path, config: &Config) -> Result<Listener, ListenError> {
+    let mode = if config.control_group.is_some() { 0o660 } else { 0o600 };
+    Listener::bind(privileged, path, Some(mode), config.control_group)
 }

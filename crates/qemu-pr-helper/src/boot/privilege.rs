@@ -65,6 +65,18 @@ pub fn keep_for_multipath() -> Result<(), PrivilegeError> {
     reduce(KEPT_FOR_MULTIPATH, None, None, true).map(|_| ())
 }
 
+/// For the process that looks names up: nobody, without any right.
+pub fn keep_nothing() -> Result<(), PrivilegeError> {
+    let may_change = CapabilitySet::SETUID | CapabilitySet::SETGID;
+    let have = capabilities(None).map_err(|error| PrivilegeError { step: "read the capabilities", error })?.permitted;
+    let becomes_nobody = have.contains(may_change);
+    let (user, group) = (becomes_nobody.then_some(User(NOBODY)), becomes_nobody.then_some(Group(NOBODY)));
+    reduce(CapabilitySet::empty(), user, group, true).map(|_| ())
+}
+
+/// The overflow user and group of the kernel, by every distribution's agreement `nobody`.
+const NOBODY: u32 = 65534;
+
 /// Gives up all but `keep`; what is left of that.
 fn reduce(
     keep: CapabilitySet,

@@ -1,6 +1,7 @@
 //! The room where commands meet devices. Nothing here knows a socket or a client's bytes.
 
 mod buffer;
+mod identity;
 pub mod multipath;
 mod outcome;
 mod sg_io;
@@ -9,6 +10,7 @@ mod simulate;
 use std::{os::fd::BorrowedFd, time::Duration};
 
 pub use buffer::DataBuffer;
+pub use identity::{Identity, Kind};
 use multipath::Multipath;
 use scsi_pr::{Cdb, Completion, Target};
 use simulate::Simulator;
@@ -18,6 +20,8 @@ use simulate::Simulator;
 pub struct Device<'a> {
     /// The descriptor that the client sent.
     pub descriptor: BorrowedFd<'a>,
+    /// What is behind it.
+    pub identity: Identity,
     /// Which client, for targets that tell clients apart. A real device does not: to it all of them are this host.
     pub client: u64,
 }

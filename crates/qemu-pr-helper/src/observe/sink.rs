@@ -3,14 +3,19 @@
 use std::{
     fs::File,
     io::{self, Write},
+    os::unix::net::UnixStream,
     sync::{
-        OnceLock,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread,
     time::Duration,
 };
+
+use pr_control::{Answer, Record};
+
+use super::audit::Pending;
 
 /// How many lines may wait. At about 150 bytes each that is 75 KiB at worst.
 const QUEUE: usize = 512;
@@ -19,10 +24,14 @@ static WRITER: OnceLock<SyncSender<Entry>> = OnceLock::new();
 static TRACE_FILE: OnceLock<File> = OnceLock::new();
 static PROGRAM: OnceLock<String> = OnceLock::new();
 static LOST: AtomicU64 = AtomicU64::new(0);
+static ALL_LOST: AtomicU64 = AtomicU64::new(0);
+static FOLLOWERS: Mutex<Vec<UnixStream>> = Mutex::new(Vec::new());
 
 enum Entry {
     Message(String),
     Trace(String),
+    /// Something for the audit trail.
+    Audit(Pending),
     /// Everything before this is written.
     Mark(SyncSender<()>),
 }
@@ -59,16 +68,40 @@ pub fn has_trace_file() -> bool {
     TRACE_FILE.get().is_some()
 }
 
+/// Something for the audit trail.
+pub fn audit(pending: Pending) {
+    send(Entry::Audit(pending));
+}
+
+/// Sends the audit trail to this socket from now on, until it is closed.
+pub fn follow(socket: UnixStream) -> io::Result<()> {
+    socket.set_nonblocking(true)?;
+    FOLLOWERS.lock().unwrap_or_else(PoisonError::into_inner).push(socket);
+    Ok(())
+}
+
+/// How many messages, traces and records nobody took.
+pub fn lost() -> u64 {
+    ALL_LOST.load(Ordering::Relaxed)
+}
+
 fn send(entry: Entry) {
     match WRITER.get() {
         Some(writer) => {
             if writer.try_send(entry).is_err() {
                 LOST.fetch_add(1, Ordering::Relaxed);
+                ALL_LOST.fetch_add(1, Ordering::Relaxed);
             }
         }
         // Before the thread runs there are no clients that could wait.
         None => write(entry),
     }
+}
+
+fn tell(record: &Record) {
+    let Ok(mut line) = serde_json::to_vec(&Answer::Record(Box::new(record.clone()))) else { return };
+    line.push(b'\n');
+    FOLLOWERS.lock().unwrap_or_else(PoisonError::into_inner).retain_mut(|socket| socket.write_all(&line).is_ok());
 }
 
 fn write(entry: Entry) {
@@ -78,6 +111,13 @@ fn write(entry: Entry) {
         Entry::Trace(line) => match TRACE_FILE.get() {
             Some(mut file) => file.write_all(line.as_bytes()),
             None => io::stderr().write_all(line.as_bytes()),
+        },
+        Entry::Audit(pending) => match pending.resolve() {
+            Some(record) => {
+                tell(&record);
+                io::stderr().write_all(line(&format!("audit: {record}")).as_bytes())
+            }
+            None => Ok(()),
         },
         Entry::Mark(done) => done.send(()).map_err(io::Error::other),
     };

@@ -27,6 +27,7 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("pr_helper_ready", "socket"),
     ("pr_helper_privileges", "uid, gid, capabilities"),
     ("pr_helper_shutdown", "signal, in_flight"),
+    ("pr_helper_control", "pid, uid, ask"),
 ];
 
 static ENABLED: AtomicU32 = AtomicU32::new(0);
@@ -38,6 +39,17 @@ pub fn is_enabled(name: &str) -> bool {
 
 fn index(name: &str) -> Option<usize> {
     EVENTS.iter().position(|(event, _)| *event == name)
+}
+
+/// The events that are traced.
+pub fn enabled() -> Vec<&'static str> {
+    EVENTS.iter().map(|(name, _)| *name).filter(|name| is_enabled(name)).collect()
+}
+
+/// Changes what is traced while the program runs; the warnings are about names that no event has.
+pub fn set(patterns: &[String]) -> Vec<String> {
+    let patterns = patterns.iter().map(OsStr::new);
+    patterns.filter(|pattern| !enable(pattern)).map(no_such).collect()
 }
 
 /// One trace as a line: in the form of QEMU's log file where it goes to one, bare on standard error.

@@ -14,7 +14,7 @@ use super::{
     crew::Place,
     hub::{Hub, LISTENER, once},
 };
-use crate::observe::limit::Limit;
+use crate::observe::{audit::Peer, limit::Limit, metrics::METRICS};
 
 /// Messages about clients that find no room.
 static FULL: Limit = Limit::new();
@@ -49,20 +49,21 @@ pub fn accept(hub: &Hub) -> Place {
 /// Greets a client and gives it a slot, or turns it away.
 fn welcome(hub: &Hub, socket: OwnedFd) {
     let client = hub.next_client();
-    if tracing::enabled!(target: "pr_helper_accept", tracing::Level::TRACE) {
-        let peer = sockopt::socket_peercred(&socket).ok();
-        let (pid, uid) = (peer.map(|peer| peer.pid.as_raw_nonzero()), peer.map(|peer| peer.uid.as_raw()));
-        trace!(target: "pr_helper_accept", client, pid = ?pid, uid = ?uid);
-    }
+    let peer = peer(&socket);
+    trace!(target: "pr_helper_accept", client, pid = peer.pid, uid = peer.uid);
     let Some(token) = hub.slots.reserve() else {
+        METRICS.turned_away.count();
         if let Some(more) = FULL.admit() {
             let limit = hub.slots.capacity();
             warn!("turning a client away: all {limit} connections are in use (--max-connections){more}");
         }
         return;
     };
-    let connection = Connection::new(socket, client);
-    let mut guard = hub.slots.get(token).lock();
+    METRICS.accepted.count();
+    let connection = Connection::new(socket, client, peer);
+    let slot = hub.slots.get(token);
+    slot.flight.open(client, peer);
+    let mut guard = slot.lock();
     // The greeting is four bytes into an empty socket: it fits, or the client is gone.
     let data = epoll::EventData::new_u64(u64::from(token));
     let added = connection
@@ -76,4 +77,11 @@ fn welcome(hub: &Hub, socket: OwnedFd) {
             hub.slots.release(token);
         }
     }
+}
+
+/// Who connected: the process number is zero where it means nothing here.
+fn peer(socket: &OwnedFd) -> Peer {
+    let peer = sockopt::socket_peercred(socket).ok();
+    let pid = peer.map_or(0, |peer| u32::try_from(peer.pid.as_raw_nonzero().get()).unwrap_or(0));
+    Peer { pid, uid: peer.map_or(u32::MAX, |peer| peer.uid.as_raw()) }
 }

@@ -11,21 +11,32 @@ use pr_wire::{
 use rustix::{
     event::epoll::EventFlags,
     io::Errno,
-    net::{Shutdown, shutdown, sockopt},
+    net::{Shutdown, shutdown},
 };
-use scsi_pr::{Command, Completion, Status, Target};
+use scsi_pr::{Command, Completion, ReservationKey, Target};
 use tracing::{debug, trace, warn};
 
-use super::{crew::Place, flight::Flight, hub::Hub, policy};
+use super::{
+    crew::Place,
+    flight::Flight,
+    hub::Hub,
+    policy::{self, Refusal},
+};
 use crate::{
-    device::{DataBuffer, Device},
-    observe::limit::Limit,
+    device::{DataBuffer, Device, Identity},
+    observe::{
+        audit::{self, Budget, Peer},
+        limit::Limit,
+        metrics::METRICS,
+    },
 };
 
 /// A connection. Between requests there is nothing but this.
 pub struct Connection {
     socket: OwnedFd,
     client: u64,
+    peer: Peer,
+    budget: Budget,
     decoder: Decoder<OwnedFd>,
     /// The rest of an answer that the client has not taken.
     unsent: Option<Box<[u8]>>,
@@ -67,7 +78,6 @@ enum Reason {
 pub fn abandon(hub: &Hub, token: u64) {
     let Ok(token) = u32::try_from(token) else { return };
     let slot = hub.slots.get(token);
-    slot.flight.end();
     let closed = slot.lock().take();
     if closed.is_some() {
         drop(closed);
@@ -103,8 +113,17 @@ pub fn serve(hub: &Hub, token: u64, covered: bool, scratch: &mut Scratch) -> Pla
 
 impl Connection {
     /// A client that was just accepted.
-    pub fn new(socket: OwnedFd, client: u64) -> Self {
-        Self { socket, client, decoder: Decoder::new(), unsent: None, deadline: None, overdue: false }
+    pub fn new(socket: OwnedFd, client: u64, peer: Peer) -> Self {
+        Self {
+            socket,
+            client,
+            peer,
+            budget: Budget::new(),
+            decoder: Decoder::new(),
+            unsent: None,
+            deadline: None,
+            overdue: false,
+        }
     }
 
     /// The socket.
@@ -200,25 +219,51 @@ impl Connection {
         let buffer = &mut data[..length];
         buffer.fill(0);
 
-        let device = request.device.as_fd();
-        flight.begin(&request.cdb, device);
-        let completion = if !covered {
-            self.refuse("no thread is free", Completion::status(Status::BUSY))
-        } else if let Some(refusal) = policy::refusal(&request.cdb, device) {
-            self.refuse("the descriptor is open for reading only", refusal)
-        } else {
-            self.execute(hub, &request, Device { descriptor: device, client: self.client }, buffer)
+        let descriptor = request.device.as_fd();
+        let identity = Identity::of(descriptor);
+        let device = Device { descriptor, identity, client: self.client };
+        let start = flight.begin(&request.cdb, identity);
+        let refusal = if covered { policy::refusal(&request.cdb, descriptor) } else { Some(Refusal::NoThread) };
+        let is_recorded = refusal.is_some() || matches!(request.cdb.command(), Command::Out(_));
+        if is_recorded {
+            self.budget.introduce(self.client, self.peer);
+        }
+        let completion = match refusal {
+            Some(refusal) => self.refuse(refusal),
+            None => self.execute(hub, &request, device, buffer),
         };
+        let took = start.elapsed();
+        flight.end(&request.cdb, completion.status, &completion.sense);
+        METRICS.request(&request.cdb, completion.status, took);
+        let (cdb, keys) = (request.cdb, keys(&request.parameters));
         // Who has the answer may count on it that the disk is not held open here any more.
         drop(request);
+        // Before the answer: what a client does because of it comes later in the trail.
+        if is_recorded {
+            let Self { client, peer, .. } = *self;
+            let Completion { status, ref sense, .. } = completion;
+            let done = || audit::Done {
+                client,
+                peer,
+                device: identity,
+                cdb,
+                keys,
+                status,
+                sense: sense.clone(),
+                took,
+                refusal: refusal.map(|refusal| refusal.reason().into()),
+                time_us: audit::now(),
+            };
+            self.budget.note(done, &cdb, status, super::flight::uptime());
+        }
         let header: [u8; HEADER_LENGTH] = ReplyHeader::new(&completion).to_bytes();
-        let next = self.send(hub, &header, completion.data);
-        flight.end();
-        next
+        self.send(hub, &header, completion.data)
     }
 
-    fn refuse(&self, reason: &str, answer: Completion<'static>) -> Completion<'static> {
-        trace!(target: "pr_helper_refused", client = self.client, reason, status = %answer.status);
+    fn refuse(&self, refusal: Refusal) -> Completion<'static> {
+        METRICS.refusal(refusal as usize);
+        let answer = refusal.answer();
+        trace!(target: "pr_helper_refused", client = self.client, reason = refusal.reason(), status = %answer.status);
         answer
     }
 
@@ -268,8 +313,14 @@ impl Connection {
     }
 
     /// Says why a connection ends, if that is worth a word.
-    fn say(&self, hub: &Hub, reason: &Reason) {
+    fn say(&mut self, hub: &Hub, reason: &Reason) {
         static COMPLAINTS: Limit = Limit::new();
+        self.budget.finish(self.client, self.peer);
+        match reason {
+            Reason::Violation(violation) => METRICS.violation(*violation),
+            Reason::Overdue => METRICS.overdue.count(),
+            _ => {}
+        }
         let Self { client, .. } = self;
         let why = match reason {
             Reason::Finished => "the client hung up".to_owned(),
@@ -292,11 +343,18 @@ impl Connection {
 
     /// Who the client is.
     fn peer(&self) -> String {
-        match sockopt::socket_peercred(&self.socket) {
-            Ok(peer) => format!("process {} of user {}", peer.pid.as_raw_nonzero(), peer.uid.as_raw()),
-            Err(_) => format!("client {}", self.client),
+        match self.peer.pid {
+            0 => format!("client {} of user {}", self.client, self.peer.uid),
+            pid => format!("process {pid} of user {}", self.peer.uid),
         }
     }
+}
+
+/// The two keys that every parameter list begins with (SPC-4 table 229).
+fn keys(parameters: &[u8]) -> Option<[ReservationKey; 2]> {
+    let (key, rest) = parameters.split_first_chunk()?;
+    let service_action_key = rest.first_chunk()?;
+    Some([ReservationKey::from_bytes(*key), ReservationKey::from_bytes(*service_action_key)])
 }
 
 const _: () = assert!(size_of::<Connection>() <= 128, "a thousand idle clients are to cost next to nothing");

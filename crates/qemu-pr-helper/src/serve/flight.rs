@@ -1,62 +1,225 @@
-//! What a connection's thread is doing, for those who look from outside while it is stuck in it.
+//! What a connection is and does, for those who look from outside while its thread is at work or stuck.
 
 use std::{
-    os::fd::{AsRawFd, BorrowedFd},
     sync::{
         LazyLock,
-        atomic::{AtomicI32, AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use scsi_pr::{Cdb, Command, PersistentReserveIn, PersistentReserveOut};
+use scsi_pr::{AdditionalSense, Cdb, Command, Sense, SenseCode, SenseKey, Status};
+
+use crate::{
+    device::{Identity, Kind},
+    observe::audit::Peer,
+};
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// A command under way. The numbers may be of two different commands for a moment; that is good enough for a message.
+/// A connection and its command. The numbers may be of two different moments; that is good enough to be looked at.
 #[derive(Default)]
 pub struct Flight {
-    /// Milliseconds since the program started, plus one; zero while there is none.
+    /// The number of the connection; zero while there is none.
+    client: AtomicU64,
+    pid: AtomicU32,
+    uid: AtomicU32,
+    /// Microseconds since the program started, as all times here.
+    accepted: AtomicU64,
+    requests: AtomicU64,
+    /// Zero while nothing is under way.
     since: AtomicU64,
-    is_out: AtomicU8,
-    service_action: AtomicU8,
-    device: AtomicI32,
+    /// Operation code and service action.
+    command: AtomicU32,
+    kind: AtomicU8,
+    device: AtomicU64,
+    /// Zero while nothing has failed.
+    failed: AtomicU64,
+    failed_command: AtomicU32,
+    /// The status in the highest byte, below it key, code and qualifier.
+    failed_with: AtomicU32,
+}
+
+/// A connection as it was a moment ago.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The number of the connection.
+    pub client: u64,
+    /// Who is at its other end.
+    pub peer: Peer,
+    /// For how long.
+    pub age: Duration,
+    /// How many requests it has sent.
+    pub requests: u64,
+    /// What is under way.
+    pub under_way: Option<UnderWay>,
+    /// What failed last.
+    pub failure: Option<Failed>,
+}
+
+/// A command that is under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnderWay {
+    /// The command, as far as its service action.
+    pub command: Command,
+    /// Where it went.
+    pub device: Identity,
+    /// For how long.
+    pub since: Duration,
+}
+
+/// A command that did not end in GOOD.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// The command, as far as its service action.
+    pub command: Command,
+    /// How it ended.
+    pub status: Status,
+    /// What the sense data said.
+    pub sense: Option<SenseCode>,
+    /// How long ago.
+    pub ago: Duration,
 }
 
 impl Flight {
-    /// A command goes to its device.
-    pub fn begin(&self, cdb: &Cdb, device: BorrowedFd<'_>) {
-        let (is_out, service_action) = match cdb.command() {
-            Command::In(command) => (0, command.service_action),
-            Command::Out(command) => (1, command.service_action),
-        };
-        self.is_out.store(is_out, Ordering::Relaxed);
-        self.service_action.store(service_action, Ordering::Relaxed);
-        self.device.store(device.as_raw_fd(), Ordering::Relaxed);
-        let now = u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.since.store(now.saturating_add(1), Ordering::Release);
+    /// A client has come.
+    pub fn open(&self, client: u64, peer: Peer) {
+        for counter in [&self.requests, &self.since, &self.failed] {
+            counter.store(0, Ordering::Relaxed);
+        }
+        self.pid.store(peer.pid, Ordering::Relaxed);
+        self.uid.store(peer.uid, Ordering::Relaxed);
+        self.accepted.store(now(), Ordering::Relaxed);
+        self.client.store(client, Ordering::Release);
     }
 
-    /// It is back.
-    pub fn end(&self) {
+    /// It is gone.
+    pub fn close(&self) {
+        self.client.store(0, Ordering::Release);
         self.since.store(0, Ordering::Release);
     }
 
-    /// What is under way, for how long, and on which device.
-    pub fn describe(&self) -> Option<String> {
-        let since = self.since.load(Ordering::Acquire).checked_sub(1)?;
-        let took = START.elapsed().saturating_sub(Duration::from_millis(since)).as_secs_f64();
-        let code = self.service_action.load(Ordering::Relaxed);
-        let action = if self.is_out.load(Ordering::Relaxed) == 0 {
-            let command = PersistentReserveIn { service_action: code, allocation_length: 0 };
-            command.action().map(|action| action.to_string())
-        } else {
-            let command = PersistentReserveOut { service_action: code, scope_type: 0, parameter_list_length: 0 };
-            command.action().map(|action| action.to_string())
+    /// A command goes to its device; when.
+    pub fn begin(&self, cdb: &Cdb, device: Identity) -> Instant {
+        let start = Instant::now();
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.command.store(code(cdb), Ordering::Relaxed);
+        self.kind.store(device.kind as u8, Ordering::Relaxed);
+        self.device.store(device.device, Ordering::Relaxed);
+        self.since.store(micros(start.saturating_duration_since(*START)).max(1), Ordering::Release);
+        start
+    }
+
+    /// It is back.
+    pub fn end(&self, cdb: &Cdb, status: Status, sense: &Sense) {
+        self.since.store(0, Ordering::Release);
+        if status == Status::GOOD {
+            return;
+        }
+        let code_of = |code: SenseCode| {
+            u32::from_be_bytes([0, code.key.0, code.additional.code, code.additional.qualifier]) | 1 << 23
         };
-        let action = action.unwrap_or_else(|| format!("service action {code:#04x}"));
-        let device = crate::sys::process::describe(self.device.load(Ordering::Relaxed));
-        let device = device.unwrap_or_else(|| "an unknown device".to_owned());
-        Some(format!("{action} on {device} has been hanging for {took:.1} s"))
+        let sense = sense.code().map_or(0, code_of);
+        self.failed_command.store(code(cdb), Ordering::Relaxed);
+        self.failed_with.store(u32::from(status.0) << 24 | sense, Ordering::Relaxed);
+        self.failed.store(now().max(1), Ordering::Release);
+    }
+
+    /// What there is to see.
+    pub fn look(&self) -> Option<Seen> {
+        let client = self.client.load(Ordering::Acquire);
+        let past = |at: u64| Duration::from_micros(now().saturating_sub(at));
+        let at = |time: &AtomicU64| Some(time.load(Ordering::Acquire)).filter(|time| *time > 0).map(past);
+        let under_way = at(&self.since).and_then(|since| {
+            let kind = Kind::from_code(self.kind.load(Ordering::Relaxed));
+            let device = Identity { kind, device: self.device.load(Ordering::Relaxed) };
+            Some(UnderWay { command: command(self.command.load(Ordering::Relaxed))?, device, since })
+        });
+        let failure = at(&self.failed).and_then(|ago| {
+            let [status, key, code, qualifier] = self.failed_with.load(Ordering::Relaxed).to_be_bytes();
+            let additional = AdditionalSense { code, qualifier };
+            let sense = (key & 0x80 != 0).then_some(SenseCode { key: SenseKey(key & 0x0f), additional });
+            let command = command(self.failed_command.load(Ordering::Relaxed))?;
+            Some(Failed { command, status: Status(status), sense, ago })
+        });
+        (client > 0).then(|| Seen {
+            client,
+            peer: Peer { pid: self.pid.load(Ordering::Relaxed), uid: self.uid.load(Ordering::Relaxed) },
+            age: past(self.accepted.load(Ordering::Relaxed)),
+            requests: self.requests.load(Ordering::Relaxed),
+            under_way,
+            failure,
+        })
+    }
+
+    /// What is under way, for how long, and on which device, in words.
+    pub fn describe(&self) -> Option<String> {
+        let UnderWay { command, device, since } = self.look()?.under_way?;
+        Some(format!("{command} on {device} has been hanging for {:.1} s", since.as_secs_f64()))
+    }
+}
+
+/// How long the program has been running; the first call is at its start.
+pub fn uptime() -> Duration {
+    START.elapsed()
+}
+
+fn now() -> u64 {
+    micros(START.elapsed())
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Operation code and service action in one number.
+fn code(cdb: &Cdb) -> u32 {
+    let [operation, action, ..] = *cdb.as_bytes();
+    u32::from(u16::from_be_bytes([operation, action]))
+}
+
+/// The command of such a number; `None` for the zero of a connection that has sent none.
+fn command(code: u32) -> Option<Command> {
+    let [_, _, operation, action] = code.to_be_bytes();
+    let mut bytes = [0; 16];
+    [bytes[0], bytes[1]] = [operation, action];
+    Cdb::new(bytes).ok().map(|cdb| cdb.command())
+}
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
+mod tests {
+    use scsi_pr::{OutAction, PersistentReserveOut};
+
+    use super::*;
+
+    #[test]
+    fn what_is_seen_is_what_was_done() {
+        let flight = Flight::default();
+        assert_eq!(flight.look(), None);
+        let peer = Peer { pid: 12, uid: 107 };
+        flight.open(7, peer);
+        let seen = flight.look().unwrap();
+        assert_eq!((seen.client, seen.peer, seen.requests), (7, peer, 0));
+        assert_eq!((seen.under_way, seen.failure), (None, None));
+
+        let cdb = PersistentReserveOut::new(OutAction::Clear, None, 24).cdb();
+        let device = Identity { kind: Kind::Block, device: 0x810 };
+        flight.begin(&cdb, device);
+        let under_way = flight.look().unwrap().under_way.unwrap();
+        assert_eq!((under_way.command.to_string().as_str(), under_way.device), ("CLEAR", device));
+
+        let sense = Sense::fixed(SenseCode::RESERVATIONS_PREEMPTED);
+        flight.end(&cdb, Status::CHECK_CONDITION, &sense);
+        let seen = flight.look().unwrap();
+        assert_eq!((seen.requests, seen.under_way), (1, None));
+        let failure = seen.failure.unwrap();
+        assert_eq!(failure.status, Status::CHECK_CONDITION);
+        assert_eq!(failure.sense, Some(SenseCode::RESERVATIONS_PREEMPTED));
+
+        flight.close();
+        assert_eq!(flight.look(), None);
+        flight.open(8, peer);
+        assert_eq!(flight.look().unwrap().failure, None);
     }
 }

@@ -7,6 +7,7 @@ mod flight;
 mod hub;
 mod policy;
 mod slots;
+mod state;
 
 use std::{
     io,
@@ -23,6 +24,7 @@ use self::hub::Hub;
 use crate::{
     boot::{Booted, listen::Listener, systemd::Notifier},
     config::Config,
+    observe,
     sys::signal,
 };
 
@@ -31,11 +33,14 @@ const MAX_TICK: Duration = Duration::from_secs(1);
 
 /// Serves until a signal says stop. The main thread itself only watches: signals, deadlines, systemd's watchdog.
 pub fn run(booted: Booted, config: &Config) -> io::Result<ExitCode> {
-    let Booted { mut listener, pidfile, notifier, starter, multipath, unprivileged } = booted;
+    let Booted { mut listener, control, pidfile, notifier, starter, multipath, unprivileged } = booted;
     let signals = signal::descriptor()?;
-    crate::observe::start()?;
+    observe::start()?;
     let hub = Arc::new(Hub::new(listener.socket().try_clone_to_owned()?, multipath, config)?);
     crew::start(&hub, &unprivileged)?;
+    if let Some(control) = &control {
+        observe::control::start(control.socket().try_clone_to_owned()?, state::State(Arc::clone(&hub)))?;
+    }
 
     // Everything is in place: whoever waits may know.
     starter.ready()?;
@@ -46,6 +51,7 @@ pub fn run(booted: Booted, config: &Config) -> io::Result<ExitCode> {
     notifier.stopping();
     let code = drain(&hub, &mut listener, config)?;
     drop(pidfile);
+    drop(control);
     Ok(code)
 }
 

@@ -53,6 +53,7 @@ impl Slots {
 
     /// Gives a place back. Its connection is gone.
     pub fn release(&self, token: u32) {
+        self.get(token).flight.close();
         self.free.lock().unwrap_or_else(PoisonError::into_inner).push(token);
     }
 

@@ -1,8 +1,9 @@
 //! Processes and descriptors that come from outside.
 
 use std::{
+    fs::File,
     io,
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
 };
 
 use rustix::process::Pid;
@@ -67,18 +68,16 @@ pub fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// What is behind a descriptor that another thread of this process has open, as its device number or the number of
-/// its file system. It may be closed or replaced meanwhile: good enough for a message, not for a decision.
-pub fn describe(fd: RawFd) -> Option<String> {
-    if fd < 0 {
-        return None;
-    }
-    // SAFETY: the number is not negative, and a closed descriptor makes fstat fail and does nothing else.
-    let stat = rustix::fs::fstat(unsafe { BorrowedFd::borrow_raw(fd) }).ok()?;
-    let (kind, number) = match rustix::fs::FileType::from_raw_mode(stat.st_mode) {
-        rustix::fs::FileType::BlockDevice => ("block device", stat.st_rdev),
-        rustix::fs::FileType::CharacterDevice => ("character device", stat.st_rdev),
-        _ => ("file on device", stat.st_dev),
-    };
-    Some(format!("{kind} {}:{}", rustix::fs::major(number), rustix::fs::minor(number)))
+/// Lets go of everything that a process inherited from the daemon but one descriptor: the rest is the daemon's, and
+/// so is the terminal.
+///
+/// # Errors
+/// There is no `/dev/null`.
+pub fn seal(keep: &OwnedFd) -> io::Result<()> {
+    close_all_but(&[keep.as_fd()]);
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    Ok(())
 }

@@ -6,7 +6,6 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    fs::File,
     io::{self, PipeReader, Read},
     mem::MaybeUninit,
     os::fd::{AsFd, OwnedFd},
@@ -300,14 +299,4 @@ fn read_all(mut pipe: &PipeReader) -> Vec<u8> {
 fn send(reply: &OwnedFd, verdict: &Verdict) {
     // The daemon made this pipe for one verdict; if it does not wait any more, so be it.
     let _ = rustix::io::write(reply, &verdict.to_bytes());
-}
-
-/// Lets go of everything that the process inherited: it is the daemon's, and so is the terminal.
-pub fn seal(control: &OwnedFd) -> io::Result<()> {
-    process::close_all_but(&[control.as_fd()]);
-    let null = File::options().read(true).write(true).open("/dev/null")?;
-    rustix::stdio::dup2_stdin(&null)?;
-    rustix::stdio::dup2_stdout(&null)?;
-    rustix::stdio::dup2_stderr(&null)?;
-    Ok(())
 }

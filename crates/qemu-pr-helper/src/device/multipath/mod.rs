@@ -26,20 +26,19 @@ pub use hints::is_multipathd_reachable;
 use message::{Answer, MAX_VERDICT, Request, Verdict};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    fs::{FileType, fstat},
     net::{
         AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sendmsg,
         socketpair,
     },
     pipe::{PipeFlags, pipe_with},
 };
-use scsi_pr::{Cdb, Command, SenseCode, Status};
+use scsi_pr::{Cdb, SenseCode, Status};
 use tracing::warn;
 
-use super::Device;
+use super::{Device, Kind};
 use crate::{
     boot::{Privileged, privilege},
-    observe::limit::Limit,
+    observe::{limit::Limit, metrics::METRICS},
     sys::process::{self, Fork},
 };
 
@@ -61,7 +60,7 @@ pub fn start_broker(_: &Privileged) -> io::Result<Multipath> {
             drop(ours);
             let _ = rustix::thread::set_name(c"qemu-pr-broker");
             // Without these there is nothing that the broker could do; the daemon sees its end of the line closed.
-            let ready = broker::seal(&theirs).is_ok() && privilege::keep_for_multipath().is_ok();
+            let ready = process::seal(&theirs).is_ok() && privilege::keep_for_multipath().is_ok();
             if ready {
                 broker::serve(&theirs);
             }
@@ -76,7 +75,15 @@ impl Multipath {
         static NOTES: Limit = Limit::new();
         let request = Request { timeout, cdb: *cdb, parameters: parameters.to_vec() };
         let failed = |code, note| Answer { note, ..change::invalid(code) };
-        let answer = match self.ask(&request, device) {
+        METRICS.multipath_asked.count();
+        let verdict = self.ask(&request, device);
+        METRICS.multipath_returned.count();
+        if matches!(verdict, Ok(Verdict::NotMultipath)) {
+            return None;
+        }
+        METRICS.multipath_commands.count();
+        METRICS.multipath_failures.add(u64::from(!matches!(verdict, Ok(Verdict::Answered(_)))));
+        let answer = match verdict {
             Ok(Verdict::NotMultipath) => return None,
             Ok(Verdict::Answered(answer)) => answer,
             Ok(Verdict::Exited(code, said)) => {
@@ -99,7 +106,7 @@ impl Multipath {
         if !note.is_empty()
             && let Some(more) = NOTES.admit()
         {
-            warn!("{} on multipath device {}: {status}: {note}{more}", name(cdb), number(device));
+            warn!("{} on multipath device {}: {status}: {note}{more}", cdb.command(), device.identity.number());
         }
         Some(answer)
     }
@@ -137,27 +144,10 @@ impl Multipath {
 
 /// Whether a descriptor could be a multipath map: a block device that is not plainly a SCSI disk.
 pub fn is_candidate(device: Device<'_>) -> bool {
-    fstat(device.descriptor).is_ok_and(|stat| {
-        FileType::from_raw_mode(stat.st_mode) == FileType::BlockDevice && !is_disk(rustix::fs::major(stat.st_rdev))
-    })
+    device.identity.kind == Kind::Block && !is_disk(device.identity.major())
 }
 
 /// The majors of the kernel's `sd` driver (`<linux/major.h>`): a path, not a map.
 const fn is_disk(major: u32) -> bool {
     matches!(major, 8 | 65..=71 | 128..=135)
-}
-
-fn name(cdb: &Cdb) -> String {
-    match cdb.command() {
-        Command::In(command) => command.action().map(|action| action.to_string()),
-        Command::Out(command) => command.action().map(|action| action.to_string()),
-    }
-    .unwrap_or_else(|| "a command".to_owned())
-}
-
-fn number(device: Device<'_>) -> String {
-    fstat(device.descriptor).map_or_else(
-        |error| error.to_string(),
-        |stat| format!("{}:{}", rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)),
-    )
 }

@@ -1,0 +1,331 @@
+//! The audit trail: one record for each PERSISTENT RESERVE OUT and each refusal.
+//!
+//! A connection's thread writes down numbers and goes on; the thread that writes the log makes words of them and asks
+//! for the names that belong to them (`names`). A client that does very much gets a record for some of it, and one
+//! that counts the rest by action and result: nothing is missing from the sums, and the log stays readable.
+
+use std::{
+    borrow::Cow,
+    collections::VecDeque,
+    hash::{BuildHasher, RandomState},
+    mem,
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use pr_control::{Client, Count, Outcome, REQUEST_RESULTS, Record, What, request_result};
+use scsi_pr::{Cdb, Command, OutAction, ReservationKey, Scope, Sense, Status};
+
+use super::{
+    metrics::{self, ACTIONS, METRICS},
+    names::Names,
+    sink,
+};
+use crate::device::Identity;
+
+/// How keys appear in the trail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Keys {
+    /// As they are.
+    #[default]
+    Show,
+    /// As a number that is the same for the same key until the program ends.
+    Hash,
+    /// Not at all.
+    Hide,
+}
+
+/// The process at the other end of a connection, as it was when it connected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Peer {
+    /// Its number; zero if unknown, or in another process name space.
+    pub pid: u32,
+    /// Its user.
+    pub uid: u32,
+}
+
+/// What the log thread makes a record of.
+pub enum Pending {
+    /// A client is about to change something: now is the time to learn its names, before it can be gone.
+    Introduction(u64, Peer),
+    /// A command.
+    Command(Box<Done>),
+    /// What was done besides.
+    LeftOut(u64, Peer, u64, Box<Counts>),
+}
+
+/// A command and what came of it, in numbers.
+pub struct Done {
+    /// The connection.
+    pub client: u64,
+    /// The process behind it.
+    pub peer: Peer,
+    /// The device.
+    pub device: Identity,
+    /// The command.
+    pub cdb: Cdb,
+    /// The two keys that each parameter list begins with, if it was long enough.
+    pub keys: Option<[ReservationKey; 2]>,
+    /// How it ended.
+    pub status: Status,
+    /// What the device said to that.
+    pub sense: Sense,
+    /// How long it took.
+    pub took: Duration,
+    /// Why the device was not asked, if it was not.
+    pub refusal: Option<Cow<'static, str>>,
+    /// When it was over, in microseconds since the Unix epoch.
+    pub time_us: u64,
+}
+
+/// How often a client did what, by action and result.
+pub type Counts = [[u32; REQUEST_RESULTS.len()]; ACTIONS];
+
+/// Records that a connection may have at once.
+const BURST: u16 = 100;
+
+/// Records a second after that.
+const REFILL: u16 = 10;
+
+/// A connection's share of the trail.
+pub struct Budget {
+    spent: u16,
+    introduced: bool,
+    since: u32,
+    left_out: Option<Box<Counts>>,
+}
+
+static ON: AtomicBool = AtomicBool::new(false);
+static SCRIBE: OnceLock<Mutex<Scribe>> = OnceLock::new();
+
+/// From here on numbers have names, and there is an audit trail if anything is said about keys.
+pub fn start(names: Names, keys: Option<Keys>) {
+    ON.store(keys.is_some(), Ordering::Relaxed);
+    // Once, at the start.
+    let _ = SCRIBE.set(Mutex::new(Scribe {
+        names: Some(names),
+        keys: keys.unwrap_or_default(),
+        hasher: RandomState::new(),
+        clients: VecDeque::new(),
+        devices: VecDeque::new(),
+    }));
+}
+
+/// Whether there is one.
+pub fn is_on() -> bool {
+    ON.load(Ordering::Relaxed)
+}
+
+impl Budget {
+    /// A new connection's.
+    pub const fn new() -> Self {
+        Self { spent: 0, introduced: false, since: 0, left_out: None }
+    }
+
+    /// A command that is to have a record is about to begin.
+    pub fn introduce(&mut self, client: u64, peer: Peer) {
+        if !mem::replace(&mut self.introduced, true) && is_on() {
+            sink::audit(Pending::Introduction(client, peer));
+        }
+    }
+
+    /// A command is over.
+    pub fn note(&mut self, done: impl FnOnce() -> Done, cdb: &Cdb, status: Status, uptime: Duration) {
+        if !is_on() {
+            return;
+        }
+        if self.admit(uptime) {
+            let done = done();
+            self.finish(done.client, done.peer);
+            METRICS.audit_records.count();
+            sink::audit(Pending::Command(Box::new(done)));
+        } else {
+            METRICS.audit_left_out.count();
+            let counts = self.left_out.get_or_insert_with(|| Box::new([[0; REQUEST_RESULTS.len()]; ACTIONS]));
+            let count = &mut counts[metrics::action(cdb)][request_result(status.0)];
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// Accounts for what was left out. The last word on a connection.
+    pub fn finish(&mut self, client: u64, peer: Peer) {
+        if let Some(counts) = self.left_out.take() {
+            METRICS.audit_records.count();
+            sink::audit(Pending::LeftOut(client, peer, now(), counts));
+        }
+    }
+
+    fn admit(&mut self, uptime: Duration) -> bool {
+        let seconds = u32::try_from(uptime.as_secs()).unwrap_or(u32::MAX);
+        let passed = u16::try_from(seconds.saturating_sub(self.since)).unwrap_or(u16::MAX);
+        if passed > 0 {
+            self.spent = self.spent.saturating_sub(passed.saturating_mul(REFILL));
+            self.since = seconds;
+        }
+        let admitted = self.spent < BURST;
+        self.spent += u16::from(admitted);
+        admitted
+    }
+}
+
+/// Microseconds since the Unix epoch.
+pub fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl Pending {
+    /// The record; an introduction has none. Asks for names, so this may take a moment: for the log thread.
+    pub fn resolve(self) -> Option<Record> {
+        SCRIBE.get()?.lock().unwrap_or_else(PoisonError::into_inner).resolve(self)
+    }
+}
+
+/// A connection's client with the names that belong to it.
+pub fn client(connection: u64, peer: Peer) -> Client {
+    let scribe = SCRIBE.get().map(|scribe| scribe.lock().unwrap_or_else(PoisonError::into_inner));
+    scribe.map_or_else(|| bare_client(connection, peer), |mut scribe| scribe.client(connection, peer))
+}
+
+/// A device with the names that belong to it.
+pub fn device(identity: Identity) -> pr_control::Device {
+    let scribe = SCRIBE.get().map(|scribe| scribe.lock().unwrap_or_else(PoisonError::into_inner));
+    scribe.map_or_else(|| bare_device(identity), |mut scribe| scribe.device(identity))
+}
+
+/// Who makes words of numbers.
+struct Scribe {
+    names: Option<Names>,
+    keys: Keys,
+    hasher: RandomState,
+    clients: VecDeque<Client>,
+    devices: VecDeque<(Identity, Instant, pr_control::Device)>,
+}
+
+/// How many clients and devices are remembered.
+const REMEMBERED: usize = 256;
+
+/// How long a device's names are good. Its number can be another disk's soon.
+const FRESH: Duration = Duration::from_secs(5);
+
+impl Scribe {
+    fn resolve(&mut self, pending: Pending) -> Option<Record> {
+        let (time_us, client, what) = match pending {
+            Pending::Introduction(client, peer) => {
+                self.client(client, peer);
+                return None;
+            }
+            Pending::LeftOut(client, peer, time_us, counts) => {
+                (time_us, self.client(client, peer), What::LeftOut { counts: counted(&counts) })
+            }
+            Pending::Command(done) => {
+                let client = self.client(done.client, done.peer);
+                let device = self.device(done.device);
+                let command = self.command(&done);
+                let outcome = Outcome {
+                    status: done.status.to_string(),
+                    sense: (!done.sense.is_none()).then(|| done.sense.to_string()),
+                    microseconds: u64::try_from(done.took.as_micros()).unwrap_or(u64::MAX),
+                };
+                let what = match done.refusal {
+                    None => What::Command { device, command, outcome },
+                    Some(reason) => What::Refusal { device, command, outcome, reason: reason.into_owned() },
+                };
+                (done.time_us, client, what)
+            }
+        };
+        Some(Record { time_us, client, what })
+    }
+
+    fn command(&self, done: &Done) -> pr_control::Command {
+        let mut command = pr_control::Command { action: done.cdb.command().to_string(), ..Default::default() };
+        let Command::Out(out) = done.cdb.command() else { return command };
+        let action = out.action();
+        if action.is_none_or(OutAction::uses_scope_and_type) {
+            command.reservation_type = Some(
+                out.reservation_type()
+                    .map_or_else(|| format!("{:#x}", out.scope_type & 0x0f), |kind| kind.name().to_owned()),
+            );
+            command.scope = (out.scope() != Scope::LOGICAL_UNIT).then(|| format!("{:#x}", out.scope_type >> 4));
+        }
+        if let Some([key, service_action_key]) = done.keys {
+            let ignores_key = action == Some(OutAction::RegisterAndIgnoreExistingKey);
+            let has_one_key = matches!(action, Some(OutAction::Reserve | OutAction::Release | OutAction::Clear));
+            command.key = self.key(key).filter(|_| !ignores_key);
+            command.service_action_key = self.key(service_action_key).filter(|_| !has_one_key);
+        }
+        command
+    }
+
+    fn key(&self, key: ReservationKey) -> Option<String> {
+        match self.keys {
+            // No key is no secret, and "unregister" should be seen.
+            Keys::Hash if !key.is_zero() => Some(format!("#{:016x}", self.hasher.hash_one(key))),
+            Keys::Hide if !key.is_zero() => None,
+            _ => Some(key.to_string()),
+        }
+    }
+
+    fn client(&mut self, connection: u64, peer: Peer) -> Client {
+        if let Some(known) = self.clients.iter().rfind(|known| known.connection == connection) {
+            return known.clone();
+        }
+        let named = self.names.as_ref().and_then(|names| names.process(peer.pid)).unwrap_or_default();
+        let client = Client { program: named.program, unit: named.unit, vm: named.vm, ..bare_client(connection, peer) };
+        remember(&mut self.clients, client.clone());
+        client
+    }
+
+    fn device(&mut self, identity: Identity) -> pr_control::Device {
+        let now = Instant::now();
+        self.devices.retain(|(_, since, _)| now.saturating_duration_since(*since) < FRESH);
+        if let Some((_, _, known)) = self.devices.iter().find(|(known, _, _)| *known == identity) {
+            return known.clone();
+        }
+        let named = self.names.as_ref().and_then(|names| names.disk(identity)).unwrap_or_default();
+        let bare = bare_device(identity);
+        let device = pr_control::Device { kind: bare.kind, number: bare.number, ..named };
+        remember(&mut self.devices, (identity, now, device.clone()));
+        device
+    }
+}
+
+fn remember<T>(memory: &mut VecDeque<T>, value: T) {
+    if memory.len() >= REMEMBERED {
+        memory.pop_front();
+    }
+    memory.push_back(value);
+}
+
+fn bare_client(connection: u64, peer: Peer) -> Client {
+    let pid = Some(peer.pid).filter(|pid| *pid > 0);
+    Client { connection, pid, uid: Some(peer.uid), ..Client::default() }
+}
+
+fn bare_device(identity: Identity) -> pr_control::Device {
+    let kind = identity.kind.name().to_owned();
+    pr_control::Device { kind, number: identity.number(), ..Default::default() }
+}
+
+fn counted(counts: &Counts) -> Vec<Count> {
+    let pairs = counts
+        .iter()
+        .enumerate()
+        .flat_map(|(action, results)| results.iter().enumerate().map(move |(result, count)| (action, result, *count)));
+    pairs
+        .filter(|(_, _, count)| *count > 0)
+        .map(|(action, result, count)| Count {
+            action: metrics::action_name(action),
+            result: REQUEST_RESULTS[result].to_owned(),
+            count: count.into(),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
+#[path = "audit_tests.rs"]
+mod tests;

@@ -1,0 +1,90 @@
+//! The control socket: whoever may connect asks for the state, follows the audit trail or changes what is traced.
+//!
+//! One thread, one conversation at a time, each with a deadline; a client that dawdles delays other askers for a second
+//! and clients of the helper not at all. Following is passed on to the thread that writes the log.
+
+use std::{
+    io::{self, BufRead, BufReader, Read, Write},
+    os::{
+        fd::OwnedFd,
+        unix::net::{UnixListener, UnixStream},
+    },
+    thread,
+    time::Duration,
+};
+
+use pr_control::{Answer, Ask, MAX_ASK, Snapshot};
+use rustix::net::sockopt;
+use tracing::trace;
+
+use super::{sink, trace as events};
+
+/// How long a client may take to ask, and to take the answer.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the control socket can look at and change.
+pub trait Subject: Send + Sync + 'static {
+    /// The state now.
+    fn snapshot(&self) -> Snapshot;
+}
+
+/// Serves a listening socket from a thread of its own.
+///
+/// # Errors
+/// The system has no room for another thread.
+pub fn start(listener: OwnedFd, subject: impl Subject) -> io::Result<()> {
+    let listener = UnixListener::from(listener);
+    listener.set_nonblocking(false)?;
+    let serve = move || {
+        loop {
+            match listener.accept() {
+                // What goes wrong with one asker is that asker's.
+                Ok((socket, _)) => {
+                    let _ = converse(socket, &subject);
+                }
+                // Out of descriptors, most likely: it passes.
+                Err(_) => thread::sleep(PATIENCE),
+            }
+        }
+    };
+    thread::Builder::new().name("control".into()).stack_size(128 * 1024).spawn(serve)?;
+    Ok(())
+}
+
+fn converse(socket: UnixStream, subject: &impl Subject) -> io::Result<()> {
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_write_timeout(Some(PATIENCE))?;
+    let peer = sockopt::socket_peercred(&socket)?;
+    let mut line = String::new();
+    let limit = u64::try_from(MAX_ASK).unwrap_or(u64::MAX);
+    BufReader::new(&socket).take(limit).read_line(&mut line)?;
+    let ask = serde_json::from_str(&line);
+    trace!(target: "pr_helper_control", pid = peer.pid.as_raw_nonzero(), uid = peer.uid.as_raw(), ask = line.trim_end());
+    // The socket's group may look. Only who could as well start and stop this program may change anything.
+    let may_change = peer.uid.is_root() || peer.uid == rustix::process::getuid();
+    let answer = match ask {
+        Ok(Ask::Snapshot) => Answer::Snapshot(Box::new(subject.snapshot())),
+        Ok(Ask::Log) if !super::audit::is_on() => {
+            Answer::Failed { reason: "there is no audit trail: the helper was started with --audit off".to_owned() }
+        }
+        Ok(Ask::Log) => {
+            say(&socket, &Answer::Following)?;
+            return sink::follow(socket);
+        }
+        Ok(Ask::Trace { .. } | Ask::Reload) if !may_change => Answer::Failed {
+            reason: format!("user {} may look, and root alone may change something", peer.uid.as_raw()),
+        },
+        Ok(Ask::Trace { patterns }) => Answer::Done { warnings: events::set(&patterns) },
+        Ok(Ask::Reload) => Answer::Failed {
+            reason: "there is no configuration file: the helper was started without --config".to_owned(),
+        },
+        Err(error) => Answer::Failed { reason: format!("this is no question that this helper knows: {error}") },
+    };
+    say(&socket, &answer)
+}
+
+fn say(mut socket: &UnixStream, answer: &Answer) -> io::Result<()> {
+    let mut line = serde_json::to_vec(answer)?;
+    line.push(b'\n');
+    socket.write_all(&line)
+}

@@ -1,0 +1,223 @@
+//! Counters. They are written by every thread and read by whoever asks; none of them ever waits for another.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use pr_control::{BUCKETS, Named, REQUEST_RESULTS, Requests, Totals, request_result};
+use pr_wire::Violation;
+use scsi_pr::{Cdb, Command, InAction, OutAction, Status};
+
+/// The counters of this process.
+pub static METRICS: Metrics = Metrics::new();
+
+const RESULTS: usize = REQUEST_RESULTS.len();
+const IN_ACTIONS: usize = InAction::ALL.len();
+const OUT_ACTIONS: usize = OutAction::ALL.len();
+
+/// The service actions, and one place for those without a name of each command.
+pub const ACTIONS: usize = IN_ACTIONS + 1 + OUT_ACTIONS + 1;
+
+/// How many refusals have a counter.
+const REFUSALS: usize = 16;
+
+/// A number that only grows.
+pub struct Counter(AtomicU64);
+
+/// How many requests took how long.
+struct Histogram {
+    buckets: [Counter; BUCKETS.len() + 1],
+    sum_us: Counter,
+}
+
+/// All of them.
+pub struct Metrics {
+    requests: [[Histogram; RESULTS]; ACTIONS],
+    violations: [Counter; Violation::RULES.len()],
+    refusals: [Counter; REFUSALS],
+    /// Connections accepted.
+    pub accepted: Counter,
+    /// Connections for which there was no place.
+    pub turned_away: Counter,
+    /// Connections that owed something for too long.
+    pub overdue: Counter,
+    /// Commands that the multipath broker was asked to carry out.
+    pub multipath_asked: Counter,
+    /// Those of them that came back, also because they were none for it.
+    pub multipath_returned: Counter,
+    /// Those that were for a map.
+    pub multipath_commands: Counter,
+    /// Those for a map that came back without an answer of a device.
+    pub multipath_failures: Counter,
+    /// Audit records.
+    pub audit_records: Counter,
+    /// Commands that are only counted in an audit record.
+    pub audit_left_out: Counter,
+}
+
+impl Counter {
+    const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// One more.
+    pub fn count(&self) {
+        self.add(1);
+    }
+
+    /// So many more.
+    pub fn add(&self, number: u64) {
+        self.0.fetch_add(number, Ordering::Relaxed);
+    }
+
+    /// How many there are.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Metrics {
+    const fn new() -> Self {
+        const fn histogram() -> Histogram {
+            Histogram { buckets: [const { Counter::new() }; BUCKETS.len() + 1], sum_us: Counter::new() }
+        }
+        Self {
+            requests: [const { [const { histogram() }; RESULTS] }; ACTIONS],
+            violations: [const { Counter::new() }; Violation::RULES.len()],
+            refusals: [const { Counter::new() }; REFUSALS],
+            accepted: Counter::new(),
+            turned_away: Counter::new(),
+            overdue: Counter::new(),
+            multipath_asked: Counter::new(),
+            multipath_returned: Counter::new(),
+            multipath_commands: Counter::new(),
+            multipath_failures: Counter::new(),
+            audit_records: Counter::new(),
+            audit_left_out: Counter::new(),
+        }
+    }
+
+    /// A request was answered.
+    pub fn request(&self, cdb: &Cdb, status: Status, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let histogram = &self.requests[action(cdb)][request_result(status.0)];
+        let bucket = BUCKETS.iter().position(|bound| micros <= *bound).unwrap_or(BUCKETS.len());
+        histogram.buckets[bucket].count();
+        histogram.sum_us.add(micros);
+    }
+
+    /// A client broke the protocol.
+    pub fn violation(&self, violation: Violation) {
+        self.violations[violation.rule()].count();
+    }
+
+    /// A request was answered without its device being asked; which reason by its place in the table of reasons.
+    pub fn refusal(&self, reason: usize) {
+        self.refusals[reason.min(REFUSALS - 1)].count();
+    }
+
+    /// The sums.
+    pub fn totals(&self, messages_lost: u64) -> Totals {
+        // In this order, so that the difference is never below zero.
+        let returned = self.multipath_returned.get();
+        let asked = self.multipath_asked.get();
+        Totals {
+            accepted: self.accepted.get(),
+            turned_away: self.turned_away.get(),
+            overdue: self.overdue.get(),
+            multipath_commands: self.multipath_commands.get(),
+            multipath_in_flight: asked.saturating_sub(returned),
+            multipath_failures: self.multipath_failures.get(),
+            audit_records: self.audit_records.get(),
+            audit_left_out: self.audit_left_out.get(),
+            messages_lost,
+        }
+    }
+
+    /// The requests, by action and result.
+    pub fn requests(&self) -> Vec<Requests> {
+        let pairs = (0..ACTIONS).flat_map(|action| (0..RESULTS).map(move |result| (action, result)));
+        let all = pairs.map(|(action, result)| {
+            let Histogram { buckets, sum_us } = &self.requests[action][result];
+            Requests {
+                action: action_name(action),
+                result: REQUEST_RESULTS[result].to_owned(),
+                buckets: buckets.iter().map(Counter::get).collect(),
+                sum_us: sum_us.get(),
+            }
+        });
+        all.filter(|requests| requests.count() > 0).collect()
+    }
+
+    /// The violations, by rule: all rules, so that a counter is there before it counts.
+    pub fn violations(&self) -> Vec<Named> {
+        named(&Violation::RULES, &self.violations)
+    }
+
+    /// The refusals, by reason.
+    pub fn refusals(&self, names: &[&str]) -> Vec<Named> {
+        named(names, &self.refusals)
+    }
+}
+
+fn named(names: &[&str], counters: &[Counter]) -> Vec<Named> {
+    let pairs = names.iter().zip(counters);
+    pairs.map(|(name, counter)| Named { name: (*name).to_owned(), count: counter.get() }).collect()
+}
+
+/// The place of a command's service action.
+pub fn action(cdb: &Cdb) -> usize {
+    match cdb.command() {
+        Command::In(command) => usize::from(command.service_action).min(IN_ACTIONS),
+        Command::Out(command) => IN_ACTIONS + 1 + usize::from(command.service_action).min(OUT_ACTIONS),
+    }
+}
+
+/// The name of a service action by its place.
+pub fn action_name(place: usize) -> String {
+    let out = || OutAction::ALL.get(place.checked_sub(IN_ACTIONS + 1)?).map(ToString::to_string);
+    match InAction::ALL.get(place) {
+        Some(action) => action.to_string(),
+        None if place == IN_ACTIONS => "OTHER IN".to_owned(),
+        None => out().unwrap_or_else(|| "OTHER OUT".to_owned()),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
+mod tests {
+    use super::*;
+
+    fn cdb(operation: u8, action: u8) -> Cdb {
+        let mut bytes = [0; 16];
+        [bytes[0], bytes[1]] = [operation, action];
+        Cdb::new(bytes).unwrap()
+    }
+
+    #[test]
+    fn every_service_action_has_a_place_with_its_name() {
+        let names =
+            |operation| -> Vec<String> { (0..32).map(|code| action_name(action(&cdb(operation, code)))).collect() };
+        let (ins, outs) = (names(0x5e), names(0x5f));
+        assert_eq!(ins[..5], ["READ KEYS", "READ RESERVATION", "REPORT CAPABILITIES", "READ FULL STATUS", "OTHER IN"]);
+        assert_eq!(outs[5], "PREEMPT AND ABORT");
+        assert_eq!(outs[8..10], ["REPLACE LOST RESERVATION", "OTHER OUT"]);
+        assert_eq!((ins[31].as_str(), outs[31].as_str()), ("OTHER IN", "OTHER OUT"));
+    }
+
+    #[test]
+    fn a_request_is_counted_once_in_its_bucket() {
+        let metrics = Metrics::new();
+        let micros = Duration::from_micros;
+        for took in [micros(50), micros(51), micros(30_000_001)] {
+            metrics.request(&cdb(0x5f, 3), Status::RESERVATION_CONFLICT, took);
+        }
+        let requests = metrics.requests();
+        assert_eq!(requests.len(), 1);
+        assert_eq!((requests[0].action.as_str(), requests[0].result.as_str()), ("CLEAR", "conflict"));
+        assert_eq!(requests[0].count(), 3);
+        assert_eq!((requests[0].buckets[0], requests[0].buckets[1], requests[0].buckets[BUCKETS.len()]), (1, 1, 1));
+        assert_eq!(requests[0].sum_us, 30_000_102);
+    }
+}

@@ -1,0 +1,167 @@
+//! The names of processes and disks, for people who read the trail.
+//!
+//! They are in `/proc`, `/sys` and udev's data base. The daemon opens nothing once it serves; a process without any
+//! privileges, forked before the daemon gave its own up, does it on request. If that process is gone or slow, the trail
+//! has numbers and no names.
+
+mod disk;
+mod peer;
+
+use std::{
+    io,
+    os::fd::OwnedFd,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use pr_control::{Client, Device};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    boot::{Privileged, privilege},
+    device::{Identity, Kind},
+    sys::process::{self, Fork},
+};
+
+/// How long an answer may take. Nobody waits but the log.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The longest message: a few names.
+const MAX_MESSAGE: usize = 16 * 1024;
+
+/// The line to the process.
+pub struct Names(Mutex<Line>);
+
+struct Line {
+    socket: OwnedFd,
+    asked: u64,
+}
+
+/// A question, with a number that its answer repeats: one that comes too late must not pass for the next.
+#[derive(Serialize, Deserialize)]
+struct Question {
+    number: u64,
+    about: About,
+}
+
+#[derive(Serialize, Deserialize)]
+enum About {
+    Process { pid: u32 },
+    Disk { kind: u8, device: u64 },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Answer {
+    number: u64,
+    found: Found,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Found {
+    Process(Client),
+    Disk(Device),
+}
+
+/// Starts the process.
+///
+/// # Errors
+/// The system has no room for another process.
+pub fn start(_: &Privileged) -> io::Result<Names> {
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    match process::fork()? {
+        Fork::Parent(_) => Ok(Names(Mutex::new(Line { socket: ours, asked: 0 }))),
+        Fork::Child => {
+            drop(ours);
+            // A name of its own, so that looking for the daemon finds one process.
+            let _ = rustix::thread::set_name(c"qemu-pr-names");
+            let ready = process::seal(&theirs).is_ok() && privilege::keep_nothing().is_ok();
+            if ready {
+                serve(&theirs);
+            }
+            process::exit_now(0)
+        }
+    }
+}
+
+/// Answers until the daemon is gone.
+fn serve(socket: &OwnedFd) {
+    let mut bytes = vec![0; MAX_MESSAGE];
+    loop {
+        let length = match recv(socket, &mut bytes[..], RecvFlags::empty()) {
+            Ok((0, _)) => return,
+            Ok((length, _)) => length,
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(_) => return,
+        };
+        let Ok(Question { number, about }) = serde_json::from_slice(&bytes[..length]) else { continue };
+        let found = match about {
+            About::Process { pid } => Found::Process(peer::look_up(pid)),
+            About::Disk { kind, device } => {
+                Found::Disk(disk::look_up(Identity { kind: Kind::from_code(kind), device }))
+            }
+        };
+        if let Ok(answer) = serde_json::to_vec(&Answer { number, found }) {
+            // The daemon does not wait for ever, and neither does this.
+            let _ = send(socket, &answer, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+        }
+    }
+}
+
+impl Names {
+    /// Program, unit and virtual machine of a process.
+    pub fn process(&self, pid: u32) -> Option<Client> {
+        match self.ask(About::Process { pid })? {
+            Found::Process(client) => Some(client),
+            Found::Disk(_) => None,
+        }
+    }
+
+    /// The names of a disk.
+    pub fn disk(&self, identity: Identity) -> Option<Device> {
+        if identity.kind == Kind::File {
+            return None;
+        }
+        match self.ask(About::Disk { kind: identity.kind as u8, device: identity.device })? {
+            Found::Disk(device) => Some(device),
+            Found::Process(_) => None,
+        }
+    }
+
+    fn ask(&self, about: About) -> Option<Found> {
+        let mut line = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        line.asked += 1;
+        let number = line.asked;
+        let question = serde_json::to_vec(&Question { number, about }).ok()?;
+        send(&line.socket, &question, SendFlags::NOSIGNAL | SendFlags::DONTWAIT).ok()?;
+        let deadline = Instant::now() + PATIENCE;
+        let mut bytes = vec![0; MAX_MESSAGE];
+        loop {
+            let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now())).ok()?;
+            match poll(&mut [PollFd::new(&line.socket, PollFlags::IN)], Some(&left)) {
+                Ok(0) => return None,
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return None,
+            }
+            let length = match recv(&line.socket, &mut bytes[..], RecvFlags::DONTWAIT) {
+                Ok((0, _)) => return None,
+                Ok((length, _)) => length,
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => continue,
+                Err(_) => return None,
+            };
+            let answer: Answer = serde_json::from_slice(&bytes[..length]).ok()?;
+            if answer.number == number {
+                return Some(answer.found);
+            }
+        }
+    }
+}
+
+/// Text from elsewhere as part of one line, which a terminal may be shown.
+fn clean(text: &str) -> Option<String> {
+    let text: String = text.trim().chars().take(256).map(|c| if c.is_control() { '?' } else { c }).collect();
+    (!text.is_empty()).then_some(text)
+}

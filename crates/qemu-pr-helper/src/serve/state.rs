@@ -1,0 +1,53 @@
+//! The helper as it is now, for the control socket.
+
+use std::{sync::Arc, time::Duration};
+
+use pr_control::{Connection, Failure, InFlight, Snapshot};
+
+use super::{flight, flight::Seen, hub::Hub, policy::Refusal};
+use crate::observe::{self, audit, control::Subject, metrics::METRICS, trace};
+
+/// The hub, as the control socket sees it.
+pub struct State(pub Arc<Hub>);
+
+impl Subject for State {
+    fn snapshot(&self) -> Snapshot {
+        let uptime_us = micros(flight::uptime());
+        Snapshot {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started_us: audit::now().saturating_sub(uptime_us),
+            uptime_us,
+            max_connections: u64::try_from(self.0.slots.capacity()).unwrap_or(u64::MAX),
+            totals: METRICS.totals(observe::lost()),
+            requests: METRICS.requests(),
+            violations: METRICS.violations(),
+            refusals: METRICS.refusals(&Refusal::NAMES),
+            connections: self.0.slots.all().filter_map(|slot| slot.flight.look()).map(connection).collect(),
+            trace: trace::enabled().into_iter().map(str::to_owned).collect(),
+        }
+    }
+}
+
+fn connection(seen: Seen) -> Connection {
+    Connection {
+        client: audit::client(seen.client, seen.peer),
+        age_us: micros(seen.age),
+        requests: seen.requests,
+        in_flight: seen.under_way.map(|under_way| InFlight {
+            action: under_way.command.to_string(),
+            device: Some(audit::device(under_way.device)),
+            for_us: micros(under_way.since),
+        }),
+        last_failure: seen.failure.map(|failed| Failure {
+            action: failed.command.to_string(),
+            status: failed.status.to_string(),
+            sense: failed.sense.map(|sense| sense.to_string()),
+            ago_us: micros(failed.ago),
+        }),
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,48 @@
+//! What the helper tells of itself: the audit trail, the control socket, and the names in both.
+
+#![expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
+
+mod audit;
+mod control;
+mod names;
+
+use std::path::PathBuf;
+
+use pr_control::{Control, Record, Told};
+use pr_lab::prelude::*;
+
+const OURS: &str = env!("CARGO_BIN_EXE_qemu-pr-helper");
+
+fn ours(test: impl Fn(&Bed)) {
+    pr_lab::ours(OURS, test);
+}
+
+/// A helper with a control socket.
+fn launch(bed: &Bed) -> Launch {
+    bed.launch().arg("--control").arg(control_path(bed))
+}
+
+fn control_path(bed: &Bed) -> PathBuf {
+    bed.path("control")
+}
+
+fn control(bed: &Bed) -> Control {
+    Control::new(control_path(bed), PATIENCE)
+}
+
+/// So many records from here on.
+fn records(follow: &mut pr_control::Follow, count: usize) -> Vec<Record> {
+    let told = follow.take(count).map(|told| match told.expect("a trail") {
+        Told::Record(record) => *record,
+        Told::Lost(count) => panic!("{count} records were lost"),
+    });
+    told.collect()
+}
+
+/// A parameter list with these keys.
+fn keys(key: u64, service_action_key: u64) -> [u8; 24] {
+    let mut list = [0; 24];
+    list[..8].copy_from_slice(&key.to_be_bytes());
+    list[8..16].copy_from_slice(&service_action_key.to_be_bytes());
+    list
+}
