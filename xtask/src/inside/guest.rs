@@ -1,15 +1,18 @@
 //! The guest bed: two hosts share a LUN; one of them is a QEMU guest whose reservations go through the helper.
 
-use anyhow::{Result, ensure};
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail, ensure};
 use scsi_pr::{InAction, ReservationType};
 
 use crate::fence;
-use crate::guest_machine::Guest;
+use crate::guest_machine::{GUEST_NAME, Guest};
 use crate::helper::Helper;
 use crate::lun::Loopback;
 use crate::node::Node;
 use crate::report::{Report, screen, story};
 use crate::request::{Answer, Request};
+use crate::trail::{Sent, Trail};
 
 /// The key of host A, the guest.
 const GUEST: u64 = 0x6001;
@@ -18,20 +21,27 @@ const HOST: u64 = 0xb002;
 
 const DISK: &str = "/dev/sda";
 
+/// Where the helper tells of itself.
+const CONTROL: &str = "/run/guest.control";
+
 /// What `sg_persist` exits with after a unit attention (`SG_LIB_CAT_UNIT_ATTENTION`).
 const UNIT_ATTENTION: i32 = 6;
 /// What `sg_persist` exits with after a reservation conflict (`SG_LIB_CAT_RES_CONFLICT`).
 const RESERVATION_CONFLICT: i32 = 24;
 
 /// Tells the whole story, checking every step.
-pub fn run(report: &mut Report) -> Result<()> {
+pub fn run(report: &mut Report, reference: bool) -> Result<()> {
     let luns = Loopback::set_up(1)?;
     let [passed_through, around] = luns.lun(0);
-    let helper = Helper::start("guest", &[])?;
+    // The C helper keeps no trail.
+    let options: &[&str] = if reference { &[] } else { &["--control", CONTROL] };
+    let helper = Helper::start("guest", options)?;
+    let trail = if reference { None } else { Some(Trail::follow(Path::new(CONTROL))?) };
     story("One disk, two hosts. Host A is a QEMU guest; it reaches the disk through QEMU and the helper.");
     story("Host B is the machine around it and reaches the same disk by a path of its own.");
     story("Host A is booting ...");
-    let mut stage = Stage { guest: Guest::boot(passed_through, helper.socket())?, host: around };
+    let guest = Guest::boot(passed_through, helper.socket())?;
+    let mut stage = Stage { guest, host: around, sent: Vec::new() };
 
     stage.nobody_is_registered(report);
     stage.guest_reserves(report);
@@ -39,10 +49,16 @@ pub fn run(report: &mut Report) -> Result<()> {
     stage.host_preempts_guest(report);
     stage.guest_clears(report);
 
-    drop(stage);
+    let Stage { guest, sent, .. } = stage;
+    drop(guest);
     story("");
     story("Host A is switched off, and the helper is told to end.");
     report.check("the helper ends on SIGTERM after its guest is gone", || helper.stop());
+    if let Some(trail) = trail {
+        let name =
+            format!("the trail names guest, disk and keys of the guest's {} commands, and has no other", sent.len());
+        report.check(&name, || trail.expect(GUEST_NAME, passed_through.path(), &sent));
+    }
     Ok(())
 }
 
@@ -50,6 +66,8 @@ pub fn run(report: &mut Report) -> Result<()> {
 struct Stage<'a> {
     guest: Guest,
     host: &'a Node,
+    /// The changes that the guest asked for.
+    sent: Vec<Sent>,
 }
 
 impl Stage<'_> {
@@ -147,8 +165,8 @@ impl Stage<'_> {
         report.check("the guest's write is refused", || self.guest_writes(false));
         report.check("the guest's reservation conflicts, and sg_persist says so", || {
             self.guest_does(&format!("--register --param-sark={GUEST:#x}"))?;
-            let reserve = format!("--out --reserve --param-rk={GUEST:#x} --prout-type=1");
-            let (status, printed) = self.guest_runs(&persist(&reserve))?;
+            let reserve = format!("--reserve --param-rk={GUEST:#x} --prout-type=1");
+            let (status, printed) = self.guest_changes(&reserve)?;
             ensure!(status == RESERVATION_CONFLICT, "expected {RESERVATION_CONFLICT}, came {status}: {printed}");
             Ok(())
         });
@@ -177,17 +195,22 @@ impl Stage<'_> {
     }
 
     fn guest_asks(&mut self, question: &str) -> Result<String> {
-        self.guest_succeeds(&persist(&format!("--in {question}")))
-    }
-
-    fn guest_does(&mut self, change: &str) -> Result<String> {
-        self.guest_succeeds(&persist(&format!("--out {change}")))
-    }
-
-    fn guest_succeeds(&mut self, command: &str) -> Result<String> {
-        let (status, printed) = self.guest_runs(command)?;
-        ensure!(status == 0, "{command} in the guest: exit status {status}: {printed}");
+        let (status, printed) = self.guest_runs(&persist(&format!("--in {question}")))?;
+        ensure!(status == 0, "{question} in the guest: exit status {status}: {printed}");
         Ok(printed)
+    }
+
+    fn guest_does(&mut self, change: &str) -> Result<()> {
+        let (status, printed) = self.guest_changes(change)?;
+        ensure!(status == 0, "{change} in the guest: exit status {status}: {printed}");
+        Ok(())
+    }
+
+    /// Has the guest change something, and remembers it for the comparison with the trail.
+    fn guest_changes(&mut self, change: &str) -> Result<(i32, String)> {
+        let (status, printed) = self.guest_runs(&persist(&format!("--out {change}")))?;
+        self.sent.push(sent(change, status)?);
+        Ok((status, printed))
     }
 
     fn guest_writes(&mut self, passes: bool) -> Result<()> {
@@ -240,4 +263,29 @@ impl Stage<'_> {
 
 fn persist(arguments: &str) -> String {
     format!("sg_persist --no-inquiry {arguments} {DISK}")
+}
+
+/// A change as the helper must have seen it, out of `sg_persist`'s arguments and its exit status.
+fn sent(change: &str, status: i32) -> Result<Sent> {
+    let value = |name: &str| {
+        let found = change.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix("=0x"));
+        found.map(|digits| u64::from_str_radix(digits, 16)).transpose()
+    };
+    let (key, service_action_key) = (value("--param-rk")?, value("--param-sark")?);
+    let action = match change.split(' ').next().context("no change")? {
+        "--register" => "REGISTER",
+        "--reserve" => "RESERVE",
+        "--release" => "RELEASE",
+        "--clear" => "CLEAR",
+        "--preempt" => "PREEMPT",
+        other => bail!("{other} is no change that this bed makes"),
+    };
+    // REGISTER looks at both keys, and sg_persist sends zero for one that is not given.
+    let key = key.or((action == "REGISTER").then_some(0));
+    let status = match status {
+        0 => "GOOD",
+        RESERVATION_CONFLICT => "RESERVATION CONFLICT",
+        other => bail!("{change} ended with {other}"),
+    };
+    Ok(Sent { action, key, service_action_key, status })
 }

@@ -14,6 +14,9 @@ use crate::node::Node;
 /// An emulated machine inside an emulated machine takes its time to boot; a host under load takes more.
 const PATIENCE: Duration = Duration::from_secs(560);
 
+/// What the guest is called, as libvirt would tell QEMU.
+pub const GUEST_NAME: &str = "host-a";
+
 /// A running guest, which never outlives this value.
 pub struct Guest {
     qemu: Child,
@@ -33,6 +36,7 @@ impl Guest {
     /// Boots a guest whose disk is the node, with its reservations going through the helper at the socket.
     pub fn boot(node: &Node, socket: &Path) -> Result<Self> {
         let mut qemu = Command::new("/usr/bin/qemu-system-x86_64")
+            .args(["-name", &format!("guest={GUEST_NAME},debug-threads=on")])
             .args(["-M", "q35", "-accel", "tcg", "-cpu", "qemu64", "-m", "256M", "-L", "/guest/firmware"])
             .args(["-nodefaults", "-display", "none", "-vga", "none", "-no-reboot"])
             .args(["-serial", "stdio", "-serial", "file:/run/guest.console"])

@@ -20,6 +20,7 @@ mod request;
 mod rights;
 mod scenario;
 mod sys;
+mod trail;
 mod wait;
 
 use std::env;
@@ -60,7 +61,7 @@ fn run(words: &[&str], report: &mut Report) -> Result<()> {
             }
             hang::run(report, &luns, reference)
         }
-        "guest" => guest::run(report),
+        "guest" => guest::run(report, reference),
         "multipath" => multipath::run(report, reference),
         "multipath-guest" => multipath::guest::run(report, reference),
         other => bail!("there is no bed {other}"),
