@@ -16,6 +16,7 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
+use crate::confine::Sandbox;
 use crate::observe::{
     audit::Keys,
     trace::{self, TraceOption},
@@ -108,6 +109,10 @@ pub struct Options {
     /// Let this group (name or number) look there, too; without it root alone may
     #[arg(long, value_name = "GROUP", allow_hyphen_values = true, value_parser = OsStringValueParser::new().try_map(values::group))]
     pub control_group: Option<Group>,
+
+    /// Confine the program to the system calls and files that it needs: off, log (only say so to the kernel's log) or enforce
+    #[arg(long, value_name = "HOW", value_enum, default_value = "enforce")]
+    pub sandbox: Sandbox,
 
     /// Simulate a disk behind every descriptor that is not a SCSI device (for tests and demonstrations)
     #[arg(long)]

@@ -7,6 +7,7 @@ use tracing::warn;
 
 use crate::{
     cli::{Options, Switch},
+    confine::Sandbox,
     observe::{
         audit::Keys,
         trace::{self, TraceError},
@@ -52,6 +53,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// `--simulate`.
     pub simulate: bool,
+    /// `--sandbox`.
+    pub sandbox: Sandbox,
     /// `--control`.
     pub control: Option<PathBuf>,
     /// `--control-group`.
@@ -92,6 +95,7 @@ impl Config {
             command_timeout: options.command_timeout,
             drain_timeout: options.drain_timeout,
             simulate: options.simulate,
+            sandbox: options.sandbox,
             control: options.control,
             control_group: options.control_group,
             audit: (options.audit == Switch::On).then_some(options.audit_keys),
@@ -104,7 +108,8 @@ impl Config {
 /// two pipes and process descriptor.
 const DESCRIPTORS_EACH: u64 = 5;
 
-const fn descriptors_for(connections: u64) -> u64 {
+/// How many descriptors so many connections need.
+pub const fn descriptors_for(connections: u64) -> u64 {
     OWN_DESCRIPTORS + DESCRIPTORS_EACH * connections
 }
 

@@ -11,6 +11,7 @@ mod boot;
 mod check;
 mod cli;
 mod config;
+mod confine;
 mod device;
 mod observe;
 mod serve;
@@ -52,7 +53,8 @@ pub fn command() -> clap::Command {
 fn run(options: cli::Options, before: &sys::signal::Before) -> Result<ExitCode, Box<dyn Error>> {
     let config = config::Config::new(options)?;
     let booted = boot::boot(&config, before)?;
-    Ok(serve::run(booted, &config)?)
+    let confined = confine::daemon(&booted.unprivileged, &booted.folders(), &config)?;
+    Ok(serve::run(booted, &confined, &config)?)
 }
 
 /// What the program calls itself in messages: the last part of its name on the command line.

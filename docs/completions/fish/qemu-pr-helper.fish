@@ -16,6 +16,9 @@ hash\t'As a number that is the same for the same key until the program ends'
 hide\t'Not at all'"
 complete -c qemu-pr-helper -l control -d 'Tell qemu-pr-ctl about connections, counters and the audit trail at this Unix socket' -r -F
 complete -c qemu-pr-helper -l control-group -d 'Let this group (name or number) look there, too; without it root alone may' -r
+complete -c qemu-pr-helper -l sandbox -d 'Confine the program to the system calls and files that it needs: off, log (only say so to the kernel\'s log) or enforce' -r -f -a "off\t'There are none'
+log\t'What they would stop is reported to the kernel\'s log, and happens'
+enforce\t'They stand'"
 complete -c qemu-pr-helper -s d -l daemon -d 'Go to the background once everything is in place'
 complete -c qemu-pr-helper -s v -l verbose -d 'Say more: what each connection does'
 complete -c qemu-pr-helper -s q -l quiet -d 'Say nothing about clients that break the protocol'

@@ -18,7 +18,13 @@ use crate::sys::{
 
 /// The process that started the daemon and waits for word of it.
 #[must_use]
-pub struct Starter(Option<PipeWriter>);
+pub struct Starter(Option<Waiting>);
+
+/// What is needed to let go, opened while something can be opened.
+struct Waiting {
+    pipe: PipeWriter,
+    null: File,
+}
 
 impl Starter {
     /// Nobody waits: this is the process that was started.
@@ -31,8 +37,7 @@ impl Starter {
     /// # Errors
     /// It is gone: somebody killed it, and with it this start.
     pub fn ready(self) -> io::Result<()> {
-        let Some(mut pipe) = self.0 else { return Ok(()) };
-        let null = File::options().read(true).write(true).open("/dev/null")?;
+        let Some(Waiting { mut pipe, null }) = self.0 else { return Ok(()) };
         pipe.write_all(&[1])?;
         dup2_stdin(&null)?;
         dup2_stdout(&null)?;
@@ -49,7 +54,8 @@ pub fn detach(_: &Privileged, before: &signal::Before) -> io::Result<Starter> {
         Fork::Child => {
             drop(reader);
             setsid()?;
-            Ok(Starter(Some(writer)))
+            let null = File::options().read(true).write(true).open("/dev/null")?;
+            Ok(Starter(Some(Waiting { pipe: writer, null })))
         }
         Fork::Parent(_) => {
             drop(writer);

@@ -10,7 +10,10 @@ pub mod pidfile;
 pub mod privilege;
 pub mod systemd;
 
-use std::{env, io, path::Path};
+use std::{
+    env, io,
+    path::{Path, PathBuf},
+};
 
 use thiserror::Error;
 use tracing::trace;
@@ -47,6 +50,18 @@ pub struct Booted {
     pub multipath: Multipath,
     /// Proof that nothing is left of the privileges but what the configuration keeps.
     pub unprivileged: Unprivileged,
+}
+
+impl Booted {
+    /// The folders of the files that go with the program.
+    pub fn folders(&self) -> Vec<PathBuf> {
+        let sockets = [Some(&self.listener), self.control.as_ref()].into_iter().flatten().filter_map(Listener::path);
+        let files = sockets.chain(self.pidfile.as_ref().map(Pidfile::path));
+        files
+            .map(|file| file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+            .map(Into::into)
+            .collect()
+    }
 }
 
 /// Why the program cannot start.
@@ -103,7 +118,7 @@ pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Boot
 
     // Those who read the audit trail want names; a process without rights looks them up.
     if config.audit.is_some() || config.control.is_some() {
-        let names = names::start(&privileged).map_err(BootError::Names)?;
+        let names = names::start(&privileged, config.sandbox).map_err(BootError::Names)?;
         audit::start(names, config.audit);
     }
 

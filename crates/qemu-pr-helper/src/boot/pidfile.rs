@@ -61,6 +61,11 @@ impl Pidfile {
             .map_err(|error| PidfileError::Write { path: at(), error })?;
         Ok(Self { path: at(), file })
     }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 impl Drop for Pidfile {

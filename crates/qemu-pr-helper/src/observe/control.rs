@@ -14,7 +14,10 @@ use std::{
 };
 
 use pr_control::{Answer, Ask, MAX_ASK, Snapshot};
-use rustix::net::sockopt;
+use rustix::{
+    fs::{OFlags, fcntl_getfl, fcntl_setfl},
+    net::sockopt,
+};
 use tracing::trace;
 
 use super::{sink, trace as events};
@@ -34,7 +37,8 @@ pub trait Subject: Send + Sync + 'static {
 /// The system has no room for another thread.
 pub fn start(listener: OwnedFd, subject: impl Subject) -> io::Result<()> {
     let listener = UnixListener::from(listener);
-    listener.set_nonblocking(false)?;
+    // Not by an ioctl, which the sandbox keeps for disks.
+    fcntl_setfl(&listener, fcntl_getfl(&listener)? - OFlags::NONBLOCK)?;
     let serve = move || {
         loop {
             match listener.accept() {

@@ -24,7 +24,7 @@ use super::{
     connection::Scratch,
     hub::{Hub, LISTENER},
 };
-use crate::{boot::privilege::Unprivileged, observe::limit::Limit};
+use crate::{confine::Confined, observe::limit::Limit};
 
 /// How many threads wait while nothing happens. One would do if every request went on without blocking; the second
 /// is there when it does not, without being started first.
@@ -62,7 +62,7 @@ struct Reserve {
 }
 
 /// Starts the crew.
-pub fn start(hub: &Arc<Hub>, _: &Unprivileged) -> io::Result<()> {
+pub fn start(hub: &Arc<Hub>, _: &Confined) -> io::Result<()> {
     for _ in 0..WAITING {
         hub.crew.waiting.fetch_add(1, ORDER);
         spawn(hub)?;

@@ -24,6 +24,7 @@ use self::hub::Hub;
 use crate::{
     boot::{Booted, listen::Listener, systemd::Notifier},
     config::Config,
+    confine::Confined,
     observe,
     sys::signal,
 };
@@ -32,12 +33,12 @@ use crate::{
 const MAX_TICK: Duration = Duration::from_secs(1);
 
 /// Serves until a signal says stop. The main thread itself only watches: signals, deadlines, systemd's watchdog.
-pub fn run(booted: Booted, config: &Config) -> io::Result<ExitCode> {
-    let Booted { mut listener, control, pidfile, notifier, starter, multipath, unprivileged } = booted;
+pub fn run(booted: Booted, confined: &Confined, config: &Config) -> io::Result<ExitCode> {
+    let Booted { mut listener, control, pidfile, notifier, starter, multipath, .. } = booted;
     let signals = signal::descriptor()?;
     observe::start()?;
     let hub = Arc::new(Hub::new(listener.socket().try_clone_to_owned()?, multipath, config)?);
-    crew::start(&hub, &unprivileged)?;
+    crew::start(&hub, confined)?;
     if let Some(control) = &control {
         observe::control::start(control.socket().try_clone_to_owned()?, state::State(Arc::clone(&hub)))?;
     }

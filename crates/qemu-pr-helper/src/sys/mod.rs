@@ -2,9 +2,12 @@
 //! leaves this room is safe to call.
 #![expect(unsafe_code, reason = "this is the one room for it; each block says why it is sound")]
 
+#[cfg(test)]
+pub mod attempts;
 pub mod dm;
 pub mod mpath;
 pub mod process;
+pub mod sandbox;
 pub mod sg_io;
 pub mod signal;
 pub mod socket;

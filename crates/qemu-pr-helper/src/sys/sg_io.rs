@@ -10,8 +10,10 @@ use std::{
 
 use scsi_pr::SENSE_LENGTH;
 
-const SG_IO: libc::Ioctl = 0x2285;
-const SG_GET_VERSION_NUM: libc::Ioctl = 0x2282;
+/// Sends a command.
+pub const SG_IO: libc::Ioctl = 0x2285;
+/// Asks whether there is anything to send commands to.
+pub const SG_GET_VERSION_NUM: libc::Ioctl = 0x2282;
 
 const INTERFACE: c_int = 'S' as c_int;
 const DXFER_NONE: c_int = -1;

@@ -32,7 +32,7 @@ fn w5_a_pidfile_that_cannot_be_made_is_the_parents_failure() {
         let pidfile = bed.path("missing/pid");
         let finished = bed.launch().arg("-d").arg("-f").arg(&pidfile).run();
         finished.expect_refusal(&[pidfile.to_str().unwrap(), "No such file or directory"]);
-        assert!(bed.processes().iter().all(|process| !process.is_alive()), "nothing runs on");
+        eventually("nothing runs on", || bed.processes().iter().all(|process| !process.is_alive()));
         assert!(!bed.socket().exists());
     });
 }
@@ -43,7 +43,7 @@ fn w5_missing_rights_are_the_parents_failure() {
         let poor = ["/usr/bin/setpriv", "--bounding-set", "-sys_rawio", "--"];
         let finished = bed.launch().by(&poor).arg("-d").arg("-f").arg(bed.path("pid")).run();
         finished.expect_refusal(&["privileges"]);
-        assert!(bed.processes().iter().all(|process| !process.is_alive()), "nothing runs on");
+        eventually("nothing runs on", || bed.processes().iter().all(|process| !process.is_alive()));
     });
 }
 

@@ -16,7 +16,7 @@ mod session;
 mod takeover;
 
 use std::{
-    io::{self, IoSlice, Read},
+    io::{self, IoSlice, PipeReader, Read},
     mem::MaybeUninit,
     os::fd::{AsFd, OwnedFd},
     time::{Duration, Instant},
@@ -115,7 +115,7 @@ impl Multipath {
     fn ask(&self, request: &Request, device: Device<'_>) -> io::Result<Verdict> {
         let (mut reply, write) = {
             let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-            (std::fs::File::from(read), write)
+            (PipeReader::from(read), write)
         };
         let descriptors = [device.descriptor, write.as_fd()];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     boot::{Privileged, privilege},
+    confine::{self, Sandbox},
     device::{Identity, Kind},
     sys::process::{self, Fork},
 };
@@ -70,7 +71,7 @@ enum Found {
 ///
 /// # Errors
 /// The system has no room for another process.
-pub fn start(_: &Privileged) -> io::Result<Names> {
+pub fn start(_: &Privileged, sandbox: Sandbox) -> io::Result<Names> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     match process::fork()? {
         Fork::Parent(_) => Ok(Names(Mutex::new(Line { socket: ours, asked: 0 }))),
@@ -78,7 +79,8 @@ pub fn start(_: &Privileged) -> io::Result<Names> {
             drop(ours);
             // A name of its own, so that looking for the daemon finds one process.
             let _ = rustix::thread::set_name(c"qemu-pr-names");
-            let ready = process::seal(&theirs).is_ok() && privilege::keep_nothing().is_ok();
+            let ready =
+                process::seal(&theirs).is_ok() && privilege::keep_nothing().is_ok() && confine::names(sandbox).is_ok();
             if ready {
                 serve(&theirs);
             }

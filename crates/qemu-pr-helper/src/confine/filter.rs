@@ -1,0 +1,203 @@
+//! The system calls that each process may make.
+
+use std::collections::BTreeMap;
+
+use libc::{c_int, c_long};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+};
+use thiserror::Error;
+
+use super::Sandbox;
+use crate::sys::sg_io::{SG_GET_VERSION_NUM, SG_IO};
+
+/// Who is confined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Process {
+    /// The one that serves clients.
+    Daemon,
+    /// The one that looks names up.
+    Names,
+}
+
+/// Why there is no filter.
+#[derive(Debug, Error)]
+pub enum FilterError {
+    /// The list is no program.
+    #[error("the list of system calls cannot be compiled: {0}")]
+    Compile(#[from] seccompiler::BackendError),
+    /// The kernel does not take it.
+    #[error("the kernel refuses the filter: {0}")]
+    Apply(#[from] seccompiler::Error),
+}
+
+/// What an argument of a system call has to be.
+#[derive(Clone, Copy)]
+enum Argument {
+    /// This value.
+    Is(u8, u64),
+    /// All of these bits set.
+    Has(u8, u64),
+    /// None of these bits set.
+    Lacks(u8, u64),
+}
+
+use Argument::{Has, Is, Lacks};
+
+/// A system call and the forms of it that are allowed; all where there are none.
+type Call = (c_long, &'static [&'static [Argument]]);
+
+const ANY: &[&[Argument]] = &[];
+
+/// What every Rust program with a heap does. No memory becomes code.
+const RUNTIME: &[Call] = &[
+    (libc::SYS_mmap, &[&[Lacks(2, libc::PROT_EXEC as u64)]]),
+    (libc::SYS_mprotect, &[&[Lacks(2, libc::PROT_EXEC as u64)]]),
+    (libc::SYS_mremap, ANY),
+    (libc::SYS_munmap, ANY),
+    (libc::SYS_madvise, ANY),
+    (libc::SYS_brk, ANY),
+    (libc::SYS_futex, ANY),
+    (libc::SYS_getrandom, ANY),
+    (libc::SYS_clock_gettime, ANY),
+    (libc::SYS_clock_nanosleep, ANY),
+    (libc::SYS_nanosleep, ANY),
+    (libc::SYS_restart_syscall, ANY),
+    (libc::SYS_rt_sigreturn, ANY),
+    (libc::SYS_rt_sigprocmask, ANY),
+    (libc::SYS_sigaltstack, ANY),
+    (libc::SYS_sched_yield, ANY),
+    (libc::SYS_gettid, ANY),
+    (libc::SYS_getpid, ANY),
+    (libc::SYS_exit, ANY),
+    (libc::SYS_exit_group, ANY),
+    // Descriptors that are there already.
+    (libc::SYS_read, ANY),
+    (libc::SYS_write, ANY),
+    (libc::SYS_writev, ANY),
+    (libc::SYS_close, ANY),
+    (libc::SYS_fstat, ANY),
+    (libc::SYS_ppoll, ANY),
+    (libc::SYS_recvfrom, ANY),
+    (libc::SYS_recvmsg, ANY),
+    (libc::SYS_sendto, ANY),
+    (libc::SYS_sendmsg, ANY),
+    (libc::SYS_fcntl, ANY),
+];
+
+#[cfg(target_arch = "x86_64")]
+const RUNTIME_HERE: &[Call] = &[(libc::SYS_poll, ANY)];
+#[cfg(not(target_arch = "x86_64"))]
+const RUNTIME_HERE: &[Call] = &[];
+
+/// What a thread needs to start another one, and no more than that: not another process.
+const THREAD: u64 = (libc::CLONE_THREAD | libc::CLONE_VM | libc::CLONE_SIGHAND) as u64;
+
+/// Serving clients.
+const DAEMON: &[Call] = &[
+    // The one thing that it is for. The second asks a descriptor whether it is a SCSI device (--simulate).
+    (libc::SYS_ioctl, &[&[Is(1, SG_IO)], &[Is(1, SG_GET_VERSION_NUM)]]),
+    (libc::SYS_accept4, ANY),
+    (libc::SYS_shutdown, ANY),
+    (libc::SYS_getsockopt, ANY),
+    (libc::SYS_setsockopt, ANY),
+    (libc::SYS_pipe2, ANY),
+    (libc::SYS_epoll_create1, ANY),
+    (libc::SYS_epoll_ctl, ANY),
+    (libc::SYS_epoll_pwait, ANY),
+    (libc::SYS_eventfd2, ANY),
+    (libc::SYS_signalfd4, ANY),
+    (libc::SYS_getuid, ANY),
+    // Threads of the crew. What clone3 is asked for cannot be seen from here, so it does not exist (see `apply`).
+    (libc::SYS_clone, &[&[Has(0, THREAD)]]),
+    (libc::SYS_clone3, ANY),
+    // The two signals that glibc keeps for itself, with the first thread; no other handler is ever changed.
+    (libc::SYS_rt_sigaction, &[&[Is(0, 32)], &[Is(0, 33)]]),
+    (libc::SYS_set_robust_list, ANY),
+    (libc::SYS_rseq, ANY),
+    (libc::SYS_sched_getaffinity, ANY),
+    (libc::SYS_prctl, &[&[Is(0, libc::PR_SET_NAME as u64)], &[Is(0, libc::PR_SET_VMA as u64)]]),
+    // The socket, the control socket and the pidfile go at the end; Landlock holds this to their folders.
+    (libc::SYS_statx, ANY),
+    (libc::SYS_newfstatat, ANY),
+    (libc::SYS_unlinkat, ANY),
+    (libc::SYS_ftruncate, ANY),
+    // A daemon lets go of its terminal when it is up.
+    (libc::SYS_dup3, ANY),
+];
+
+#[cfg(target_arch = "x86_64")]
+const DAEMON_HERE: &[Call] = &[(libc::SYS_epoll_wait, ANY), (libc::SYS_unlink, ANY), (libc::SYS_dup2, ANY)];
+#[cfg(not(target_arch = "x86_64"))]
+const DAEMON_HERE: &[Call] = &[];
+
+/// Reading small files.
+const NAMES: &[Call] = &[
+    // For reading: neither of the other access modes, nothing made, nothing cut off.
+    (libc::SYS_openat, &[&[Lacks(2, (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC) as u64)]]),
+    (libc::SYS_readlinkat, ANY),
+    (libc::SYS_statx, ANY),
+    (libc::SYS_newfstatat, ANY),
+    (libc::SYS_lseek, ANY),
+];
+
+#[cfg(target_arch = "x86_64")]
+const NAMES_HERE: &[Call] = &[(libc::SYS_readlink, ANY), (libc::SYS_lstat, ANY)];
+#[cfg(not(target_arch = "x86_64"))]
+const NAMES_HERE: &[Call] = &[];
+
+fn calls(process: Process) -> impl Iterator<Item = Call> {
+    let own = match process {
+        Process::Daemon => [DAEMON, DAEMON_HERE],
+        Process::Names => [NAMES, NAMES_HERE],
+    };
+    [RUNTIME, RUNTIME_HERE].into_iter().chain(own).flatten().copied()
+}
+
+/// Puts the filter of a process into force, for all of its threads; false where there are no filters.
+pub fn apply(process: Process, sandbox: Sandbox) -> Result<bool, FilterError> {
+    let Ok(architecture) = TargetArch::try_from(std::env::consts::ARCH) else { return Ok(false) };
+    let otherwise = if sandbox == Sandbox::Log { SeccompAction::Log } else { SeccompAction::Trap };
+    let rules = calls(process).map(|(number, forms)| Ok((number, rules(forms)?)));
+    let rules: BTreeMap<_, _> = rules.collect::<Result<_, seccompiler::BackendError>>()?;
+    // ENOSYS makes the C library use clone, whose arguments can be looked at.
+    let no_clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+    let enosys = SeccompAction::Errno(u32::try_from(libc::ENOSYS).unwrap_or(u32::MAX));
+    let filters = [
+        SeccompFilter::new(no_clone3, SeccompAction::Allow, enosys, architecture)?,
+        SeccompFilter::new(rules, otherwise, SeccompAction::Allow, architecture)?,
+    ];
+    // The one that allows everything else first: the other one allows no further filter.
+    for filter in filters {
+        let program = BpfProgram::try_from(filter)?;
+        match seccompiler::apply_filter(&program) {
+            Ok(()) => {}
+            // A kernel without filters.
+            Err(seccompiler::Error::Seccomp(error)) if error.raw_os_error() == Some(libc::EINVAL) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(true)
+}
+
+fn rules(forms: &[&[Argument]]) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+    let rule = |form: &&[Argument]| {
+        let conditions = form.iter().map(|argument| argument.condition()).collect::<Result<_, _>>()?;
+        SeccompRule::new(conditions)
+    };
+    forms.iter().map(rule).collect()
+}
+
+impl Argument {
+    fn condition(self) -> Result<SeccompCondition, seccompiler::BackendError> {
+        let (index, operator, value) = match self {
+            Is(index, value) => (index, SeccompCmpOp::Eq, value),
+            Has(index, bits) => (index, SeccompCmpOp::MaskedEq(bits), bits),
+            Lacks(index, bits) => (index, SeccompCmpOp::MaskedEq(bits), 0),
+        };
+        // The kernel looks at 32 bits of each of these arguments.
+        SeccompCondition::new(index, SeccompCmpArgLen::Dword, operator, value)
+    }
+}
+
+const _: () = assert!(size_of::<c_int>() == 4, "arguments are compared as 32 bits");

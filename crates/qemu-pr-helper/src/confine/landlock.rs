@@ -1,0 +1,41 @@
+//! The files that a process may reach, on kernels that have Landlock.
+
+use std::path::PathBuf;
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, RulesetError, Scope,
+};
+
+/// Folders, with everything in them.
+#[derive(Default)]
+pub struct Files<'a> {
+    /// Files in them may be read.
+    pub readable: &'a [PathBuf],
+    /// Files in them may be removed.
+    pub removable: &'a [PathBuf],
+}
+
+/// The newest version of Landlock that this knows; older kernels do what they can of it.
+const NEWEST: ABI = ABI::V6;
+
+/// Rules out every file but these, every TCP port, and signals and abstract sockets of others.
+pub fn restrict(files: &Files<'_>) -> Result<(), RulesetError> {
+    let mut ruleset = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(NEWEST))?
+        .handle_access(AccessNet::from_all(NEWEST))?
+        .scope(Scope::from_all(NEWEST))?
+        .create()?;
+    let read: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir;
+    for (folders, access) in [(files.readable, read), (files.removable, AccessFs::RemoveFile.into())] {
+        for folder in folders {
+            // A folder that is not there now is none that could be needed.
+            if let Ok(folder) = PathFd::new(folder) {
+                ruleset = ruleset.add_rule(PathBeneath::new(folder, access))?;
+            }
+        }
+    }
+    ruleset.restrict_self()?;
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! Attempts from inside: this test starts itself once for each of them, and the walls go up before it is made.
+
+use std::{
+    env,
+    ffi::CString,
+    fs::{self, File},
+    io,
+    os::unix::ffi::OsStrExt,
+    path::Path,
+    process::{Command, Output},
+    thread,
+};
+
+use super::*;
+use crate::sys::attempts::{PATH, make};
+
+const VARIABLE: &str = "QEMU_PR_HELPER_ATTEMPT";
+
+/// What somebody could try who has taken a process over: the system call, and its arguments.
+const ATTEMPTS: [(&str, libc::c_long, [i64; 6]); 28] = [
+    ("openat", libc::SYS_openat, [libc::AT_FDCWD as i64, PATH, libc::O_RDWR as i64, 0, 0, 0]),
+    ("openat", libc::SYS_openat, [libc::AT_FDCWD as i64, PATH, (libc::O_CREAT | libc::O_WRONLY) as i64, 0o600, 0, 0]),
+    ("openat2", libc::SYS_openat2, [libc::AT_FDCWD as i64, PATH, 0, 0, 0, 0]),
+    ("memfd_create", libc::SYS_memfd_create, [PATH, 0, 0, 0, 0, 0]),
+    ("renameat2", libc::SYS_renameat2, [libc::AT_FDCWD as i64, PATH, libc::AT_FDCWD as i64, PATH, 0, 0]),
+    ("linkat", libc::SYS_linkat, [libc::AT_FDCWD as i64, PATH, libc::AT_FDCWD as i64, PATH, 0, 0]),
+    ("fchmodat", libc::SYS_fchmodat, [libc::AT_FDCWD as i64, PATH, 0o777, 0, 0, 0]),
+    ("socket", libc::SYS_socket, [libc::AF_INET as i64, libc::SOCK_STREAM as i64, 0, 0, 0, 0]),
+    ("socket", libc::SYS_socket, [libc::AF_UNIX as i64, libc::SOCK_STREAM as i64, 0, 0, 0, 0]),
+    ("connect", libc::SYS_connect, [0, 0, 0, 0, 0, 0]),
+    ("bind", libc::SYS_bind, [0, 0, 0, 0, 0, 0]),
+    ("execve", libc::SYS_execve, [PATH, 0, 0, 0, 0, 0]),
+    ("execveat", libc::SYS_execveat, [libc::AT_FDCWD as i64, PATH, 0, 0, 0, 0]),
+    ("clone", libc::SYS_clone, [libc::SIGCHLD as i64, 0, 0, 0, 0, 0]),
+    ("unshare", libc::SYS_unshare, [libc::CLONE_NEWNS as i64, 0, 0, 0, 0, 0]),
+    ("setns", libc::SYS_setns, [0, 0, 0, 0, 0, 0]),
+    ("mount", libc::SYS_mount, [PATH, PATH, PATH, 0, 0, 0]),
+    ("ptrace", libc::SYS_ptrace, [libc::PTRACE_TRACEME as i64, 0, 0, 0, 0, 0]),
+    ("process_vm_writev", libc::SYS_process_vm_writev, [1, 0, 0, 0, 0, 0]),
+    // FIONREAD on a pipe or a file would do no harm: any number but those on the list is too many.
+    ("ioctl", libc::SYS_ioctl, [0, 0x541b, 0, 0, 0, 0]),
+    ("mmap", libc::SYS_mmap, [0, 4096, 5, (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as i64, -1, 0]),
+    ("kill", libc::SYS_kill, [1, 0, 0, 0, 0, 0]),
+    ("setresuid", libc::SYS_setresuid, [0, 0, 0, 0, 0, 0]),
+    ("rt_sigaction", libc::SYS_rt_sigaction, [libc::SIGSYS as i64, 0, 0, 8, 0, 0]),
+    ("seccomp", libc::SYS_seccomp, [0, 0, 0, 0, 0, 0]),
+    ("bpf", libc::SYS_bpf, [0, 0, 0, 0, 0, 0]),
+    ("io_uring_setup", libc::SYS_io_uring_setup, [1, 0, 0, 0, 0, 0]),
+    ("add_key", libc::SYS_add_key, [PATH, PATH, 0, 0, 0, 0]),
+];
+
+#[test]
+fn attempts_from_inside_are_stopped_and_named() {
+    if let Ok(what) = env::var(VARIABLE) {
+        return inside(&what);
+    }
+    for who in ["daemon", "names"] {
+        for (index, (call, ..)) in ATTEMPTS.iter().enumerate() {
+            let output = start(&format!("{who} {index}"));
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(159), "{who}, attempt {index}, {call}: {output:?}");
+            assert!(said.contains(&format!("({call}) is not allowed")), "{who}, attempt {index}, {call}: {said}");
+        }
+    }
+    for allowed in ["daemon thread", "daemon remove", "names read", "names elsewhere", "log open"] {
+        let output = start(allowed);
+        assert!(output.status.success(), "{allowed}: {output:?}");
+    }
+    let output = start("daemon read");
+    assert_eq!(output.status.code(), Some(159), "the daemon opens nothing, not even to read: {output:?}");
+}
+
+fn start(what: &str) -> Output {
+    let test = "confine::tests::attempts_from_inside_are_stopped_and_named";
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture"]).env(VARIABLE, what).output().unwrap()
+}
+
+fn inside(what: &str) {
+    let (who, what) = what.split_once(' ').unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (mine, other) = (folder.path().join("mine"), folder.path().join("other"));
+    for place in [&mine, &other] {
+        fs::create_dir(place).unwrap();
+        fs::write(place.join("file"), "").unwrap();
+    }
+    let (process, sandbox) = match who {
+        "daemon" => (Process::Daemon, Sandbox::Enforce),
+        "names" => (Process::Names, Sandbox::Enforce),
+        "log" => (Process::Daemon, Sandbox::Log),
+        other => panic!("nobody is called {other}"),
+    };
+    has_landlock();
+    let files = landlock::Files { removable: std::slice::from_ref(&mine), readable: &["/sys".into()] };
+    confine(process, sandbox, &files).unwrap();
+    match what {
+        "thread" => thread::spawn(|| ()).join().unwrap(),
+        "open" => drop(File::open("/dev/null").unwrap()),
+        "read" => drop(fs::read_dir("/sys/kernel").unwrap()),
+        "elsewhere" => assert_eq!(File::open("/etc/passwd").is_ok(), !has_landlock()),
+        "remove" => {
+            assert_eq!(remove(&other).is_ok(), !has_landlock(), "another folder's file");
+            remove(&mine).unwrap();
+        }
+        index => {
+            let (_, number, arguments) = ATTEMPTS[index.parse::<usize>().unwrap()];
+            let path = CString::new(other.join("file").as_os_str().as_bytes()).unwrap();
+            let result = make(number, arguments, &path);
+            panic!("it came back with {result:?}");
+        }
+    }
+    // What cleans up after a test would be stopped, too.
+    std::process::exit(0);
+}
+
+fn remove(folder: &Path) -> io::Result<()> {
+    fs::remove_file(folder.join("file"))
+}
+
+/// Whether this kernel has Landlock: asked for its version, it tells.
+fn has_landlock() -> bool {
+    const VERSION: i64 = 1;
+    // Not on the list of either process; the filter would stop it.
+    static THERE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *THERE.get_or_init(|| make(libc::SYS_landlock_create_ruleset, [0, 0, VERSION, 0, 0, 0], c"").is_ok())
+}

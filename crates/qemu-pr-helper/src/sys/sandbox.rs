@@ -1,0 +1,99 @@
+//! What the walls around a process need from the C library.
+
+use std::{
+    ffi::{c_int, c_void},
+    mem, ptr,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::write,
+    stdio::stderr,
+};
+use syscalls::Sysno;
+
+/// Has the C library's allocator stay with the memory that it has: it asks the system how many processors there are
+/// before it makes another arena, and idle threads' arenas are memory that nobody uses.
+pub fn one_arena() {
+    // SAFETY: sets a number of the allocator's; it may be called at any time.
+    unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+}
+
+/// Has a system call that a filter traps end the process with a message that names it.
+pub fn report_violations() {
+    // SAFETY: zeros are a valid value: no flags, the default handler, an empty mask.
+    let mut action: libc::sigaction = unsafe { mem::zeroed() };
+    let handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) = violation;
+    action.sa_sigaction = handler as usize;
+    action.sa_flags = libc::SA_SIGINFO;
+    // SAFETY: the action is complete, and its handler does nothing that a signal handler may not.
+    unsafe { libc::sigaction(libc::SIGSYS, &raw const action, ptr::null_mut()) };
+}
+
+/// `siginfo_t` of a SIGSYS (`<asm-generic/siginfo.h>`, `_sigsys`).
+#[repr(C)]
+struct SigSys {
+    signo: c_int,
+    errno: c_int,
+    code: c_int,
+    call_addr: *const c_void,
+    syscall: c_int,
+    arch: u32,
+}
+
+/// Where the system call's number is on a machine of 64 bits.
+const _: () = assert!(mem::offset_of!(SigSys, syscall) == 24 || cfg!(target_pointer_width = "32"));
+
+/// The exit status of a process that SIGSYS has ended, as a shell tells it.
+const STATUS: c_int = 128 + libc::SIGSYS;
+
+extern "C" fn violation(_: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
+    // SAFETY: the kernel hands a whole siginfo_t to a handler with SA_SIGINFO; for SIGSYS its fields are these.
+    let number = unsafe { (*info.cast::<SigSys>()).syscall };
+    let mut message = Message { bytes: [0; 200], length: 0 };
+    message.add("qemu-pr-helper: the sandbox ends this process: system call ");
+    message.add_number(number.unsigned_abs());
+    if let Some(name) = usize::try_from(number).ok().and_then(Sysno::new) {
+        message.add(" (");
+        message.add(name.name());
+        message.add(")");
+    }
+    message.add(" is not allowed; please report this, --sandbox log goes on\n");
+    // Whoever does not read standard error must not keep this process alive.
+    let patience = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+    if matches!(poll(&mut [PollFd::new(&stderr(), PollFlags::OUT)], Some(&patience)), Ok(1)) {
+        let _ = write(stderr(), &message.bytes[..message.length]);
+    }
+    // SAFETY: ends the process; nothing of it is used afterwards.
+    unsafe { libc::_exit(STATUS) }
+}
+
+/// Text without an allocation: a signal handler must not allocate.
+struct Message {
+    bytes: [u8; 200],
+    length: usize,
+}
+
+impl Message {
+    fn add(&mut self, text: &str) {
+        for byte in text.bytes().take(self.bytes.len() - self.length) {
+            self.bytes[self.length] = byte;
+            self.length += 1;
+        }
+    }
+
+    fn add_number(&mut self, number: u32) {
+        let mut digits = [0; 10];
+        let mut rest = number;
+        let mut first = digits.len();
+        loop {
+            first -= 1;
+            digits[first] = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        self.add(std::str::from_utf8(&digits[first..]).unwrap_or_default());
+    }
+}
