@@ -119,24 +119,4 @@ mod tests {
         present.retain(|path| !made.keys().any(|name| root().join(name) == *path));
         assert!(present.is_empty(), "nobody makes {present:?}: run 'cargo xtask dist'");
     }
-
-    #[test]
-    fn bash_completes_commands_options_and_values() {
-        let completions = |words: &str, last: &str, before: &str| {
-            let script = root().join("docs/completions/bash/qemu-pr-ctl");
-            let all = format!("qemu-pr-ctl {words}{last}");
-            let number = all.split(' ').count() - 1;
-            // What bash does when a person presses the tabulator key.
-            let line = format!(
-                "source {}; COMP_WORDS=({all}); COMP_CWORD={number}; _qemu__pr__ctl qemu-pr-ctl '{last}' '{before}'; \
-                 echo ${{COMPREPLY[@]}}",
-                script.display()
-            );
-            let output = std::process::Command::new("bash").args(["-c", &line]).output().expect("bash");
-            String::from_utf8(output.stdout).expect("words").trim().to_owned()
-        };
-        assert_eq!(completions("", "va", "qemu-pr-ctl"), "validate");
-        assert_eq!(completions("preempt-abort ", "--vi", "preempt-abort"), "--victim");
-        assert_eq!(completions("simulate --misbehave ", "pre", "--misbehave"), "preempt preempt-loses");
-    }
 }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bed;
+mod completions;
 mod demo;
 mod dist;
 mod packages;
@@ -38,6 +39,8 @@ enum Command {
     Test,
     /// Write the man pages and the shell completions of both programs to docs/
     Dist,
+    /// Try the shell completions in bash, fish and zsh
+    Completions,
     /// Boot a virtual machine with a real SCSI stack and try a helper in it
     Bed {
         /// Which machine to boot
@@ -70,8 +73,12 @@ fn run(command: Command) -> Result<bool> {
         Command::Demo { guest: true, helper } => demo::guest(helper.as_deref()),
         Command::Test => test::run(),
         Command::Dist => dist::run(),
+        Command::Completions => {
+            packages::install_missing(&[packages::SHELLS])?;
+            completions::check()
+        }
         Command::Bed { bed, helper, keep } => {
-            packages::install_missing()?;
+            packages::install_missing(&[packages::FOR_BEDS])?;
             let tally = bed::run(bed, helper.as_deref(), &bed::Options { keep, ..bed::Options::default() })?;
             Ok(tally.succeeded())
         }

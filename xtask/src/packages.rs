@@ -1,4 +1,4 @@
-//! Debian packages: what the host needs to boot a bed, and what is only ever used inside one.
+//! Debian packages: what the host needs to boot a bed or to try completions, and what is only ever used inside a bed.
 //!
 //! The first kind is installed when missing; the second is unpacked below the target folder, so that a test run never
 //! gives the host a second kernel or a running iSCSI daemon.
@@ -11,8 +11,11 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::workspace::{output, run, target};
 
-/// Packages whose programs a bed starts or copies, each with the file that shows that it is there.
-const ON_THE_HOST: &[(&str, &str)] = &[
+/// A package, and the file that shows that it is there.
+type Package = (&'static str, &'static str);
+
+/// Those whose programs a bed starts or copies.
+pub const FOR_BEDS: &[Package] = &[
     ("qemu-system-x86", "/usr/bin/qemu-system-x86_64"),
     ("qemu-system-common", "/usr/bin/qemu-pr-helper"),
     ("qemu-system-data", "/usr/share/qemu/linuxboot_dma.bin"),
@@ -24,6 +27,9 @@ const ON_THE_HOST: &[(&str, &str)] = &[
     ("strace", "/usr/bin/strace"),
 ];
 
+/// Shells that completions are made for and that not every machine has.
+pub const SHELLS: &[Package] = &[("zsh", "/usr/bin/zsh"), ("fish", "/usr/bin/fish")];
+
 /// The name that always leads to the newest kernel; the package itself is empty.
 const KERNEL: &str = "linux-image-cloud-amd64";
 
@@ -34,15 +40,15 @@ const ISCSI: &[&str] = &["open-iscsi", "libopeniscsiusr"];
 /// Installed on the host, both would start to look after the host's own disks.
 const MULTIPATH: &[&str] = &["multipath-tools", "kpartx", "udev", "dmsetup", "liburcu8", "libaio1"];
 
-/// Installs what the beds need and the host lacks; without the right to do so, says what to install.
-pub fn install_missing() -> Result<()> {
+/// Installs what is wanted and the host lacks; without the right to do so, says what to install.
+pub fn install_missing(wanted: &[&[Package]]) -> Result<()> {
     let lacks = |path: &str| !fs::exists(path).unwrap_or(false);
-    let missing: Vec<&str> = ON_THE_HOST.iter().filter(|(_, file)| lacks(file)).map(|(name, _)| *name).collect();
+    let missing: Vec<&str> = wanted.concat().iter().filter(|(_, file)| lacks(file)).map(|(name, _)| *name).collect();
     if missing.is_empty() {
         return Ok(());
     }
     if !rustix::process::geteuid().is_root() {
-        bail!("the beds need packages that are not installed; run: apt-get install {}", missing.join(" "));
+        bail!("this needs packages that are not installed; run: apt-get install {}", missing.join(" "));
     }
     println!("installing {}", missing.join(" "));
     if install(&missing).is_ok() {

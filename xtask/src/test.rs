@@ -6,13 +6,14 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::bed::{self, Kind};
+use crate::completions;
 use crate::packages;
 use crate::tools;
 use crate::workspace::{cargo, run as run_command};
 
 /// Runs everything; a step that fails does not keep the next ones from running.
 pub fn run() -> Result<bool> {
-    packages::install_missing()?;
+    packages::install_missing(&[packages::FOR_BEDS, packages::SHELLS])?;
     let mut passed = 0;
     let mut failed = 0;
     let mut count = |name: &str, held: bool| {
@@ -28,6 +29,14 @@ pub fn run() -> Result<bool> {
         }
         count(name, result.is_ok());
     }
+
+    let name = "completions in their shells";
+    println!("--- {name}");
+    let tried = completions::check();
+    if let Err(error) = &tried {
+        println!("{error:#}");
+    }
+    count(name, tried.is_ok());
 
     for kind in [Kind::Kernel, Kind::Guest, Kind::Multipath, Kind::MultipathGuest] {
         for (whose, helper) in [("this project's", None), ("Debian's", Some(Path::new(bed::REFERENCE)))] {

@@ -1,11 +1,12 @@
 use std::{
+    collections::VecDeque,
     io::{self, Read, Write},
     os::{fd::AsFd, unix::net::UnixStream},
     path::Path,
     time::Duration,
 };
 
-use scsi_pr::{Cdb, Sense, Status};
+use scsi_pr::{Cdb, Command, Sense, Status};
 use thiserror::Error;
 
 use crate::{HEADER_LENGTH, MAX_DATA, ReplyHeader, channel};
@@ -15,6 +16,39 @@ use crate::{HEADER_LENGTH, MAX_DATA, ReplyHeader, channel};
 pub struct Client {
     stream: UnixStream,
     features: u32,
+    /// What each command that has no answer yet allows in its answer, the oldest first.
+    allowed: VecDeque<Allowed>,
+}
+
+/// The data that the answer to a command may have.
+#[derive(Clone, Copy, Debug)]
+enum Allowed {
+    /// A PERSISTENT RESERVE OUT: none.
+    Nothing,
+    /// A PERSISTENT RESERVE IN: up to its allocation length, in bytes.
+    UpTo(usize),
+}
+
+impl Allowed {
+    fn by(cdb: &Cdb) -> Self {
+        match cdb.command() {
+            Command::Out(_) => Self::Nothing,
+            Command::In(command) => Self::UpTo(command.allocation_length.into()),
+        }
+    }
+
+    /// QEMU takes no more than this: it aborts its guest.
+    fn check(self, size: usize) -> Result<(), ClientError> {
+        match self {
+            Self::Nothing if size > 0 => {
+                Err(ClientError::Malformed("it sends data in answer to a PERSISTENT RESERVE OUT"))
+            }
+            Self::UpTo(limit) if size > limit => {
+                Err(ClientError::Malformed("it sends more data than it was asked for"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The answer to one command.
@@ -58,7 +92,7 @@ impl Client {
         stream.read_exact(&mut word).map_err(broken)?;
         // No feature is defined, so none is asked for.
         stream.write_all(&[0; 4]).map_err(broken)?;
-        Ok(Self { stream, features: u32::from_be_bytes(word) })
+        Ok(Self { stream, features: u32::from_be_bytes(word), allowed: VecDeque::new() })
     }
 
     /// The features that the helper offers.
@@ -80,6 +114,7 @@ impl Client {
 
     /// Sends one command without waiting for its answer.
     pub fn send(&mut self, device: impl AsFd, cdb: &Cdb, parameters: &[u8]) -> Result<(), ClientError> {
+        self.allowed.push_back(Allowed::by(cdb));
         let cdb = cdb.as_bytes();
         let sent = channel::send_with_descriptor(&self.stream, cdb, parameters, device.as_fd())
             .map_err(|error| broken(error.into()))?;
@@ -89,6 +124,9 @@ impl Client {
     }
 
     /// Waits for the answer to the oldest command that has none.
+    ///
+    /// Data that the command did not ask for are an error: QEMU aborts its guest because of them, so nobody else is to
+    /// take them for an answer. They are read all the same, and what comes next is the next answer.
     pub fn receive(&mut self) -> Result<Reply, ClientError> {
         let mut header = [0; HEADER_LENGTH];
         self.stream.read_exact(&mut header).map_err(broken)?;
@@ -99,6 +137,8 @@ impl Client {
         }
         let mut data = vec![0; size];
         self.stream.read_exact(&mut data).map_err(broken)?;
+        // To what was never asked, any data are too many.
+        self.allowed.pop_front().unwrap_or(Allowed::Nothing).check(size)?;
         Ok(Reply { status: header.status, sense: header.sense, data })
     }
 }

@@ -50,11 +50,6 @@ impl<'a> Link<'a> {
         let reply = self.client.execute(device, cdb, parameters);
         reply.map_err(|error| failed(error, self.socket, self.timeout, Moment::Command))
     }
-
-    /// The trouble with a helper that says what makes no sense.
-    pub fn malformed(&self, what: &'static str) -> Trouble {
-        Trouble::Malformed { socket: self.socket.to_path_buf(), what }
-    }
 }
 
 /// A connection on which every wait has an end, that for being connected at all included.

@@ -210,6 +210,7 @@ fence_scsi\t''
 fence_mpath\t''
 ocf-sg_persist\t''
 qemu-11-migrate-pr\t''
+qemu-11-migrate-key\t''
 lvm-persist\t''"
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand validate" -s k -l socket -d 'The socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand validate" -l timeout -d 'How long to wait for the helper' -r

@@ -16,18 +16,18 @@ use crate::lun;
 use crate::node::Node;
 use crate::report::Report;
 use crate::request::Request;
+use crate::tool::{PROGRAM, Run};
 use crate::wait;
-
-const PROGRAM: &str = "/usr/bin/qemu-pr-ctl";
 
 const KEY_A: u64 = 0xc71a;
 const KEY_B: u64 = 0xc71b;
 
 /// Those that need no PREEMPT AND ABORT, which never ends between two loopback nexuses.
-const WITHOUT_ABORT: [&str; 4] = ["basics", "windows-failover-clustering", "ocf-sg_persist", "qemu-11-migrate-pr"];
+const WITHOUT_ABORT: [&str; 5] =
+    ["basics", "windows-failover-clustering", "ocf-sg_persist", "qemu-11-migrate-pr", "qemu-11-migrate-key"];
 
 /// Tries it on a LUN with two loopback initiators, and on one with two iSCSI sessions.
-pub fn run(report: &mut Report, loopback: &[Node; 2]) -> Result<()> {
+pub fn run(report: &mut Report, loopback: &[Node; 2], reference: bool) -> Result<()> {
     let helper = Helper::start("ctl", &[])?;
     // Two more than the iSCSI scenarios have.
     let backstore = lun::backstore("ctl")?;
@@ -37,6 +37,10 @@ pub fn run(report: &mut Report, loopback: &[Node; 2]) -> Result<()> {
         for node in nodes {
             node.settle()?;
         }
+    }
+    if reference {
+        // The rest is about the tool alone.
+        return helper.stop();
     }
     let [first, second] = &sessions;
     report.check("qemu-pr-ctl validate passes on a LUN with one initiator", || validate(&helper, &loopback[0], &[]));
@@ -271,29 +275,4 @@ fn sg_persist(question: &str, device: &str) -> Result<String> {
 
 fn text(node: &Node) -> Result<&str> {
     node.path().to_str().context("a device has a name")
-}
-
-/// How the tool ended, and what it said.
-#[derive(Debug)]
-struct Run {
-    code: Option<i32>,
-    output: String,
-    complaint: String,
-}
-
-impl Run {
-    fn new(helper: &Helper, words: &[&str]) -> Result<Self> {
-        Self::at(helper.socket(), words)
-    }
-
-    fn at(socket: &Path, words: &[&str]) -> Result<Self> {
-        let output = Command::new(PROGRAM).args(words).arg("--socket").arg(socket).output()?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ok(Self { code: output.status.code(), output: text(&output.stdout), complaint: text(&output.stderr) })
-    }
-
-    fn json(&self) -> Result<Value> {
-        ensure!(self.code == Some(0), "{self:?}");
-        serde_json::from_str(&self.output).with_context(|| self.output.clone())
-    }
 }

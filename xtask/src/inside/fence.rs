@@ -9,7 +9,7 @@ use crate::helper::Helper;
 use crate::node::Node;
 use crate::report::Report;
 use crate::request::Request;
-use crate::scenario::{Due, Step, Way, Who};
+use crate::scenario::{Due, Step, Tools, Who};
 
 const HOLDER: u64 = 0xfe01;
 const OTHER: u64 = 0xfe02;
@@ -17,11 +17,11 @@ const OTHER: u64 = 0xfe02;
 /// Reserves with every type and looks what the other initiator can still do.
 pub fn run(report: &mut Report, nodes: &[Node; 2]) -> Result<()> {
     let helper = Helper::start("fence", &[])?;
-    let mut way = Way::through(&helper, nodes)?;
+    let tools = Tools::through(&helper, nodes);
     for kind in ReservationType::ALL {
         report.check(&format!("fenced by {kind}"), || {
-            let result = fence(&mut way, nodes, kind);
-            way.reset()?;
+            let result = fence(&tools, nodes, kind);
+            tools.reset()?;
             result?;
             expect("after the reservation, the other's write", nodes[1].write(), true)
         });
@@ -29,16 +29,16 @@ pub fn run(report: &mut Report, nodes: &[Node; 2]) -> Result<()> {
     helper.stop()
 }
 
-fn fence(way: &mut Way<'_>, [holder, other]: &[Node; 2], kind: ReservationType) -> Result<()> {
+fn fence(tools: &Tools<'_>, [holder, other]: &[Node; 2], kind: ReservationType) -> Result<()> {
     expect("before the reservation, the other's write", other.write(), true)?;
-    way.play(&[
+    tools.play(&[
         Step(Who::A, Request::register(0, HOLDER), Due::Good),
         Step(Who::A, Request::reserve(HOLDER, kind), Due::Good),
     ])?;
     expect("the holder's write", holder.write(), true)?;
     expect("the unregistered one's write", other.write(), false)?;
     expect("the unregistered one's read", other.read(), !kind.excludes_readers())?;
-    way.play(&[Step(Who::B, Request::register(0, OTHER), Due::Good)])?;
+    tools.play(&[Step(Who::B, Request::register(0, OTHER), Due::Good)])?;
     expect("the registered one's write", other.write(), kind.admits_registrants())?;
     expect("the registered one's read", other.read(), kind.admits_registrants() || !kind.excludes_readers())?;
     expect("the holder's second write", holder.write(), true)

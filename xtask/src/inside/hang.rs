@@ -18,6 +18,7 @@ use crate::lun::{self, Loopback};
 use crate::node::Node;
 use crate::report::{Report, known_weakness, remark};
 use crate::request::{Answer, Request};
+use crate::tool::Tool;
 
 /// More than the reference helper has threads for.
 const STUCK: usize = 96;
@@ -36,7 +37,7 @@ pub fn run(report: &mut Report, luns: &Loopback, reference: bool) -> Result<()> 
     let helper = Helper::start("hang", &[])?;
 
     report.check("a multipath map with a path answers through the helper", || {
-        through(&mut helper.client()?, map.node.open()?, &question())?.good().map(drop)
+        Tool::new(&helper, map.node.path()).send(&question())?.good().map(drop)
     });
     map.message("fail_path")?;
     let answers = ask_many(&helper, &map)?;

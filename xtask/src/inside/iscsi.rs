@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use scsi_pr::{DataIn, FullStatus, InAction, ReservationType, SenseCode, TransportId, TransportIds};
+use scsi_pr::{InAction, ReservationType, SenseCode};
 
 use crate::fence;
 use crate::helper::{Helper, through};
@@ -12,13 +12,14 @@ use crate::lun::{self, TARGET, put};
 use crate::node::Node;
 use crate::report::Report;
 use crate::request::Request;
-use crate::scenario::{Due, Step, Way, Who};
+use crate::scenario::{Due, Step, Tools, Who};
+use crate::tool::Registration;
 
 const KEY_A: u64 = 0x15c5_1a00;
 const KEY_B: u64 = 0x15c5_1b00;
 
 /// The relative target port identifier of the target that was made first.
-const FIRST_PORT: u16 = 1;
+const FIRST_PORT: &str = "1";
 
 const ADDRESS: &str = "127.0.0.1";
 const PORT: &str = "3261";
@@ -26,33 +27,36 @@ const PORT: &str = "3261";
 pub fn run(report: &mut Report) -> Result<()> {
     let nodes = log_in()?;
     let helper = Helper::start("iscsi", &[])?;
-    let mut way = Way::through(&helper, &nodes)?;
+    let tools = Tools::through(&helper, &nodes);
     let kind = ReservationType::WriteExclusiveRegistrantsOnly;
 
     report.check("iSCSI: register both and reserve", || {
-        way.play(&[
-            Step(Who::A, Request::register(0, KEY_A), Due::Good),
-            Step(Who::B, Request::register(0, KEY_B), Due::Good),
-            Step(Who::A, Request::reserve(KEY_A, kind), Due::Good),
-            Step(Who::B, Request::reserve(KEY_B, kind), Due::Conflict),
-        ])
-        .map(drop)
+        tools
+            .play(&[
+                Step(Who::A, Request::register(0, KEY_A), Due::Good),
+                Step(Who::B, Request::register(0, KEY_B), Due::Good),
+                Step(Who::A, Request::reserve(KEY_A, kind), Due::Good),
+                Step(Who::B, Request::reserve(KEY_B, kind), Due::Conflict),
+            ])
+            .map(drop)
     });
     report.check("iSCSI: READ FULL STATUS names both initiators and the holder", || {
         let question = Request::read(InAction::ReadFullStatus);
         let answer = through(&mut helper.client()?, nodes[1].open()?, &question)?.good()?;
         ensure!(answer == nodes[1].directly(&question)?, "the device itself answers something else");
-        full_status(&answer.data)
+        full_status(&tools.send(Who::B, &question)?.registrations()?)
     });
-    let first = transport_id(&mut way, KEY_A)?;
+    let status = tools.send(Who::A, &Request::read(InAction::ReadFullStatus))?.registrations()?;
+    let first = status.into_iter().find(|one| one.key == KEY_A).context("the key has no registration")?.initiator;
+    let [key_a, key_b] = [KEY_A, KEY_B].map(|key| format!("{key:#x}"));
     report.check("iSCSI: PREEMPT AND ABORT", || {
-        way.play(&[
+        tools.play(&[
             Step(Who::B, Request::preempt_and_abort(KEY_B, KEY_A, kind), Due::Good),
             Step(Who::A, Request::read(InAction::ReadKeys), Due::Check(SenseCode::REGISTRATIONS_PREEMPTED)),
         ])?;
-        let keys = way.send(Who::A, &Request::read(InAction::ReadKeys))?.keys()?;
+        let keys = tools.send(Who::A, &Request::read(InAction::ReadKeys))?.keys()?;
         ensure!(keys == [KEY_B], "expected {KEY_B:#x} alone, came {keys:#x?}");
-        let reservation = way.send(Who::A, &Request::read(InAction::ReadReservation))?.reservation()?;
+        let reservation = tools.send(Who::A, &Request::read(InAction::ReadReservation))?.reservation()?;
         ensure!(reservation.is_some_and(|held| held.key.0 == KEY_B), "B does not hold it: {reservation:?}");
         Ok(())
     });
@@ -61,50 +65,45 @@ pub fn run(report: &mut Report) -> Result<()> {
         fence::expect("the holder's write", nodes[1].write(), true)
     });
     report.check("iSCSI: REGISTER AND MOVE hands the reservation back", || {
-        way.play(&[Step(
-            Who::B,
-            Request::hand_over(KEY_B, KEY_A, FIRST_PORT, TransportId::from_field(&first)),
-            Due::Good,
-        )])?;
-        let keys = way.send(Who::B, &Request::read(InAction::ReadKeys))?.keys()?;
+        tools
+            .of(Who::B)
+            .tell(&[
+                "move",
+                "--key",
+                &key_b,
+                "--new-key",
+                &key_a,
+                "--to",
+                &first,
+                "--target-port",
+                FIRST_PORT,
+                "--unregister",
+            ])?
+            .good()?;
+        let keys = tools.send(Who::B, &Request::read(InAction::ReadKeys))?.keys()?;
         ensure!(keys == [KEY_A], "expected {KEY_A:#x} alone, came {keys:#x?}");
         fence::expect("the new holder's write", nodes[0].write(), true)?;
         fence::expect("the former holder's write", nodes[1].write(), false)
     });
-    report.check("iSCSI: the LUN is left as it was found", || way.reset());
+    report.check("iSCSI: the LUN is left as it was found", || tools.reset());
     report.check("iSCSI: REGISTER for another initiator", || {
-        way.play(&[Step(Who::B, Request::register_with(KEY_B, TransportIds::new(&first)), Due::Good)])?;
-        let keys = way.send(Who::A, &Request::read(InAction::ReadKeys))?.keys()?;
+        tools.of(Who::B).tell(&["register", "--new-key", &key_b, "--spec-i-pt", &first])?.good()?;
+        let keys = tools.send(Who::A, &Request::read(InAction::ReadKeys))?.keys()?;
         ensure!(keys == [KEY_B, KEY_B], "expected {KEY_B:#x} twice, came {keys:#x?}");
         Ok(())
     });
-    report.check("iSCSI: the LUN is left without keys", || way.reset());
+    report.check("iSCSI: the LUN is left without keys", || tools.reset());
     helper.stop()
 }
 
-/// The TransportID behind a key, as bytes.
-fn transport_id(way: &mut Way<'_>, key: u64) -> Result<Vec<u8>> {
-    let answer = way.send(Who::A, &Request::read(InAction::ReadFullStatus))?.good()?;
-    let status = FullStatus::parse(&answer.data).context("less than a header")?;
-    let mut descriptors = status.descriptors();
-    let descriptor = descriptors.find(|descriptor| descriptor.key.0 == key).context("the key has no descriptor")?;
-    let mut bytes = vec![0; descriptor.transport_id.length()];
-    descriptor.transport_id.write(&mut DataIn::new(&mut bytes));
-    Ok(bytes)
-}
-
 /// Both registrations, each with the right name, and the reservation with the right one.
-fn full_status(data: &[u8]) -> Result<()> {
-    let status = FullStatus::parse(data).context("less than a header")?;
+fn full_status(status: &[Registration]) -> Result<()> {
     let mut seen = Vec::new();
-    for descriptor in status.descriptors() {
-        let TransportId::Iscsi { name, session: Some(session) } = descriptor.transport_id else {
-            anyhow::bail!("no iSCSI session: {:?}", descriptor.transport_id);
-        };
+    for one in status {
+        let (name, session) = one.initiator.split_once(",i,0x").context("no iSCSI session")?;
         ensure!(!session.is_empty(), "a session without digits");
-        seen.push((descriptor.key.0, String::from_utf8_lossy(name).into_owned(), descriptor.holds.is_some()));
+        seen.push((one.key, name.to_owned(), one.holds));
     }
-    seen.sort_unstable();
     let expected = [(KEY_A, initiator(1), true), (KEY_B, initiator(2), false)];
     ensure!(seen == expected, "expected {expected:x?}, came {seen:x?}");
     Ok(())

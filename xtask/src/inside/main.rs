@@ -20,6 +20,7 @@ mod request;
 mod rights;
 mod scenario;
 mod sys;
+mod tool;
 mod trail;
 mod wait;
 
@@ -56,9 +57,7 @@ fn run(words: &[&str], report: &mut Report) -> Result<()> {
             fence::run(report, luns.lun(0))?;
             rights::run(report, luns.lun(0), reference)?;
             iscsi::run(report)?;
-            if !reference {
-                ctl::run(report, luns.lun(0))?;
-            }
+            ctl::run(report, luns.lun(0), reference)?;
             hang::run(report, &luns, reference)
         }
         "guest" => guest::run(report, reference),

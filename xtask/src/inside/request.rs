@@ -4,9 +4,8 @@ use std::fmt;
 
 use anyhow::{Context as _, Result, ensure};
 use scsi_pr::{
-    BasicParameters, Cdb, DataIn, InAction, MoveParameters, OutAction, PersistentReserveIn, PersistentReserveOut,
-    ReadKeys, ReadReservation, Reservation, ReservationKey, ReservationType, Sense, SenseCode, Status, TransportId,
-    TransportIds,
+    BasicParameters, Cdb, DataIn, InAction, OutAction, PersistentReserveIn, PersistentReserveOut, ReadKeys,
+    ReadReservation, Reservation, ReservationKey, ReservationType, Sense, SenseCode, Status,
 };
 
 /// One command with its parameter list.
@@ -20,12 +19,20 @@ pub struct Request {
     pub parameters: Vec<u8>,
     /// How many bytes of data are taken at most.
     pub allocation_length: u16,
+    /// What `qemu-pr-ctl` is told to send it; nothing for what that never sends.
+    pub words: Option<Vec<String>>,
 }
 
 impl Request {
     /// PERSISTENT RESERVE IN with room for everything.
     pub fn read(action: InAction) -> Self {
-        Self::read_up_to(action, 8192)
+        let word = match action {
+            InAction::ReadKeys => "keys",
+            InAction::ReadReservation => "reservation",
+            InAction::ReportCapabilities => "capabilities",
+            InAction::ReadFullStatus => "status",
+        };
+        Self { words: Some(vec![word.to_owned()]), ..Self::read_up_to(action, 8192) }
     }
 
     /// PERSISTENT RESERVE IN.
@@ -35,6 +42,7 @@ impl Request {
             cdb: PersistentReserveIn::new(action, allocation_length).cdb(),
             parameters: Vec::new(),
             allocation_length,
+            words: None,
         }
     }
 
@@ -47,6 +55,7 @@ impl Request {
             cdb: PersistentReserveOut::new(action, kind, length_of(&list)).cdb(),
             parameters: list,
             allocation_length: 0,
+            words: words(action, kind, parameters),
         }
     }
 
@@ -64,7 +73,13 @@ impl Request {
     pub fn odd_change(name: &str, action: u8, scope_type: u8, parameters: &[u8]) -> Self {
         let length = length_of(parameters);
         let command = PersistentReserveOut { service_action: action, scope_type, parameter_list_length: length };
-        Self { name: name.to_owned(), cdb: command.cdb(), parameters: parameters.to_vec(), allocation_length: 0 }
+        Self {
+            name: name.to_owned(),
+            cdb: command.cdb(),
+            parameters: parameters.to_vec(),
+            allocation_length: 0,
+            words: None,
+        }
     }
 
     /// REGISTER: from a key (zero for none) to another (zero to leave).
@@ -75,27 +90,6 @@ impl Request {
     /// REGISTER that is to survive a loss of power.
     pub fn register_for_good(from: u64, to: u64) -> Self {
         Self::change(OutAction::Register, None, &BasicParameters { activate_persist: true, ..keys(from, to) })
-    }
-
-    /// REGISTER for other initiator ports as well.
-    pub fn register_with(to: u64, ports: TransportIds<'_>) -> Self {
-        let parameters = BasicParameters { initiator_ports: Some(ports), ..keys(0, to) };
-        Self::change(OutAction::Register, None, &parameters)
-    }
-
-    /// REGISTER AND MOVE: the reservation goes to another initiator port, which gets the key, and the sender leaves.
-    pub fn hand_over(key: u64, to: u64, relative_target_port: u16, transport_id: TransportId<'_>) -> Self {
-        let parameters = MoveParameters {
-            key: ReservationKey(key),
-            service_action_key: ReservationKey(to),
-            unregister: true,
-            activate_persist: false,
-            relative_target_port,
-            transport_id,
-        };
-        let mut list = vec![0; parameters.length()];
-        parameters.write(&mut DataIn::new(&mut list));
-        Self::odd_change("REGISTER AND MOVE", OutAction::RegisterAndMove.code(), 0, &list)
     }
 
     /// REGISTER AND IGNORE EXISTING KEY.
@@ -127,6 +121,32 @@ impl Request {
     pub fn preempt_and_abort(key: u64, victim: u64, kind: ReservationType) -> Self {
         Self::change(OutAction::PreemptAndAbort, Some(kind), &keys(key, victim))
     }
+}
+
+/// A change in the words of `qemu-pr-ctl`.
+fn words(action: OutAction, kind: Option<ReservationType>, parameters: &BasicParameters<'_>) -> Option<Vec<String>> {
+    let BasicParameters { key, service_action_key: other, activate_persist, .. } = *parameters;
+    let line = match action {
+        OutAction::Register if other.is_zero() => format!("unregister --key {key}"),
+        OutAction::Register => format!("register --key {key} --new-key {other}"),
+        // It has a command for leaving, and that wants the key.
+        OutAction::RegisterAndIgnoreExistingKey if other.is_zero() => return None,
+        OutAction::RegisterAndIgnoreExistingKey => format!("register-ignore --new-key {other}"),
+        OutAction::Reserve => format!("reserve --key {key}"),
+        OutAction::Release => format!("release --key {key}"),
+        OutAction::Clear => format!("clear --key {key} --yes"),
+        OutAction::Preempt => format!("preempt --key {key} --victim {other} --yes"),
+        OutAction::PreemptAndAbort => format!("preempt-abort --key {key} --victim {other} --yes"),
+        OutAction::RegisterAndMove | OutAction::ReplaceLostReservation => return None,
+    };
+    let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+    if let Some(kind) = kind {
+        words.extend(["--type".to_owned(), kind.code().to_string()]);
+    }
+    if activate_persist {
+        words.push("--aptpl".to_owned());
+    }
+    Some(words)
 }
 
 /// What the CDB says of a list; none here is anywhere near the limit.

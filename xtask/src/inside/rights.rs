@@ -10,7 +10,8 @@ use crate::helper::{Helper, through};
 use crate::node::Node;
 use crate::report::Report;
 use crate::request::Request;
-use crate::scenario::{Due, Step, Way, Who};
+use crate::scenario::{Due, Step, Tools, Way, Who};
+use crate::tool::Tool;
 
 const KEY: u64 = 0x0d0d;
 
@@ -26,25 +27,25 @@ pub fn run(report: &mut Report, nodes: &[Node; 2], reference: bool) -> Result<()
     if !reference {
         report.check("a LUN is served through its character devices", || {
             let nodes = [nodes[0].generic()?, nodes[1].generic()?];
-            let mut way = Way::through(&helper, &nodes)?;
-            let result = some_of_everything(&mut way);
-            way.reset()?;
+            let tools = Tools::through(&helper, &nodes);
+            let result = some_of_everything(&tools);
+            tools.reset()?;
             result
         });
     }
     report.check("a change by a descriptor for reading is refused before it reaches the device", || {
-        let mut client = helper.client()?;
+        // The tool opens a disk for writing to change something.
         let device = File::open(nodes[0].path())?;
-        let refused = through(&mut client, &device, &Request::register(0, KEY))?;
+        let refused = through(&mut helper.client()?, &device, &Request::register(0, KEY))?;
         refused.check_condition(SenseCode::INVALID_OPERATION_CODE)?;
         let keys = nodes[0].directly(&Request::read(InAction::ReadKeys))?.keys()?;
         ensure!(keys.is_empty(), "expected no key, the device has {keys:#x?}");
         // The device itself would have done it: it was the helper who refused.
-        through(&mut client, nodes[0].open()?, &Request::register(0, KEY))?.good().map(drop)
+        Tool::new(&helper, nodes[0].path()).send(&Request::register(0, KEY))?.good().map(drop)
     });
     report.check("a question by a descriptor for reading is answered", || {
-        let device = File::open(nodes[0].path())?;
-        let keys = through(&mut helper.client()?, &device, &Request::read(InAction::ReadKeys))?.keys()?;
+        // That is how the tool opens a disk to ask it.
+        let keys = Tool::new(&helper, nodes[0].path()).send(&Request::read(InAction::ReadKeys))?.keys()?;
         ensure!(keys == [KEY], "expected {KEY:#x}, came {keys:#x?}");
         Ok(())
     });
@@ -76,18 +77,18 @@ fn as_nobody(report: &mut Report, nodes: &[Node; 2]) -> Result<()> {
         Ok(())
     });
     report.check("-u nobody -g nogroup: register, reserve, conflict, preempt", || {
-        let mut way = Way::through(&helper, nodes)?;
-        let result = some_of_everything(&mut way);
-        way.reset()?;
+        let tools = Tools::through(&helper, nodes);
+        let result = some_of_everything(&tools);
+        tools.reset()?;
         result
     });
     report.check("-u nobody -g nogroup: ends on SIGTERM and removes its socket", || helper.stop());
     Ok(())
 }
 
-fn some_of_everything(way: &mut Way<'_>) -> Result<()> {
+fn some_of_everything(tools: &Tools<'_>) -> Result<()> {
     let kind = ReservationType::WriteExclusive;
-    let answers = way.play(&[
+    let answers = tools.play(&[
         Step(Who::A, Request::register(0, KEY), Due::Good),
         Step(Who::B, Request::register(0, KEY + 1), Due::Good),
         Step(Who::A, Request::reserve(KEY, kind), Due::Good),

@@ -9,6 +9,7 @@ use scsi_pr::{InAction, SenseCode};
 use crate::helper::{Helper, through};
 use crate::node::Node;
 use crate::request::{Answer, Request};
+use crate::tool::{Told, Tool};
 
 /// The two initiators of a LUN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,34 +59,90 @@ impl<'a> Way<'a> {
 
     /// Plays the steps and insists on every answer that is due; returns all answers.
     pub fn play(&mut self, steps: &[Step]) -> Result<Vec<Answer>> {
-        let mut answers = Vec::new();
-        for (number, Step(who, request, due)) in steps.iter().enumerate() {
-            let place = || format!("step {}, {who:?} sends {request}", number + 1);
-            let answer = self.send(*who, request).with_context(place)?;
-            match due {
+        play(
+            steps,
+            |who, request| self.send(who, request),
+            |answer, due| match due {
                 Due::Good => answer.clone().good().map(drop),
                 Due::Conflict => answer.conflict(),
-                Due::Check(code) => answer.check_condition(*code),
-            }
-            .with_context(place)?;
-            answers.push(answer);
-        }
-        Ok(answers)
+                Due::Check(code) => answer.check_condition(code),
+            },
+        )
     }
 
     /// Leaves the LUN without registrations and both nodes without anything to report.
     pub fn reset(&self) -> Result<()> {
-        for node in self.nodes() {
-            node.settle()?;
-            node.directly(&Request::register_anyhow(0))?.good()?;
-        }
-        for node in self.nodes() {
-            node.settle()?;
-        }
-        let left = self.nodes()[0].directly(&Request::read(InAction::ReadKeys))?.keys()?;
-        ensure!(left.is_empty(), "the LUN keeps the keys {left:#x?}");
-        Ok(())
+        reset(self.nodes())
     }
+}
+
+/// The two initiators as two administrators, each with `qemu-pr-ctl` and the same helper.
+pub struct Tools<'a> {
+    nodes: &'a [Node; 2],
+    tools: [Tool; 2],
+}
+
+impl<'a> Tools<'a> {
+    pub fn through(helper: &Helper, nodes: &'a [Node; 2]) -> Self {
+        Self { nodes, tools: nodes.each_ref().map(|node| Tool::new(helper, node.path())) }
+    }
+
+    /// One of them.
+    pub fn of(&self, who: Who) -> &Tool {
+        &self.tools[who as usize]
+    }
+
+    /// Sends one command.
+    pub fn send(&self, who: Who, request: &Request) -> Result<Told> {
+        self.of(who).send(request)
+    }
+
+    /// Plays the steps and insists on every answer that is due; returns all answers.
+    pub fn play(&self, steps: &[Step]) -> Result<Vec<Told>> {
+        play(
+            steps,
+            |who, request| self.send(who, request),
+            |told, due| match due {
+                Due::Good => told.clone().good().map(drop),
+                Due::Conflict => told.conflict(),
+                Due::Check(code) => told.check_condition(code),
+            },
+        )
+    }
+
+    /// Leaves the LUN without registrations and both nodes without anything to report, without the tool: what it did is
+    /// not to hide what it did not.
+    pub fn reset(&self) -> Result<()> {
+        reset(self.nodes)
+    }
+}
+
+fn play<A>(
+    steps: &[Step],
+    mut send: impl FnMut(Who, &Request) -> Result<A>,
+    judge: impl Fn(&A, Due) -> Result<()>,
+) -> Result<Vec<A>> {
+    let mut answers = Vec::new();
+    for (number, Step(who, request, due)) in steps.iter().enumerate() {
+        let place = || format!("step {}, {who:?} sends {request}", number + 1);
+        let answer = send(*who, request).with_context(place)?;
+        judge(&answer, *due).with_context(place)?;
+        answers.push(answer);
+    }
+    Ok(answers)
+}
+
+fn reset(nodes: &[Node; 2]) -> Result<()> {
+    for node in nodes {
+        node.settle()?;
+        node.directly(&Request::register_anyhow(0))?.good()?;
+    }
+    for node in nodes {
+        node.settle()?;
+    }
+    let left = nodes[0].directly(&Request::read(InAction::ReadKeys))?.keys()?;
+    ensure!(left.is_empty(), "the LUN keeps the keys {left:#x?}");
+    Ok(())
 }
 
 /// Insists that two ways gave the same answers, byte by byte.

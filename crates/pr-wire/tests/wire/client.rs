@@ -10,7 +10,7 @@ use std::{
 
 use pr_wire::{Client, ClientError, HEADER_LENGTH, MAX_DATA, Reply, ReplyHeader};
 use rustix::net::sockopt::set_socket_send_buffer_size;
-use scsi_pr::{Sense, SenseCode, Status};
+use scsi_pr::{Cdb, Sense, SenseCode, Status};
 
 use crate::{
     probe::Probe,
@@ -123,6 +123,45 @@ fn an_answer_beyond_the_protocols_limit_is_refused_before_it_is_read() {
 }
 
 #[test]
+fn an_answer_with_more_data_than_was_asked_for_is_refused() {
+    for (asked, came) in [(0, 1), (8, 9), (8, 16), (8191, 8192)] {
+        let error = answer_to(read_keys(asked), &[], good(&long_list(came)));
+        let Err(ClientError::Malformed(what)) = error else { panic!("{came} bytes for {asked}: {error:?}") };
+        assert_eq!(what, "it sends more data than it was asked for");
+        let answer = answer_to(read_keys(asked), &[], good(&long_list(asked.into())));
+        assert_eq!(answer.expect("all that was asked for").data.len(), usize::from(asked));
+    }
+}
+
+#[test]
+fn data_in_answer_to_a_change_are_refused() {
+    let error = answer_to(register(24), &list(), good(&[1]));
+    let Err(ClientError::Malformed(what)) = error else { panic!("{error:?}") };
+    assert_eq!(what, "it sends data in answer to a PERSISTENT RESERVE OUT");
+}
+
+#[test]
+fn each_of_several_commands_under_way_has_its_own_limit() {
+    let (mut client, helper) = greeted(|stream| {
+        let mut requests = Receiver::default();
+        for data in [&[1; 8][..], &[1; 2], &[1; 8], &[1; 4]] {
+            requests.next(stream);
+            stream.write_all(&good(data)).expect("a living client");
+        }
+    });
+    for length in [8, 2, 4, 4] {
+        client.send(null(), &read_keys(length), &[]).expect("a living helper");
+    }
+    for length in [8, 2] {
+        assert_eq!(client.receive().expect("an answer").data.len(), length);
+    }
+    let error = client.receive();
+    assert!(matches!(error, Err(ClientError::Malformed(_))), "{error:?}");
+    assert_eq!(client.receive().expect("the answer behind it").data, [1; 4]);
+    helper.join().expect("a helper");
+}
+
+#[test]
 fn a_status_that_is_none_is_refused() {
     for word in [0x100, 0x0200_0000, u32::MAX] {
         let mut bytes = header(Status::GOOD, 0);
@@ -216,11 +255,16 @@ fn a_socket_is_connected_to_by_its_path() {
 
 /// What a client makes of these bytes as the answer to a request, and of the helper's end behind them.
 fn answer_to_ask(bytes: Vec<u8>) -> Result<Reply, ClientError> {
+    answer_to(read_keys(8192), &[], bytes)
+}
+
+/// The same for any request.
+fn answer_to(cdb: Cdb, parameters: &[u8], bytes: Vec<u8>) -> Result<Reply, ClientError> {
     let (mut client, helper) = greeted(move |stream| {
         Receiver::default().next(stream);
         stream.write_all(&bytes).expect("a living client");
     });
-    let answer = client.execute(null(), &read_keys(8192), &[]);
+    let answer = client.execute(null(), &cdb, parameters);
     helper.join().expect("a helper");
     answer
 }

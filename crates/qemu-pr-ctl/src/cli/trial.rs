@@ -105,6 +105,7 @@ Sequences:
   fence_mpath                  the fence agent for multipath maps
   ocf-sg_persist               the resource agent of Pacemaker
   qemu-11-migrate-pr           QEMU migrating a guest with its reservation
+  qemu-11-migrate-key          QEMU migrating a guest that is registered only
   lvm-persist                  vgchange --persist, all types
 
 With one device half of the steps are played. The other half needs a second
@@ -112,7 +113,8 @@ initiator: the disk by another host adapter or iSCSI session. On a simulated
 disk the same DEVICE will do.
 
 What the disk keeps for a second initiator that a path checker may have taken
-(unit attentions) is a remark, not a failure.
+(unit attentions) is a remark, not a failure. So is a disk that takes the
+PREEMPT without a type that QEMU sends for a guest that is registered only.
 ";
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::step::{
 };
 use crate::change::Order;
 
-/// What QEMU 11 asks for when it migrates a guest.
+/// What QEMU 11 asks for after a guest's PREEMPT.
 const RESERVATION_LENGTH: u16 = 24;
 const ANY_LENGTH: u16 = 8192;
 const WERO: ReservationType = ReservationType::WriteExclusiveRegistrantsOnly;
@@ -33,13 +33,14 @@ pub struct Sequence {
 }
 
 /// Every sequence, in the order of their playing.
-pub const ALL: [Sequence; 7] = [
+pub const ALL: [Sequence; 8] = [
     Sequence { name: "basics", steps: basics },
     Sequence { name: "windows-failover-clustering", steps: windows },
     Sequence { name: "fence_scsi", steps: fence_scsi },
     Sequence { name: "fence_mpath", steps: fence_mpath },
     Sequence { name: "ocf-sg_persist", steps: ocf },
     Sequence { name: "qemu-11-migrate-pr", steps: migrate },
+    Sequence { name: "qemu-11-migrate-key", steps: migrate_key },
     Sequence { name: "lvm-persist", steps: lvm },
 ];
 
@@ -241,24 +242,23 @@ fn ocf(Cast { one, two, pair, .. }: Cast) -> Vec<Step> {
     steps
 }
 
-/// `migrate-pr`: the destination takes the guest's key and reservation over, and back.
+/// `migrate-pr`, with a reservation: after a guest's PREEMPT QEMU looks who holds the disk. The destination registers
+/// the guest's key and preempts that key with the reservation's type; a source whose migration fails does the same.
 fn migrate(Cast { one: key, pair, .. }: Cast) -> Vec<Step> {
-    let read = |who| {
-        let what = What::Ask(InAction::ReadReservation, RESERVATION_LENGTH);
-        step(who, "reads the reservation", what, Due::Held(key, WERO))
-    };
+    let read = What::Ask(InAction::ReadReservation, RESERVATION_LENGTH);
     let take = |who, name| step(who, name, preempt(key, key, WERO), Due::Good);
     let mut steps = vec![
         step(One, "registers for the guest", register(NONE, key), Due::Good),
         step(One, "reserves for the guest", reserve(key, WERO), Due::Good),
-        read(One),
+        take(One, "preempts for the guest"),
+        step(One, "reads who holds", read, Due::Held(key, WERO)),
     ];
     if pair {
         steps.extend([
             step(Two, "registers the guest's key", register(NONE, key), Due::Good),
             take(Two, "takes the reservation over"),
             told(One, SenseCode::REGISTRATIONS_PREEMPTED),
-            read(Two),
+            held(Two, key, WERO),
             keys(Two, &[key]),
             step(One, "registers the guest's key", register(NONE, key), Due::Good),
             take(One, "takes the reservation back"),
@@ -267,7 +267,24 @@ fn migrate(Cast { one: key, pair, .. }: Cast) -> Vec<Step> {
     } else {
         steps.push(take(One, "takes the reservation over"));
     }
-    steps.extend([read(One), keys(One, &[key])]);
+    steps.extend([held(One, key, WERO), keys(One, &[key])]);
+    steps
+}
+
+/// `migrate-pr` of a guest that is registered and holds nothing: the PREEMPT has no type, which is none that SPC names.
+/// QEMU warns if the disk refuses it and goes on; a disk that carries it out ends the destination's registration too.
+fn migrate_key(Cast { one: key, pair, .. }: Cast) -> Vec<Step> {
+    let mut steps = vec![step(One, "registers for the guest", register(NONE, key), Due::Good), keys(One, &[key])];
+    let to = if pair { Two } else { One };
+    if pair {
+        steps.push(step(Two, "registers the guest's key", register(NONE, key), Due::Good));
+    }
+    let untyped = order(OutAction::Preempt, None, key, key);
+    steps.extend([
+        step(to, "preempts without a type", untyped, Due::Refused),
+        step(to, "reads the keys that are left", KEYS, Due::Kept(vec![key])),
+        free(to),
+    ]);
     steps
 }
 

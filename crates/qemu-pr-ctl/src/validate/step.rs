@@ -4,10 +4,14 @@ use std::{collections::BTreeSet, fmt};
 
 use pr_wire::Reply;
 use scsi_pr::{
-    FullStatus, InAction, OutAction, ReadKeys, ReadReservation, ReservationKey, ReservationType, SenseCode, Status,
+    FullStatus, InAction, OutAction, ReadKeys, ReadReservation, ReservationKey, ReservationType, SenseCode, SenseKey,
+    Status,
 };
 
 use crate::{change::Order, disk::is_attention, show};
+
+/// The sense key of a command that a disk will not carry out.
+const ILLEGAL_REQUEST: SenseKey = SenseKey(0x5);
 
 /// Which of the two initiators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +57,10 @@ pub enum Due {
     Told(SenseCode),
     /// GOOD; a disk may do without.
     Offered,
+    /// ILLEGAL REQUEST, for whatever reason; a disk may be more generous.
+    Refused,
+    /// These keys; a disk may have dropped them on the way.
+    Kept(Vec<ReservationKey>),
 }
 
 /// How an answer compares with what was due.
@@ -81,8 +89,12 @@ impl Due {
                 };
                 (due, came)
             }
+            Self::Refused => {
+                let illegal = reply.sense.code().is_some_and(|code| code.key == ILLEGAL_REQUEST);
+                (reply.status == Status::CHECK_CONDITION && illegal, answer(reply))
+            }
             _ if !good => (false, answer(reply)),
-            Self::Keys(expected) => match ReadKeys::parse(&reply.data) {
+            Self::Keys(expected) | Self::Kept(expected) => match ReadKeys::parse(&reply.data) {
                 Some(data) => {
                     let keys: Vec<_> = data.keys().collect();
                     (!data.is_truncated() && distinct(&keys) == distinct(expected), list(&keys))
@@ -119,6 +131,7 @@ impl Due {
         };
         let optional = match self {
             Self::Told(_) => true,
+            Self::Refused | Self::Kept(_) => good,
             Self::Offered | Self::Registrations(_) => !good,
             _ => false,
         };
@@ -135,11 +148,12 @@ impl fmt::Display for Due {
         match self {
             Self::Good | Self::Offered => f.write_str("GOOD"),
             Self::Conflict => f.write_str("RESERVATION CONFLICT"),
-            Self::Keys(keys) | Self::Registrations(keys) => f.write_str(&list(keys)),
+            Self::Keys(keys) | Self::Kept(keys) | Self::Registrations(keys) => f.write_str(&list(keys)),
             Self::Head => f.write_str("8 bytes, announcing more"),
             Self::Free => f.write_str("no reservation"),
             Self::Held(key, kind) => f.write_str(&held(*key, kind.code())),
             Self::Told(code) => code.fmt(f),
+            Self::Refused => f.write_str(ILLEGAL_REQUEST.name()),
         }
     }
 }
@@ -199,4 +213,45 @@ fn too_short(reply: &Reply) -> String {
 /// A node that has several paths has a registration for each of them, all with one key.
 fn distinct(keys: &[ReservationKey]) -> BTreeSet<ReservationKey> {
     keys.iter().copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use scsi_pr::Sense;
+
+    use super::*;
+
+    const KEY: ReservationKey = ReservationKey(7);
+
+    fn keys(keys: &[u8]) -> Reply {
+        let length = u8::try_from(keys.len() * 8).expect("few keys");
+        let mut data = vec![0, 0, 0, 1, 0, 0, 0, length];
+        for key in keys {
+            data.extend([0, 0, 0, 0, 0, 0, 0, *key]);
+        }
+        Reply { status: Status::GOOD, sense: Sense::NONE, data }
+    }
+
+    fn check(code: SenseCode) -> Reply {
+        Reply { status: Status::CHECK_CONDITION, sense: Sense::fixed(code), data: Vec::new() }
+    }
+
+    #[test]
+    fn a_disk_that_carries_out_what_most_refuse_is_worth_a_remark() {
+        let verdict = |reply: &Reply| Due::Refused.compare(reply).0;
+        assert_eq!(verdict(&check(SenseCode::INVALID_FIELD_IN_CDB)), Verdict::Ok);
+        assert_eq!(verdict(&check(SenseCode::INVALID_FIELD_IN_PARAMETER_LIST)), Verdict::Ok);
+        assert_eq!(verdict(&keys(&[])), Verdict::Remark);
+        assert_eq!(verdict(&check(SenseCode::INTERNAL_TARGET_FAILURE)), Verdict::Failed);
+        let conflict = Reply { status: Status::RESERVATION_CONFLICT, ..keys(&[]) };
+        assert_eq!(verdict(&conflict), Verdict::Failed);
+    }
+
+    #[test]
+    fn keys_that_a_disk_dropped_on_the_way_are_worth_a_remark() {
+        let compare = |reply: &Reply| Due::Kept(vec![KEY]).compare(reply);
+        assert_eq!(compare(&keys(&[7, 7])), (Verdict::Ok, "0x7 0x7".to_owned()));
+        assert_eq!(compare(&keys(&[])), (Verdict::Remark, "no keys".to_owned()));
+        assert_eq!(compare(&check(SenseCode::INVALID_FIELD_IN_CDB)).0, Verdict::Failed);
+    }
 }

@@ -35,9 +35,16 @@ fn a_proper_disk_passes_and_is_left_as_it_was() {
     let simulator = Simulator::start(&[]);
     let said = validate(&simulator, &[]).expect_done();
     assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
-    for name in
-        ["basics", "windows-failover-clustering", "fence_scsi", "fence_mpath", "ocf-sg_persist", "qemu-11-migrate-pr"]
-    {
+    for name in [
+        "basics",
+        "windows-failover-clustering",
+        "fence_scsi",
+        "fence_mpath",
+        "ocf-sg_persist",
+        "qemu-11-migrate-pr",
+        "qemu-11-migrate-key",
+        "lvm-persist",
+    ] {
         let row = said.lines().rfind(|line| line.starts_with(name)).expect(name);
         assert!(row.ends_with("  passed"), "{row}");
     }
@@ -50,7 +57,7 @@ fn one_initiator_plays_its_half() {
     let simulator = Simulator::start(&[]);
     let said = simulator.ctl("validate").expect_done();
     assert!(said.contains("--second names one") && !said.contains("node 2 reserves"), "{said}");
-    assert_eq!(said.matches("  passed").count(), 7, "{said}");
+    assert_eq!(said.matches("  passed").count(), 8, "{said}");
 }
 
 #[test]
@@ -58,7 +65,7 @@ fn the_daemon_passes_with_its_simulated_disk() {
     let daemon = Daemon::start();
     let disk = daemon.disk();
     let said = run(daemon.socket(), &["validate", &disk, "--second", &disk]).expect_done();
-    assert_eq!(said.matches("  passed").count(), 7, "{said}");
+    assert_eq!(said.matches("  passed").count(), 8, "{said}");
 }
 
 #[test]

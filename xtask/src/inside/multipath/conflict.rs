@@ -1,5 +1,7 @@
 //! Wrong keys: refused as a single path refuses them, and nothing is changed on the way.
 
+use std::fmt;
+
 use anyhow::{Context as _, Result};
 
 use super::reserve::{KIND, hold};
@@ -59,10 +61,20 @@ fn refused(stage: &mut Stage<'_>, wrong: &[u64], expected: &State, refusal: Refu
             Request::register(*wrong, 0),
         ] {
             let place = || format!("{} with the key {wrong:#x}", request.name);
-            let answer = stage.send(&request).with_context(place)?;
             // What was changed tells more than the answer does.
-            stage.scene.expect(expected).with_context(|| format!("{} answers {answer}", place()))?;
-            if refusal == Refusal::AsByPath && answer == stage.scene.paths[0].directly(&request)? {
+            let unchanged = |stage: &Stage<'_>, answer: &dyn fmt::Display| {
+                stage.scene.expect(expected).with_context(|| format!("{} answers {answer}", place()))
+            };
+            if refusal == Refusal::Conflict {
+                let answer = stage.send(&request).with_context(place)?;
+                unchanged(stage, &answer)?;
+                answer.conflict().with_context(place)?;
+                continue;
+            }
+            // Byte by byte.
+            let answer = stage.as_qemu(&request).with_context(place)?;
+            unchanged(stage, &answer)?;
+            if answer == stage.scene.paths[0].directly(&request)? {
                 stage.scene.expect(expected).with_context(|| format!("{} by a path", place()))?;
                 continue;
             }

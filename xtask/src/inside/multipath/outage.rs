@@ -181,7 +181,7 @@ fn preempt_while_away(stage: &mut Stage<'_>) -> Result<()> {
 /// than it has by default.
 fn no_path(stage: &mut Stage<'_>) -> Result<()> {
     let options: &[&str] = if stage.reference { &[] } else { &["--command-timeout", "1"] };
-    let mut stage = Stage::set(stage.scene, stage.identity, stage.reference, "impatient", options)?;
+    let stage = Stage::set(stage.scene, stage.identity, stage.reference, "impatient", options)?;
     stage.good(&Request::register(0, KEY))?;
     scene::message("queue_if_no_path")?;
     for path in &stage.scene.paths {

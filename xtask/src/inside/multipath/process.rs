@@ -121,7 +121,7 @@ impl Drop for WithoutLibrary {
 
 fn without_library(stage: &mut Stage<'_>) -> Result<()> {
     let _missing = WithoutLibrary::begin()?;
-    let mut stage = Stage::set(stage.scene, stage.identity, stage.reference, "no-library", &[])?;
+    let stage = Stage::set(stage.scene, stage.identity, stage.reference, "no-library", &[])?;
     let keys = stage.send(&Request::read(InAction::ReadKeys))?.keys()?;
     ensure!(keys.is_empty(), "READ KEYS tells {keys:x?}");
     let answer = stage.send(&Request::register(0, KEY))?;

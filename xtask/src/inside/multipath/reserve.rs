@@ -1,7 +1,7 @@
 //! Reserving and releasing: a path holds the reservation, but the map is who holds it.
 
-use anyhow::{Context as _, Result, ensure};
-use scsi_pr::{FullStatus, InAction, ReservationType};
+use anyhow::{Result, ensure};
+use scsi_pr::{InAction, ReservationType};
 
 use super::scene::State;
 use super::stage::{Check, Stage};
@@ -43,19 +43,18 @@ fn questions(stage: &mut Stage<'_>) -> Result<()> {
         for length in [0, 4, 20, 8192] {
             let request = Request::read_up_to(*action, length);
             let direct = stage.scene.map.directly(&request)?;
-            let answer = stage.send(&request)?;
+            let answer = stage.as_qemu(&request)?;
             ensure!(answer == direct, "{}: the map answers {direct}, the helper {answer}", request.name);
         }
     }
     let odd = Request::odd_read(0x1f);
     let direct = stage.scene.map.directly(&odd)?;
-    let answer = stage.send(&odd)?;
+    let answer = stage.as_qemu(&odd)?;
     ensure!(answer == direct, "{}: the map answers {direct}, the helper {answer}", odd.name);
     let keys = stage.send(&Request::read(InAction::ReadKeys))?.keys()?;
     ensure!(keys == [KEY, KEY, THIRD_KEY], "READ KEYS tells {keys:x?}");
-    let full = stage.good(&Request::read(InAction::ReadFullStatus))?;
-    let full = FullStatus::parse(&full.data).context("less than a header")?;
-    let mut listed: Vec<(u64, bool)> = full.descriptors().map(|one| (one.key.0, one.holds.is_some())).collect();
+    let full = stage.send(&Request::read(InAction::ReadFullStatus))?.registrations()?;
+    let mut listed: Vec<(u64, bool)> = full.iter().map(|one| (one.key, one.holds)).collect();
     listed.sort_unstable();
     ensure!(listed == [(KEY, false), (KEY, true), (THIRD_KEY, false)], "READ FULL STATUS tells {listed:x?}");
     Ok(())

@@ -1,8 +1,8 @@
-//! One helper on the scene, and a client of it that is a guest on the map.
+//! One helper on the scene, and who goes through it to the map: an administrator with `qemu-pr-ctl`, or QEMU.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt as _, chown};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -10,11 +10,12 @@ use anyhow::{Context as _, Result};
 use pr_wire::Client;
 
 use super::port::Port;
-use super::scene::Scene;
+use super::scene::{MAP, Scene};
 use super::services;
 use crate::helper::{Helper, through};
 use crate::report::{Report, remark};
 use crate::request::{Answer, Request};
+use crate::tool::{Told, Tool};
 use crate::wait;
 
 /// The ids of nobody and nogroup, as the image has them.
@@ -54,6 +55,7 @@ pub struct Stage<'a> {
     pub identity: Identity,
     /// The original knows no deadlines, nor the options that set them.
     pub reference: bool,
+    tool: Tool,
     client: Option<Client>,
     helper_log: Log,
     multipathd_log: Log,
@@ -105,7 +107,8 @@ impl<'a> Stage<'a> {
         let options = [identity.options(), options].concat();
         let helper = Helper::start_logging_to(&name, &options, Stdio::from(File::create(&helper_log.file)?))?;
         fs::set_permissions(helper.socket(), fs::Permissions::from_mode(0o777))?;
-        Ok(Self { scene, helper, identity, reference, client: None, helper_log, multipathd_log })
+        let tool = Tool::new(&helper, &Path::new("/dev/mapper").join(MAP));
+        Ok(Self { scene, helper, identity, reference, tool, client: None, helper_log, multipathd_log })
     }
 
     /// Makes the checks, each from the same start.
@@ -141,8 +144,24 @@ impl<'a> Stage<'a> {
         report.check(&format!("{}: the helper ends on SIGTERM", self.identity.word()), || self.helper.stop());
     }
 
-    /// Sends a command through the helper to the map.
-    pub fn send(&mut self, request: &Request) -> Result<Answer> {
+    /// Has `qemu-pr-ctl` send a command through the helper to the map.
+    pub fn send(&self, request: &Request) -> Result<Told> {
+        self.tool.send(request)
+    }
+
+    /// The same, and nothing but GOOD will do.
+    pub fn good(&self, request: &Request) -> Result<Told> {
+        self.send(request)?.good().with_context(|| request.name.clone())
+    }
+
+    /// The same, and nothing but RESERVATION CONFLICT will do.
+    pub fn conflict(&self, request: &Request) -> Result<()> {
+        self.send(request)?.conflict().with_context(|| request.name.clone())
+    }
+
+    /// Sends a command as QEMU does, on a connection that stays: what the tool never sends, and what is compared byte by
+    /// byte.
+    pub fn as_qemu(&mut self, request: &Request) -> Result<Answer> {
         let mut client = match self.client.take() {
             Some(client) => client,
             None => self.helper.client()?,
@@ -151,16 +170,6 @@ impl<'a> Stage<'a> {
         // One that failed is not used again: its answer might come late.
         self.client = Some(client);
         Ok(answer)
-    }
-
-    /// The same, and nothing but GOOD will do.
-    pub fn good(&mut self, request: &Request) -> Result<Answer> {
-        self.send(request)?.good().with_context(|| request.name.clone())
-    }
-
-    /// The same, and nothing but RESERVATION CONFLICT will do.
-    pub fn conflict(&mut self, request: &Request) -> Result<()> {
-        self.send(request)?.conflict().with_context(|| request.name.clone())
     }
 
     /// All that the helper has said since the check began.
