@@ -22,9 +22,14 @@ pub struct Bed {
 impl Bed {
     /// A fresh directory, which every user may enter and nobody else may change.
     pub fn new(subject: &Subject) -> Self {
+        Self::within(&std::env::temp_dir(), subject)
+    }
+
+    /// The same in this directory: what the helper's sandbox reaches is not everywhere.
+    pub fn within(folder: &Path, subject: &Subject) -> Self {
         // Daemons become this process' children, so that they can be reaped.
         set_child_subreaper(Some(rustix::process::getpid())).expect("become a subreaper");
-        let dir = tempfile::Builder::new().prefix("pr-lab-").tempdir().expect("create a temporary directory");
+        let dir = tempfile::Builder::new().prefix("pr-lab-").tempdir_in(folder).expect("create a temporary directory");
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("open the directory for other users");
         Self { subject: subject.clone(), dir }
     }

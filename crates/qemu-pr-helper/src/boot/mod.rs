@@ -114,7 +114,7 @@ pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Boot
     }
 
     // The one process that keeps more than SG_IO; forked before there is anything that it should not inherit.
-    let multipath = start_broker(&privileged).map_err(BootError::Broker)?;
+    let multipath = start_broker(&privileged, config.sandbox).map_err(BootError::Broker)?;
 
     // Those who read the audit trail want names; a process without rights looks them up.
     if config.audit.is_some() || config.control.is_some() {

@@ -18,6 +18,8 @@ pub enum Process {
     Daemon,
     /// The one that looks names up.
     Names,
+    /// The one that carries out what multipath needs, and its children.
+    Broker,
 }
 
 /// Why there is no filter.
@@ -40,9 +42,11 @@ enum Argument {
     Has(u8, u64),
     /// None of these bits set.
     Lacks(u8, u64),
+    /// Under this mask, this value.
+    Bits(u8, u64, u64),
 }
 
-use Argument::{Has, Is, Lacks};
+use Argument::{Bits, Has, Is, Lacks};
 
 /// A system call and the forms of it that are allowed; all where there are none.
 type Call = (c_long, &'static [&'static [Argument]]);
@@ -141,6 +145,107 @@ const NAMES: &[Call] = &[
     (libc::SYS_lseek, ANY),
 ];
 
+/// What libmpathpersist, libmultipath and udev's library do, seen in releases 0.9 to 0.13, and what starting a child
+/// takes. It is a wide list; what is not on it: other programs, sockets but Unix ones, name spaces, mounts, tracing,
+/// changes of user.
+const BROKER: &[Call] = &[
+    // Loading a library makes code out of files.
+    (libc::SYS_mmap, ANY),
+    (libc::SYS_mprotect, ANY),
+    (libc::SYS_ioctl, &[&[Is(1, SG_IO)], &[Bits(1, 0xff00, DEVICE_MAPPER)], &[Is(1, BLKGETSIZE64)]]),
+    (libc::SYS_socket, &[&[Is(0, libc::AF_UNIX as u64)]]),
+    (libc::SYS_connect, ANY),
+    (libc::SYS_getsockopt, ANY),
+    (libc::SYS_setsockopt, ANY),
+    (libc::SYS_shutdown, ANY),
+    (libc::SYS_openat, ANY),
+    (libc::SYS_readlinkat, ANY),
+    (libc::SYS_faccessat, ANY),
+    (libc::SYS_faccessat2, ANY),
+    (libc::SYS_statx, ANY),
+    (libc::SYS_newfstatat, ANY),
+    (libc::SYS_fstatfs, ANY),
+    (libc::SYS_statfs, ANY),
+    (libc::SYS_getdents64, ANY),
+    (libc::SYS_lseek, ANY),
+    (libc::SYS_pread64, ANY),
+    (libc::SYS_fsync, ANY),
+    (libc::SYS_ftruncate, ANY),
+    (libc::SYS_flock, ANY),
+    (libc::SYS_fchmod, ANY),
+    (libc::SYS_mkdirat, ANY),
+    (libc::SYS_unlinkat, ANY),
+    (libc::SYS_renameat2, ANY),
+    (libc::SYS_umask, ANY),
+    (libc::SYS_getcwd, ANY),
+    (libc::SYS_dup, ANY),
+    (libc::SYS_dup3, ANY),
+    (libc::SYS_pipe2, ANY),
+    (libc::SYS_close_range, ANY),
+    // A child for each command, threads of the library's, and the end of either.
+    (libc::SYS_clone, &[&[Has(0, THREAD)], &[Bits(0, NAME_SPACES, 0)]]),
+    (libc::SYS_clone3, ANY),
+    (libc::SYS_wait4, ANY),
+    (libc::SYS_waitid, ANY),
+    (libc::SYS_pidfd_open, ANY),
+    (libc::SYS_kill, &[&[Is(1, libc::SIGKILL as u64)]]),
+    (libc::SYS_tgkill, ANY),
+    (libc::SYS_set_robust_list, ANY),
+    (libc::SYS_set_tid_address, ANY),
+    (libc::SYS_rseq, ANY),
+    (libc::SYS_sched_getaffinity, ANY),
+    (libc::SYS_rt_sigaction, ANY),
+    (libc::SYS_prctl, ANY),
+    (libc::SYS_prlimit64, ANY),
+    (libc::SYS_getuid, ANY),
+    (libc::SYS_geteuid, ANY),
+    (libc::SYS_getgid, ANY),
+    (libc::SYS_getegid, ANY),
+    (libc::SYS_getppid, ANY),
+    (libc::SYS_uname, ANY),
+    (libc::SYS_sysinfo, ANY),
+    // Path checkers read a sector without blocking, and wait for it.
+    (libc::SYS_io_setup, ANY),
+    (libc::SYS_io_submit, ANY),
+    (libc::SYS_io_getevents, ANY),
+    (libc::SYS_io_cancel, ANY),
+    (libc::SYS_io_destroy, ANY),
+];
+
+/// The type of device-mapper's ioctls (`<linux/dm-ioctl.h>`, `DM_IOCTL`).
+const DEVICE_MAPPER: u64 = 0xfd00;
+
+/// The size of a block device (`<linux/fs.h>`).
+const BLKGETSIZE64: u64 = 0x8008_1272;
+
+/// A child in another name space would be another world.
+const NAME_SPACES: u64 = (libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET) as u64;
+
+#[cfg(target_arch = "x86_64")]
+const BROKER_HERE: &[Call] = &[
+    (libc::SYS_open, ANY),
+    (libc::SYS_stat, ANY),
+    (libc::SYS_lstat, ANY),
+    (libc::SYS_access, ANY),
+    (libc::SYS_readlink, ANY),
+    (libc::SYS_dup2, ANY),
+    (libc::SYS_select, ANY),
+    (libc::SYS_unlink, ANY),
+    (libc::SYS_rename, ANY),
+    (libc::SYS_mkdir, ANY),
+    (libc::SYS_time, ANY),
+    (libc::SYS_getrlimit, ANY),
+    (libc::SYS_setrlimit, ANY),
+];
+#[cfg(not(target_arch = "x86_64"))]
+const BROKER_HERE: &[Call] = &[];
+
 #[cfg(target_arch = "x86_64")]
 const NAMES_HERE: &[Call] = &[(libc::SYS_readlink, ANY), (libc::SYS_lstat, ANY)];
 #[cfg(not(target_arch = "x86_64"))]
@@ -150,6 +255,7 @@ fn calls(process: Process) -> impl Iterator<Item = Call> {
     let own = match process {
         Process::Daemon => [DAEMON, DAEMON_HERE],
         Process::Names => [NAMES, NAMES_HERE],
+        Process::Broker => [BROKER, BROKER_HERE],
     };
     [RUNTIME, RUNTIME_HERE].into_iter().chain(own).flatten().copied()
 }
@@ -194,6 +300,7 @@ impl Argument {
             Is(index, value) => (index, SeccompCmpOp::Eq, value),
             Has(index, bits) => (index, SeccompCmpOp::MaskedEq(bits), bits),
             Lacks(index, bits) => (index, SeccompCmpOp::MaskedEq(bits), 0),
+            Bits(index, mask, value) => (index, SeccompCmpOp::MaskedEq(mask), value),
         };
         // The kernel looks at 32 bits of each of these arguments.
         SeccompCondition::new(index, SeccompCmpArgLen::Dword, operator, value)

@@ -14,6 +14,10 @@ pub struct Files<'a> {
     pub readable: &'a [PathBuf],
     /// Files in them may be removed.
     pub removable: &'a [PathBuf],
+    /// Files in them may be read and written, made and removed.
+    pub writable: &'a [PathBuf],
+    /// Whether abstract Unix sockets of other programs may be reached: multipathd's is one.
+    pub reaches_abstract_sockets: bool,
 }
 
 /// The newest version of Landlock that this knows; older kernels do what they can of it.
@@ -21,14 +25,17 @@ const NEWEST: ABI = ABI::V6;
 
 /// Rules out every file but these, every TCP port, and signals and abstract sockets of others.
 pub fn restrict(files: &Files<'_>) -> Result<(), RulesetError> {
+    let scope = if files.reaches_abstract_sockets { Scope::Signal.into() } else { Scope::from_all(NEWEST) };
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(NEWEST))?
         .handle_access(AccessNet::from_all(NEWEST))?
-        .scope(Scope::from_all(NEWEST))?
+        .scope(scope)?
         .create()?;
     let read: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir;
-    for (folders, access) in [(files.readable, read), (files.removable, AccessFs::RemoveFile.into())] {
+    let write = AccessFs::from_all(NEWEST) & !(AccessFs::Execute | AccessFs::MakeBlock | AccessFs::MakeChar);
+    let remove = AccessFs::RemoveFile.into();
+    for (folders, access) in [(files.readable, read), (files.removable, remove), (files.writable, write)] {
         for folder in folders {
             // A folder that is not there now is none that could be needed.
             if let Ok(folder) = PathFd::new(folder) {

@@ -77,6 +77,24 @@ pub fn names(sandbox: Sandbox) -> Result<(), ConfineError> {
     }
 }
 
+/// The walls of the multipath broker and its children.
+pub fn broker(sandbox: Sandbox) -> Result<(), ConfineError> {
+    // The library reads its configuration, udev's and sysfs, opens paths and device-mapper's control node, and keeps
+    // its records in /etc/multipath and /run; it is a library, so code is read, too.
+    let readable = ["/usr", "/lib", "/lib64", "/etc", "/sys", "/proc", "/var"].map(PathBuf::from);
+    let writable = ["/dev", "/etc/multipath", "/run"].map(PathBuf::from);
+    let files = landlock::Files {
+        readable: &readable,
+        writable: &writable,
+        reaches_abstract_sockets: true,
+        ..Default::default()
+    };
+    match sandbox {
+        Sandbox::Off => Ok(()),
+        _ => confine(Process::Broker, sandbox, &files),
+    }
+}
+
 fn confine(process: Process, sandbox: Sandbox, files: &landlock::Files<'_>) -> Result<(), ConfineError> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(|error| ConfineError::Step { step: "keep debuggers away", error })?;

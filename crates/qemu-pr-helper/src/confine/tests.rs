@@ -91,7 +91,8 @@ fn inside(what: &str) {
         other => panic!("nobody is called {other}"),
     };
     has_landlock();
-    let files = landlock::Files { removable: std::slice::from_ref(&mine), readable: &["/sys".into()] };
+    let files =
+        landlock::Files { removable: std::slice::from_ref(&mine), readable: &["/sys".into()], ..Default::default() };
     confine(process, sandbox, &files).unwrap();
     match what {
         "thread" => thread::spawn(|| ()).join().unwrap(),

@@ -41,7 +41,8 @@ impl Lab {
 
     /// A world with the library.
     pub fn without_maps() -> Self {
-        let bed = Bed::new(&Subject::ours(env!("CARGO_BIN_EXE_qemu-pr-helper")));
+        // Where a library may keep its records: this one has its script and its journal there.
+        let bed = Bed::within(Path::new("/run"), &Subject::ours(env!("CARGO_BIN_EXE_qemu-pr-helper")));
         for name in ["sysfs", "empty", "lib"] {
             fs::create_dir(bed.path(name)).expect("create a directory");
         }

@@ -138,7 +138,7 @@ fn descriptors_last_for_a_command_on_every_connection() {
     helper.await_stderr("connections");
     fs::write(gate, "").expect("open the gate");
     for client in &sent {
-        client.reply().expect_bare(0);
+        assert_eq!(client.reply().status, 0, "{}", helper.stderr());
     }
     assert_eq!(helper.stderr(), words, "nothing more to say");
 }

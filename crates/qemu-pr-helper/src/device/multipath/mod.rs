@@ -38,6 +38,7 @@ use tracing::warn;
 use super::{Device, Kind};
 use crate::{
     boot::{Privileged, privilege},
+    confine::{self, Sandbox},
     observe::{limit::Limit, metrics::METRICS},
     sys::process::{self, Fork},
 };
@@ -51,7 +52,7 @@ pub struct Multipath {
 }
 
 /// Starts the broker. Its name in the process list is its own, so that looking for the daemon finds one process.
-pub fn start_broker(_: &Privileged) -> io::Result<Multipath> {
+pub fn start_broker(_: &Privileged, sandbox: Sandbox) -> io::Result<Multipath> {
     let flags = SocketFlags::CLOEXEC;
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
     match process::fork()? {
@@ -60,7 +61,9 @@ pub fn start_broker(_: &Privileged) -> io::Result<Multipath> {
             drop(ours);
             let _ = rustix::thread::set_name(c"qemu-pr-broker");
             // Without these there is nothing that the broker could do; the daemon sees its end of the line closed.
-            let ready = process::seal(&theirs).is_ok() && privilege::keep_for_multipath().is_ok();
+            let ready = process::seal(&theirs).is_ok()
+                && privilege::keep_for_multipath().is_ok()
+                && confine::broker(sandbox).is_ok();
             if ready {
                 broker::serve(&theirs);
             }
