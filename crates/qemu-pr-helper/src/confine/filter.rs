@@ -260,6 +260,12 @@ fn calls(process: Process) -> impl Iterator<Item = Call> {
     [RUNTIME, RUNTIME_HERE].into_iter().chain(own).flatten().copied()
 }
 
+/// How many system calls a process may make.
+#[cfg(test)]
+pub fn count(process: Process) -> usize {
+    calls(process).map(|(number, _)| number).collect::<std::collections::BTreeSet<_>>().len()
+}
+
 /// Puts the filter of a process into force, for all of its threads; false where there are no filters.
 pub fn apply(process: Process, sandbox: Sandbox) -> Result<bool, FilterError> {
     let Ok(architecture) = TargetArch::try_from(std::env::consts::ARCH) else { return Ok(false) };
