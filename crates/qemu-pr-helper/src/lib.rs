@@ -18,7 +18,7 @@ mod serve;
 mod sys;
 mod values;
 
-use std::{env, error::Error, ffi::OsStr, path::Path, process::ExitCode};
+use std::{env, error::Error, ffi::OsStr, panic, path::Path, process::ExitCode};
 
 use clap::CommandFactory as _;
 use tracing::error;
@@ -37,6 +37,8 @@ pub fn main() -> ExitCode {
         return check::run();
     }
     observe::log::install(&program, options.verbose && !options.quiet);
+    // The standard library's hook may want to read debug information, and what is confined opens no files.
+    panic::set_hook(Box::new(|info| error!("internal error: {info}")));
     let code = run(options, &before).unwrap_or_else(|error| {
         error!("{error}");
         ExitCode::FAILURE

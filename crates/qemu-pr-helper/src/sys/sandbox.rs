@@ -14,10 +14,15 @@ use syscalls::Sysno;
 
 /// Has the C library's allocator stay with the memory that it has: it asks the system how many processors there are
 /// before it makes another arena, and idle threads' arenas are memory that nobody uses.
+#[cfg(target_env = "gnu")]
 pub fn one_arena() {
     // SAFETY: sets a number of the allocator's; it may be called at any time.
     unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
 }
+
+/// Other C libraries have one anyway.
+#[cfg(not(target_env = "gnu"))]
+pub fn one_arena() {}
 
 /// Has a system call that a filter traps end the process with a message that names it.
 pub fn report_violations() {
