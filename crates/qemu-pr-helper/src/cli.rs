@@ -19,7 +19,8 @@ use clap::{
 use crate::confine::Sandbox;
 use crate::observe::{
     audit::Keys,
-    trace::{self, TraceOption},
+    format::LogFormat,
+    trace::{self, TraceBackend, TraceOption},
 };
 use crate::values::{self, Group, User};
 
@@ -54,6 +55,10 @@ pub struct Options {
     #[arg(short = 'T', long, value_name = "OPTIONS", allow_hyphen_values = true, action = ArgAction::Append, value_parser = OsStringValueParser::new().try_map(trace::option))]
     pub trace: Vec<TraceOption>,
 
+    /// Where traces go besides FILE: to the log, or into the kernel's trace buffer
+    #[arg(long, value_name = "BACKEND", value_enum, default_value_t, hide_possible_values = true)]
+    pub trace_backend: TraceBackend,
+
     /// Change to this user (name or number) after start
     #[arg(short = 'u', long, value_name = "USER", allow_hyphen_values = true, value_parser = OsStringValueParser::new().try_map(values::user))]
     pub user: Option<User>,
@@ -69,6 +74,11 @@ pub struct Options {
     /// Say nothing about clients that break the protocol
     #[arg(short = 'q', long)]
     pub quiet: bool,
+
+    /// How to write messages: text, prefix (text with journald's <N>), journal (its own protocol), json (an object a
+    /// line) or auto (journal where standard error is the journal, else text)
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]
+    pub log_format: LogFormat,
 
     /// The socket's permissions, octal; by default the umask decides
     #[arg(long, value_name = "MODE", allow_hyphen_values = true, value_parser = values::mode)]
@@ -226,7 +236,10 @@ fn reason(command: &clap::Command, error: &clap::Error) -> String {
             match std::error::Error::source(error) {
                 Some(source) => format!("option '{option}': {source}"),
                 None if value.is_empty() => format!("option '{option}' requires a value"),
-                None => format!("option '{option}' cannot have the value '{value}'"),
+                None => {
+                    let valid = context(ContextKind::ValidValue);
+                    format!("option '{option}' cannot have the value '{value}'; give one of: {valid}")
+                }
             }
         }
         ErrorKind::TooManyValues => format!("option '{option}' doesn't allow a value"),

@@ -66,7 +66,7 @@ pub struct Config {
 impl Config {
     /// Checks the options, opens what they name, and takes the descriptors that they need.
     pub fn new(options: Options) -> Result<Self, TraceError> {
-        for warning in trace::apply(&options.trace)? {
+        for warning in trace::apply(&options.trace, options.trace_backend)? {
             warn!("{warning}");
         }
         let wanted = u64::from(options.max_connections);

@@ -36,10 +36,10 @@ pub fn main() -> ExitCode {
     if options.check {
         return check::run();
     }
-    observe::log::install(&program, options.verbose && !options.quiet);
+    let log = observe::log::install(&program, options.verbose && !options.quiet, options.log_format);
     // The standard library's hook may want to read debug information, and what is confined opens no files.
     panic::set_hook(Box::new(|info| error!("internal error: {info}")));
-    let code = run(options, &before).unwrap_or_else(|error| {
+    let code = log.map_err(Into::into).and_then(|()| run(options, &before)).unwrap_or_else(|error| {
         error!("{error}");
         ExitCode::FAILURE
     });

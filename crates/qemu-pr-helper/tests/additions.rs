@@ -317,6 +317,8 @@ fn every_event_of_the_list_occurs_in_the_log_of_one_life() {
         let client = helper.connect();
         client.expect_served();
         Control::new(control, PATIENCE).snapshot().expect("an answer");
+        // What could be a map goes to the multipath broker.
+        client.pr_in(block_device(), 0, 8);
         let read_only = open("/dev/null", OFlags::RDONLY, Mode::empty()).unwrap();
         client.pr_out(read_only, 0, &[0; 24]).expect_check(5, 0x20, 0);
         // A CDB without a descriptor.

@@ -11,6 +11,15 @@ pub struct Identity {
     pub device: u64,
 }
 
+/// A device's number in words.
+pub struct Number(u64);
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", major(self.0), minor(self.0))
+    }
+}
+
 /// The kinds of files that matter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -41,8 +50,8 @@ impl Identity {
     }
 
     /// Major and minor number, `8:16`.
-    pub fn number(self) -> String {
-        format!("{}:{}", major(self.device), minor(self.device))
+    pub const fn number(self) -> Number {
+        Number(self.device)
     }
 }
 

@@ -14,6 +14,7 @@ pub use identity::{Identity, Kind};
 use multipath::Multipath;
 use scsi_pr::{Cdb, Completion, Target};
 use simulate::Simulator;
+use tracing::trace;
 
 /// Where a command is to go.
 #[derive(Clone, Copy)]
@@ -56,17 +57,22 @@ impl Target<Device<'_>> for Router {
         parameters: &[u8],
         buffer: &'buffer mut [u8],
     ) -> Completion<'buffer> {
+        let Device { descriptor, identity, client } = device;
+        let route = |by: &str| trace!(target: "pr_helper_route", client, by, device = %identity.number());
         if let Some(simulator) = &self.simulator
-            && !crate::sys::sg_io::is_scsi(device.descriptor)
+            && !crate::sys::sg_io::is_scsi(descriptor)
         {
+            route("simulated");
             return simulator.execute(device, cdb, parameters, buffer);
         }
         if multipath::is_candidate(device) {
             let timeout = self.scsi.timeout_for(cdb);
+            route("multipath");
             if let Some(answer) = self.multipath.execute(device, cdb, parameters, timeout) {
                 return answer.complete(buffer);
             }
         }
+        route("sg_io");
         self.scsi.execute(device, cdb, parameters, buffer)
     }
 }

@@ -1,7 +1,13 @@
-use std::{io, os::fd::BorrowedFd, thread, time::Duration};
+use std::{
+    fmt, io,
+    os::fd::BorrowedFd,
+    thread,
+    time::{Duration, Instant},
+};
 
 use rustix::fs::{FileType, fstat};
 use scsi_pr::{Cdb, Command, Completion, OutAction, SENSE_LENGTH, Sense, Status, Target};
+use tracing::{Level, field, trace};
 
 use super::{Device, outcome};
 use crate::sys::sg_io::{self, Outcome, Transfer};
@@ -31,6 +37,17 @@ impl SgIo {
     /// Sends a command that may take so long, again while device-mapper says that the device is suspended. The data
     /// goes to the start of `buffer`.
     pub fn send(device: BorrowedFd<'_>, cdb: &Cdb, parameters: &[u8], buffer: &mut [u8], timeout: Duration) -> Came {
+        Self::carry(device, cdb, parameters, buffer, timeout).0
+    }
+
+    /// The same, with what the kernel said of it.
+    fn carry(
+        device: BorrowedFd<'_>,
+        cdb: &Cdb,
+        parameters: &[u8],
+        buffer: &mut [u8],
+        timeout: Duration,
+    ) -> (Came, io::Result<Outcome>) {
         let length = match cdb.command() {
             Command::In(command) => usize::from(command.allocation_length).min(buffer.len()),
             Command::Out(_) => 0,
@@ -52,18 +69,19 @@ impl SgIo {
             thread::sleep(Duration::from_millis(wait));
             result = once();
         }
-        match result {
+        let came = match &result {
             Ok(outcome) => {
-                let (status, sense) = outcome::answer(outcome, &sense);
+                let (status, sense) = outcome::answer(*outcome, &sense);
                 let resid = usize::try_from(outcome.resid).unwrap_or(0);
                 let data = if status == Status::GOOD { length.saturating_sub(resid) } else { 0 };
-                Came { status, sense, data, reached: outcome::reached(outcome) }
+                Came { status, sense, data, reached: outcome::reached(*outcome) }
             }
             Err(error) => {
-                let (status, sense) = outcome::errno_failure(&error).parts();
+                let (status, sense) = outcome::errno_failure(error).parts();
                 Came { status, sense, data: 0, reached: false }
             }
-        }
+        };
+        (came, result)
     }
 }
 
@@ -89,8 +107,40 @@ impl Target<Device<'_>> for SgIo {
         buffer: &'buffer mut [u8],
     ) -> Completion<'buffer> {
         let timeout = self.timeout_for(cdb);
-        let Came { status, sense, data, .. } = Self::send(device.descriptor, cdb, parameters, buffer, timeout);
-        Completion { status, sense, data: &buffer[..data] }
+        trace!(
+            target: "pr_helper_command_sent",
+            client = device.client, device = %device.identity.number(), timeout_ms = timeout.as_millis()
+        );
+        let start = tracing::enabled!(target: "pr_helper_command_done", Level::TRACE).then(Instant::now);
+        let (came, kernel) = Self::carry(device.descriptor, cdb, parameters, buffer, timeout);
+        if let Some(start) = start {
+            trace_done(device.client, &came, &kernel, start);
+        }
+        Completion { status: came.status, sense: came.sense, data: &buffer[..came.data] }
+    }
+}
+
+/// Status and sense are what the guest is told, the rest is what they were made of.
+fn trace_done(client: u64, came: &Came, kernel: &io::Result<Outcome>, start: Instant) {
+    let Came { status, sense, .. } = came;
+    let outcome = kernel.as_ref().ok();
+    trace!(
+        target: "pr_helper_command_done",
+        client, %status, %sense,
+        host = outcome.map(|outcome| field::display(Byte(outcome.host_status))),
+        driver = outcome.map(|outcome| field::display(Byte(outcome.driver_status))),
+        residual = outcome.map(|outcome| outcome.resid),
+        error = kernel.as_ref().err().map(field::display),
+        microseconds = start.elapsed().as_micros()
+    );
+}
+
+/// A host or driver byte as the kernel's headers write it.
+struct Byte(u16);
+
+impl fmt::Display for Byte {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#04x}", self.0)
     }
 }
 

@@ -307,7 +307,7 @@ fn bare_client(connection: u64, peer: Peer) -> Client {
 
 fn bare_device(identity: Identity) -> pr_control::Device {
     let kind = identity.kind.name().to_owned();
-    pr_control::Device { kind, number: identity.number(), ..Default::default() }
+    pr_control::Device { kind, number: identity.number().to_string(), ..Default::default() }
 }
 
 fn counted(counts: &Counts) -> Vec<Count> {

@@ -6,7 +6,7 @@
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
     os::{
-        fd::OwnedFd,
+        fd::{AsFd, OwnedFd},
         unix::net::{UnixListener, UnixStream},
     },
     thread,
@@ -14,13 +14,11 @@ use std::{
 };
 
 use pr_control::{Answer, Ask, MAX_ASK, Snapshot};
-use rustix::{
-    fs::{OFlags, fcntl_getfl, fcntl_setfl},
-    net::sockopt,
-};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use tracing::trace;
 
 use super::{sink, trace as events};
+use crate::sys::socket;
 
 /// How long a client may take to ask, and to take the answer.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -58,26 +56,31 @@ pub fn start(listener: OwnedFd, subject: impl Subject) -> io::Result<()> {
 fn converse(socket: UnixStream, subject: &impl Subject) -> io::Result<()> {
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.set_write_timeout(Some(PATIENCE))?;
-    let peer = sockopt::socket_peercred(&socket)?;
+    let peer = socket::peer(socket.as_fd())?;
     let mut line = String::new();
     let limit = u64::try_from(MAX_ASK).unwrap_or(u64::MAX);
     BufReader::new(&socket).take(limit).read_line(&mut line)?;
     let ask = serde_json::from_str(&line);
-    trace!(target: "pr_helper_control", pid = peer.pid.as_raw_nonzero(), uid = peer.uid.as_raw(), ask = line.trim_end());
+    trace!(target: "pr_helper_control", pid = peer.pid, uid = peer.uid, ask = line.trim_end());
     // The socket's group may look. Only who could as well start and stop this program may change anything.
-    let may_change = peer.uid.is_root() || peer.uid == rustix::process::getuid();
+    let may_change = peer.uid == 0 || peer.uid == rustix::process::getuid().as_raw();
     let answer = match ask {
         Ok(Ask::Snapshot) => Answer::Snapshot(Box::new(subject.snapshot())),
         Ok(Ask::Log) if !super::audit::is_on() => {
             Answer::Failed { reason: "there is no audit trail: the helper was started with --audit off".to_owned() }
         }
         Ok(Ask::Log) => {
-            say(&socket, &Answer::Following)?;
-            return sink::follow(socket);
+            return match sink::follow(socket.into()) {
+                Ok(()) => Ok(()),
+                Err(socket) => {
+                    let reason = "enough clients follow the audit trail already; end one of them".to_owned();
+                    say(&socket.into(), &Answer::Failed { reason })
+                }
+            };
         }
-        Ok(Ask::Trace { .. } | Ask::Reload) if !may_change => Answer::Failed {
-            reason: format!("user {} may look, and root alone may change something", peer.uid.as_raw()),
-        },
+        Ok(Ask::Trace { .. } | Ask::Reload) if !may_change => {
+            Answer::Failed { reason: format!("user {} may look, and root alone may change something", peer.uid) }
+        }
         Ok(Ask::Trace { patterns }) => Answer::Done { warnings: events::set(&patterns) },
         Ok(Ask::Reload) => Answer::Failed {
             reason: "there is no configuration file: the helper was started without --config".to_owned(),

@@ -1,48 +1,122 @@
-//! Messages that a client can provoke are limited: ten at once, then one a second. The next one says how many there
-//! would have been.
+//! Messages that others can provoke are limited: so many at once, then so many a second. The next one says how many
+//! there would have been.
+//!
+//! Each client process has a limit of its own, so that one that keeps provoking messages does not hide what there is
+//! to say about others; and all of them together have one, so that many do not flood the log either.
 
 use std::{
-    sync::Mutex,
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-const BURST: u32 = 10;
-const REFILL: Duration = Duration::from_secs(1);
+use super::audit::Peer;
+
+/// Whose messages are counted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A process, by its number.
+    Process(u32),
+    /// A user, for a process whose number is not known here (it is in another PID namespace).
+    User(u32),
+    /// A device, by its number.
+    Device(u64),
+    /// All that are not known.
+    Unknown,
+}
+
+impl From<Peer> for Source {
+    fn from(peer: Peer) -> Self {
+        match peer {
+            Peer { pid: 0, uid } => Self::User(uid),
+            Peer { pid, .. } => Self::Process(pid),
+        }
+    }
+}
+
+/// So many at once, and then so many a second.
+#[derive(Clone, Copy)]
+struct Rate {
+    burst: u32,
+    per_second: u32,
+}
+
+const EACH: Rate = Rate { burst: 10, per_second: 1 };
+const TOGETHER: Rate = Rate { burst: 50, per_second: 5 };
+
+/// How many sources are told apart.
+const SOURCES: usize = 64;
 
 /// A limit for one kind of message.
 pub struct Limit(Mutex<State>);
 
 struct State {
-    spent: u32,
-    since: Option<Instant>,
+    together: Spent,
+    /// Those that provoked a message last, the last of them at the end.
+    sources: Vec<Known>,
+    /// Of sources that have been forgotten.
     suppressed: u64,
+}
+
+struct Known {
+    source: Source,
+    spent: Spent,
+    suppressed: u64,
+}
+
+/// How much of a rate is used up.
+struct Spent {
+    count: u32,
+    since: Option<Instant>,
+}
+
+impl Spent {
+    const NOTHING: Self = Self { count: 0, since: None };
+
+    /// Whether there is anything left, after what time has given back.
+    fn has_room(&mut self, rate: Rate, now: Instant) -> bool {
+        let since = *self.since.get_or_insert(now);
+        let seconds = now.saturating_duration_since(since).as_secs();
+        if seconds > 0 {
+            let back = u32::try_from(seconds).unwrap_or(u32::MAX).saturating_mul(rate.per_second);
+            self.count = self.count.saturating_sub(back);
+            self.since = Some(since + Duration::from_secs(seconds));
+        }
+        self.count < rate.burst
+    }
 }
 
 impl Limit {
     /// A limit that has let nothing through yet.
     pub const fn new() -> Self {
-        Self(Mutex::new(State { spent: 0, since: None, suppressed: 0 }))
+        Self(Mutex::new(State { together: Spent::NOTHING, sources: Vec::new(), suppressed: 0 }))
     }
 
-    /// Whether a message may be said now, and what to add to it about those that were not.
-    pub fn admit(&self) -> Option<String> {
-        self.admit_at(Instant::now())
+    /// Whether a message may be said now that this source provoked, and what to add to it about those that were not.
+    pub fn admit(&self, source: Source) -> Option<String> {
+        self.admit_at(source, Instant::now())
     }
 
-    fn admit_at(&self, now: Instant) -> Option<String> {
-        let mut state = self.0.lock().ok()?;
-        let since = *state.since.get_or_insert(now);
-        let refilled = u32::try_from(now.duration_since(since).as_secs() / REFILL.as_secs()).unwrap_or(u32::MAX);
-        if refilled > 0 {
-            state.spent = state.spent.saturating_sub(refilled);
-            state.since = Some(now);
+    fn admit_at(&self, source: Source, now: Instant) -> Option<String> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let State { together, sources, suppressed: forgotten } = &mut *state;
+        let mut known = match sources.iter().position(|known| known.source == source) {
+            Some(place) => sources.remove(place),
+            None => Known { source, spent: Spent::NOTHING, suppressed: 0 },
+        };
+        if sources.len() >= SOURCES {
+            *forgotten += sources.remove(0).suppressed;
         }
-        if state.spent >= BURST {
-            state.suppressed += 1;
-            return None;
+        let admitted = known.spent.has_room(EACH, now) && together.has_room(TOGETHER, now);
+        let mut left_out = 0;
+        if admitted {
+            known.spent.count += 1;
+            together.count += 1;
+            left_out = std::mem::take(&mut known.suppressed) + std::mem::take(forgotten);
+        } else {
+            known.suppressed += 1;
         }
-        state.spent += 1;
-        Some(match std::mem::take(&mut state.suppressed) {
+        sources.push(known);
+        admitted.then(|| match left_out {
             0 => String::new(),
             n => format!(" ({n} similar messages were left out)"),
         })
@@ -54,14 +128,39 @@ impl Limit {
 mod tests {
     use super::*;
 
+    fn passed(limit: &Limit, source: Source, now: Instant, tries: usize) -> usize {
+        (0..tries).filter(|_| limit.admit_at(source, now).is_some()).count()
+    }
+
     #[test]
     fn a_burst_passes_then_one_a_second_and_the_rest_is_counted() {
-        let limit = Limit::new();
-        let start = Instant::now();
-        let passed = (0..1000).filter(|_| limit.admit_at(start).is_some()).count();
-        assert_eq!(passed, 10);
-        let later = limit.admit_at(start + Duration::from_secs(1));
+        let (limit, source, start) = (Limit::new(), Source::Process(1), Instant::now());
+        assert_eq!(passed(&limit, source, start, 1000), 10);
+        let later = limit.admit_at(source, start + Duration::from_secs(1));
         assert_eq!(later.as_deref(), Some(" (990 similar messages were left out)"));
-        assert_eq!(limit.admit_at(start + Duration::from_secs(1)), None);
+        assert_eq!(limit.admit_at(source, start + Duration::from_millis(1900)), None);
+        let later = limit.admit_at(source, start + Duration::from_secs(2));
+        assert_eq!(later.as_deref(), Some(" (1 similar messages were left out)"));
+    }
+
+    #[test]
+    fn one_that_floods_does_not_hide_the_others() {
+        let (limit, start) = (Limit::new(), Instant::now());
+        assert_eq!(passed(&limit, Source::Process(1), start, 1000), 10);
+        assert_eq!(passed(&limit, Source::Process(2), start, 3), 3);
+        assert_eq!(passed(&limit, Source::User(2), start, 3), 3);
+        assert_eq!(limit.admit_at(Source::Process(2), start).as_deref(), Some(""), "it left nothing out itself");
+    }
+
+    #[test]
+    fn many_sources_together_are_limited_and_only_the_last_are_remembered() {
+        let (limit, start) = (Limit::new(), Instant::now());
+        let all: usize = (0..1000).map(|number| passed(&limit, Source::Process(number), start, 1)).sum();
+        assert_eq!(all, 50);
+        assert_eq!(limit.0.lock().expect("no panic").sources.len(), SOURCES);
+        let later = limit.admit_at(Source::Process(0), start + Duration::from_secs(1));
+        let text = later.expect("room again");
+        let count: u32 = text.split(['(', ' ']).find_map(|word| word.parse().ok()).expect("a number");
+        assert_eq!(count, 950 - 63, "all but those of the 63 sources that are remembered");
     }
 }

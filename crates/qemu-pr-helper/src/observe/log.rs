@@ -1,52 +1,99 @@
 //! Messages and traces as `tracing` events: levels up to DEBUG are messages, TRACE with a target of the table in
 //! `trace` is one of `-T`'s events.
+//!
+//! What is switched off costs a load and a branch where it would arise: the answers to "is this wanted?" are kept
+//! there, and made anew when the set of traced events changes.
 
 use std::fmt::{self, Write as _};
 
 use tracing::{
     Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
+    level_filters::LevelFilter,
+    subscriber::Interest,
 };
 use tracing_subscriber::{
     Layer, Registry,
     layer::{Context, SubscriberExt},
 };
 
-use super::{sink, trace};
+use super::{
+    format::{LogFormat, Style},
+    journal::{self, Journal, JournalError},
+    sink, trace,
+};
 
-/// Sends events on their way to standard error and the trace file.
+/// About the length of a line.
+const LINE: usize = 160;
+
+/// Sends events on their way to the log and the trace.
 struct Output(Level);
 
 /// Takes over what the program says from here on. `program` stands before each message.
-pub fn install(program: &str, verbose: bool) {
+///
+/// # Errors
+/// The journal is wanted and cannot be reached; what is said then goes to standard error.
+pub fn install(program: &str, verbose: bool, format: LogFormat) -> Result<(), JournalError> {
     let level = if verbose { Level::DEBUG } else { Level::WARN };
-    sink::name(program);
     let subscriber = Registry::default().with(Output(level));
     // The one subscriber of the process, set once.
     let _ = tracing::subscriber::set_global_default(subscriber);
+    sink::configure(|output| program.clone_into(&mut output.program));
+    let (style, journal) = choose(format)?;
+    sink::configure(|output| (output.style, output.journal) = (style, journal));
+    Ok(())
 }
 
-impl<S: Subscriber> Layer<S> for Output {
-    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+/// What standard error is to look like, and whether the journal is spoken to directly.
+fn choose(format: LogFormat) -> Result<(Style, Option<Journal>), JournalError> {
+    let plain = || if journal::is_standard_error() { Style::Prefix } else { Style::Text };
+    Ok(match format {
+        LogFormat::Prefix => (Style::Prefix, None),
+        LogFormat::Json => (Style::Json, None),
+        LogFormat::Journal => (plain(), Some(Journal::open()?)),
+        // The journal reads standard error too, and the priorities in front of lines.
+        LogFormat::Auto if journal::is_standard_error() => (Style::Prefix, Journal::open().ok()),
+        LogFormat::Auto | LogFormat::Text => (Style::Text, None),
+    })
+}
+
+impl Output {
+    fn wants(&self, metadata: &Metadata<'_>) -> bool {
         match *metadata.level() {
             Level::TRACE => trace::is_enabled(metadata.target()),
             level => level <= self.0,
         }
     }
+}
+
+impl<S: Subscriber> Layer<S> for Output {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if self.wants(metadata) { Interest::always() } else { Interest::never() }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        self.wants(metadata)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(if trace::is_any_enabled() { LevelFilter::TRACE } else { LevelFilter::from_level(self.0) })
+    }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut text = Text::default();
-        event.record(&mut text);
-        if *event.metadata().level() == Level::TRACE {
-            sink::trace(trace::line(event.metadata().target(), &text.0));
+        let metadata = event.metadata();
+        let mut text = Text(String::with_capacity(LINE));
+        if *metadata.level() == Level::TRACE {
+            text.0.push_str(metadata.target());
+            event.record(&mut text);
+            sink::trace(text.0);
         } else {
-            sink::message(&text.0);
+            event.record(&mut text);
+            sink::message((*metadata.level()).into(), text.0);
         }
     }
 }
 
 /// The message and the fields of an event, blank between them.
-#[derive(Default)]
 struct Text(String);
 
 impl Visit for Text {

@@ -1,13 +1,19 @@
-//! What the program says: messages on standard error, traces where `-T` wants them. Saying it never makes a client
-//! wait: lines go through a bounded queue to a thread of their own, and what does not fit is counted and dropped.
+//! What the program says: messages and audit records on standard error or in the journal, traces where `-T` wants
+//! them. Saying it never makes a client wait: all of it goes through a bounded queue to a thread of its own, and what
+//! does not fit is counted and dropped.
 
 pub mod audit;
 pub mod control;
+mod follow;
+pub mod format;
+mod ftrace;
+mod journal;
 pub mod limit;
 pub mod log;
 pub mod metrics;
 pub mod names;
-mod sink;
+mod output;
+pub mod sink;
 pub mod trace;
 
 pub use sink::{finish, lost, start};

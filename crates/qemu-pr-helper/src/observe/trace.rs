@@ -8,20 +8,29 @@ use std::{
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
+use clap::ValueEnum;
 use thiserror::Error;
+use tracing::callsite::rebuild_interest_cache;
 
-use super::sink;
+use super::{
+    ftrace::{self, MarkerError},
+    sink,
+};
 
 /// Every event with what it tells. The place that traces one names it as its `target`.
 pub const EVENTS: &[(&str, &str)] = &[
     ("pr_helper_accept", "client, pid, uid"),
     ("pr_helper_hello", "client"),
-    ("pr_helper_request", "client, cdb, length"),
-    ("pr_helper_refused", "client, reason, status"),
-    ("pr_helper_done", "client, status, sense, data, microseconds"),
+    ("pr_helper_request", "client, action, device, cdb, keys, length"),
+    ("pr_helper_policy", "client, verdict, and of a refusal: rule, status, sense"),
+    ("pr_helper_route", "client, by, device"),
+    ("pr_helper_command_sent", "client, device, timeout_ms"),
+    ("pr_helper_command_done", "client, status, sense, host, driver, residual, error, microseconds"),
+    ("pr_helper_broker_start", "client, device, timeout_ms"),
+    ("pr_helper_broker_exit", "client, end, microseconds"),
+    ("pr_helper_reply", "client, status, sense, bytes"),
     ("pr_helper_violation", "client, rule"),
     ("pr_helper_close", "client, reason"),
     ("pr_helper_ready", "socket"),
@@ -30,6 +39,8 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("pr_helper_control", "pid, uid, ask"),
 ];
 
+const _: () = assert!(EVENTS.len() <= 32, "there is a bit for each in ENABLED");
+
 static ENABLED: AtomicU32 = AtomicU32::new(0);
 
 /// Whether an event is traced.
@@ -37,8 +48,9 @@ pub fn is_enabled(name: &str) -> bool {
     index(name).is_some_and(|index| ENABLED.load(Ordering::Relaxed) & (1 << index) != 0)
 }
 
-fn index(name: &str) -> Option<usize> {
-    EVENTS.iter().position(|(event, _)| *event == name)
+/// Whether any event is traced.
+pub fn is_any_enabled() -> bool {
+    ENABLED.load(Ordering::Relaxed) != 0
 }
 
 /// The events that are traced.
@@ -46,19 +58,33 @@ pub fn enabled() -> Vec<&'static str> {
     EVENTS.iter().map(|(name, _)| *name).filter(|name| is_enabled(name)).collect()
 }
 
-/// Changes what is traced while the program runs; the warnings are about names that no event has.
-pub fn set(patterns: &[String]) -> Vec<String> {
-    let patterns = patterns.iter().map(OsStr::new);
-    patterns.filter(|pattern| !enable(pattern)).map(no_such).collect()
+/// Enables events, or disables those with `-` in front, while the program runs: names and globs, as with `-T`. The
+/// warnings are about names that no event has.
+pub fn set(patterns: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for pattern in patterns {
+        let pattern = pattern.as_ref();
+        if !enable(pattern) {
+            warnings.push(no_such(pattern));
+        }
+    }
+    // The places where events arise know by heart whether they are wanted.
+    rebuild_interest_cache();
+    warnings
 }
 
-/// One trace as a line: in the form of QEMU's log file where it goes to one, bare on standard error.
-pub fn line(name: &str, text: &str) -> String {
-    if !sink::has_trace_file() {
-        return format!("{name} {text}\n");
-    }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    format!("{}@{}.{:06}:{name} {text}\n", std::process::id(), now.as_secs(), now.subsec_micros())
+fn index(name: &str) -> Option<usize> {
+    EVENTS.iter().position(|(event, _)| *event == name)
+}
+
+/// Where traces go besides a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TraceBackend {
+    /// The log.
+    #[default]
+    Log,
+    /// The kernel's trace buffer.
+    Ftrace,
 }
 
 /// One `-T`, taken apart.
@@ -87,6 +113,9 @@ pub enum TraceError {
     /// The events file cannot be read.
     #[error("{}: {error}; name a file that lists trace events for -T events=", .path.display())]
     Events { path: PathBuf, error: io::Error },
+    /// The kernel's trace marker cannot be opened.
+    #[error(transparent)]
+    Marker(#[from] MarkerError),
     /// The log file cannot be opened.
     #[error("Error opening logfile {}: {error}; name a file that can be written for -T file=", .path.display())]
     File { path: PathBuf, error: io::Error },
@@ -144,28 +173,30 @@ fn parts(value: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// Puts all `-T` of the command line into force; the warnings are about names that no event has.
-pub fn apply(options: &[TraceOption]) -> Result<Vec<String>, TraceError> {
+pub fn apply(options: &[TraceOption], backend: TraceBackend) -> Result<Vec<String>, TraceError> {
     let mut warnings = Vec::new();
     for option in options {
         if let Some(path) = &option.events {
             let text = fs::read(path).map_err(|error| TraceError::Events { path: path.clone(), error })?;
             for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
                 let line = line.trim_ascii();
-                if !line.is_empty() && !line.starts_with(b"#") && !enable(OsStr::from_bytes(line)) {
-                    warnings.push(format!("{}:{}: {}", path.display(), number + 1, no_such(OsStr::from_bytes(line))));
+                if !line.is_empty() && !line.starts_with(b"#") {
+                    let place = |warning| format!("{}:{}: {warning}", path.display(), number + 1);
+                    warnings.extend(set([OsStr::from_bytes(line)]).into_iter().map(place));
                 }
             }
         }
-        if let Some(pattern) = &option.enable
-            && !enable(pattern)
-        {
-            warnings.push(no_such(pattern));
-        }
+        warnings.extend(set(option.enable.as_ref()));
     }
     // As with every option, the last one wins.
     if let Some(path) = options.iter().rev().find_map(|option| option.file.as_deref()) {
         let path = with_pid(path);
-        sink::trace_to(File::create(&path).map_err(|error| TraceError::File { path, error })?);
+        let file = File::create(&path).map_err(|error| TraceError::File { path, error })?;
+        sink::configure(|output| output.trace_file = Some(file));
+    }
+    if backend == TraceBackend::Ftrace {
+        let marker = ftrace::open()?;
+        sink::configure(|output| output.marker = Some(marker));
     }
     Ok(warnings)
 }

@@ -1,11 +1,11 @@
 //! New clients.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::{
     event::epoll,
     io::Errno,
-    net::{SocketFlags, accept_with, sockopt},
+    net::{SocketFlags, accept_with},
 };
 use tracing::{debug, trace, warn};
 
@@ -14,7 +14,14 @@ use super::{
     crew::Place,
     hub::{Hub, LISTENER, once},
 };
-use crate::observe::{audit::Peer, limit::Limit, metrics::METRICS};
+use crate::{
+    observe::{
+        audit::Peer,
+        limit::{Limit, Source},
+        metrics::METRICS,
+    },
+    sys::socket,
+};
 
 /// Messages about clients that find no room.
 static FULL: Limit = Limit::new();
@@ -29,7 +36,7 @@ pub fn accept(hub: &Hub) -> Place {
         }
         Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
             // The listener stays readable; asking again at once would only burn the processor.
-            if let Some(more) = FULL.admit() {
+            if let Some(more) = FULL.admit(Source::Unknown) {
                 warn!("cannot accept a client now: {error}; trying again shortly{more}");
             }
             hub.pause_accepting();
@@ -53,7 +60,7 @@ fn welcome(hub: &Hub, socket: OwnedFd) {
     trace!(target: "pr_helper_accept", client, pid = peer.pid, uid = peer.uid);
     let Some(token) = hub.slots.reserve() else {
         METRICS.turned_away.count();
-        if let Some(more) = FULL.admit() {
+        if let Some(more) = FULL.admit(peer.into()) {
             let limit = hub.slots.capacity();
             warn!("turning a client away: all {limit} connections are in use (--max-connections){more}");
         }
@@ -81,7 +88,7 @@ fn welcome(hub: &Hub, socket: OwnedFd) {
 
 /// Who connected: the process number is zero where it means nothing here.
 fn peer(socket: &OwnedFd) -> Peer {
-    let peer = sockopt::socket_peercred(socket).ok();
-    let pid = peer.map_or(0, |peer| u32::try_from(peer.pid.as_raw_nonzero().get()).unwrap_or(0));
-    Peer { pid, uid: peer.map_or(u32::MAX, |peer| peer.uid.as_raw()) }
+    let peer = socket::peer(socket.as_fd()).ok();
+    let pid = peer.and_then(|peer| peer.pid).unwrap_or(0);
+    Peer { pid, uid: peer.map_or(u32::MAX, |peer| peer.uid) }
 }

@@ -14,7 +14,7 @@ use rustix::{
     net::{Shutdown, shutdown},
 };
 use scsi_pr::{Command, Completion, ReservationKey, Target};
-use tracing::{debug, trace, warn};
+use tracing::{debug, field, trace, warn};
 
 use super::{
     crew::Place,
@@ -222,20 +222,29 @@ impl Connection {
         let descriptor = request.device.as_fd();
         let identity = Identity::of(descriptor);
         let device = Device { descriptor, identity, client: self.client };
-        let start = flight.begin(&request.cdb, identity);
+        let (cdb, keys) = (request.cdb, keys(&request.parameters));
+        trace!(
+            target: "pr_helper_request",
+            client = self.client, action = %cdb.command(), device = %identity.number(),
+            cdb = format_args!("{:02x?}", cdb.command_bytes()),
+            key = keys.map(|[key, _]| field::display(key)),
+            service_action_key = keys.map(|[_, key]| field::display(key)), length = request.parameters.len()
+        );
+        let start = flight.begin(&cdb, identity);
         let refusal = if covered { policy::refusal(&request.cdb, descriptor) } else { Some(Refusal::NoThread) };
         let is_recorded = refusal.is_some() || matches!(request.cdb.command(), Command::Out(_));
         if is_recorded {
             self.budget.introduce(self.client, self.peer);
         }
-        let completion = match refusal {
-            Some(refusal) => self.refuse(refusal),
-            None => self.execute(hub, &request, device, buffer),
+        let completion = if let Some(refusal) = refusal {
+            self.refuse(refusal)
+        } else {
+            trace!(target: "pr_helper_policy", client = self.client, verdict = "allowed");
+            hub.router.execute(device, &cdb, &request.parameters, buffer)
         };
         let took = start.elapsed();
         flight.end(&request.cdb, completion.status, &completion.sense);
         METRICS.request(&request.cdb, completion.status, took);
-        let (cdb, keys) = (request.cdb, keys(&request.parameters));
         // Who has the answer may count on it that the disk is not held open here any more.
         drop(request);
         // Before the answer: what a client does because of it comes later in the trail.
@@ -257,38 +266,23 @@ impl Connection {
             self.budget.note(done, &cdb, status, super::flight::uptime());
         }
         let header: [u8; HEADER_LENGTH] = ReplyHeader::new(&completion).to_bytes();
+        trace!(
+            target: "pr_helper_reply",
+            client = self.client, status = %completion.status, sense = %completion.sense,
+            bytes = HEADER_LENGTH + completion.data.len()
+        );
         self.send(hub, &header, completion.data)
     }
 
     fn refuse(&self, refusal: Refusal) -> Completion<'static> {
         METRICS.refusal(refusal as usize);
         let answer = refusal.answer();
-        trace!(target: "pr_helper_refused", client = self.client, reason = refusal.reason(), status = %answer.status);
-        answer
-    }
-
-    fn execute<'buffer>(
-        &self,
-        hub: &Hub,
-        request: &Request<'_, OwnedFd>,
-        device: Device<'_>,
-        buffer: &'buffer mut [u8],
-    ) -> Completion<'buffer> {
-        let Request { cdb, parameters, .. } = request;
         trace!(
-            target: "pr_helper_request",
-            client = self.client, cdb = format_args!("{:02x?}", cdb.command_bytes()), length = parameters.len()
+            target: "pr_helper_policy",
+            client = self.client, verdict = "refused", rule = refusal.reason(), status = %answer.status,
+            sense = %answer.sense
         );
-        let timed = tracing::enabled!(target: "pr_helper_done", tracing::Level::TRACE).then(Instant::now);
-        let completion = hub.router.execute(device, cdb, parameters, buffer);
-        if let Some(start) = timed {
-            trace!(
-                target: "pr_helper_done",
-                client = self.client, status = %completion.status, sense = %completion.sense,
-                data = completion.data.len(), microseconds = start.elapsed().as_micros()
-            );
-        }
-        completion
+        answer
     }
 
     /// Sends an answer, or the rest of one. What the client does not take now is kept, and no request is read before
@@ -329,15 +323,15 @@ impl Connection {
             Reason::Overdue => format!("it left a request or an answer unfinished for {:?}", hub.request_timeout),
             Reason::Broken(error) => error.to_string(),
         };
-        trace!(target: "pr_helper_close", client, reason = why);
         if let Reason::Violation(_) = reason {
             trace!(target: "pr_helper_violation", client, rule = why);
         }
-        let complaint = !hub.quiet && matches!(reason, Reason::Violation(_) | Reason::Overdue | Reason::Broken(_));
-        if complaint && let Some(more) = COMPLAINTS.admit() {
-            warn!("hanging up on {}: {why}{more}", self.peer());
-        } else {
+        trace!(target: "pr_helper_close", client, reason = why);
+        let complaint = matches!(reason, Reason::Violation(_) | Reason::Overdue | Reason::Broken(_));
+        if !complaint || hub.quiet {
             debug!("client {client} is gone: {why}");
+        } else if let Some(more) = COMPLAINTS.admit(self.peer.into()) {
+            warn!("hanging up on {}: {why}{more}", self.peer());
         }
     }
 

@@ -24,7 +24,10 @@ use super::{
     connection::Scratch,
     hub::{Hub, LISTENER},
 };
-use crate::{confine::Confined, observe::limit::Limit};
+use crate::{
+    confine::Confined,
+    observe::limit::{Limit, Source},
+};
 
 /// How many threads wait while nothing happens. One would do if every request went on without blocking; the second
 /// is there when it does not, without being started first.
@@ -136,7 +139,7 @@ impl Crew {
         }
         let Err(error) = spawn(hub) else { return true };
         self.waiting.fetch_sub(1, ORDER);
-        if let Some(more) = FAILURES.admit() {
+        if let Some(more) = FAILURES.admit(Source::Unknown) {
             error!(
                 "cannot start another thread: {error}; answering BUSY until one is free \
                  (raise TasksMax= in the unit, or ulimit -u){more}"

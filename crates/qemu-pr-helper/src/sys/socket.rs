@@ -1,4 +1,4 @@
-//! Unix sockets at paths of any length that the kernel takes.
+//! Unix sockets: at paths of any length that the kernel takes, and who is at the other end.
 
 use std::{
     ffi::OsStr,
@@ -32,6 +32,30 @@ pub fn connect(socket: BorrowedFd<'_>, path: &OsStr) -> io::Result<()> {
     let (address, length) = address(path)?;
     // SAFETY: as above.
     done(unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) })
+}
+
+/// Who was at the other end of a socket when it connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its process number; `None` for one that is in another PID namespace and not seen from here. (rustix has a number
+    /// here that is never zero, and for such a process the kernel says zero.)
+    pub pid: Option<u32>,
+    /// Its user.
+    pub uid: u32,
+}
+
+/// The other end of a Unix socket (`SO_PEERCRED`).
+///
+/// # Errors
+/// What the kernel says.
+pub fn peer(socket: BorrowedFd<'_>) -> io::Result<Peer> {
+    let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = libc::socklen_t::try_from(size_of_val(&credentials)).map_err(io::Error::other)?;
+    let (value, size) = ((&raw mut credentials).cast(), &raw mut length);
+    // SAFETY: the value is a live `ucred` of the length beside it; any number the kernel writes there is valid.
+    let result = unsafe { libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PEERCRED, value, size) };
+    let pid = u32::try_from(credentials.pid).ok().filter(|pid| *pid > 0);
+    done(result).map(|()| Peer { pid, uid: credentials.uid })
 }
 
 fn address(path: &OsStr) -> io::Result<(libc::sockaddr_un, libc::socklen_t)> {

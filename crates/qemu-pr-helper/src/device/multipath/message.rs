@@ -1,7 +1,7 @@
 //! What the daemon, the broker and the broker's children say to each other. All of it stays within one host and one
 //! build of the program.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use scsi_pr::{Cdb, Completion, SENSE_LENGTH, Sense, Status};
 
@@ -121,6 +121,20 @@ impl Verdict {
             [5, why @ ..] => Self::NoChild(text(why)),
             _ => return None,
         })
+    }
+}
+
+/// How the process of a command ended.
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotMultipath => f.write_str("no multipath device, no process"),
+            Self::Answered(answer) => write!(f, "answered {}", answer.status),
+            Self::Exited(code, _) => write!(f, "exited with {code}"),
+            Self::Killed(signal, _) => write!(f, "died of signal {signal}"),
+            Self::Overdue => f.write_str("killed, its time was over"),
+            Self::NoChild(why) => write!(f, "not started: {why}"),
+        }
     }
 }
 

@@ -33,13 +33,17 @@ use rustix::{
     pipe::{PipeFlags, pipe_with},
 };
 use scsi_pr::{Cdb, SenseCode, Status};
-use tracing::warn;
+use tracing::{Level, trace, warn};
 
 use super::{Device, Kind};
 use crate::{
     boot::{Privileged, privilege},
     confine::{self, Sandbox},
-    observe::{limit::Limit, metrics::METRICS},
+    observe::{
+        limit::{Limit, Source},
+        metrics::METRICS,
+        sink,
+    },
     sys::process::{self, Fork},
 };
 
@@ -59,6 +63,8 @@ pub fn start_broker(_: &Privileged, sandbox: Sandbox) -> io::Result<Multipath> {
         Fork::Parent(_) => Ok(Multipath { broker: ours }),
         Fork::Child => {
             drop(ours);
+            // The log and the trace are the daemon's; the numbers of their descriptors soon mean something else here.
+            sink::silence();
             let _ = rustix::thread::set_name(c"qemu-pr-broker");
             // Without these there is nothing that the broker could do; the daemon sees its end of the line closed.
             let ready = process::seal(&theirs).is_ok()
@@ -79,7 +85,7 @@ impl Multipath {
         let request = Request { timeout, cdb: *cdb, parameters: parameters.to_vec() };
         let failed = |code, note| Answer { note, ..change::invalid(code) };
         METRICS.multipath_asked.count();
-        let verdict = self.ask(&request, device);
+        let verdict = self.ask_traced(&request, device);
         METRICS.multipath_returned.count();
         if matches!(verdict, Ok(Verdict::NotMultipath)) {
             return None;
@@ -107,11 +113,29 @@ impl Multipath {
         };
         let Answer { note, status, .. } = &answer;
         if !note.is_empty()
-            && let Some(more) = NOTES.admit()
+            && let Some(more) = NOTES.admit(Source::Device(device.identity.device))
         {
             warn!("{} on multipath device {}: {status}: {note}{more}", cdb.command(), device.identity.number());
         }
         Some(answer)
+    }
+
+    fn ask_traced(&self, request: &Request, device: Device<'_>) -> io::Result<Verdict> {
+        let Device { identity, client, .. } = device;
+        trace!(
+            target: "pr_helper_broker_start",
+            client, device = %identity.number(), timeout_ms = request.timeout.as_millis()
+        );
+        let start = tracing::enabled!(target: "pr_helper_broker_exit", Level::TRACE).then(Instant::now);
+        let verdict = self.ask(request, device);
+        if let Some(start) = start {
+            let end = match &verdict {
+                Ok(verdict) => verdict.to_string(),
+                Err(error) => error.to_string(),
+            };
+            trace!(target: "pr_helper_broker_exit", client, end, microseconds = start.elapsed().as_micros());
+        }
+        verdict
     }
 
     /// Hands a command over and waits for the verdict.

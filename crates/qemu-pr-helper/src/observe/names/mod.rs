@@ -77,6 +77,8 @@ pub fn start(_: &Privileged, sandbox: Sandbox) -> io::Result<Names> {
         Fork::Parent(_) => Ok(Names(Mutex::new(Line { socket: ours, asked: 0 }))),
         Fork::Child => {
             drop(ours);
+            // The log and the trace are the daemon's; the numbers of their descriptors soon mean something else here.
+            super::sink::silence();
             // A name of its own, so that looking for the daemon finds one process.
             let _ = rustix::thread::set_name(c"qemu-pr-names");
             let ready =

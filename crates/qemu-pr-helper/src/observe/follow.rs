@@ -1,0 +1,222 @@
+//! Those who follow the audit trail through the control socket. They get every record, or are told how many they
+//! missed; nobody waits for them.
+
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use pr_control::{Answer, Record};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+    net::{SendFlags, send},
+};
+
+/// How many may follow at a time.
+const MAX_FOLLOWERS: usize = 16;
+
+static FOLLOWERS: Mutex<Vec<Follower>> = Mutex::new(Vec::new());
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+struct Follower {
+    socket: OwnedFd,
+    /// The rest of a line that was taken in part.
+    rest: Vec<u8>,
+    /// How many records it missed and has not been told of.
+    lost: u64,
+}
+
+/// Takes on a follower on a stream socket and tells it that it follows; gives it back where there are enough already.
+pub fn add(socket: OwnedFd) -> Result<(), OwnedFd> {
+    let mut followers = FOLLOWERS.lock().unwrap_or_else(PoisonError::into_inner);
+    followers.retain(|follower| !follower.is_gone());
+    if followers.len() >= MAX_FOLLOWERS {
+        return Err(socket);
+    }
+    let mut follower = Follower { socket, rest: Vec::new(), lost: 0 };
+    // Under the lock: nothing comes before this line.
+    if follower.begin(&line(&Answer::Following)) {
+        followers.push(follower);
+    }
+    COUNT.store(followers.len(), Ordering::Relaxed);
+    Ok(())
+}
+
+/// Whether anybody follows.
+pub fn any() -> bool {
+    COUNT.load(Ordering::Relaxed) > 0
+}
+
+/// Offers a record to everybody.
+pub fn offer(record: &Record) {
+    if any() {
+        let answer = line(&Answer::Record(Box::new(record.clone())));
+        each(|follower| follower.offer(&answer));
+    }
+}
+
+/// Tries again what was not taken; whether anything is still owed.
+pub fn settle() -> bool {
+    let mut owing = false;
+    each(|follower| {
+        let is_there = follower.settle();
+        owing |= is_there && follower.owes();
+        is_there
+    });
+    owing
+}
+
+/// Whether anybody is owed something.
+pub fn owing() -> bool {
+    any() && FOLLOWERS.lock().unwrap_or_else(PoisonError::into_inner).iter().any(Follower::owes)
+}
+
+fn each(keep: impl FnMut(&mut Follower) -> bool) {
+    let mut followers = FOLLOWERS.lock().unwrap_or_else(PoisonError::into_inner);
+    followers.retain_mut(keep);
+    COUNT.store(followers.len(), Ordering::Relaxed);
+}
+
+fn line(answer: &Answer) -> Vec<u8> {
+    // These types have a JSON form for every value.
+    let mut line = serde_json::to_vec(answer).unwrap_or_default();
+    line.push(b'\n');
+    line
+}
+
+impl Follower {
+    fn owes(&self) -> bool {
+        !self.rest.is_empty() || self.lost > 0
+    }
+
+    /// Sends a record's line, or counts it as lost; false when the follower is gone.
+    fn offer(&mut self, line: &[u8]) -> bool {
+        if !self.settle() {
+            return false;
+        }
+        if self.owes() {
+            self.lost += 1;
+            return true;
+        }
+        self.begin(line)
+    }
+
+    /// Sends what is owed.
+    fn settle(&mut self) -> bool {
+        let rest = std::mem::take(&mut self.rest);
+        match self.try_send(&rest) {
+            Ok(sent) => self.rest = rest[sent..].to_vec(),
+            Err(_) => return false,
+        }
+        if self.rest.is_empty() && self.lost > 0 {
+            let count = std::mem::take(&mut self.lost);
+            let is_there = self.begin(&line(&Answer::Lost { count }));
+            if self.lost > 0 {
+                // No room for this either.
+                self.lost = count;
+            }
+            return is_there;
+        }
+        true
+    }
+
+    /// Sends a line to a follower that is owed nothing.
+    fn begin(&mut self, line: &[u8]) -> bool {
+        match self.try_send(line) {
+            Ok(0) => self.lost += 1,
+            Ok(sent) => self.rest = line[sent..].to_vec(),
+            Err(_) => return false,
+        }
+        true
+    }
+
+    /// How many bytes went; none when there is no room now.
+    fn try_send(&self, bytes: &[u8]) -> Result<usize, Errno> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            match send(&self.socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Ok(0),
+                result => return result,
+            }
+        }
+    }
+
+    fn is_gone(&self) -> bool {
+        let mut set = [PollFd::from_borrowed_fd(self.socket.as_fd(), PollFlags::empty())];
+        poll(&mut set, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
+mod tests {
+    use std::{
+        io::{BufRead, BufReader},
+        os::unix::net::UnixStream,
+    };
+
+    use pr_control::{Client, What};
+
+    use super::*;
+
+    fn record(time_us: u64) -> Record {
+        Record { time_us, client: Client::default(), what: What::LeftOut { counts: Vec::new() } }
+    }
+
+    fn follower() -> (Follower, BufReader<UnixStream>) {
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        (Follower { socket: ours.into(), rest: Vec::new(), lost: 0 }, BufReader::new(theirs))
+    }
+
+    fn offered(follower: &mut Follower, time_us: u64) -> bool {
+        follower.offer(&line(&Answer::Record(Box::new(record(time_us)))))
+    }
+
+    fn told(reader: &mut BufReader<UnixStream>) -> Answer {
+        let mut text = String::new();
+        reader.read_line(&mut text).expect("a line");
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text:?}"))
+    }
+
+    #[test]
+    fn a_slow_follower_is_told_in_whole_lines_what_it_missed() {
+        let (mut follower, mut reader) = follower();
+        let mut sent = 0;
+        while !follower.owes() || follower.lost < 100 {
+            assert!(offered(&mut follower, sent));
+            sent += 1;
+        }
+        let mut came = 0;
+        while came < sent {
+            // What fits goes on as soon as there is room.
+            assert!(follower.settle());
+            match told(&mut reader) {
+                Answer::Record(answer) => {
+                    assert_eq!(answer.time_us, came, "in order");
+                    came += 1;
+                }
+                Answer::Lost { count } => came += count,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(came, sent, "every record came or was counted");
+        assert!(offered(&mut follower, 4711));
+        assert_eq!(told(&mut reader), Answer::Record(Box::new(record(4711))));
+    }
+
+    #[test]
+    fn a_follower_that_hung_up_is_dropped() {
+        let (mut follower, reader) = follower();
+        assert!(!follower.is_gone());
+        drop(reader);
+        assert!(follower.is_gone());
+        assert!(!offered(&mut follower, 1));
+    }
+}

@@ -1,0 +1,225 @@
+//! Where things go: standard error, the journal, the trace file, the kernel's trace marker.
+
+use std::{
+    fs::File,
+    io,
+    os::fd::{AsFd, BorrowedFd},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+};
+
+use super::{
+    follow,
+    format::{self, Level, Style},
+    ftrace,
+    journal::Journal,
+    sink::Entry,
+};
+
+/// Lines for one place go out together, up to about this many bytes.
+const BATCH: usize = 64 * 1024;
+
+/// What an idle program may keep of its buffers.
+const KEPT: usize = 4096;
+
+/// The places, and what is on its way to them.
+pub struct Output {
+    /// What stands before messages.
+    pub program: String,
+    /// What lines on standard error look like.
+    pub style: Style,
+    /// The journal; standard error is for what it does not take.
+    pub journal: Option<Journal>,
+    /// `-T file=`; standard error where there is none.
+    pub trace_file: Option<File>,
+    /// `--trace-backend ftrace`, instead of standard error.
+    pub marker: Option<File>,
+    standard_error: Lines,
+    traces: Lines,
+    lost: u64,
+}
+
+/// Lines that go out together.
+struct Lines {
+    bytes: Vec<u8>,
+    count: u64,
+}
+
+impl Lines {
+    const fn new() -> Self {
+        Self { bytes: Vec::new(), count: 0 }
+    }
+
+    /// Adds what `write` writes; whether it is time to let it out.
+    fn add(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        write(&mut self.bytes);
+        self.count += 1;
+        self.bytes.len() >= BATCH
+    }
+
+    /// How many lines are lost because they do not go out.
+    fn let_out(&mut self, to: BorrowedFd<'_>) -> u64 {
+        let lost = if write_all(to, &self.bytes).is_ok() { 0 } else { self.count };
+        self.count = 0;
+        self.bytes.clear();
+        lost
+    }
+}
+
+impl Output {
+    /// Standard error, as the original writes to it.
+    pub const fn new() -> Self {
+        Self {
+            program: String::new(),
+            style: Style::Text,
+            journal: None,
+            trace_file: None,
+            marker: None,
+            standard_error: Lines::new(),
+            traces: Lines::new(),
+            lost: 0,
+        }
+    }
+
+    /// Writes all of it; how many lines nobody took.
+    pub fn write(&mut self, entries: impl Iterator<Item = Entry>) -> u64 {
+        for entry in entries {
+            match entry {
+                Entry::Message { time_us, level, text } => self.message(time_us, level, &text),
+                Entry::Trace { time_us, text } => self.trace(time_us, &text),
+                Entry::Audit(pending) => {
+                    if let Some(record) = pending.resolve() {
+                        // They first: they cannot hold anything up.
+                        follow::offer(&record);
+                        self.record(&record);
+                    }
+                }
+                Entry::Mark(done) => {
+                    self.let_out();
+                    // Whoever waited may have given up.
+                    let _ = done.send(());
+                }
+            }
+        }
+        self.let_out();
+        std::mem::take(&mut self.lost)
+    }
+
+    /// Gives the memory of a flood back.
+    pub fn rest(&mut self) {
+        for lines in [&mut self.standard_error, &mut self.traces] {
+            lines.bytes.shrink_to(KEPT);
+        }
+    }
+
+    fn message(&mut self, time_us: u64, level: Level, text: &str) {
+        let Self { program, style, journal, .. } = self;
+        if journal.as_ref().is_none_or(|journal| journal.message(program, level, text).is_err()) {
+            let full = self.standard_error.add(|out| style.message(program, time_us, level, text, out));
+            self.let_out_if(full);
+        }
+    }
+
+    fn record(&mut self, record: &pr_control::Record) {
+        let Self { program, style, journal, .. } = self;
+        if journal.as_ref().is_none_or(|journal| journal.record(program, record).is_err()) {
+            let full = self.standard_error.add(|out| style.record(program, record, out));
+            self.let_out_if(full);
+        }
+    }
+
+    fn trace(&mut self, time_us: u64, text: &str) {
+        if let Some(marker) = &self.marker {
+            self.lost += u64::from(ftrace::write(marker, text).is_err());
+        }
+        let Self { program, style, journal, .. } = self;
+        let full = if self.trace_file.is_some() {
+            self.traces.add(|out| format::stamped(time_us, text, out))
+        } else if self.marker.is_some()
+            || journal.as_ref().is_some_and(|journal| journal.message(program, Level::Debug, text).is_ok())
+        {
+            false
+        } else {
+            self.standard_error.add(|out| style.trace(time_us, text, out))
+        };
+        self.let_out_if(full);
+    }
+
+    fn let_out_if(&mut self, full: bool) {
+        if full {
+            self.let_out();
+        }
+    }
+
+    /// Messages first: a trace file that hangs does not hold them up this time.
+    fn let_out(&mut self) {
+        self.lost += self.standard_error.let_out(io::stderr().as_fd());
+        if let Some(file) = &self.trace_file {
+            self.lost += self.traces.let_out(file.as_fd());
+        }
+    }
+}
+
+/// Writes all of it, however long the other side takes.
+fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match rustix::io::write(to, bytes) {
+            Ok(0) => return Err(Errno::IO),
+            Ok(written) => bytes = &bytes[written..],
+            Err(Errno::INTR) => {}
+            // Whoever shares it with us made it so.
+            Err(Errno::AGAIN) => {
+                let _ = poll(&mut [PollFd::from_borrowed_fd(to, PollFlags::OUT)], None);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    fn traces(count: u64) -> impl Iterator<Item = Entry> {
+        (0..count).map(|number| Entry::Trace { time_us: number, text: format!("event {}", "x".repeat(300)) })
+    }
+
+    #[test]
+    fn a_full_device_loses_lines_and_says_how_many() {
+        let full = File::options().write(true).open("/dev/full").expect("/dev/full");
+        let mut output = Output { trace_file: Some(full), ..Output::new() };
+        assert_eq!(output.write(traces(1000)), 1000);
+        assert_eq!(output.write(traces(0)), 0);
+    }
+
+    #[test]
+    fn what_is_taken_in_parts_arrives_whole() {
+        let (mut reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK)
+            .map(|(reader, writer)| (File::from(reader), File::from(writer)))
+            .expect("a pipe");
+        let read = std::thread::spawn(move || {
+            let (mut text, mut chunk) = (Vec::new(), [0; 4096]);
+            loop {
+                match reader.read(&mut chunk) {
+                    Ok(0) => return text,
+                    Ok(count) => text.extend_from_slice(&chunk[..count]),
+                    Err(_) => std::thread::yield_now(),
+                }
+            }
+        });
+        let mut output = Output { trace_file: Some(writer), ..Output::new() };
+        assert_eq!(output.write(traces(1000)), 0);
+        output.rest();
+        drop(output);
+        let text = read.join().expect("the reader");
+        assert_eq!(text.iter().filter(|byte| **byte == b'\n').count(), 1000);
+        assert!(text.split(|byte| *byte == b'\n').all(|line| line.is_empty() || line.ends_with(&[b'x'; 300])));
+    }
+}
