@@ -116,6 +116,9 @@ pub enum TraceError {
     /// The kernel's trace marker cannot be opened.
     #[error(transparent)]
     Marker(#[from] MarkerError),
+    /// The name of the log file has a `%` that means nothing.
+    #[error("Bad logfile template: {}; in -T file= a '%d' may stand for the process number, once, and no other '%'", .0.display())]
+    Template(PathBuf),
     /// The log file cannot be opened.
     #[error("Error opening logfile {}: {error}; name a file that can be written for -T file=", .path.display())]
     File { path: PathBuf, error: io::Error },
@@ -141,7 +144,10 @@ pub fn listing(error: &clap::Error) -> Option<String> {
 #[expect(clippy::needless_pass_by_value, reason = "clap hands values over")]
 pub fn option(value: OsString) -> Result<TraceOption, TraceError> {
     let mut option = TraceOption::default();
-    for (position, part) in parts(value.as_bytes()).into_iter().enumerate() {
+    let mut parts = parts(value.as_bytes());
+    // A comma at the end begins nothing.
+    parts.pop_if(|last| last.is_empty());
+    for (position, part) in parts.into_iter().enumerate() {
         let (name, value) = match part.iter().position(|byte| *byte == b'=') {
             Some(at) => (part[..at].to_vec(), part[at + 1..].to_vec()),
             None if position == 0 => (b"enable".to_vec(), part),
@@ -150,7 +156,7 @@ pub fn option(value: OsString) -> Result<TraceOption, TraceError> {
         let value = OsString::from_vec(value);
         match name.as_slice() {
             b"enable" if value == "help" || value == "?" => return Err(TraceError::List),
-            b"enable" => option.enable = Some(value).filter(|pattern| !pattern.is_empty()),
+            b"enable" => option.enable = Some(value),
             b"events" => option.events = Some(value.into()),
             b"file" => option.file = Some(value.into()),
             _ => return Err(TraceError::Parameter(String::from_utf8_lossy(&name).into_owned())),
@@ -190,7 +196,7 @@ pub fn apply(options: &[TraceOption], backend: TraceBackend) -> Result<Vec<Strin
     }
     // As with every option, the last one wins.
     if let Some(path) = options.iter().rev().find_map(|option| option.file.as_deref()) {
-        let path = with_pid(path);
+        let path = with_pid(path).ok_or_else(|| TraceError::Template(path.to_owned()))?;
         let file = File::create(&path).map_err(|error| TraceError::File { path, error })?;
         sink::configure(|output| output.trace_file = Some(file));
     }
@@ -207,12 +213,13 @@ fn no_such(pattern: &OsStr) -> String {
     format!("warning: trace event '{name}' does not exist; -T help lists those that do")
 }
 
-/// `%d` in the name of a log file is the process number.
-fn with_pid(path: &Path) -> PathBuf {
+/// `%d` in the name of a log file is the process number. It may stand there once; no other `%` has a meaning.
+fn with_pid(path: &Path) -> Option<PathBuf> {
     let bytes = path.as_os_str().as_bytes();
-    let Some(at) = bytes.windows(2).position(|pair| pair == b"%d") else { return path.to_owned() };
-    let name = [&bytes[..at], std::process::id().to_string().as_bytes(), &bytes[at + 2..]].concat();
-    OsString::from_vec(name).into()
+    let Some(at) = bytes.iter().position(|byte| *byte == b'%') else { return Some(path.to_owned()) };
+    let rest = bytes[at..].strip_prefix(b"%d").filter(|rest| !rest.contains(&b'%'))?;
+    let name = [&bytes[..at], std::process::id().to_string().as_bytes(), rest].concat();
+    Some(OsString::from_vec(name).into())
 }
 
 /// Enables or disables what a pattern matches; false for a plain name that no event has.

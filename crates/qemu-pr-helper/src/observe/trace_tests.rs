@@ -21,6 +21,9 @@ fn each_form_of_the_option_means_what_is_documented() {
         ("file=/f,enable=b", full(Some("b"), None, Some("/f"))),
         ("file=/a,,b", full(None, None, Some("/a,b"))),
         ("file=/a=b", full(None, None, Some("/a=b"))),
+        (",", full(Some(""), None, None)),
+        ("a,", full(Some("a"), None, None)),
+        ("enable=", full(Some(""), None, None)),
     ];
     for (text, wanted) in rows {
         assert_eq!(parse(text), Ok(wanted), "-T {text:?}");
@@ -59,6 +62,9 @@ fn patterns_match_as_globs_do() {
 #[test]
 fn the_process_number_replaces_its_mark_in_the_name_of_the_log() {
     let number = std::process::id();
-    assert_eq!(with_pid(Path::new("/l-%d.txt")), PathBuf::from(format!("/l-{number}.txt")));
-    assert_eq!(with_pid(Path::new("/l.txt")), PathBuf::from("/l.txt"));
+    assert_eq!(with_pid(Path::new("/l-%d.txt")), Some(format!("/l-{number}.txt").into()));
+    assert_eq!(with_pid(Path::new("/l.txt")), Some("/l.txt".into()));
+    for bad in ["%d-%d", "%s", "%%d", "%", "a%"] {
+        assert_eq!(with_pid(Path::new(bad)), None, "{bad}");
+    }
 }

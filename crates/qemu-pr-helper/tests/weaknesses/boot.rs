@@ -135,3 +135,23 @@ fn an_events_file_need_not_end_with_a_newline() {
         assert!(!helper.stderr().contains("warning"), "shortened: {}", helper.stderr());
     });
 }
+
+#[test]
+fn a_directory_is_no_events_file() {
+    better("starts instead of refusing", |bed| {
+        let helper = bed.launch().arg("-T").arg(format!("events={}", bed.dir().display())).spawn();
+        expect_refusal(bed, helper, &[bed.dir().to_str().unwrap(), "Is a directory"]);
+    });
+}
+
+#[test]
+fn a_trace_option_without_a_file_leaves_the_file_of_another_one() {
+    better("traces go astray", |bed| {
+        let log = bed.path("log");
+        let trace = format!("*,file={}", log.display());
+        let helper = bed.launch().args(["-T", &trace, "-T", "no_such_*"]).start();
+        helper.connect().expect_served();
+        let filled = within(bound(bed), || fs::metadata(&log).is_ok_and(|file| file.len() > 0));
+        assert!(filled, "traces go astray: {}", helper.stderr());
+    });
+}

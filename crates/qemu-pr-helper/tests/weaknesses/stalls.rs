@@ -98,3 +98,19 @@ fn w11_violations_do_not_flood_standard_error() {
         assert!(said > 0, "the first violations are told");
     });
 }
+
+#[test]
+fn a_standard_error_that_nobody_reads_stalls_nobody() {
+    better("no 4 bytes from the helper", |bed| {
+        let (_reader, mut writer) = std::io::pipe().unwrap();
+        rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
+        std::io::Write::write_all(&mut writer, &[b'x'; 4096]).unwrap();
+        let helper = bed.launch().stream(2, Stream::Fd(writer.into())).device(|_| Answer::good(&[1; 8]).into()).start();
+        // There is something to say about this one.
+        let client = helper.connect();
+        client.send(&Raw::cdb_in(0, 8));
+        let other = Raw::connect(helper.socket()).patience(bound(bed));
+        other.hello();
+        other.expect_served_with(&[1; 8]);
+    });
+}
