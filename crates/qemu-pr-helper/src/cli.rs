@@ -55,7 +55,7 @@ pub struct Options {
     #[arg(short = 'T', long, value_name = "OPTIONS", allow_hyphen_values = true, action = ArgAction::Append, value_parser = OsStringValueParser::new().try_map(trace::option))]
     pub trace: Vec<TraceOption>,
 
-    /// Where traces go besides FILE: to the log, or into the kernel's trace buffer
+    /// Where traces go: log (standard error or the FILE of -T) or ftrace (the kernel's trace buffer, and FILE if given)
     #[arg(long, value_name = "BACKEND", value_enum, default_value_t, hide_possible_values = true)]
     pub trace_backend: TraceBackend,
 

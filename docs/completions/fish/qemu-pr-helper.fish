@@ -1,8 +1,15 @@
 complete -c qemu-pr-helper -s k -l socket -d 'Listen on this Unix socket, an absolute path [default: /var/run/qemu-pr-helper.sock]' -r -F
 complete -c qemu-pr-helper -s f -l pidfile -d 'Write the process number to this file; with -d the default is /var/run/qemu-pr-helper.pid' -r -F
 complete -c qemu-pr-helper -s T -l trace -d 'Trace events: [enable=]PATTERN[,events=FILE][,file=FILE], or "help" for a list' -r
+complete -c qemu-pr-helper -l trace-backend -d 'Where traces go: log (standard error or the FILE of -T) or ftrace (the kernel\'s trace buffer, and FILE if given)' -r -f -a "log\t'The file of `-T`, otherwise the log'
+ftrace\t'The kernel\'s trace buffer, and the file if there is one'"
 complete -c qemu-pr-helper -s u -l user -d 'Change to this user (name or number) after start' -r
 complete -c qemu-pr-helper -s g -l group -d 'Change to this group (name or number) after start' -r
+complete -c qemu-pr-helper -l log-format -d 'How to write messages: text, prefix (text with journald\'s <N>), journal (its own protocol), json (an object a line) or auto (journal where standard error is the journal, else text)' -r -f -a "auto\t'The journal\'s own protocol where standard error is the journal, otherwise text'
+text\t'Lines that begin with the program\'s name'
+prefix\t'The same with journald\'s `<N>` in front (sd-daemon(3))'
+journal\t'The journal\'s own protocol'
+json\t'One JSON object a line'"
 complete -c qemu-pr-helper -l socket-mode -d 'The socket\'s permissions, octal; by default the umask decides' -r
 complete -c qemu-pr-helper -l socket-group -d 'The socket\'s group (name or number)' -r
 complete -c qemu-pr-helper -l max-connections -d 'Serve this many clients at a time; more are turned away' -r

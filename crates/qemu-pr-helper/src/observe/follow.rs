@@ -16,8 +16,8 @@ use rustix::{
     net::{SendFlags, send},
 };
 
-/// How many may follow at a time.
-const MAX_FOLLOWERS: usize = 16;
+/// How many may follow at a time. Descriptors are budgeted, and these are the program's own.
+const MAX_FOLLOWERS: usize = 4;
 
 static FOLLOWERS: Mutex<Vec<Follower>> = Mutex::new(Vec::new());
 static COUNT: AtomicUsize = AtomicUsize::new(0);

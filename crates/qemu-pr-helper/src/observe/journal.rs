@@ -6,6 +6,8 @@ use std::{
     env, fmt,
     io::{self, Write as _},
     os::{fd::AsFd, unix::net::UnixDatagram},
+    thread,
+    time::Duration,
 };
 
 use pr_control::{Client, Command, Count, Device, Outcome, Record, What};
@@ -13,7 +15,7 @@ use rustix::{
     event::{PollFd, PollFlags, poll},
     fs::fstat,
     io::Errno,
-    net::{SendFlags, send},
+    net::{SendFlags, SocketAddrUnix, send, sendto},
 };
 use thiserror::Error;
 
@@ -23,6 +25,9 @@ const SOCKET: &str = "/run/systemd/journal/socket";
 
 /// What all audit records have in common: `journalctl MESSAGE_ID=…` finds them.
 const AUDIT_RECORD: &str = "25ba35e8d0284ab4a77232bb05dbdec0";
+
+/// How soon to try again what it had no room for.
+const AGAIN: Duration = Duration::from_millis(10);
 
 /// The journal cannot be reached.
 #[derive(Debug, Error)]
@@ -68,7 +73,6 @@ impl Journal {
 
     /// Waits while the journal is behind: this is the thread that may.
     fn send(&self, entry: &[u8]) -> io::Result<()> {
-        let mut tries = 2;
         loop {
             match send(&self.0, entry, SendFlags::NOSIGNAL) {
                 Ok(_) => return Ok(()),
@@ -77,10 +81,20 @@ impl Journal {
                     let _ = poll(&mut [PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::OUT)], None);
                 }
                 // It was started anew, with another socket at the same place.
-                Err(Errno::CONNREFUSED | Errno::NOTCONN | Errno::PIPE) if tries > 0 => {
-                    tries -= 1;
-                    self.0.connect(SOCKET)?;
-                }
+                Err(Errno::CONNREFUSED | Errno::NOTCONN | Errno::PIPE) => return self.send_anew(entry),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The same by name: the sandbox does not let us connect again. There is no waiting for room in this way.
+    fn send_anew(&self, entry: &[u8]) -> io::Result<()> {
+        let address = SocketAddrUnix::new(SOCKET)?;
+        loop {
+            match sendto(&self.0, entry, SendFlags::NOSIGNAL, &address) {
+                Ok(_) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => thread::sleep(AGAIN),
                 Err(error) => return Err(error.into()),
             }
         }

@@ -77,13 +77,13 @@ fn index(name: &str) -> Option<usize> {
     EVENTS.iter().position(|(event, _)| *event == name)
 }
 
-/// Where traces go besides a file.
+/// `--trace-backend`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum TraceBackend {
-    /// The log.
+    /// The file of `-T`, otherwise the log.
     #[default]
     Log,
-    /// The kernel's trace buffer.
+    /// The kernel's trace buffer, and the file if there is one.
     Ftrace,
 }
 
