@@ -129,9 +129,9 @@ fn json(line: &impl Serialize, out: &mut Vec<u8>) -> std::io::Result<()> {
 }
 
 /// A trace as QEMU's log files have it.
-pub fn stamped(time_us: u64, text: &str, out: &mut Vec<u8>) {
+pub fn stamped(process: u32, time_us: u64, text: &str, out: &mut Vec<u8>) {
     let (seconds, micros) = (time_us / 1_000_000, time_us % 1_000_000);
-    let _ = writeln!(out, "{}@{seconds}.{micros:06}:{text}", std::process::id());
+    let _ = writeln!(out, "{process}@{seconds}.{micros:06}:{text}");
 }
 
 #[cfg(test)]

@@ -40,8 +40,8 @@ fn a_trace_is_bare_on_standard_error_and_stamped_in_a_file() {
     ] {
         assert_eq!(written(|out| style.trace(12, "event a=1", out)), wanted, "{style:?}");
     }
-    let line = written(|out| stamped(1_700_000_000_000_042, "event a=1", out));
-    assert_eq!(line, format!("{}@1700000000.000042:event a=1\n", std::process::id()));
+    let line = written(|out| stamped(77, 1_700_000_000_000_042, "event a=1", out));
+    assert_eq!(line, "77@1700000000.000042:event a=1\n");
 }
 
 #[test]

@@ -98,10 +98,13 @@ struct Text(String);
 
 impl Visit for Text {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let blank = if self.0.is_empty() { "" } else { " " };
-        let _ = match field.name() {
-            "message" => write!(self.0, "{blank}{value:?}"),
-            name => write!(self.0, "{blank}{name}={value:?}"),
-        };
+        if !self.0.is_empty() {
+            self.0.push(' ');
+        }
+        if field.name() != "message" {
+            self.0.push_str(field.name());
+            self.0.push('=');
+        }
+        let _ = write!(self.0, "{value:?}");
     }
 }

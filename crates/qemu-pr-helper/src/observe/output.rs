@@ -86,10 +86,12 @@ impl Output {
 
     /// Writes all of it; how many lines nobody took.
     pub fn write(&mut self, entries: impl Iterator<Item = Entry>) -> u64 {
+        // Asked once: it is a system call, and a fork changes it.
+        let process = std::process::id();
         for entry in entries {
             match entry {
                 Entry::Message { time_us, level, text } => self.message(time_us, level, &text),
-                Entry::Trace { time_us, text } => self.trace(time_us, &text),
+                Entry::Trace { time_us, text } => self.trace(process, time_us, &text),
                 Entry::Audit(pending) => {
                     if let Some(record) = pending.resolve() {
                         // They first: they cannot hold anything up.
@@ -131,13 +133,13 @@ impl Output {
         }
     }
 
-    fn trace(&mut self, time_us: u64, text: &str) {
+    fn trace(&mut self, process: u32, time_us: u64, text: &str) {
         if let Some(marker) = &self.marker {
             self.lost += u64::from(ftrace::write(marker, text).is_err());
         }
         let Self { program, style, journal, .. } = self;
         let full = if self.trace_file.is_some() {
-            self.traces.add(|out| format::stamped(time_us, text, out))
+            self.traces.add(|out| format::stamped(process, time_us, text, out))
         } else if self.marker.is_some()
             || journal.as_ref().is_some_and(|journal| journal.message(program, Level::Debug, text).is_ok())
         {
