@@ -98,7 +98,14 @@ fn a_trace_of_one_reserve_tells_the_whole_story() {
         let wanted: [&[&str]; 9] = [
             &["accept ", &format!("pid={}", std::process::id()), "uid=0"],
             &["hello "],
-            &["request ", "action=RESERVE ", "device=1:3", "keys=0xab,0xcd", "cdb=[5f, 01, 01,", "length=24"],
+            &[
+                "request ",
+                "action=RESERVE ",
+                "device=1:3",
+                "cdb=[5f, 01, 01,",
+                " key=0xab service_action_key=0xcd ",
+                "length=24",
+            ],
             &["policy ", "verdict=\"allowed\""],
             &["route ", "by=\"sg_io\"", "device=1:3"],
             &["command_sent ", "device=1:3", "timeout_ms=30000"],

@@ -23,7 +23,7 @@ use super::{
 pub const EVENTS: &[(&str, &str)] = &[
     ("pr_helper_accept", "client, pid, uid"),
     ("pr_helper_hello", "client"),
-    ("pr_helper_request", "client, action, device, cdb, keys, length"),
+    ("pr_helper_request", "client, action, device, cdb, key, service_action_key, length"),
     ("pr_helper_policy", "client, verdict, and of a refusal: rule, status, sense"),
     ("pr_helper_route", "client, by, device"),
     ("pr_helper_command_sent", "client, device, timeout_ms"),
