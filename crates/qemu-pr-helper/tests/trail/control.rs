@@ -216,3 +216,20 @@ fn a_follower_that_never_reads_costs_nobody_anything() {
         assert_eq!(helper.end(Signal::TERM).code(), 0);
     });
 }
+
+#[test]
+fn four_may_follow_and_whoever_leaves_makes_room() {
+    ours(|bed| {
+        let helper = launch(bed).start();
+        let mut followers: Vec<_> = (0..4).map(|_| control(bed).follow().expect("a trail")).collect();
+        let refused = control(bed).follow().unwrap_err().to_string();
+        assert!(refused.contains("enough clients follow"), "{refused}");
+        followers.pop();
+        followers.push(control(bed).follow().expect("a trail"));
+        helper.connect().pr_out(null(), 3, &keys(0x77, 0));
+        for follower in &mut followers {
+            assert_eq!(crate::records(follower, 1).len(), 1);
+        }
+        assert_eq!(helper.end(Signal::TERM).code(), 0);
+    });
+}
