@@ -12,6 +12,7 @@ mod json;
 mod life_cycle;
 mod log;
 mod measures;
+mod observability;
 mod openmetrics;
 mod operator;
 mod run;
