@@ -15,8 +15,10 @@ use crate::workspace::{output, root};
 const PROGRAMS: [&str; 2] = ["qemu-pr-ctl", "qemu-pr-helper"];
 
 /// What stands on the line when the key is pressed, and the only word that its last one can become.
-const QUESTIONS: [(&str, &str); 7] = [
+const QUESTIONS: [(&str, &str); 9] = [
     ("qemu-pr-ctl va", "validate"),
+    ("qemu-pr-ctl trace en", "enable"),
+    ("qemu-pr-ctl trace enable --con", "--control"),
     ("qemu-pr-ctl preempt-abort --vi", "--victim"),
     ("qemu-pr-ctl simulate --misbehave preempt-l", "preempt-loses"),
     ("qemu-pr-ctl --socket /proc/cpuin", "/proc/cpuinfo"),

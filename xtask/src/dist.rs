@@ -74,11 +74,15 @@ fn mended(name: &str, script: &str) -> String {
 fn pages(mut command: Command, files: &mut BTreeMap<PathBuf, Vec<u8>>) -> Result<()> {
     command.build();
     let name = command.get_name().to_owned();
+    pages_of(command, &name, files)
+}
+
+fn pages_of(command: Command, name: &str, files: &mut BTreeMap<PathBuf, Vec<u8>>) -> Result<()> {
     for subcommand in command.get_subcommands().filter(|subcommand| subcommand.get_name() != "help") {
         let page = format!("{name}-{}", subcommand.get_name());
-        page_of(subcommand.clone().display_name(&page), &page, files)?;
+        pages_of(subcommand.clone().display_name(&page), &page, files)?;
     }
-    page_of(command, &name, files)
+    page_of(command, name, files)
 }
 
 fn page_of(command: Command, name: &str, files: &mut BTreeMap<PathBuf, Vec<u8>>) -> Result<()> {

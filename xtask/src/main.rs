@@ -5,6 +5,7 @@ mod bed;
 mod completions;
 mod demo;
 mod dist;
+mod observability;
 mod packages;
 mod test;
 mod tools;
@@ -41,6 +42,8 @@ enum Command {
     Dist,
     /// Try the shell completions in bash, fish and zsh
     Completions,
+    /// Check the dashboard's alerts, and have the exporter's page read by others' parsers
+    Observability,
     /// Boot a virtual machine with a real SCSI stack and try a helper in it
     Bed {
         /// Which machine to boot
@@ -72,6 +75,7 @@ fn run(command: Command) -> Result<bool> {
         Command::Demo { guest: false, .. } => demo::simulated(),
         Command::Demo { guest: true, helper } => demo::guest(helper.as_deref()),
         Command::Test => test::run(),
+        Command::Observability => observability::run(),
         Command::Dist => dist::run(),
         Command::Completions => {
             packages::install_missing(&[packages::SHELLS])?;

@@ -40,6 +40,9 @@ const ISCSI: &[&str] = &["open-iscsi", "libopeniscsiusr"];
 /// Installed on the host, both would start to look after the host's own disks.
 const MULTIPATH: &[&str] = &["multipath-tools", "kpartx", "udev", "dmsetup", "liburcu8", "libaio1"];
 
+/// promtool, and the Prometheus project's own reader of OpenMetrics. The first comes with a server that would be started.
+const OBSERVABILITY: &[&str] = &["prometheus", "python3-prometheus-client"];
+
 /// Installs what is wanted and the host lacks; without the right to do so, says what to install.
 pub fn install_missing(wanted: &[&[Package]]) -> Result<()> {
     let lacks = |path: &str| !fs::exists(path).unwrap_or(false);
@@ -81,31 +84,41 @@ fn apt_get() -> Command {
 
 /// Unpacks the packages that are only used inside a bed and returns the folder that they lie in.
 pub fn unpack_for_beds() -> Result<PathBuf> {
-    let packages = target().join("bed").join("packages");
+    unpack("bed", &[ISCSI, MULTIPATH].concat(), Some(KERNEL))
+}
+
+/// Unpacks what checks alerts and metrics, and returns the folder that it lies in.
+pub fn unpack_for_observability() -> Result<PathBuf> {
+    unpack("observability", OBSERVABILITY, None)
+}
+
+/// Unpacks packages, and the one that an empty one stands for, in a folder of their own below the target folder.
+fn unpack(folder: &str, names: &[&str], empty: Option<&str>) -> Result<PathBuf> {
+    let packages = target().join(folder).join("packages");
     let marker = packages.join("complete");
     // What was fetched before this program asked for more is not complete.
-    let wanted = [ISCSI, MULTIPATH].concat().join(" ");
+    let wanted = names.join(" ");
     if fs::read_to_string(&marker).is_ok_and(|fetched| fetched == wanted) {
         return Ok(packages);
     }
-    println!("fetching a kernel, iscsistart and multipathd");
-    if fetch(&packages).is_err() {
+    println!("fetching {}", names.iter().copied().chain(empty).collect::<Vec<_>>().join(" "));
+    if fetch(&packages, names, empty).is_err() {
         update();
-        fetch(&packages)?;
+        fetch(&packages, names, empty)?;
     }
     fs::write(&marker, wanted)?;
     Ok(packages)
 }
 
-fn fetch(packages: &PathBuf) -> Result<()> {
+fn fetch(packages: &PathBuf, names: &[&str], empty: Option<&str>) -> Result<()> {
     // What an interrupted run left must not be mistaken for a package.
     if fs::exists(packages)? {
         fs::remove_dir_all(packages)?;
     }
     let downloads = packages.join("deb");
     fs::create_dir_all(&downloads).with_context(|| format!("{} cannot be made", downloads.display()))?;
-    let kernel = real_kernel()?;
-    let names = ISCSI.iter().chain(MULTIPATH).copied().chain([kernel.as_str()]);
+    let real = empty.map(real_package).transpose()?;
+    let names = names.iter().copied().chain(real.as_deref());
     output(apt_get().arg("download").args(names).current_dir(&downloads))?;
     for entry in fs::read_dir(&downloads)? {
         output(Command::new("dpkg").arg("-x").arg(entry?.path()).arg(packages))?;
@@ -115,9 +128,9 @@ fn fetch(packages: &PathBuf) -> Result<()> {
 }
 
 /// The package that the empty kernel package stands for.
-fn real_kernel() -> Result<String> {
-    let depends = output(Command::new("apt-cache").args(["depends", KERNEL]))?;
+fn real_package(empty: &str) -> Result<String> {
+    let depends = output(Command::new("apt-cache").args(["depends", empty]))?;
     let mut names = depends.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
     let kernel = names.find(|name| name.starts_with("linux-image-"));
-    kernel.map(str::to_owned).with_context(|| format!("apt-cache names no kernel behind {KERNEL}"))
+    kernel.map(str::to_owned).with_context(|| format!("apt-cache names no kernel behind {empty}"))
 }

@@ -7,9 +7,13 @@ use anyhow::Result;
 
 use crate::bed::{self, Kind};
 use crate::completions;
+use crate::observability;
 use crate::packages;
 use crate::tools;
 use crate::workspace::{cargo, run as run_command};
+
+/// What `cargo xtask` has a command of its own for; false is a failure.
+type Step = fn() -> Result<bool>;
 
 /// Runs everything; a step that fails does not keep the next ones from running.
 pub fn run() -> Result<bool> {
@@ -30,13 +34,16 @@ pub fn run() -> Result<bool> {
         count(name, result.is_ok());
     }
 
-    let name = "completions in their shells";
-    println!("--- {name}");
-    let tried = completions::check();
-    if let Err(error) = &tried {
-        println!("{error:#}");
+    let steps: [(&str, Step); 2] =
+        [("completions in their shells", completions::check), ("alerts and the exporter's page", observability::run)];
+    for (name, step) in steps {
+        println!("--- {name}");
+        let result = step();
+        if let Err(error) = &result {
+            println!("{error:#}");
+        }
+        count(name, result.is_ok_and(|held| held));
     }
-    count(name, tried.is_ok());
 
     for kind in [Kind::Kernel, Kind::Guest, Kind::Multipath, Kind::MultipathGuest] {
         for (whose, helper) in [("this project's", None), ("Debian's", Some(Path::new(bed::REFERENCE)))] {

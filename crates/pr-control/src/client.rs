@@ -1,12 +1,14 @@
 //! The asking side.
 
 use std::{
+    fs,
     io::{self, BufRead, BufReader, Write},
-    os::unix::net::UnixStream,
+    os::unix::{fs::FileTypeExt, net::UnixStream},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, sockopt};
 use thiserror::Error;
 
 use crate::{
@@ -14,6 +16,9 @@ use crate::{
     record::Record,
     snapshot::Snapshot,
 };
+
+/// The longest answer, in bytes: more than the state of a helper with all the connections that a system can have.
+const MAX_ANSWER: usize = 64 << 20;
 
 /// A way to one helper's control socket. Each question is a connection of its own.
 #[derive(Clone, Debug)]
@@ -28,12 +33,26 @@ pub enum ControlError {
     /// There is no socket.
     #[error("there is no control socket {}; start the helper with --control {}", .0.display(), .0.display())]
     NoSocket(PathBuf),
+    /// Something else.
+    #[error("{} is no socket; name the helper's control socket with --control", .0.display())]
+    NotASocket(PathBuf),
     /// A socket, and nobody behind it.
     #[error("nobody listens at the control socket {}; is the helper running?", .0.display())]
     NobodyListens(PathBuf),
     /// The socket's permissions.
     #[error("no permission for the control socket {}; it is for root and its group (--control-group)", .0.display())]
     NoPermission(PathBuf),
+    /// The helper is too busy, stopped, or another program.
+    #[error("the helper did not answer at the control socket {} within {timeout:?}; see its log", .path.display())]
+    TimedOut {
+        /// The socket.
+        path: PathBuf,
+        /// How long it had.
+        timeout: Duration,
+    },
+    /// The helper ended, or has too many who ask.
+    #[error("the helper at the control socket {} hung up instead of answering; is it ending?", .0.display())]
+    HungUp(PathBuf),
     /// Anything else with the connection.
     #[error("the control socket {}: {error}", .path.display())]
     Broken {
@@ -94,10 +113,11 @@ impl Control {
     /// See [`ControlError`].
     pub fn follow(&self) -> Result<Follow, ControlError> {
         let mut lines = self.send(&Ask::Log)?;
-        match self.read(&mut lines)? {
+        match self.read(&mut lines, self.deadline())? {
             Some(Answer::Following) => {}
             Some(Answer::Failed { reason }) => return Err(ControlError::Refused(reason)),
-            answer => return Err(self.senseless(&format!("{answer:?}"))),
+            Some(answer) => return Err(self.senseless(&format!("{answer:?}"))),
+            None => return Err(ControlError::HungUp(self.path.clone())),
         }
         // Nobody knows when the next record comes.
         lines.get_ref().set_read_timeout(None).map_err(|error| self.broken(error))?;
@@ -105,32 +125,80 @@ impl Control {
     }
 
     fn ask(&self, ask: &Ask) -> Result<Answer, ControlError> {
-        match self.read(&mut self.send(ask)?)? {
+        let deadline = self.deadline();
+        match self.read(&mut self.send(ask)?, deadline)? {
             Some(Answer::Failed { reason }) => Err(ControlError::Refused(reason)),
             Some(answer) => Ok(answer),
-            None => Err(self.broken(io::ErrorKind::UnexpectedEof.into())),
+            None => Err(ControlError::HungUp(self.path.clone())),
         }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        Instant::now().checked_add(self.timeout)
     }
 
     fn send(&self, ask: &Ask) -> Result<BufReader<UnixStream>, ControlError> {
         let mut line = serde_json::to_vec(ask).map_err(|error| self.broken(error.into()))?;
         line.push(b'\n');
-        let socket = UnixStream::connect(&self.path).map_err(|error| self.broken(error))?;
-        let sent = socket
-            .set_read_timeout(Some(self.timeout))
-            .and_then(|()| socket.set_write_timeout(Some(self.timeout)))
-            .and_then(|()| (&socket).write_all(&line));
-        sent.map_err(|error| self.broken(error))?;
-        Ok(BufReader::new(socket))
+        let mut socket = self.connected().map_err(|error| self.broken(error))?;
+        match socket.write_all(&line) {
+            // Whoever hangs up at once may have said why.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(self.broken(error)),
+            _ => Ok(BufReader::new(socket)),
+        }
+    }
+
+    /// A connection on which every wait has an end, that for being connected at all included.
+    fn connected(&self) -> io::Result<UnixStream> {
+        let address = SocketAddrUnix::new(&self.path)?;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        for wait in [sockopt::Timeout::Send, sockopt::Timeout::Recv] {
+            sockopt::set_socket_timeout(&socket, wait, Some(self.timeout))?;
+        }
+        connect(&socket, &address)?;
+        Ok(socket.into())
     }
 
     /// The next answer; `None` at the end.
-    fn read(&self, lines: &mut BufReader<UnixStream>) -> Result<Option<Answer>, ControlError> {
-        let mut line = String::new();
-        match lines.read_line(&mut line) {
-            Ok(0) => Ok(None),
-            Ok(_) => serde_json::from_str(&line).map(Some).map_err(|_| self.senseless(line.trim_end())),
-            Err(error) => Err(self.broken(error)),
+    fn read(
+        &self,
+        lines: &mut BufReader<UnixStream>,
+        deadline: Option<Instant>,
+    ) -> Result<Option<Answer>, ControlError> {
+        let mut line = Vec::new();
+        loop {
+            if let Some(deadline) = deadline {
+                // Zero would be no timeout at all.
+                let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+                lines.get_ref().set_read_timeout(Some(left)).map_err(|error| self.broken(error))?;
+            }
+            let some = match lines.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // It has hung up with something of ours unread.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => &[],
+                Err(error) => return Err(self.broken(error)),
+                Ok(some) => some,
+            };
+            if some.is_empty() {
+                // What is cut off is no answer.
+                return if line.is_empty() { Ok(None) } else { Err(ControlError::HungUp(self.path.clone())) };
+            }
+            let end = some.iter().position(|byte| *byte == b'\n');
+            let length = end.map_or(some.len(), |end| end + 1);
+            line.extend_from_slice(some.get(..length).unwrap_or_default());
+            lines.consume(length);
+            if end.is_some() {
+                return match serde_json::from_slice(&line) {
+                    Ok(answer) => Ok(Some(answer)),
+                    Err(_) => Err(self.senseless(String::from_utf8_lossy(&line).trim_end())),
+                };
+            }
+            if line.len() > MAX_ANSWER {
+                return Err(self.senseless(&String::from_utf8_lossy(line.get(..200).unwrap_or_default())));
+            }
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Err(ControlError::TimedOut { path: self.path.clone(), timeout: self.timeout });
+            }
         }
     }
 
@@ -138,8 +206,12 @@ impl Control {
         let path = self.path.clone();
         match error.kind() {
             io::ErrorKind::NotFound => ControlError::NoSocket(path),
-            io::ErrorKind::ConnectionRefused => ControlError::NobodyListens(path),
+            io::ErrorKind::ConnectionRefused => match fs::metadata(&path) {
+                Ok(file) if !file.file_type().is_socket() => ControlError::NotASocket(path),
+                _ => ControlError::NobodyListens(path),
+            },
             io::ErrorKind::PermissionDenied => ControlError::NoPermission(path),
+            io::ErrorKind::WouldBlock => ControlError::TimedOut { path, timeout: self.timeout },
             _ => ControlError::Broken { path, error },
         }
     }
@@ -170,7 +242,7 @@ impl Iterator for Follow {
     type Item = Result<Told, ControlError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match self.control.read(&mut self.lines) {
+        match self.control.read(&mut self.lines, None) {
             Ok(None) => None,
             Ok(Some(Answer::Record(record))) => Some(Ok(Told::Record(record))),
             Ok(Some(Answer::Lost { count })) => Some(Ok(Told::Lost(count))),

@@ -4,12 +4,14 @@
 //! * [`Bed`] is a directory of its own for one test; [`Launch`] starts a subject in it, [`Helper`] is a running one.
 //! * [`SgIo`] answers the `SG_IO` ioctls of a helper, whatever file descriptor they are made on.
 //! * [`Raw`] speaks the protocol byte by byte, rightly or wrongly.
+//! * [`ControlStandIn`] listens where a helper's control socket would be.
 //! * [`both`] and [`better`] are the two questions tests ask.
 //!
 //! Everything here needs root, as the helpers themselves do.
 #![expect(clippy::missing_panics_doc, reason = "a laboratory panics: that is how its tests fail")]
 
 mod bed;
+mod control;
 mod helper;
 mod launch;
 mod process;
@@ -20,6 +22,7 @@ mod sys;
 mod wait;
 
 pub use bed::Bed;
+pub use control::{ControlStandIn, eventful_snapshot};
 pub use helper::{Finished, Helper};
 pub use launch::{Launch, ListenPid, Stream};
 pub use process::Process;

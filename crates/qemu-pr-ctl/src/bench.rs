@@ -44,7 +44,7 @@ pub fn run(options: &Options, bench: &Bench) -> Result<(), Trouble> {
     let path = bench.device.clone().unwrap_or_else(|| NO_DISK.into());
     let device = link::device(&path, Access::Read)?;
     // Without a helper there is nothing to head a table for.
-    drop(Link::open(&options.socket, options.timeout)?);
+    drop(Link::open(&options.socket, options.patience())?);
     let title = bench
         .device
         .as_ref()
@@ -83,7 +83,7 @@ pub fn run(options: &Options, bench: &Bench) -> Result<(), Trouble> {
 fn measure(options: &Options, device: &OwnedFd, connections: usize, time: Duration) -> Result<Row, Trouble> {
     let mut links = Vec::new();
     for _ in 0..connections {
-        links.push(Link::open(&options.socket, options.timeout)?);
+        links.push(Link::open(&options.socket, options.patience())?);
     }
     let (gate, end, done) = (RwLock::new(()), AtomicBool::new(false), AtomicU64::new(0));
     let (times, took) = thread::scope(|scope| {

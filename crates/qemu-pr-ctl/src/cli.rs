@@ -2,6 +2,7 @@
 
 mod change;
 mod device;
+mod helper;
 mod trial;
 
 use std::{ffi::OsString, io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
@@ -11,12 +12,16 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 pub use self::{
     change::{Change, Manner, Move, Preempt, Register, Reserve},
     device::Device,
+    helper::{Exporter, Helper, State, Trace},
     trial::{Bench, Ping, Validate, Watch},
 };
 use crate::{
     exit,
     simulate::misbehave::{self, Misbehave},
 };
+
+/// Where a helper listens for operators if nobody has said otherwise.
+const DEFAULT_CONTROL: &str = "/run/qemu-pr-helper.control";
 
 /// Ask about, and change, the persistent reservations of a disk through
 /// qemu-pr-helper
@@ -48,17 +53,15 @@ pub struct Options {
     )]
     pub socket: PathBuf,
 
-    /// How long to wait for the helper
-    // The default is longer than the helper lets any command take by its own defaults.
     #[arg(
         long,
         value_name = "SECONDS",
         global = true,
         display_order = 100,
-        default_value = "90",
+        help = "How long to wait for the helper [default: 90; at its control socket 5]",
         value_parser = seconds
     )]
-    pub timeout: Duration,
+    pub timeout: Option<Duration>,
 
     /// Print JSON, for programs
     #[arg(long, global = true, display_order = 100)]
@@ -107,9 +110,38 @@ pub enum Command {
         #[arg(long, value_name = "WAY", value_enum, hide_possible_values = true)]
         misbehave: Option<Misbehave>,
     },
+    /// What the helper is doing, and for whom (see --control)
+    State(State),
+    /// Follow the helper's audit trail, until interrupted
+    Log(Helper),
+    /// Change what the helper traces, or list it
+    #[command(subcommand)]
+    Trace(Trace),
+    /// Have the helper read its configuration file again
+    Reload(Helper),
+    /// Serve the helper's figures to Prometheus and its like
+    Exporter(Exporter),
     /// Changes something.
     #[command(flatten)]
     Change(Change),
+}
+
+impl Options {
+    /// How long to wait for a command to be answered. The default is longer than the helper lets any take by its own
+    /// defaults.
+    pub fn patience(&self) -> Duration {
+        self.timeout.unwrap_or(Duration::from_secs(90))
+    }
+
+    /// How long to wait at a control socket. No disk has a say in what is asked there.
+    pub fn control_patience(&self) -> Duration {
+        self.timeout.unwrap_or(Duration::from_secs(5))
+    }
+
+    /// Whether `--json` prints a value a line.
+    pub const fn prints_lines(&self) -> bool {
+        matches!(self.command, Command::Watch(_) | Command::Log(_) | Command::State(State { watch: Some(_), .. }))
+    }
 }
 
 /// Reads the command line. `Err` is how the program ends right away: help, version, or an error.

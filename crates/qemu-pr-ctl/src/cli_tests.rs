@@ -15,7 +15,7 @@ fn the_command_line_is_sound() {
 fn the_helpers_own_defaults_are_the_defaults() {
     let options = parse_line("qemu-pr-ctl ping").expect("a command");
     assert_eq!(options.socket, PathBuf::from("/var/run/qemu-pr-helper.sock"));
-    assert_eq!(options.timeout, Duration::from_secs(90));
+    assert_eq!(options.patience(), Duration::from_secs(90));
 }
 
 #[test]

@@ -11,11 +11,11 @@ use crate::{
     cli::{Change, Command, Device, Options},
     compare, confirm,
     disk::Disk,
-    exit,
+    exit, exporter,
     link::Access,
-    out,
+    log, out,
     page::Page,
-    ping, report, show, simulate,
+    ping, report, show, simulate, state, steer,
     trouble::Trouble,
     validate, watch,
 };
@@ -67,6 +67,11 @@ pub fn run(options: &Options) -> Result<u8, Trouble> {
         Command::Compare { device } => return compare::run(options, device),
         Command::Validate(validate) => return validate::run(options, validate),
         Command::Simulate { files, misbehave } => return simulate::run(options, files, *misbehave),
+        Command::State(state) => state::run(options, state)?,
+        Command::Log(helper) => log::run(options, helper)?,
+        Command::Trace(trace) => steer::trace(options, trace)?,
+        Command::Reload(helper) => steer::reload(options, helper)?,
+        Command::Exporter(exporter) => exporter::run(options, exporter)?,
         Command::Change(change) => self::change(options, change)?,
     }
     Ok(exit::GOOD)

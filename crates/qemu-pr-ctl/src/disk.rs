@@ -52,9 +52,9 @@ impl<'a> Disk<'a> {
         let (path, direct) = (device.path.clone(), device.direct);
         let device = link::device(&path, access)?;
         let way = if direct {
-            Way::Direct(options.timeout)
+            Way::Direct(options.patience())
         } else {
-            Way::Helper(Link::open(&options.socket, options.timeout)?)
+            Way::Helper(Link::open(&options.socket, options.patience())?)
         };
         Ok(Self { path, device, way })
     }

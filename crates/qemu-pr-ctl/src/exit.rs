@@ -38,7 +38,7 @@ pub const ALL: [(u8, &str); 29] = [
     (29, "the command was aborted by another initiator"),
     (TIMED_OUT, "the helper did not answer in time"),
     (LOST, "the command did not get to the device (--direct)"),
-    (FALSE, "the answer is no (compare, validate)"),
+    (FALSE, "the answer is no (compare, validate, trace, reload)"),
     (NONSENSE, "the answer makes no sense"),
     (OTHER_SENSE, "the device refuses for another reason"),
     (TRANSPORT, "the helper hung up, or the connection to it broke"),

@@ -17,8 +17,10 @@ mod confirm;
 mod direct;
 mod disk;
 mod exit;
+mod exporter;
 mod host;
 mod link;
+mod log;
 mod out;
 mod page;
 mod ping;
@@ -26,7 +28,9 @@ mod remedy;
 mod report;
 mod show;
 mod simulate;
-#[expect(unsafe_code, reason = "ioctls are unsafe; here they become safe functions")]
+mod state;
+mod steer;
+#[expect(unsafe_code, reason = "ioctls and the like are unsafe; here they become safe functions")]
 mod sys;
 mod times;
 mod transport;
@@ -53,12 +57,15 @@ pub fn main() -> ExitCode {
         Ok(status) => ExitCode::from(status),
         Err(trouble) => {
             let text = format!("qemu-pr-ctl: {trouble}");
+            // Some of it is what others say.
+            let text = out::plain(&text).into_owned();
             // A log has a line for each message; a person has 80 columns.
             let text = if io::stderr().is_terminal() { out::fold(&text, 2) } else { text };
             // There is nobody left to tell if even this cannot be written.
             let _ = writeln!(io::stderr(), "{text}");
             if options.json {
-                let _ = out::json(&report::error(&trouble));
+                let error = report::error(&trouble);
+                let _ = if options.prints_lines() { out::json_line(&error) } else { out::json(&error) };
             }
             ExitCode::from(trouble.exit_status())
         }

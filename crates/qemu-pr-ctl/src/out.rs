@@ -1,10 +1,12 @@
 //! What goes to standard output, and how wide it is.
 
 use std::{
+    borrow::Cow,
     env,
     io::{self, IsTerminal as _, Write as _},
 };
 
+use rustix::termios::tcgetwinsize;
 use serde::Serialize;
 
 use crate::trouble::Trouble;
@@ -79,6 +81,21 @@ pub fn column(name: &str, value: &str) -> String {
         column += 1;
     }
     text
+}
+
+/// A text that came from elsewhere, without what would move the cursor or colour the rest of the page.
+pub fn plain(text: &str) -> Cow<'_, str> {
+    if text.chars().any(char::is_control) {
+        Cow::Owned(text.replace(char::is_control, "?"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// The columns of the terminal that standard output is; of anything else those of an ordinary one.
+pub fn width() -> usize {
+    let size = io::stdout().is_terminal().then(|| tcgetwinsize(io::stdout()).ok()).flatten();
+    size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(WIDTH)
 }
 
 fn next_line(text: &mut String, indent: usize) -> usize {

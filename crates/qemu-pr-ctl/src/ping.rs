@@ -44,7 +44,7 @@ struct Answers {
 /// Connects, and sends so many requests.
 pub fn run(options: &Options, device: Option<&Path>, requests: usize) -> Result<(), Trouble> {
     let start = Instant::now();
-    let mut link = Link::open(&options.socket, options.timeout)?;
+    let mut link = Link::open(&options.socket, options.patience())?;
     let connect = start.elapsed();
     let file = link::device(device.unwrap_or(Path::new(NO_DISK)), Access::Read)?;
     let times = Times::new((0..requests).map(|_| once(&mut link, &file)).collect::<Result<_, _>>()?);

@@ -2,11 +2,13 @@
 
 use std::{
     fmt, fs, io,
+    net::SocketAddr,
     os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use pr_control::ControlError;
 use scsi_pr::{OutAction, SenseCode, Status};
 use thiserror::Error;
 
@@ -90,6 +92,23 @@ pub enum Trouble {
     NoThread { connections: usize, error: io::Error },
     #[error("there is no second initiator to send this")]
     NoInitiator,
+    #[error(transparent)]
+    Control(ControlError),
+    #[error("the audit trail ends here: the helper at {} has hung up; it has ended, or is starting anew", .0.display())]
+    TrailEnds(PathBuf),
+    #[error("cannot listen on {address}: {error}; name another address or port with --listen")]
+    ListenTcp { address: SocketAddr, error: io::Error },
+    #[error("there is no user {0}; name another with --user")]
+    NoUser(String),
+    #[error("only root can serve as another user; leave --user out, or run this as root")]
+    NotRoot,
+    #[error("cannot become the user {user}: {error}; run this as that user, without --user")]
+    Become { user: String, error: io::Error },
+    #[error(
+        "the user {user} may not use the control socket {}; start the helper with --control-group GROUP, and name a \
+         user with --user who is a member of that group", .control.display()
+    )]
+    UserDenied { user: String, control: PathBuf },
     #[error("cannot watch for signals: {0}")]
     Signals(io::Error),
     #[error("cannot write the answer: {0}")]
@@ -187,17 +206,19 @@ impl Trouble {
         match self {
             Self::NoSocket(_) | Self::NotASocket(_) | Self::NobodyListens(_) | Self::Connect { .. } => "no-socket",
             Self::NoPermission { .. } | Self::DeviceDenied { .. } | Self::CommandDenied(_) => "no-permission",
-            Self::HungUp { .. } | Self::Broken { .. } => "hung-up",
+            Self::HungUp { .. } | Self::Broken { .. } | Self::TrailEnds(_) => "hung-up",
             Self::TimedOut { .. } => "timed-out",
             Self::Malformed { .. } | Self::TooShort { .. } => "nonsense",
             Self::Refused { .. } => "refused",
             Self::Lost { .. } => "lost",
-            Self::Listen { .. } => "listen",
+            Self::Listen { .. } | Self::ListenTcp { .. } => "listen",
             Self::NoDevice(_) | Self::Device { .. } | Self::NotScsi(_) => "no-device",
             Self::WantsYes { .. } => "wants-yes",
             Self::InUse { .. } => "in-use",
             Self::NotCleaned { .. } => "not-cleaned",
             Self::OtherDisk { .. } | Self::SameInitiator { .. } | Self::NoInitiator => "no-pair",
+            Self::Control(error) => control_kind(error),
+            Self::NoUser(_) | Self::NotRoot | Self::Become { .. } | Self::UserDenied { .. } => "user",
             Self::Output(_) | Self::Signals(_) | Self::NoThread { .. } => "output",
         }
     }
@@ -217,7 +238,9 @@ impl Trouble {
             | Self::InUse { .. }
             | Self::OtherDisk { .. }
             | Self::SameInitiator { .. }
-            | Self::NoInitiator => exit::COMMAND_LINE,
+            | Self::NoInitiator
+            | Self::NoUser(_)
+            | Self::NotRoot => exit::COMMAND_LINE,
             Self::NoSocket(_)
             | Self::NotASocket(_)
             | Self::NobodyListens(_)
@@ -228,17 +251,49 @@ impl Trouble {
             | Self::Device { .. }
             | Self::CommandDenied(_)
             | Self::Listen { .. }
+            | Self::ListenTcp { .. }
+            | Self::Become { .. }
+            | Self::UserDenied { .. }
             | Self::NotScsi(_)
             | Self::Signals(_)
             | Self::NoThread { .. }
             | Self::Output(_) => exit::NOT_OPENED,
-            Self::HungUp { .. } | Self::Broken { .. } => exit::TRANSPORT,
+            Self::Control(error) => control_exit(error),
+            Self::HungUp { .. } | Self::Broken { .. } | Self::TrailEnds(_) => exit::TRANSPORT,
             Self::NotCleaned { exit, .. } => *exit,
             Self::Lost { .. } => exit::LOST,
             Self::TimedOut { .. } => exit::TIMED_OUT,
             Self::Malformed { .. } | Self::TooShort { .. } => exit::NONSENSE,
             Self::Refused { status, sense, .. } => exit::of_answer(*status, *sense),
         }
+    }
+}
+
+const fn control_kind(error: &ControlError) -> &'static str {
+    match error {
+        ControlError::NoSocket(_)
+        | ControlError::NotASocket(_)
+        | ControlError::NobodyListens(_)
+        | ControlError::Broken { .. } => "no-socket",
+        ControlError::NoPermission(_) => "no-permission",
+        ControlError::TimedOut { .. } => "timed-out",
+        ControlError::HungUp(_) => "hung-up",
+        ControlError::Senseless { .. } => "nonsense",
+        ControlError::Refused(_) => "declined",
+    }
+}
+
+const fn control_exit(error: &ControlError) -> u8 {
+    match error {
+        ControlError::NoSocket(_)
+        | ControlError::NotASocket(_)
+        | ControlError::NobodyListens(_)
+        | ControlError::NoPermission(_)
+        | ControlError::Broken { .. } => exit::NOT_OPENED,
+        ControlError::TimedOut { .. } => exit::TIMED_OUT,
+        ControlError::HungUp(_) => exit::TRANSPORT,
+        ControlError::Senseless { .. } => exit::NONSENSE,
+        ControlError::Refused(_) => exit::FALSE,
     }
 }
 

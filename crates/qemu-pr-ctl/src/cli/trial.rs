@@ -63,7 +63,7 @@ fn connections(text: &str) -> Result<usize, String> {
     number.ok_or_else(|| "it is a number of connections from 1 to 10000".to_owned())
 }
 
-fn time(text: &str) -> Result<Duration, String> {
+pub fn time(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().filter(|seconds| (0.01..=86_400.0).contains(seconds));
     seconds.map(Duration::from_secs_f64).ok_or_else(|| "it is a time in seconds from 0.01 to 86400".to_owned())
 }

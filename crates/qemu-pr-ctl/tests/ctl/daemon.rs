@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use pr_lab::{Bed, Helper, Subject};
+use rustix::process::Signal;
 
 use crate::run::{Run, run};
 
@@ -22,13 +23,42 @@ pub struct Daemon {
 impl Daemon {
     pub fn start() -> Self {
         let bed = Bed::new(&Subject::ours(program()));
-        let helper = bed.launch().arg("--simulate").start();
+        let helper = bed.launch().arg("--simulate").arg("--control").arg(bed.path("control")).start();
         std::fs::write(bed.path("disk"), "").expect("a file");
         Self { bed, helper }
     }
 
     pub fn socket(&self) -> &Path {
         self.helper.socket()
+    }
+
+    /// Where it is asked about itself.
+    pub fn control(&self) -> PathBuf {
+        self.bed.path("control")
+    }
+
+    /// Breaks the protocol, and waits until that has been noticed.
+    pub fn violate(&self) {
+        let client = pr_lab::Raw::connect(self.socket());
+        client.read(4);
+        client.send(&[0xff; 4]);
+        client.expect_closed();
+    }
+
+    /// Does something that makes somebody follow the audit trail, and waits until that is so.
+    pub fn await_follower<T>(&self, follow: impl FnOnce() -> T) -> T {
+        let descriptors = self.helper.settled_descriptors();
+        let done = follow();
+        self.helper.await_descriptors(descriptors + 1);
+        // It has one conversation after the other: when this one is over, the other has begun to follow.
+        let control = pr_control::Control::new(self.control(), pr_lab::PATIENCE);
+        control.snapshot().expect("an answer");
+        done
+    }
+
+    /// Ends it.
+    pub fn end(self) {
+        self.helper.end(Signal::TERM);
     }
 
     pub fn disk(&self) -> String {

@@ -2,15 +2,23 @@
 #![expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
 
 mod answers;
+mod control_troubles;
 mod daemon;
 mod direct;
+mod exporter;
+mod exporter_user;
 mod hang_ups;
 mod json;
 mod life_cycle;
+mod log;
 mod measures;
+mod observability;
+mod openmetrics;
+mod operator;
 mod run;
 mod simulate;
 mod sockets;
 mod stand_in;
+mod state;
 mod terminal;
 mod validate;

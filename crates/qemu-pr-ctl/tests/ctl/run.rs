@@ -28,6 +28,12 @@ pub fn run(socket: &Path, words: &[&str]) -> Run {
     output.expect("run the tool").into()
 }
 
+/// Runs the tool with these words, then the helper's control socket.
+pub fn run_control(control: &Path, words: &[&str]) -> Run {
+    let output = Command::new(PROGRAM).args(words).arg("--control").arg(control).output();
+    output.expect("run the tool").into()
+}
+
 impl Run {
     /// Asserts success, without a word of complaint; what was printed.
     #[track_caller]

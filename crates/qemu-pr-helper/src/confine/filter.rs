@@ -210,6 +210,32 @@ const BROKER: &[Call] = &[
     (libc::SYS_io_getevents, ANY),
     (libc::SYS_io_cancel, ANY),
     (libc::SYS_io_destroy, ANY),
+    // Read-copy-update (liburcu), timers, waiting, and what asks about this process alone.
+    (libc::SYS_membarrier, ANY),
+    (libc::SYS_getcpu, ANY),
+    (libc::SYS_capget, ANY),
+    (libc::SYS_getrusage, ANY),
+    (libc::SYS_gettimeofday, ANY),
+    (libc::SYS_clock_getres, ANY),
+    (libc::SYS_timer_create, ANY),
+    (libc::SYS_timer_settime, ANY),
+    (libc::SYS_timer_delete, ANY),
+    (libc::SYS_timerfd_create, ANY),
+    (libc::SYS_timerfd_settime, ANY),
+    (libc::SYS_eventfd2, ANY),
+    (libc::SYS_epoll_create1, ANY),
+    (libc::SYS_epoll_ctl, ANY),
+    (libc::SYS_epoll_pwait, ANY),
+    (libc::SYS_pselect6, ANY),
+    (libc::SYS_rt_sigtimedwait, ANY),
+    (libc::SYS_rt_sigpending, ANY),
+    (libc::SYS_mincore, ANY),
+    (libc::SYS_pwrite64, ANY),
+    (libc::SYS_readv, ANY),
+    (libc::SYS_fadvise64, ANY),
+    (libc::SYS_getxattr, ANY),
+    (libc::SYS_lgetxattr, ANY),
+    (libc::SYS_fgetxattr, ANY),
 ];
 
 /// The type of device-mapper's ioctls (`<linux/dm-ioctl.h>`, `DM_IOCTL`).
@@ -242,6 +268,8 @@ const BROKER_HERE: &[Call] = &[
     (libc::SYS_time, ANY),
     (libc::SYS_getrlimit, ANY),
     (libc::SYS_setrlimit, ANY),
+    (libc::SYS_epoll_wait, ANY),
+    (libc::SYS_arch_prctl, ANY),
 ];
 #[cfg(not(target_arch = "x86_64"))]
 const BROKER_HERE: &[Call] = &[];

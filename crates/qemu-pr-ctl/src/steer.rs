@@ -1,0 +1,71 @@
+//! `trace` and `reload`: what changes a helper while it runs.
+
+use std::{fmt::Write as _, path::Path};
+
+use pr_control::{Ask, Control};
+use serde::Serialize;
+
+use crate::{
+    cli::{Helper, Options, Trace},
+    out,
+    trouble::Trouble,
+};
+
+/// What `--json` prints of a change.
+#[derive(Serialize)]
+struct Carried<'a> {
+    control: &'a Path,
+    done: &'a str,
+    warnings: Vec<String>,
+}
+
+/// What `trace list --json` prints.
+#[derive(Serialize)]
+struct Traced<'a> {
+    control: &'a Path,
+    trace: Vec<String>,
+}
+
+/// `trace`.
+pub fn trace(options: &Options, trace: &Trace) -> Result<(), Trouble> {
+    match trace {
+        Trace::Enable(events) => {
+            let ask = Ask::Trace { patterns: events.patterns.clone() };
+            order(options, &events.helper, &ask, &format!("traced from now on: {}", events.patterns.join(", ")))
+        }
+        Trace::Disable(events) => {
+            let ask = Ask::Trace { patterns: events.patterns.iter().map(|pattern| format!("-{pattern}")).collect() };
+            order(options, &events.helper, &ask, &format!("no longer traced: {}", events.patterns.join(", ")))
+        }
+        Trace::List(helper) => list(options, helper),
+    }
+}
+
+/// `reload`.
+pub fn reload(options: &Options, helper: &Helper) -> Result<(), Trouble> {
+    order(options, helper, &Ask::Reload, "the helper has read its configuration again")
+}
+
+fn order(options: &Options, helper: &Helper, ask: &Ask, done: &str) -> Result<(), Trouble> {
+    let warnings = Control::new(&helper.control, options.control_patience()).order(ask).map_err(Trouble::Control)?;
+    if options.json {
+        return out::json(&Carried { control: &helper.control, done, warnings });
+    }
+    let mut text = format!("{done}\n");
+    for warning in &warnings {
+        let _ = writeln!(text, "{}", out::fold_behind("  warning: ", &out::plain(warning)));
+    }
+    out::print(&text)
+}
+
+fn list(options: &Options, helper: &Helper) -> Result<(), Trouble> {
+    let control = Control::new(&helper.control, options.control_patience());
+    let trace = control.snapshot().map_err(Trouble::Control)?.trace;
+    if options.json {
+        return out::json(&Traced { control: &helper.control, trace });
+    }
+    if trace.is_empty() {
+        return out::print("nothing is traced; 'qemu-pr-ctl trace enable PATTERN' changes that\n");
+    }
+    out::print(&trace.iter().fold(String::new(), |text, event| text + &out::plain(event) + "\n"))
+}
