@@ -236,6 +236,11 @@ const BROKER: &[Call] = &[
     (libc::SYS_getxattr, ANY),
     (libc::SYS_lgetxattr, ANY),
     (libc::SYS_fgetxattr, ANY),
+    // libdevmapper waits for udev by a semaphore.
+    (libc::SYS_semget, ANY),
+    (libc::SYS_semctl, ANY),
+    (libc::SYS_semop, ANY),
+    (libc::SYS_semtimedop, ANY),
 ];
 
 /// The type of device-mapper's ioctls (`<linux/dm-ioctl.h>`, `DM_IOCTL`).

@@ -19,6 +19,7 @@ use std::{
     io::{self, IoSlice, PipeReader, Read},
     mem::MaybeUninit,
     os::fd::{AsFd, OwnedFd},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -26,6 +27,7 @@ pub use hints::is_multipathd_reachable;
 use message::{Answer, MAX_VERDICT, Request, Verdict};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
     net::{
         AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sendmsg,
         socketpair,
@@ -49,6 +51,10 @@ use crate::{
 
 /// The broker kills a child in time; this is for a broker that does not.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// How often, and how long in between, a command is tried again while too many descriptors are on their way.
+const IN_FLIGHT_TRIES: u32 = 100;
+const IN_FLIGHT_PAUSE: Duration = Duration::from_millis(10);
 
 /// The daemon's line to the broker.
 pub struct Multipath {
@@ -148,7 +154,19 @@ impl Multipath {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(&descriptors));
-        sendmsg(&self.broker, &[IoSlice::new(&request.to_bytes())], &mut control, SendFlags::NOSIGNAL)?;
+        let bytes = request.to_bytes();
+        let mut send = || sendmsg(&self.broker, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL);
+        let mut outcome = send();
+        for _ in 0..IN_FLIGHT_TRIES {
+            // The kernel counts the descriptors that all processes of this user have sent and nobody has received
+            // yet against this process' limit. Others' are soon received.
+            if outcome != Err(Errno::TOOMANYREFS) {
+                break;
+            }
+            thread::sleep(IN_FLIGHT_PAUSE);
+            outcome = send();
+        }
+        outcome?;
         drop(write);
 
         let deadline = Instant::now() + request.timeout + GRACE;
