@@ -273,8 +273,10 @@ impl Scribe {
         if let Some(known) = self.clients.iter().rfind(|known| known.connection == connection) {
             return known.clone();
         }
-        let named = self.names.as_ref().and_then(|names| names.process(peer.pid)).unwrap_or_default();
-        let client = Client { program: named.program, unit: named.unit, vm: named.vm, ..bare_client(connection, peer) };
+        let bare = bare_client(connection, peer);
+        // Who could not be asked for now is asked for again.
+        let Some(named) = self.names.as_ref().and_then(|names| names.process(peer.pid)) else { return bare };
+        let client = Client { program: named.program, unit: named.unit, vm: named.vm, ..bare };
         remember(&mut self.clients, client.clone());
         client
     }

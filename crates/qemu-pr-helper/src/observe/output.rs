@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io,
     os::fd::{AsFd, BorrowedFd},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use rustix::{
@@ -24,6 +25,13 @@ const BATCH: usize = 64 * 1024;
 
 /// What an idle program may keep of its buffers.
 const KEPT: usize = 4096;
+
+static WRITTEN: AtomicU64 = AtomicU64::new(0);
+
+/// How many entries have been taken up so far: whoever waits sees that it goes on.
+pub fn written() -> u64 {
+    WRITTEN.load(Ordering::Relaxed)
+}
 
 /// The places, and what is on its way to them.
 pub struct Output {
@@ -89,6 +97,7 @@ impl Output {
         // Asked once: it is a system call, and a fork changes it.
         let process = std::process::id();
         for entry in entries {
+            WRITTEN.fetch_add(1, Ordering::Relaxed);
             match entry {
                 Entry::Message { time_us, level, text } => self.message(time_us, level, &text),
                 Entry::Trace { time_us, text } => self.trace(process, time_us, &text),

@@ -10,7 +10,7 @@ use std::{
     sync::{
         Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc::{SyncSender, sync_channel},
+        mpsc::{RecvTimeoutError, SyncSender, sync_channel},
     },
     thread,
     time::{Duration, Instant},
@@ -20,7 +20,7 @@ use super::{
     audit::{self, Pending},
     follow,
     format::Level,
-    output::Output,
+    output::{self, Output},
 };
 
 /// How many entries may wait.
@@ -232,6 +232,9 @@ impl Losses {
     }
 }
 
+/// How long the end waits for the log at the most.
+const MAX_FINISH: Duration = Duration::from_secs(5);
+
 /// Waits until what was said is written, but not for long: whoever reads it may have stopped reading.
 pub fn finish() {
     if !RUNNING.load(Ordering::Acquire) {
@@ -239,5 +242,14 @@ pub fn finish() {
     }
     let (sender, receiver) = sync_channel(1);
     push(Entry::Mark(sender));
-    let _ = receiver.recv_timeout(Duration::from_millis(500));
+    let start = Instant::now();
+    let mut written = 0;
+    // As long as it goes on, within reason.
+    while start.elapsed() < MAX_FINISH {
+        let before = std::mem::replace(&mut written, output::written());
+        match receiver.recv_timeout(Duration::from_millis(500)) {
+            Err(RecvTimeoutError::Timeout) if output::written() > before => {}
+            _ => return,
+        }
+    }
 }

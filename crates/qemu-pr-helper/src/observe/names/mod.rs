@@ -31,6 +31,10 @@ use crate::{
 /// How long an answer may take. Nobody waits but the log.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// How long a process that did not answer is left alone, so that a log without names does not become one without
+/// records as well.
+const REST: Duration = Duration::from_secs(5);
+
 /// The longest message: a few names.
 const MAX_MESSAGE: usize = 16 * 1024;
 
@@ -40,6 +44,8 @@ pub struct Names(Mutex<Line>);
 struct Line {
     socket: OwnedFd,
     asked: u64,
+    /// It did not answer; until then it is not asked again.
+    resting: Option<Instant>,
 }
 
 /// A question, with a number that its answer repeats: one that comes too late must not pass for the next.
@@ -74,7 +80,7 @@ enum Found {
 pub fn start(_: &Privileged, sandbox: Sandbox) -> io::Result<Names> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     match process::fork()? {
-        Fork::Parent(_) => Ok(Names(Mutex::new(Line { socket: ours, asked: 0 }))),
+        Fork::Parent(_) => Ok(Names(Mutex::new(Line { socket: ours, asked: 0, resting: None }))),
         Fork::Child => {
             drop(ours);
             // The log and the trace are the daemon's; the numbers of their descriptors soon mean something else here.
@@ -137,20 +143,31 @@ impl Names {
 
     fn ask(&self, about: About) -> Option<Found> {
         let mut line = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        line.asked += 1;
-        let number = line.asked;
+        if line.resting.is_some_and(|until| Instant::now() < until) {
+            return None;
+        }
+        let found = line.ask(about);
+        line.resting = if found.is_none() { Some(Instant::now() + REST) } else { None };
+        found
+    }
+}
+
+impl Line {
+    fn ask(&mut self, about: About) -> Option<Found> {
+        self.asked += 1;
+        let number = self.asked;
         let question = serde_json::to_vec(&Question { number, about }).ok()?;
-        send(&line.socket, &question, SendFlags::NOSIGNAL | SendFlags::DONTWAIT).ok()?;
+        send(&self.socket, &question, SendFlags::NOSIGNAL | SendFlags::DONTWAIT).ok()?;
         let deadline = Instant::now() + PATIENCE;
         let mut bytes = vec![0; MAX_MESSAGE];
         loop {
             let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now())).ok()?;
-            match poll(&mut [PollFd::new(&line.socket, PollFlags::IN)], Some(&left)) {
+            match poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&left)) {
                 Ok(0) => return None,
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(_) => return None,
             }
-            let length = match recv(&line.socket, &mut bytes[..], RecvFlags::DONTWAIT) {
+            let length = match recv(&self.socket, &mut bytes[..], RecvFlags::DONTWAIT) {
                 Ok((0, _)) => return None,
                 Ok((length, _)) => length,
                 Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => continue,
