@@ -1,0 +1,56 @@
+//! This daemon against itself: what an option costs.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::figure::Figure;
+use super::machine;
+use super::page::Report;
+use super::plan::Plan;
+use super::request::Request;
+use super::requests::{in_rounds, started};
+use super::subject::Subject;
+
+/// What is compared: a name, and the options that make it. The last one is what the others are measured against.
+///
+/// The options that observe are off by default so far, so that the first row shows how far equals differ.
+const VARIANTS: &[(&str, &[&str])] =
+    &[("default", &[]), ("trace to a file", &["-T", "*,file=/dev/null"]), ("everything off", EVERYTHING_OFF)];
+
+const EVERYTHING_OFF: &[&str] = &[];
+
+/// At so many connections.
+const CONNECTIONS: [u32; 3] = [1, 16, 256];
+
+/// Measures every variant in each round.
+pub fn measure(plan: &Plan, program: &Path) -> Result<Report> {
+    let subjects: Vec<Subject> =
+        VARIANTS.iter().map(|(name, options)| Subject::new(name, program).with(options)).collect();
+    let mut figures = Vec::new();
+    for connections in CONNECTIONS {
+        let mut all = started(&subjects, connections)?;
+        for request in [Request::In, Request::Out] {
+            let mut rate = Figure::new(request.name(), Some(connections), "requests/s");
+            in_rounds(plan, request, &mut all, |name, slice, _| rate.push(name, slice.rate()))?;
+            figures.push(rate);
+        }
+    }
+    figures.sort_by(|one, other| one.row.cmp(&other.row));
+    let last = VARIANTS.len() - 1;
+    Ok(Report {
+        title: "What options cost this daemon".to_owned(),
+        machine: machine::description(plan.processors.len()),
+        method:
+            "Made by `cargo xtask bench --overhead`: one run, interleaved rounds, one processor; ratios are requests \
+                 a second with an option over those without any."
+                .to_owned(),
+        compared: VARIANTS[..last].iter().map(|(name, _)| ((*name).to_owned(), VARIANTS[last].0.to_owned())).collect(),
+        subjects: subjects.into_iter().map(|subject| subject.name).collect(),
+        figures,
+        calls: BTreeMap::new(),
+        verdicts: Vec::new(),
+        plots: Vec::new(),
+    })
+}

@@ -1,0 +1,101 @@
+//! Who is measured, and one of them running.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use pr_lab::{Bed, Command, Helper, Outcome, Subject as Program};
+
+use super::sys::processor_time;
+use super::tree::{Memory, memory_of, processes_below};
+
+/// Debian's C helper.
+pub const THEIRS: &str = "C helper";
+/// This project's.
+pub const OURS: &str = "this daemon";
+/// What the protocol costs at the least.
+pub const BOUND: &str = "lower bound";
+
+/// A program with its options.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// What it is called in the result.
+    pub name: String,
+    /// The executable.
+    pub program: PathBuf,
+    /// Its options, besides the socket.
+    pub options: Vec<String>,
+}
+
+impl Subject {
+    /// A program without options.
+    pub fn new(name: &str, program: &Path) -> Self {
+        Self { name: name.to_owned(), program: program.to_owned(), options: Vec::new() }
+    }
+
+    /// The same with more options.
+    pub fn with(&self, options: &[&str]) -> Self {
+        let mut subject = self.clone();
+        subject.options.extend(options.iter().map(|option| (*option).to_owned()));
+        subject
+    }
+
+    /// The same, serving so many clients: who has a limit lifts it.
+    pub fn with_room_for(&self, connections: u32) -> Self {
+        let limit = connections.max(1024).to_string();
+        if self.name == OURS { self.with(&["--max-connections", &limit]) } else { self.clone() }
+    }
+
+    /// Starts it, on the processors that this thread is on.
+    pub fn start(&self) -> Running {
+        self.launch(None)
+    }
+
+    /// Starts it on a device that is not there: `device` answers its commands.
+    pub fn start_on(&self, device: impl FnMut(&Command) -> Outcome + Send + 'static) -> Running {
+        self.launch(Some(Box::new(device)))
+    }
+
+    fn launch(&self, device: Option<Box<dyn FnMut(&Command) -> Outcome + Send>>) -> Running {
+        let bed = Bed::new(&Program::ours(&self.program));
+        let mut launch = bed.launch().args(&self.options);
+        if let Some(device) = device {
+            launch = launch.device(device);
+        }
+        Running { helper: launch.start(), _bed: bed }
+    }
+}
+
+/// A subject that has greeted. It ends with the value.
+pub struct Running {
+    helper: Helper,
+    // Behind the helper: its directory goes when the helper has gone.
+    _bed: Bed,
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn socket(&self) -> &Path {
+        self.helper.socket()
+    }
+
+    /// Its process number.
+    pub fn process(&self) -> i32 {
+        self.helper.process().id()
+    }
+
+    /// How much processor time it has used, in all of its threads.
+    pub fn processor_time(&self) -> Result<Duration> {
+        processor_time(self.process()).context("the processor clock of a helper cannot be read")
+    }
+
+    /// Its memory, without its children's.
+    pub fn memory(&self) -> Result<Memory> {
+        memory_of(self.process())
+    }
+
+    /// Its children's memory.
+    pub fn children_memory(&self) -> Result<Memory> {
+        processes_below(self.process()).into_iter().map(memory_of).sum()
+    }
+}
