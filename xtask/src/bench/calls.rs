@@ -1,7 +1,7 @@
 //! System calls for each request, counted by strace.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -49,7 +49,7 @@ fn count(subject: &Subject, request: Request, requests: u32) -> Result<Shares> {
     crowd.ask_times(request, 200)?;
     let folder = tempfile::tempdir()?;
     let result = folder.path().join("calls");
-    let mut strace = attach(running.process(), &result)?;
+    let mut strace = attach(running.process(), &result, &folder.path().join("complaints"))?;
     let asked = crowd.ask_times(request, requests);
     if let Some(strace) = i32::try_from(strace.id()).ok().and_then(Pid::from_raw) {
         // It writes its table when it is told to leave.
@@ -62,15 +62,18 @@ fn count(subject: &Subject, request: Request, requests: u32) -> Result<Shares> {
 }
 
 /// Starts strace on every thread of a process and waits until it has hold of them.
-fn attach(process: i32, result: &Path) -> Result<Child> {
+fn attach(process: i32, result: &Path, complaints: &Path) -> Result<Child> {
     let mut strace = Command::new("/usr/bin/strace");
     strace.args(["-f", "-c", "-U", "calls,name", "-p", &process.to_string(), "-o"]).arg(result);
-    let strace = strace.stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("strace cannot be started")?;
+    strace.stdout(Stdio::null()).stderr(File::create(complaints)?);
+    let mut strace = strace.spawn().context("strace cannot be started")?;
     let start = Instant::now();
     let held = |thread: &BTreeMap<String, String>| thread.get("TracerPid").is_some_and(|tracer| tracer != "0");
     while !Process::new(process).threads().iter().all(held) {
-        if start.elapsed() > Duration::from_secs(10) {
-            bail!("strace does not get hold of process {process}");
+        if start.elapsed() > Duration::from_secs(20) {
+            strace.kill()?;
+            strace.wait()?;
+            bail!("strace does not get hold of process {process}: {}", fs::read_to_string(complaints)?.trim_end());
         }
         sleep(Duration::from_millis(5));
     }

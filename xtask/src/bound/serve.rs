@@ -9,6 +9,7 @@ use std::path::Path;
 use pr_wire::{Descriptors, GREETING, HEADER_LENGTH, MAX_DATA, WIRE_CDB, channel};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
 use crate::sys::{Header, Transfer};
@@ -48,7 +49,11 @@ pub fn serve(path: &Path) -> io::Result<Infallible> {
     let mut events = Vec::with_capacity(256);
     loop {
         events.clear();
-        epoll::wait(&set, spare_capacity(&mut events), None)?;
+        match epoll::wait(&set, spare_capacity(&mut events), None) {
+            // strace attaches, and lets go.
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
         for event in &events {
             let number = usize::try_from(event.data.u64()).map_err(io::Error::other)?;
             if event.data.u64() == token(&listener).u64() {
