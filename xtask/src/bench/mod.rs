@@ -7,6 +7,7 @@ mod calls;
 mod crowd;
 mod figure;
 mod goals;
+mod instructions;
 mod isolation;
 mod machine;
 mod memory;
@@ -33,6 +34,7 @@ use anyhow::{Context as _, Result};
 
 use self::figure::Figure;
 use self::goals::Verdict;
+pub use self::instructions::run as instructions;
 use self::page::Report;
 use self::plan::{Plan, Rows};
 use self::subject::{BOUND, OURS, Subject, THEIRS};
@@ -42,6 +44,7 @@ use crate::workspace::{cargo, root, run as run_command, target};
 
 /// What `cargo xtask bench` is asked to do.
 #[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "a command line has flags")]
 pub struct Options {
     /// About a minute instead of six: fewer and shorter rounds
     #[arg(long)]
@@ -58,6 +61,12 @@ pub struct Options {
     /// Measure this daemon against itself with other options instead
     #[arg(long, conflicts_with_all = ["check", "rows"])]
     overhead: bool,
+    /// Count instructions instead, and compare with those that are recorded
+    #[arg(long, conflicts_with_all = ["check", "rows", "overhead", "helper", "quick", "output"])]
+    instructions: bool,
+    /// Record them
+    #[arg(long, requires = "instructions")]
+    record: bool,
     /// Where to write the page, the JSON and the plots [default: docs/performance, unless --rows or --quick]
     #[arg(long, value_name = "FOLDER")]
     output: Option<PathBuf>,
@@ -68,11 +77,14 @@ const FOLDER: &str = "docs/performance";
 
 /// Measures; `false` if a goal is missed and `--check` asked for it.
 pub fn run(options: Options) -> Result<bool> {
-    packages::install_missing()?;
+    packages::install_missing(&[packages::FOR_BENCH])?;
+    if options.instructions {
+        return instructions(options.record);
+    }
     if cfg!(debug_assertions) {
         return run_optimized();
     }
-    let Options { quick, check, rows, helper, overhead, output } = options;
+    let Options { quick, check, rows, helper, overhead, output, .. } = options;
     let whole = rows.is_empty() && !quick;
     let folder = output.or_else(|| whole.then(|| root().join(FOLDER)));
     let ours = helper.map_or_else(our_helper, |helper| {

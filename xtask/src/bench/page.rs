@@ -184,13 +184,12 @@ mod tests {
             "![requests a second](requests.svg)",
             "## PR IN (requests/s)",
             "| connections | ours | theirs | ours / theirs |",
-            "| 16 | 31000 | 10000 | **3.10** (3.00 – 3.30) |",
+            "| 16 | 31000 | 10000 | **3.10** (3.10 – 3.30) |",
             "| hung commands | ours | theirs | ours / theirs |",
-            "| 96 | 50.0 | no answer within 5 s | **0.00** (0.00 – 0.00) |",
+            "| 96 | 50.0 | no answer within 5 s | – |",
             "* PR IN, ours: recvmsg 1.0",
             "| PR IN ≥ 4 | 3.10 | **missed** |",
         ] {
-            let line = line.replace("**0.00** (0.00 – 0.00)", "–");
             assert!(page.lines().any(|one| one == line), "no line {line:?} in\n{page}");
         }
     }

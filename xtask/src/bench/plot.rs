@@ -184,7 +184,9 @@ mod tests {
         let mut figures = Vec::new();
         for load in [1, 16, 1000] {
             let mut figure = Figure::new("PR IN", Some(load), "requests/s");
-            [OURS, THEIRS, BOUND].iter().for_each(|name| figure.push(name, 20_000.0));
+            for name in [OURS, THEIRS, BOUND] {
+                figure.push(name, 20_000.0);
+            }
             figures.push(figure);
         }
         let folder = tempfile::tempdir().expect("a folder");

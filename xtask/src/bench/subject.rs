@@ -16,6 +16,9 @@ pub const OURS: &str = "this daemon";
 /// What the protocol costs at the least.
 pub const BOUND: &str = "lower bound";
 
+/// What answers commands for a device that is not there.
+type Device = Box<dyn FnMut(&Command) -> Outcome + Send>;
+
 /// A program with its options.
 #[derive(Clone, Debug)]
 pub struct Subject {
@@ -56,7 +59,7 @@ impl Subject {
         self.launch(Some(Box::new(device)))
     }
 
-    fn launch(&self, device: Option<Box<dyn FnMut(&Command) -> Outcome + Send>>) -> Running {
+    fn launch(&self, device: Option<Device>) -> Running {
         let bed = Bed::new(&Program::ours(&self.program));
         let mut launch = bed.launch().args(&self.options);
         if let Some(device) = device {
