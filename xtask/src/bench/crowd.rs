@@ -25,18 +25,6 @@ pub struct Slice {
     pub time: Duration,
 }
 
-impl Slice {
-    /// Requests a second.
-    pub fn rate(self) -> f64 {
-        f64::from(self.requests) / self.time.as_secs_f64()
-    }
-
-    /// So much for each request, in microseconds.
-    pub fn each(self, time: Duration) -> f64 {
-        time.as_secs_f64() * 1e6 / f64::from(self.requests)
-    }
-}
-
 /// Clients that are connected and have greeted.
 pub struct Crowd {
     set: OwnedFd,

@@ -9,8 +9,8 @@ use super::figure::Figure;
 use super::machine::most_connections;
 use super::plan::Plan;
 use super::request::Request;
-use super::requests::in_rounds;
 use super::subject::Subject;
+use super::turn::{in_rounds, started};
 
 /// Resident memory of the helper's own process.
 pub const IDLE: &str = "idle RSS";
@@ -64,13 +64,8 @@ pub fn measure_growth(plan: &Plan, subjects: &[Subject]) -> Result<Vec<Figure>> 
     for connections in CONNECTIONS.into_iter().chain([most_connections(MOST)]) {
         let mut cost = Figure::new(COST, Some(connections), "µs");
         let mut resident = Figure::new(RESIDENT, Some(connections), "kB");
-        let mut all = Vec::new();
-        for subject in subjects {
-            let running = subject.with_room_for(connections).start();
-            let crowd = Crowd::connect(running.socket(), connections)?;
-            all.push((subject.name.as_str(), running, crowd));
-        }
-        in_rounds(plan, Request::In, &mut all, |name, slice, _| cost.push(name, slice.each(slice.time)))?;
+        let mut all = started(subjects, connections)?;
+        in_rounds(plan, Request::In, &mut all, |name, turn| cost.push(name, turn.each(turn.used())))?;
         for (name, running, _) in &all {
             let memory = running.memory()? + running.children_memory()?;
             resident.push(name, memory.resident);

@@ -22,6 +22,7 @@ mod stats;
 mod subject;
 mod sys;
 mod tree;
+mod turn;
 
 use std::collections::BTreeMap;
 use std::env;
@@ -167,7 +168,8 @@ fn method(plan: &Plan) -> String {
     format!(
         "Made by `cargo xtask bench`. {} interleaved rounds (A B B A) of {} ms each; one client program with one request \
          on its way on each connection, in one thread; client and server on the same processor unless a row says \
-         otherwise. The descriptor is /dev/null's, on which `SG_IO` fails at once: what is measured is the helper, not a \
+         otherwise. On one processor the second in \"requests/s\" is one of processor time, client's and server's \
+         together: what a machine that does nothing else shows by the clock, and a busy one as well. The descriptor is /dev/null's, on which `SG_IO` fails at once: what is measured is the helper, not a \
          disk. Values are medians; ratios are medians of the ratios within a round, with their quartiles. \"{OURS}\" is \
          the release build with its default options; \"{BOUND}\" is the smallest single-threaded server that speaks the \
          protocol (`xtask/src/bound`), which one dead disk would stop. The machine does other things as well: absolute \

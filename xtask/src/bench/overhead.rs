@@ -10,8 +10,8 @@ use super::machine;
 use super::page::Report;
 use super::plan::Plan;
 use super::request::Request;
-use super::requests::{in_rounds, started};
 use super::subject::Subject;
+use super::turn::{in_rounds, started};
 
 /// What is compared: a name, and the options that make it. The last one is what the others are measured against.
 ///
@@ -33,7 +33,7 @@ pub fn measure(plan: &Plan, program: &Path) -> Result<Report> {
         let mut all = started(&subjects, connections)?;
         for request in [Request::In, Request::Out] {
             let mut rate = Figure::new(request.name(), Some(connections), "requests/s");
-            in_rounds(plan, request, &mut all, |name, slice, _| rate.push(name, slice.rate()))?;
+            in_rounds(plan, request, &mut all, |name, turn| rate.push(name, turn.rate()))?;
             figures.push(rate);
         }
     }

@@ -1,16 +1,13 @@
 //! Requests a second, and what they cost the server.
 
-use std::time::Duration;
-
 use anyhow::Result;
 
-use super::crowd::{Crowd, Slice, come_and_go};
 use super::figure::Figure;
 use super::machine::stay_on;
 use super::plan::Plan;
 use super::request::Request;
-use super::stats::order;
-use super::subject::{Running, Subject};
+use super::subject::Subject;
+use super::turn::{coming_in_rounds, in_rounds, started};
 
 /// The loads of the table.
 pub const CONNECTIONS: [u32; 5] = [1, 16, 64, 256, 1000];
@@ -23,25 +20,31 @@ pub fn processor_row(request: Request) -> String {
     format!("server CPU per {}", request.name())
 }
 
+/// How much of the processor client and server had: less than nearly all, and the machine did other things as well.
+pub const SHARE: &str = "share of the processor";
+
 /// PR IN and PR OUT at every load, everything on one processor.
 pub fn measure(plan: &Plan, subjects: &[Subject]) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for connections in CONNECTIONS {
         let mut all = started(subjects, connections)?;
+        let mut share = Figure::new(SHARE, Some(connections), "%");
         for request in [Request::In, Request::Out] {
             let mut rate = Figure::new(request.name(), Some(connections), "requests/s");
             let mut processor = Figure::new(&processor_row(request), Some(connections), "µs");
-            in_rounds(plan, request, &mut all, |name, slice, time| {
-                rate.push(name, slice.rate());
-                processor.push(name, slice.each(time));
+            in_rounds(plan, request, &mut all, |name, turn| {
+                rate.push(name, turn.rate());
+                processor.push(name, turn.each(turn.server));
+                share.push(name, 100.0 * turn.rate_by_clock() / turn.rate());
             })?;
             figures.extend([rate, processor]);
         }
+        figures.push(share);
     }
     Ok(figures)
 }
 
-/// PR IN with the server on one processor and the client on another.
+/// PR IN with the server on one processor and the client on another, by the clock.
 pub fn measure_on_two(plan: &Plan, subjects: &[Subject]) -> Result<Vec<Figure>> {
     let [clients, servers, ..] = plan.processors[..] else {
         println!("two processors are wanted and one is there: left out");
@@ -53,7 +56,7 @@ pub fn measure_on_two(plan: &Plan, subjects: &[Subject]) -> Result<Vec<Figure>> 
         let mut all = started(subjects, connections)?;
         stay_on(clients)?;
         let mut rate = Figure::new("PR IN, two processors", Some(connections), "requests/s");
-        in_rounds(plan, Request::In, &mut all, |name, slice, _| rate.push(name, slice.rate()))?;
+        in_rounds(plan, Request::In, &mut all, |name, turn| rate.push(name, turn.rate_by_clock()))?;
         figures.push(rate);
     }
     Ok(figures)
@@ -65,53 +68,8 @@ pub fn measure_coming(plan: &Plan, subjects: &[Subject]) -> Result<Vec<Figure>> 
     for clients in COMING {
         let all: Vec<_> = subjects.iter().map(|subject| (subject.name.as_str(), subject.start())).collect();
         let mut rate = Figure::new("connect", Some(clients), "connections/s");
-        for (_, running) in &all {
-            come_and_go(running.socket(), clients, plan.slice / 4)?;
-        }
-        for round in 0..plan.rounds {
-            for index in order(round, all.len()) {
-                let (name, running) = &all[index];
-                rate.push(name, come_and_go(running.socket(), clients, plan.slice)?.rate());
-            }
-        }
+        coming_in_rounds(plan, clients, &all, |name, turn| rate.push(name, turn.rate()))?;
         figures.push(rate);
     }
     Ok(figures)
-}
-
-/// A subject, running, with its clients.
-pub type Busy<'a> = (&'a str, Running, Crowd);
-
-/// Starts every subject and connects so many clients to each. Who is not being measured only sleeps.
-pub fn started(subjects: &[Subject], connections: u32) -> Result<Vec<Busy<'_>>> {
-    subjects
-        .iter()
-        .map(|subject| {
-            let running = subject.start();
-            let crowd = Crowd::connect(running.socket(), connections)?;
-            Ok((subject.name.as_str(), running, crowd))
-        })
-        .collect()
-}
-
-/// Measures all subjects in each round, and before that once for nothing. `take` gets a subject's name, what was done,
-/// and the processor time that the server used.
-pub fn in_rounds(
-    plan: &Plan,
-    request: Request,
-    all: &mut [Busy<'_>],
-    mut take: impl FnMut(&str, Slice, Duration),
-) -> Result<()> {
-    for (_, _, crowd) in all.iter_mut() {
-        crowd.ask_for(request, plan.slice / 4)?;
-    }
-    for round in 0..plan.rounds {
-        for index in order(round, all.len()) {
-            let (name, running, crowd) = &mut all[index];
-            let before = running.processor_time()?;
-            let slice = crowd.ask_for(request, plan.slice)?;
-            take(name, slice, running.processor_time()?.saturating_sub(before));
-        }
-    }
-    Ok(())
 }

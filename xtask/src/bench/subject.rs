@@ -45,8 +45,13 @@ impl Subject {
 
     /// The same, serving so many clients: who has a limit lifts it.
     pub fn with_room_for(&self, connections: u32) -> Self {
-        let limit = connections.max(1024).to_string();
-        if self.name == OURS { self.with(&["--max-connections", &limit]) } else { self.clone() }
+        let limited = self.name != THEIRS && self.name != BOUND;
+        // Up to a thousand as it is shipped.
+        if limited && connections > 1000 {
+            self.with(&["--max-connections", &connections.to_string()])
+        } else {
+            self.clone()
+        }
     }
 
     /// Starts it, on the processors that this thread is on.
