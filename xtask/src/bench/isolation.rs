@@ -1,20 +1,14 @@
 //! A healthy client beside others that wait for a device that does not answer.
-//!
-//! Both devices are not there: a seccomp notification answers the commands for one at once and those for the other
-//! never. What it costs is in every value alike, so the values are longer than those of the other rows.
 
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
-use pr_lab::Outcome;
+use anyhow::{Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::dead::DeadDevice;
 use super::figure::Figure;
 use super::plan::Plan;
 use super::request::{Request, device, hello, take_answer};
@@ -31,9 +25,6 @@ pub const SLOWEST: &str = "healthy p99 beside hung commands";
 
 /// So long may an answer take before it counts as none.
 const NO_ANSWER: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
-
-/// The file behind the dead device's descriptor.
-const DEAD: &str = "/dev/zero";
 
 /// Measures at every number of hung commands.
 pub fn measure(plan: &Plan, subjects: &[Subject]) -> Result<Vec<Figure>> {
@@ -53,16 +44,9 @@ pub fn measure(plan: &Plan, subjects: &[Subject]) -> Result<Vec<Figure>> {
 
 /// One subject: p50 and p99 at every number of hung commands.
 fn beside(subject: &Subject, count: usize, before: &[Figure]) -> Result<Vec<f64>> {
-    let dead = std::fs::metadata(DEAD)?.rdev();
-    let hung = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&hung);
-    let running = subject.start_on(move |command| {
-        if command.device != dead {
-            return Outcome::Errno(libc::ENOTTY);
-        }
-        counter.fetch_add(1, Ordering::Relaxed);
-        Outcome::Hang
-    });
+    let running = subject.start();
+    // Behind the helper, and so gone before it: what waits for a device does not end before the device does.
+    let dead = DeadDevice::new()?;
     let mut waiting = Vec::new();
     let mut values = Vec::new();
     for (number, goal) in HUNG.into_iter().enumerate() {
@@ -72,7 +56,7 @@ fn beside(subject: &Subject, count: usize, before: &[Figure]) -> Result<Vec<f64>
             values.extend([f64::INFINITY; 2]);
             continue;
         }
-        hang(&running, goal, &mut waiting, &hung)?;
+        hang(&running, goal, &dead, &mut waiting)?;
         let latencies = healthy(&running, count)?;
         values.extend([0.5, 0.99].map(|part| quantile(&latencies, part).unwrap_or(f64::INFINITY)));
     }
@@ -80,22 +64,24 @@ fn beside(subject: &Subject, count: usize, before: &[Figure]) -> Result<Vec<f64>
 }
 
 /// Adds clients whose commands hang, and waits until they do: all of them, or as many as the helper takes.
-fn hang(running: &Running, goal: u32, waiting: &mut Vec<UnixStream>, hung: &AtomicUsize) -> Result<()> {
+fn hang(running: &Running, goal: u32, dead: &DeadDevice, waiting: &mut Vec<UnixStream>) -> Result<()> {
     let goal = usize::try_from(goal)?;
-    let dead = std::fs::File::options().read(true).write(true).open(DEAD)?;
     while waiting.len() < goal {
         // A helper of one thread hangs already: it accepts, or the queue does, and greets nobody.
         let Some(client) = try_connect(running)? else { break };
-        Request::In.send(&client, &dead)?;
+        Request::In.send(&client, dead.file())?;
         waiting.push(client);
     }
-    let (mut last, mut since) = (hung.load(Ordering::Relaxed), Instant::now());
+    let (mut last, mut since) = (running.threads_in_ioctl()?, Instant::now());
     while last < goal && since.elapsed() < Duration::from_millis(500) {
-        sleep(Duration::from_millis(5));
-        let now = hung.load(Ordering::Relaxed);
+        sleep(Duration::from_millis(10));
+        let now = running.threads_in_ioctl()?;
         if now > last {
             (last, since) = (now, Instant::now());
         }
+    }
+    if goal > 0 && last == 0 {
+        bail!("no command hangs: this would measure nothing");
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 
 mod calls;
 mod crowd;
+mod dead;
 mod figure;
 mod goals;
 mod instructions;

@@ -1,10 +1,11 @@
 //! Who is measured, and one of them running.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use pr_lab::{Bed, Command, Helper, Outcome, Subject as Program};
+use pr_lab::{Bed, Helper, Subject as Program};
 
 use super::sys::processor_time;
 use super::tree::{Memory, memory_of, processes_below};
@@ -15,9 +16,6 @@ pub const THEIRS: &str = "C helper";
 pub const OURS: &str = "this daemon";
 /// What the protocol costs at the least.
 pub const BOUND: &str = "lower bound";
-
-/// What answers commands for a device that is not there.
-type Device = Box<dyn FnMut(&Command) -> Outcome + Send>;
 
 /// A program with its options.
 #[derive(Clone, Debug)]
@@ -56,21 +54,9 @@ impl Subject {
 
     /// Starts it, on the processors that this thread is on.
     pub fn start(&self) -> Running {
-        self.launch(None)
-    }
-
-    /// Starts it on a device that is not there: `device` answers its commands.
-    pub fn start_on(&self, device: impl FnMut(&Command) -> Outcome + Send + 'static) -> Running {
-        self.launch(Some(Box::new(device)))
-    }
-
-    fn launch(&self, device: Option<Device>) -> Running {
         let bed = Bed::new(&Program::ours(&self.program));
-        let mut launch = bed.launch().args(&self.options);
-        if let Some(device) = device {
-            launch = launch.device(device);
-        }
-        Running { helper: launch.start(), _bed: bed }
+        let helper = bed.launch().args(&self.options).start();
+        Running { helper, _bed: bed }
     }
 }
 
@@ -105,5 +91,13 @@ impl Running {
     /// Its children's memory.
     pub fn children_memory(&self) -> Result<Memory> {
         processes_below(self.process()).into_iter().map(memory_of).sum()
+    }
+
+    /// How many of its threads are in an ioctl: while nobody else asks, they hang there.
+    pub fn threads_in_ioctl(&self) -> Result<usize> {
+        let ioctl = format!("{} ", libc::SYS_ioctl);
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.process())).context("the threads cannot be seen")?;
+        let calls = tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("syscall")).ok());
+        Ok(calls.filter(|call| call.starts_with(&ioctl)).count())
     }
 }
