@@ -3,8 +3,8 @@
 #![deny(unsafe_code)]
 
 mod bed;
-mod completions;
 mod bench;
+mod completions;
 mod demo;
 mod dist;
 mod observability;

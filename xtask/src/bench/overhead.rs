@@ -14,12 +14,15 @@ use super::subject::Subject;
 use super::turn::{in_rounds, started};
 
 /// What is compared: a name, and the options that make it. The last one is what the others are measured against.
-///
-/// The options that observe are off by default so far, so that the first row shows how far equals differ.
-const VARIANTS: &[(&str, &[&str])] =
-    &[("default", &[]), ("trace to a file", &["-T", "*,file=/dev/null"]), ("everything off", EVERYTHING_OFF)];
-
-const EVERYTHING_OFF: &[&str] = &[];
+/// Messages and the audit trail's lines go to /dev/null.
+const VARIANTS: &[(&str, &[&str])] = &[
+    ("default", &[]),
+    ("without sandbox", &["--sandbox", "off"]),
+    ("without audit", &["--audit", "off"]),
+    ("with control socket", &["--control", "{folder}/control.sock"]),
+    ("trace to a file", &["-T", "*,file=/dev/null"]),
+    ("everything off", &["--sandbox", "off", "--audit", "off"]),
+];
 
 /// At so many connections.
 const CONNECTIONS: [u32; 3] = [1, 16, 256];

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use pr_lab::{Bed, Helper, Subject as Program};
+use pr_lab::{Bed, Helper, Stream, Subject as Program};
 
 use super::sys::processor_time;
 use super::tree::{Memory, memory_of, processes_below};
@@ -16,6 +16,9 @@ pub const THEIRS: &str = "C helper";
 pub const OURS: &str = "this daemon";
 /// What the protocol costs at the least.
 pub const BOUND: &str = "lower bound";
+
+/// In an option: a folder of the running subject's own.
+pub const FOLDER: &str = "{folder}";
 
 /// A program with its options.
 #[derive(Clone, Debug)]
@@ -55,7 +58,9 @@ impl Subject {
     /// Starts it, on the processors that this thread is on.
     pub fn start(&self) -> Running {
         let bed = Bed::new(&Program::ours(&self.program));
-        let helper = bed.launch().args(&self.options).start();
+        let options = self.options.iter().map(|option| option.replace(FOLDER, &bed.dir().display().to_string()));
+        // Reading what they write would be work of this process, and count as the client's.
+        let helper = bed.launch().stream(2, Stream::Null).args(options).start();
         Running { helper, _bed: bed }
     }
 }
