@@ -1,7 +1,9 @@
-//! Everything a developer of this project runs: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bed`.
-#![forbid(unsafe_code)]
+//! Everything a developer of this project runs: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bed`,
+//! `cargo xtask bench`.
+#![deny(unsafe_code)]
 
 mod bed;
+mod bench;
 mod completions;
 mod demo;
 mod dist;
@@ -38,6 +40,8 @@ enum Command {
     },
     /// Run every check there is: formatting, lints, unit tests, and the beds
     Test,
+    /// Measure the helper beside the C helper and beside the least that the protocol costs
+    Bench(bench::Options),
     /// Write the man pages and the shell completions of both programs to docs/
     Dist,
     /// Try the shell completions in bash, fish and zsh
@@ -76,6 +80,7 @@ fn run(command: Command) -> Result<bool> {
         Command::Demo { guest: true, helper } => demo::guest(helper.as_deref()),
         Command::Test => test::run(),
         Command::Observability => observability::run(),
+        Command::Bench(options) => bench::run(options),
         Command::Dist => dist::run(),
         Command::Completions => {
             packages::install_missing(&[packages::SHELLS])?;

@@ -27,6 +27,13 @@ pub const FOR_BEDS: &[Package] = &[
     ("strace", "/usr/bin/strace"),
 ];
 
+/// The C helper, and what counts system calls and instructions.
+pub const FOR_BENCH: &[Package] = &[
+    ("qemu-system-common", "/usr/bin/qemu-pr-helper"),
+    ("strace", "/usr/bin/strace"),
+    ("valgrind", "/usr/bin/valgrind"),
+];
+
 /// Shells that completions are made for and that not every machine has.
 pub const SHELLS: &[Package] = &[("zsh", "/usr/bin/zsh"), ("fish", "/usr/bin/fish")];
 

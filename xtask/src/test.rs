@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::bed::{self, Kind};
+use crate::bench;
 use crate::completions;
 use crate::observability;
 use crate::packages;
@@ -17,7 +18,7 @@ type Step = fn() -> Result<bool>;
 
 /// Runs everything; a step that fails does not keep the next ones from running.
 pub fn run() -> Result<bool> {
-    packages::install_missing(&[packages::FOR_BEDS, packages::SHELLS])?;
+    packages::install_missing(&[packages::FOR_BEDS, packages::SHELLS, packages::FOR_BENCH])?;
     let mut passed = 0;
     let mut failed = 0;
     let mut count = |name: &str, held: bool| {
@@ -34,8 +35,11 @@ pub fn run() -> Result<bool> {
         count(name, result.is_ok());
     }
 
-    let steps: [(&str, Step); 2] =
-        [("completions in their shells", completions::check), ("alerts and the exporter's page", observability::run)];
+    let steps: [(&str, Step); 3] = [
+        ("completions in their shells", completions::check),
+        ("alerts and the exporter's page", observability::run),
+        ("instruction counts", || bench::instructions(false)),
+    ];
     for (name, step) in steps {
         println!("--- {name}");
         let result = step();
