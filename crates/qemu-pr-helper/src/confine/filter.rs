@@ -145,9 +145,9 @@ const NAMES: &[Call] = &[
     (libc::SYS_lseek, ANY),
 ];
 
-/// What libmpathpersist, libmultipath and udev's library do, seen in releases 0.9 to 0.13, and what starting a child
-/// takes. It is a wide list; what is not on it: other programs, sockets but Unix ones, name spaces, mounts, tracing,
-/// changes of user.
+/// What libmpathpersist and the libraries below it do, and what starting a child takes. It is a wide list. Every
+/// release of the libraries may do a little more: what is not on it does not exist, as on an older kernel, so that the
+/// library can do without. Only what is [`NEVER`] needed ends the child.
 const BROKER: &[Call] = &[
     // Loading a library makes code out of files.
     (libc::SYS_mmap, ANY),
@@ -243,6 +243,57 @@ const BROKER: &[Call] = &[
     (libc::SYS_semtimedop, ANY),
 ];
 
+/// What somebody would do who has taken the broker over, and libraries do not. (Sockets but Unix ones and children in
+/// other name spaces are no forms of [`BROKER`]'s calls: they fail.)
+pub const NEVER: &[c_long] = &[
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_unshare,
+    libc::SYS_setns,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_move_mount,
+    libc::SYS_open_tree,
+    libc::SYS_fsopen,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_mknodat,
+    libc::SYS_fchmodat,
+    libc::SYS_fchownat,
+    libc::SYS_linkat,
+    libc::SYS_memfd_create,
+    libc::SYS_bind,
+    libc::SYS_listen,
+    libc::SYS_setuid,
+    libc::SYS_setresuid,
+    libc::SYS_setresgid,
+    libc::SYS_setgroups,
+    libc::SYS_capset,
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_io_uring_setup,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_keyctl,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_kexec_load,
+    libc::SYS_reboot,
+    libc::SYS_swapon,
+    libc::SYS_sethostname,
+    libc::SYS_settimeofday,
+    libc::SYS_clock_settime,
+    libc::SYS_acct,
+    libc::SYS_quotactl,
+];
+
 /// The type of device-mapper's ioctls (`<linux/dm-ioctl.h>`, `DM_IOCTL`).
 const DEVICE_MAPPER: u64 = 0xfd00;
 
@@ -275,6 +326,7 @@ const BROKER_HERE: &[Call] = &[
     (libc::SYS_setrlimit, ANY),
     (libc::SYS_epoll_wait, ANY),
     (libc::SYS_arch_prctl, ANY),
+    (libc::SYS_alarm, ANY),
 ];
 #[cfg(not(target_arch = "x86_64"))]
 const BROKER_HERE: &[Call] = &[];
@@ -302,17 +354,24 @@ pub fn count(process: Process) -> usize {
 /// Puts the filter of a process into force, for all of its threads; false where there are no filters.
 pub fn apply(process: Process, sandbox: Sandbox) -> Result<bool, FilterError> {
     let Ok(architecture) = TargetArch::try_from(std::env::consts::ARCH) else { return Ok(false) };
-    let otherwise = if sandbox == Sandbox::Log { SeccompAction::Log } else { SeccompAction::Trap };
+    let enosys = SeccompAction::Errno(u32::try_from(libc::ENOSYS).unwrap_or(u32::MAX));
+    let otherwise = match (sandbox, process) {
+        (Sandbox::Log, _) => SeccompAction::Log,
+        (_, Process::Broker) => enosys.clone(),
+        (_, Process::Daemon | Process::Names) => SeccompAction::Trap,
+    };
+    let never = if process == Process::Broker && sandbox == Sandbox::Enforce { NEVER } else { &[] };
+    let never: BTreeMap<_, _> = never.iter().map(|number| (*number, Vec::new())).collect();
     let rules = calls(process).map(|(number, forms)| Ok((number, rules(forms)?)));
     let rules: BTreeMap<_, _> = rules.collect::<Result<_, seccompiler::BackendError>>()?;
     // ENOSYS makes the C library use clone, whose arguments can be looked at.
     let no_clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
-    let enosys = SeccompAction::Errno(u32::try_from(libc::ENOSYS).unwrap_or(u32::MAX));
     let filters = [
+        SeccompFilter::new(never, SeccompAction::Allow, SeccompAction::Trap, architecture)?,
         SeccompFilter::new(no_clone3, SeccompAction::Allow, enosys, architecture)?,
         SeccompFilter::new(rules, otherwise, SeccompAction::Allow, architecture)?,
     ];
-    // The one that allows everything else first: the other one allows no further filter.
+    // The strictest word counts. Those that allow everything else come first: the last one allows no further filter.
     for filter in filters {
         let program = BpfProgram::try_from(filter)?;
         match seccompiler::apply_filter(&program) {
