@@ -1,14 +1,13 @@
 //! The audit trail: one record for each PERSISTENT RESERVE OUT and each refusal.
 //!
 //! A connection's thread writes down numbers and goes on; the thread that writes the log makes words of them and asks
-//! for the names that belong to them (`names`). A client that does very much gets a record for some of it, and one
-//! that counts the rest by action and result: nothing is missing from the sums, and the log stays readable.
+//! for the names that belong to them (`names`). A process that does very much gets a record for some of it, and one
+//! that counts the rest (`share`): nothing is missing from the sums, and the log stays readable.
 
 use std::{
     borrow::Cow,
     collections::VecDeque,
     hash::{BuildHasher, RandomState},
-    mem,
     sync::{
         Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -16,14 +15,10 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use pr_control::{Client, Count, Outcome, REQUEST_RESULTS, Record, What, request_result};
+use pr_control::{Client, Count, Outcome, REQUEST_RESULTS, Record, What};
 use scsi_pr::{Cdb, Command, OutAction, ReservationKey, Scope, Sense, Status};
 
-use super::{
-    metrics::{self, ACTIONS, METRICS},
-    names::Names,
-    sink,
-};
+use super::{metrics, names::Names, share::Counts};
 use crate::device::Identity;
 
 /// How keys appear in the trail.
@@ -81,23 +76,6 @@ pub struct Done {
     pub time_us: u64,
 }
 
-/// How often a client did what, by action and result.
-pub type Counts = [[u32; REQUEST_RESULTS.len()]; ACTIONS];
-
-/// Records that a connection may have at once.
-const BURST: u16 = 100;
-
-/// Records a second after that.
-const REFILL: u16 = 10;
-
-/// A connection's share of the trail.
-pub struct Budget {
-    spent: u16,
-    introduced: bool,
-    since: u32,
-    left_out: Option<Box<Counts>>,
-}
-
 static ON: AtomicBool = AtomicBool::new(false);
 static SCRIBE: OnceLock<Mutex<Scribe>> = OnceLock::new();
 
@@ -117,58 +95,6 @@ pub fn start(names: Names, keys: Option<Keys>) {
 /// Whether there is one.
 pub fn is_on() -> bool {
     ON.load(Ordering::Relaxed)
-}
-
-impl Budget {
-    /// A new connection's.
-    pub const fn new() -> Self {
-        Self { spent: 0, introduced: false, since: 0, left_out: None }
-    }
-
-    /// A command that is to have a record is about to begin.
-    pub fn introduce(&mut self, client: u64, peer: Peer) {
-        if !mem::replace(&mut self.introduced, true) && is_on() {
-            sink::audit(Pending::Introduction(client, peer));
-        }
-    }
-
-    /// A command is over.
-    pub fn note(&mut self, done: impl FnOnce() -> Done, cdb: &Cdb, status: Status, uptime: Duration) {
-        if !is_on() {
-            return;
-        }
-        if self.admit(uptime) {
-            let done = done();
-            self.finish(done.client, done.peer);
-            METRICS.audit_records.count();
-            sink::audit(Pending::Command(Box::new(done)));
-        } else {
-            METRICS.audit_left_out.count();
-            let counts = self.left_out.get_or_insert_with(|| Box::new([[0; REQUEST_RESULTS.len()]; ACTIONS]));
-            let count = &mut counts[metrics::action(cdb)][request_result(status.0)];
-            *count = count.saturating_add(1);
-        }
-    }
-
-    /// Accounts for what was left out. The last word on a connection.
-    pub fn finish(&mut self, client: u64, peer: Peer) {
-        if let Some(counts) = self.left_out.take() {
-            METRICS.audit_records.count();
-            sink::audit(Pending::LeftOut(client, peer, now(), counts));
-        }
-    }
-
-    fn admit(&mut self, uptime: Duration) -> bool {
-        let seconds = u32::try_from(uptime.as_secs()).unwrap_or(u32::MAX);
-        let passed = u16::try_from(seconds.saturating_sub(self.since)).unwrap_or(u16::MAX);
-        if passed > 0 {
-            self.spent = self.spent.saturating_sub(passed.saturating_mul(REFILL));
-            self.since = seconds;
-        }
-        let admitted = self.spent < BURST;
-        self.spent += u16::from(admitted);
-        admitted
-    }
 }
 
 /// Microseconds since the Unix epoch.

@@ -1,7 +1,9 @@
 use scsi_pr::{InAction, PersistentReserveIn, PersistentReserveOut, ReservationType, SenseCode};
 
+use pr_control::request_result;
+
 use super::*;
-use crate::device::Kind;
+use crate::{device::Kind, observe::metrics::ACTIONS};
 
 fn scribe(keys: Keys) -> Scribe {
     Scribe { names: None, keys, hasher: RandomState::new(), clients: VecDeque::new(), devices: VecDeque::new() }
@@ -84,14 +86,8 @@ fn a_refusal_says_why_and_a_command_what_the_device_said() {
 }
 
 #[test]
-fn what_a_busy_client_does_beyond_its_share_is_counted_not_lost() {
+fn what_was_left_out_is_told_by_action_and_result() {
     let cdb = PersistentReserveOut::new(OutAction::Reserve, None, 24).cdb();
-    let mut budget = Budget::new();
-    let admitted = (0..1000).filter(|_| budget.admit(Duration::ZERO)).count();
-    assert_eq!(admitted, usize::from(BURST));
-    let refilled = (0..1000).filter(|_| budget.admit(Duration::from_secs(3))).count();
-    assert_eq!(refilled, usize::from(REFILL) * 3);
-
     let mut counts: Counts = [[0; REQUEST_RESULTS.len()]; ACTIONS];
     counts[metrics::action(&cdb)][request_result(0x18)] = 900;
     let record = scribe(Keys::Show).resolve(Pending::LeftOut(3, Peer::default(), 1, Box::new(counts))).unwrap();

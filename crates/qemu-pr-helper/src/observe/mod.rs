@@ -13,6 +13,7 @@ pub mod log;
 pub mod metrics;
 pub mod names;
 mod output;
+pub mod share;
 pub mod sink;
 pub mod trace;
 

@@ -2,6 +2,7 @@
 
 use std::{
     os::fd::{AsFd, OwnedFd},
+    sync::Arc,
     time::Instant,
 };
 
@@ -25,15 +26,17 @@ use super::{
 use crate::{
     device::{DataBuffer, Device, Identity},
     observe::{
-        audit::{self, Budget, Peer},
+        audit::{self, Peer},
         limit::Limit,
         metrics::METRICS,
+        share::Budget,
     },
 };
 
 /// A connection. Between requests there is nothing but this.
 pub struct Connection {
-    socket: OwnedFd,
+    /// Shared with the thread that arms it, which does so after it has let go of the connection.
+    socket: Arc<OwnedFd>,
     client: u64,
     peer: Peer,
     budget: Budget,
@@ -93,9 +96,12 @@ pub fn serve(hub: &Hub, token: u64, covered: bool, scratch: &mut Scratch) -> Pla
     let Some(connection) = guard.as_mut() else { return hub.crew.rejoin() };
     let reason = match connection.drive(hub, &slot.flight, covered, scratch) {
         Next::Wait(flags) => {
+            let (client, socket) = (connection.client, Arc::clone(&connection.socket));
             let place = hub.crew.rejoin();
-            if let Err(error) = hub.arm(&connection.socket, u64::from(token), flags) {
-                warn!("lost sight of client {}: {error}", connection.client);
+            // Its next event may wake another thread at once, which is not to find the door locked.
+            drop(guard);
+            if let Err(error) = hub.arm(&socket, u64::from(token), flags) {
+                warn!("lost sight of client {client}: {error}");
             }
             return place;
         }
@@ -115,10 +121,10 @@ impl Connection {
     /// A client that was just accepted.
     pub fn new(socket: OwnedFd, client: u64, peer: Peer) -> Self {
         Self {
-            socket,
+            socket: Arc::new(socket),
             client,
             peer,
-            budget: Budget::new(),
+            budget: Budget::new(peer),
             decoder: Decoder::new(),
             unsent: None,
             deadline: None,
@@ -351,4 +357,4 @@ fn keys(parameters: &[u8]) -> Option<[ReservationKey; 2]> {
     Some([ReservationKey::from_bytes(*key), ReservationKey::from_bytes(*service_action_key)])
 }
 
-const _: () = assert!(size_of::<Connection>() <= 128, "a thousand idle clients are to cost next to nothing");
+const _: () = assert!(size_of::<Connection>() <= 144, "a thousand idle clients are to cost next to nothing");
