@@ -164,7 +164,7 @@ fn the_group_may_look_and_root_alone_may_change_something() {
         as_nobody(12345, || {
             assert!(control.snapshot().is_ok());
             assert!(control.follow().is_ok());
-            for ask in [Ask::Trace { patterns: vec!["*".into()] }, Ask::Reload] {
+            for ask in [Ask::Trace { patterns: vec!["*".into()] }, reload()] {
                 let refused = control.order(&ask).unwrap_err().to_string();
                 assert!(refused.contains("user 65534 may look"), "{refused}");
             }
@@ -232,4 +232,9 @@ fn four_may_follow_and_whoever_leaves_makes_room() {
         }
         assert_eq!(helper.end(Signal::TERM).code(), 0);
     });
+}
+
+fn reload() -> Ask {
+    let (users, groups) = Default::default();
+    Ask::Reload { path: "test".into(), text: "default = \"deny\"".into(), users, groups }
 }
