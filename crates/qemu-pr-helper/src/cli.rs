@@ -120,7 +120,7 @@ pub struct Options {
     #[arg(long, value_name = "GROUP", allow_hyphen_values = true, value_parser = OsStringValueParser::new().try_map(values::group))]
     pub control_group: Option<Group>,
 
-    /// Read who may do what, and how much of it, from this file; see qemu-pr-helper.toml(5) [default: /etc/qemu-pr-helper.toml, if there is one]
+    /// Read who may do what from this file (see qemu-pr-helper.toml(5)) [default: /etc/qemu-pr-helper.toml if there is one]
     #[arg(long, value_name = "PATH", allow_hyphen_values = true)]
     pub config: Option<PathBuf>,
 

@@ -221,3 +221,41 @@ proptest! {
         prop_assert_eq!(Glob::new(name.clone()).matches(&other), name == other);
     }
 }
+
+/// The example with everything in it taken at its word.
+fn example() -> (String, String) {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../packaging/qemu-pr-helper.toml");
+    let as_it_is = fs::read_to_string(path).unwrap();
+    let uncommented = |line: &str| match line.strip_prefix('#') {
+        Some(rest) if !rest.starts_with([' ', '\n']) && !rest.is_empty() => rest.to_owned(),
+        _ => line.to_owned(),
+    };
+    let in_full = as_it_is.lines().map(uncommented).collect::<Vec<_>>().join("\n");
+    (as_it_is, in_full)
+}
+
+#[test]
+fn the_example_changes_nothing_and_is_in_order_with_everything_in_it() {
+    let (as_it_is, in_full) = example();
+    assert_eq!(parse(&as_it_is).unwrap(), Settings::default());
+    let settings = parse(&in_full).unwrap();
+    assert_eq!(settings.rules.len(), 3);
+    assert!(settings.limits.commands_per_device.is_some() && settings.limits.burst.is_some());
+}
+
+#[test]
+fn the_example_and_the_man_page_have_every_key() {
+    let (_, example) = example();
+    let page =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/man/qemu-pr-helper.toml.5")).unwrap();
+    // serde says which keys there are when it meets one that is not.
+    for wrong in ["x = 1", "[limits]\nx = 1", "[[rule]]\nx = 1", "[[rule]]\nkeys = { x = 1 }"] {
+        let error = parse(wrong).unwrap_err().to_string();
+        let (_, keys) = error.split_once("expected one of ").expect("a list of keys");
+        let keys = keys.split(';').next().unwrap().split(", ").map(|key| key.trim_matches('`'));
+        for key in keys {
+            assert!(example.contains(&format!("{key} = ")) || example.contains(&format!("[{key}]")), "{key}");
+            assert!(page.contains(key), "{key} is not in the man page");
+        }
+    }
+}
