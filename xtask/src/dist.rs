@@ -93,7 +93,7 @@ fn page_of(command: Command, name: &str, files: &mut BTreeMap<PathBuf, Vec<u8>>)
     Ok(())
 }
 
-/// The files in a folder and in those below it.
+/// The files in a folder and in those below it that are made.
 fn present(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     if !folder.exists() {
@@ -101,7 +101,13 @@ fn present(folder: &Path) -> Result<Vec<PathBuf>> {
     }
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if path.is_dir() { files.extend(present(&path)?) } else { files.push(path) }
+        // The page of the settings file is written by hand.
+        let is_written = path.extension().is_some_and(|section| section == "5");
+        if path.is_dir() {
+            files.extend(present(&path)?);
+        } else if !is_written {
+            files.push(path);
+        }
     }
     Ok(files)
 }

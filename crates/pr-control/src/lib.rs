@@ -11,8 +11,9 @@ mod record;
 mod snapshot;
 
 pub use client::{Control, ControlError, Follow, Told};
-pub use protocol::{Answer, Ask, MAX_ASK};
+pub use protocol::{Answer, Ask, MAX_ASK, MAX_SETTINGS};
 pub use record::{Client, Command, Count, Device, Outcome, Record, What};
 pub use snapshot::{
-    BUCKETS, Connection, Failure, InFlight, Named, REQUEST_RESULTS, Requests, Snapshot, Totals, request_result,
+    BUCKETS, Connection, Failure, InFlight, Named, REQUEST_RESULTS, Requests, Settings, Snapshot, Totals,
+    request_result,
 };

@@ -1,12 +1,17 @@
 //! The conversation: the client sends one [`Ask`] as a line of JSON, the helper sends [`Answer`]s as lines of JSON and
 //! hangs up. All but [`Ask::Log`] get one answer.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{record::Record, snapshot::Snapshot};
 
-/// The longest line that the helper reads, in bytes.
-pub const MAX_ASK: usize = 4096;
+/// The longest line that the helper reads, in bytes: a settings file with everything in it that JSON escapes.
+pub const MAX_ASK: usize = 4 * MAX_SETTINGS;
+
+/// The longest settings file, in bytes.
+pub const MAX_SETTINGS: usize = 128 * 1024;
 
 /// What a client wants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,8 +26,17 @@ pub enum Ask {
         /// The patterns, in order.
         patterns: Vec<String>,
     },
-    /// Read the configuration file again.
-    Reload,
+    /// Replace the settings. The helper opens no files and asks no directory, so both come along.
+    Reload {
+        /// The file, for messages.
+        path: String,
+        /// What is in it.
+        text: String,
+        /// The numbers of the users that it names, as far as there are such users.
+        users: BTreeMap<String, u32>,
+        /// The same for groups.
+        groups: BTreeMap<String, u32>,
+    },
 }
 
 /// What the helper answers.

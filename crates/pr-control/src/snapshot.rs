@@ -50,6 +50,20 @@ pub struct Snapshot {
     pub connections: Vec<Connection>,
     /// The trace events that are enabled.
     pub trace: Vec<String>,
+    /// The settings in force, if there is a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Settings>,
+}
+
+/// The settings in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// The file that they came from.
+    pub path: String,
+    /// How many rules there are.
+    pub rules: u64,
+    /// When they were read: microseconds since the Unix epoch.
+    pub since_us: u64,
 }
 
 /// Sums.
@@ -59,6 +73,12 @@ pub struct Totals {
     pub accepted: u64,
     /// Connections turned away because all places were taken.
     pub turned_away: u64,
+    /// Connections turned away because their user or process has as many as it may have.
+    #[serde(default)]
+    pub over_limit: u64,
+    /// How often a connection was left unread for a while, because its process is over its rate.
+    #[serde(default)]
+    pub paused: u64,
     /// Connections closed because the client did not go on in time.
     pub overdue: u64,
     /// Commands given to the multipath broker.

@@ -54,7 +54,7 @@ impl ControlStandIn {
         Self::answering(move |ask| match ask {
             Ask::Snapshot => vec![Answer::Snapshot(Box::new(snapshot.clone()))],
             Ask::Log => vec![Answer::Following],
-            Ask::Trace { .. } | Ask::Reload => vec![Answer::Done { warnings: Vec::new() }],
+            Ask::Trace { .. } | Ask::Reload { .. } => vec![Answer::Done { warnings: Vec::new() }],
         })
     }
 
@@ -139,6 +139,8 @@ pub fn eventful_snapshot() -> Snapshot {
         totals: Totals {
             accepted: 37,
             turned_away: 5,
+            over_limit: 8,
+            paused: 21,
             overdue: 2,
             multipath_commands: 19,
             multipath_in_flight: 1,
@@ -178,5 +180,6 @@ pub fn eventful_snapshot() -> Snapshot {
             },
         ],
         trace: vec!["pr_helper_command".into(), "pr_helper_reply".into()],
+        settings: None,
     }
 }

@@ -17,6 +17,7 @@ mod launch;
 mod process;
 mod raw;
 mod sg_io;
+mod stranger;
 mod subject;
 mod sys;
 mod wait;
@@ -28,6 +29,7 @@ pub use launch::{Launch, ListenPid, Stream};
 pub use process::Process;
 pub use raw::{PR_IN, PR_OUT, Raw, Reply, connect_stream, null, try_connect};
 pub use sg_io::{Answer, Command, Direction, Outcome, SgIo};
+pub use stranger::Stranger;
 pub use subject::{Subject, Who, better, both, ours};
 pub use wait::{PATIENCE, eventually, within};
 
@@ -35,6 +37,6 @@ pub use wait::{PATIENCE, eventually, within};
 pub mod prelude {
     pub use crate::{
         Answer, Bed, Command, Direction, Helper, Launch, ListenPid, Outcome, PATIENCE, PR_IN, PR_OUT, Process, Raw,
-        Reply, Stream, better, both, eventually, null, ours, within,
+        Reply, Stranger, Stream, better, both, eventually, null, ours, within,
     };
 }

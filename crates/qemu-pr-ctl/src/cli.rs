@@ -12,7 +12,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 pub use self::{
     change::{Change, Manner, Move, Preempt, Register, Reserve},
     device::Device,
-    helper::{Exporter, Helper, State, Trace},
+    helper::{Exporter, Helper, Reload, State, Trace},
     trial::{Bench, Ping, Validate, Watch},
 };
 use crate::{
@@ -117,8 +117,8 @@ pub enum Command {
     /// Change what the helper traces, or list it
     #[command(subcommand)]
     Trace(Trace),
-    /// Have the helper read its configuration file again
-    Reload(Helper),
+    /// Give the helper new settings: who may do what (qemu-pr-helper.toml(5))
+    Reload(Reload),
     /// Serve the helper's figures to Prometheus and its like
     Exporter(Exporter),
     /// Changes something.

@@ -15,7 +15,7 @@ use crate::{
     link::Access,
     log, out,
     page::Page,
-    ping, report, show, simulate, state, steer,
+    ping, reload, report, show, simulate, state, steer,
     trouble::Trouble,
     validate, watch,
 };
@@ -70,7 +70,7 @@ pub fn run(options: &Options) -> Result<u8, Trouble> {
         Command::State(state) => state::run(options, state)?,
         Command::Log(helper) => log::run(options, helper)?,
         Command::Trace(trace) => steer::trace(options, trace)?,
-        Command::Reload(helper) => steer::reload(options, helper)?,
+        Command::Reload(reload) => reload::run(options, reload)?,
         Command::Exporter(exporter) => exporter::run(options, exporter)?,
         Command::Change(change) => self::change(options, change)?,
     }

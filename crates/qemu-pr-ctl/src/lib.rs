@@ -24,6 +24,7 @@ mod log;
 mod out;
 mod page;
 mod ping;
+mod reload;
 mod remedy;
 mod report;
 mod show;

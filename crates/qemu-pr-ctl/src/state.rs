@@ -109,6 +109,8 @@ fn head(snapshot: &Snapshot) -> String {
         (totals.multipath_failures, "multipath failure"),
         (totals.overdue, "overdue connection"),
         (totals.turned_away, "connection turned away"),
+        (totals.over_limit, "connection over a limit"),
+        (totals.paused, "delayed request"),
         (totals.messages_lost, "lost message"),
     ];
     facts.extend(oddities.iter().filter(|(number, _)| *number > 0).map(|(number, name)| counted(*number, name)));
@@ -135,7 +137,10 @@ fn listed(facts: &[String]) -> String {
 
 /// A number with its noun. Some nouns have something behind them.
 fn counted(number: u64, noun: &str) -> String {
-    let (noun, rest) = noun.split_once(" turned").map_or((noun, ""), |(noun, _)| (noun, " turned away"));
+    let (noun, rest) = match noun.strip_prefix("connection ") {
+        Some(rest) => ("connection", format!(" {rest}")),
+        None => (noun, String::new()),
+    };
     format!("{number} {noun}{}{rest}", if number == 1 { "" } else { "s" })
 }
 

@@ -1,4 +1,4 @@
-//! `trace` and `reload`: what changes a helper while it runs.
+//! `trace`, and how a helper is told to change while it runs.
 
 use std::{fmt::Write as _, path::Path};
 
@@ -41,12 +41,8 @@ pub fn trace(options: &Options, trace: &Trace) -> Result<(), Trouble> {
     }
 }
 
-/// `reload`.
-pub fn reload(options: &Options, helper: &Helper) -> Result<(), Trouble> {
-    order(options, helper, &Ask::Reload, "the helper has read its configuration again")
-}
-
-fn order(options: &Options, helper: &Helper, ask: &Ask, done: &str) -> Result<(), Trouble> {
+/// Has a helper do something, and tells what it says to that.
+pub fn order(options: &Options, helper: &Helper, ask: &Ask, done: &str) -> Result<(), Trouble> {
     let warnings = Control::new(&helper.control, options.control_patience()).order(ask).map_err(Trouble::Control)?;
     if options.json {
         return out::json(&Carried { control: &helper.control, done, warnings });

@@ -96,6 +96,8 @@ pub enum Trouble {
     Control(ControlError),
     #[error("the audit trail ends here: the helper at {} has hung up; it has ended, or is starting anew", .0.display())]
     TrailEnds(PathBuf),
+    #[error("cannot read the settings {}: {error}; name another file with --config", .path.display())]
+    Settings { path: PathBuf, error: io::Error },
     #[error("cannot listen on {address}: {error}; name another address or port with --listen")]
     ListenTcp { address: SocketAddr, error: io::Error },
     #[error("there is no user {0}; name another with --user")]
@@ -219,6 +221,7 @@ impl Trouble {
             Self::OtherDisk { .. } | Self::SameInitiator { .. } | Self::NoInitiator => "no-pair",
             Self::Control(error) => control_kind(error),
             Self::NoUser(_) | Self::NotRoot | Self::Become { .. } | Self::UserDenied { .. } => "user",
+            Self::Settings { .. } => "settings",
             Self::Output(_) | Self::Signals(_) | Self::NoThread { .. } => "output",
         }
     }
@@ -253,6 +256,7 @@ impl Trouble {
             | Self::Listen { .. }
             | Self::ListenTcp { .. }
             | Self::Become { .. }
+            | Self::Settings { .. }
             | Self::UserDenied { .. }
             | Self::NotScsi(_)
             | Self::Signals(_)

@@ -1,11 +1,12 @@
 //! `--check`: what this host offers, and what to do about what it does not.
 
-use std::{fmt::Write as _, process::ExitCode};
+use std::{fmt::Write as _, io::Write as _, path::Path, process::ExitCode};
 
 use rustix::thread::{CapabilitySet, capabilities};
 
 use crate::{
     device::multipath::is_multipathd_reachable,
+    settings::{DEFAULT_PATH, Settings},
     sys::{dm, mpath::Library},
 };
 
@@ -25,8 +26,36 @@ pub fn run() -> ExitCode {
     }
     let _ = writeln!(text, "{:<8} {:<18} {}", "note", "systemd", systemd());
     // Whoever asked for this and does not read it has left.
-    let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
+    let _ = std::io::stdout().write_all(text.as_bytes());
     if findings.iter().all(|(_, finding)| finding.is_ok()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Prints what a settings file holds, or what is wrong with it; success when it can be used.
+pub fn settings(program: &str, path: Option<&Path>) -> ExitCode {
+    let path = path.unwrap_or(Path::new(DEFAULT_PATH));
+    // Asked for by its name, it has to be there.
+    let (text, code) = match Settings::load(Some(path)) {
+        Ok(loaded) => {
+            (report(path, &loaded.map_or_else(Settings::default, |(_, settings)| settings)), ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "{program}: {error}");
+            (String::new(), ExitCode::FAILURE)
+        }
+    };
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    code
+}
+
+fn report(path: &Path, settings: &Settings) -> String {
+    let mut text = String::new();
+    for warning in &settings.warnings {
+        let _ = text.write_fmt(format_args!("{}: warning: {warning}\n", path.display()));
+    }
+    let count = settings.rules.len();
+    let rules = if count == 1 { "rule" } else { "rules" };
+    let _ = text.write_fmt(format_args!("{}: ok, {count} {rules}\n", path.display()));
+    text
 }
 
 fn library() -> Finding {

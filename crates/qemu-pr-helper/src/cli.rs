@@ -120,6 +120,14 @@ pub struct Options {
     #[arg(long, value_name = "GROUP", allow_hyphen_values = true, value_parser = OsStringValueParser::new().try_map(values::group))]
     pub control_group: Option<Group>,
 
+    /// Read who may do what from this file (see qemu-pr-helper.toml(5)) [default: /etc/qemu-pr-helper.toml if there is one]
+    #[arg(long, value_name = "PATH", allow_hyphen_values = true)]
+    pub config: Option<PathBuf>,
+
+    /// Say whether that file is in order, and exit (0: it is)
+    #[arg(long)]
+    pub check_config: bool,
+
     /// Confine the program to the system calls and files that it needs: off, log (only say so to the kernel's log) or enforce
     #[arg(long, value_name = "HOW", value_enum, default_value = "enforce")]
     pub sandbox: Sandbox,

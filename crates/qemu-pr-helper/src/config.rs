@@ -12,6 +12,7 @@ use crate::{
         audit::Keys,
         trace::{self, TraceError},
     },
+    settings::Settings,
     values::{Group, User},
 };
 
@@ -61,11 +62,13 @@ pub struct Config {
     pub control_group: Option<Group>,
     /// Whether there is an audit trail, and how it tells keys: `--audit` and `--audit-keys`.
     pub audit: Option<Keys>,
+    /// The settings file and what it says.
+    pub settings: Option<(PathBuf, Settings)>,
 }
 
 impl Config {
     /// Checks the options, opens what they name, and takes the descriptors that they need.
-    pub fn new(options: Options) -> Result<Self, TraceError> {
+    pub fn new(options: Options, settings: Option<(PathBuf, Settings)>) -> Result<Self, TraceError> {
         for warning in trace::apply(&options.trace, options.trace_backend)? {
             warn!("{warning}");
         }
@@ -99,6 +102,7 @@ impl Config {
             control: options.control,
             control_group: options.control_group,
             audit: (options.audit == Switch::On).then_some(options.audit_keys),
+            settings,
         })
     }
 }

@@ -15,13 +15,14 @@ mod confine;
 mod device;
 mod observe;
 mod serve;
+mod settings;
 mod sys;
 mod values;
 
 use std::{env, error::Error, ffi::OsStr, panic, path::Path, process::ExitCode};
 
 use clap::CommandFactory as _;
-use tracing::error;
+use tracing::{error, warn};
 
 /// The program, from its command line to its end.
 pub fn main() -> ExitCode {
@@ -35,6 +36,9 @@ pub fn main() -> ExitCode {
     };
     if options.check {
         return check::run();
+    }
+    if options.check_config {
+        return check::settings(&program, options.config.as_deref());
     }
     let log = observe::log::install(&program, options.verbose && !options.quiet, options.log_format);
     // The standard library's hook may want to read debug information, and what is confined opens no files.
@@ -53,7 +57,11 @@ pub fn command() -> clap::Command {
 }
 
 fn run(options: cli::Options, before: &sys::signal::Before) -> Result<ExitCode, Box<dyn Error>> {
-    let config = config::Config::new(options)?;
+    let settings = settings::Settings::load(options.config.as_deref())?;
+    for warning in settings.iter().flat_map(|(_, settings)| &settings.warnings) {
+        warn!("{warning}");
+    }
+    let config = config::Config::new(options, settings)?;
     let booted = boot::boot(&config, before)?;
     let confined = confine::daemon(&booted.unprivileged, &booted.folders(), &config)?;
     Ok(serve::run(booted, &confined, &config)?)

@@ -98,7 +98,7 @@ fn a_socket_that_cannot_be_made_is_reported_by_the_parent() {
         let path = bed.path("missing/pr.sock");
         let finished = bed.launch().at(&path).arg("-d").arg("-f").arg(bed.path("pid")).run();
         finished.expect_refusal(&[path.to_str().unwrap(), "No such file or directory"]);
-        assert!(bed.processes().is_empty(), "nothing runs on");
+        eventually("nothing runs on", || bed.processes().is_empty());
     });
 }
 

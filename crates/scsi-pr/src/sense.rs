@@ -132,6 +132,8 @@ impl SenseCode {
     pub const PARAMETER_LIST_LENGTH: Self = Self::new(0x5, 0x1a, 0x00);
     /// ILLEGAL REQUEST, INVALID COMMAND OPERATION CODE.
     pub const INVALID_OPERATION_CODE: Self = Self::new(0x5, 0x20, 0x00);
+    /// ILLEGAL REQUEST, ACCESS DENIED - NO ACCESS RIGHTS.
+    pub const NO_ACCESS_RIGHTS: Self = Self::new(0x5, 0x20, 0x02);
     /// ILLEGAL REQUEST, INVALID FIELD IN CDB.
     pub const INVALID_FIELD_IN_CDB: Self = Self::new(0x5, 0x24, 0x00);
     /// ILLEGAL REQUEST, INVALID FIELD IN PARAMETER LIST.

@@ -23,12 +23,14 @@ hash\t'As a number that is the same for the same key until the program ends'
 hide\t'Not at all'"
 complete -c qemu-pr-helper -l control -d 'Tell qemu-pr-ctl about connections, counters and the audit trail at this Unix socket' -r -F
 complete -c qemu-pr-helper -l control-group -d 'Let this group (name or number) look there, too; without it root alone may' -r
+complete -c qemu-pr-helper -l config -d 'Read who may do what from this file (see qemu-pr-helper.toml(5)) [default: /etc/qemu-pr-helper.toml if there is one]' -r -F
 complete -c qemu-pr-helper -l sandbox -d 'Confine the program to the system calls and files that it needs: off, log (only say so to the kernel\'s log) or enforce' -r -f -a "off\t'There are none'
 log\t'What they would stop is reported to the kernel\'s log, and happens'
 enforce\t'They stand'"
 complete -c qemu-pr-helper -s d -l daemon -d 'Go to the background once everything is in place'
 complete -c qemu-pr-helper -s v -l verbose -d 'Say more: what each connection does'
 complete -c qemu-pr-helper -s q -l quiet -d 'Say nothing about clients that break the protocol'
+complete -c qemu-pr-helper -l check-config -d 'Say whether that file is in order, and exit (0: it is)'
 complete -c qemu-pr-helper -l simulate -d 'Simulate a disk behind every descriptor that is not a SCSI device (for tests and demonstrations)'
 complete -c qemu-pr-helper -l check -d 'Say what this host has of what multipath needs, and exit (0: everything is there)'
 complete -c qemu-pr-helper -s h -l help -d 'Show this help'

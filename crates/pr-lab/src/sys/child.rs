@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, connect, sendmsg};
 use rustix::process::{Resource, Rlimit, setrlimit, umask};
 
 /// The child's world, as far as `Command` cannot shape it.
@@ -26,6 +26,18 @@ pub(crate) fn shape(command: &mut Command, world: World) {
     // SAFETY: between fork and exec `enter` makes system calls on memory of its own stack and of `world`: it neither
     // allocates nor takes a lock (its errors are bare errno values).
     unsafe { command.pre_exec(move || enter(&world)) };
+}
+
+/// Lets `command` connect these sockets before it starts, so that their peer is its process.
+pub(crate) fn connect_from(command: &mut Command, sockets: Vec<OwnedFd>, address: SocketAddrUnix) {
+    let enter = move || {
+        for socket in &sockets {
+            connect(socket, &address)?;
+        }
+        Ok(())
+    };
+    // SAFETY: as above; connecting is one system call on memory that is there already.
+    unsafe { command.pre_exec(enter) };
 }
 
 fn enter(world: &World) -> io::Result<()> {

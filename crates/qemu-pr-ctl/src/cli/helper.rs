@@ -14,6 +14,17 @@ pub struct Helper {
     pub control: PathBuf,
 }
 
+/// Which settings.
+#[derive(Debug, Args)]
+pub struct Reload {
+    /// The settings file [default: the one that the helper has]
+    #[arg(long, value_name = "PATH")]
+    pub config: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub helper: Helper,
+}
+
 /// What `state` is to show.
 #[derive(Debug, Args)]
 pub struct State {

@@ -106,6 +106,18 @@ const FAMILIES: &[Family] = &[
         samples: |snapshot| total(snapshot.totals.turned_away),
     },
     Family {
+        name: "connections_over_limit",
+        kind: Kind::Counter,
+        help: "Connections that were closed at once because their user or process had enough of them.",
+        samples: |snapshot| total(snapshot.totals.over_limit),
+    },
+    Family {
+        name: "requests_delayed",
+        kind: Kind::Counter,
+        help: "Times that a connection had to wait because its process was over its rate.",
+        samples: |snapshot| total(snapshot.totals.paused),
+    },
+    Family {
         name: "connections_overdue",
         kind: Kind::Counter,
         help: "Connections that were closed because the client did not go on in time.",

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// So many families are told of a helper that answers.
-pub const FAMILIES: usize = 21;
+pub const FAMILIES: usize = 23;
 
 /// A running exporter.
 pub struct Exporter {
@@ -123,6 +123,8 @@ fn the_page_tells_what_the_helper_does() {
         ("connections_max", &[], 1024.0),
         ("connections_accepted", &[], 37.0),
         ("connections_turned_away", &[], 5.0),
+        ("connections_over_limit", &[], 8.0),
+        ("requests_delayed", &[], 21.0),
         ("connections_overdue", &[], 2.0),
         ("violations", &[("rule", "unknown-features")], 2.0),
         ("violations", &[("rule", "a \"quoted\" \\ rule\n")], 1.0),

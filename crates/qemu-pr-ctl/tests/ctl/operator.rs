@@ -116,6 +116,26 @@ fn what_is_traced_changes_while_it_runs() {
     assert!(!ctl(&["trace", "list"]).expect_done().lines().any(|event| event == first));
     let odd = ctl(&["trace", "enable", "no_such_event"]).expect_done();
     assert!(odd.contains("warning: "), "{odd}");
-    // It was started without a configuration file.
-    ctl(&["reload"]).expect_trouble(36, &["there is no configuration file"]);
+}
+
+#[test]
+fn settings_are_given_to_a_daemon_that_opens_no_file() {
+    let daemon = Daemon::start();
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let path = file.path().display().to_string();
+    let give = |text: &str| {
+        std::fs::write(file.path(), text).expect("write it");
+        run_control(&daemon.control(), &["reload", "--config", &path])
+    };
+    let host = StandIn::initiator(daemon.socket());
+    let clear = "[[rule]]\nname = \"no clear\"\nuser = [\"root\"]\naction = [\"CLEAR\"]\ndecision = \"deny\"\n";
+    give(clear).expect_done();
+    daemon.ctl(&host.socket(), "register --new-key 0xa").expect_done();
+    daemon.ctl(&host.socket(), "clear --key 0xa").expect_trouble(5, &["ACCESS DENIED - NO ACCESS RIGHTS"]);
+    give("[[rule]]\nuser = [\"no-such-user\"]").expect_trouble(36, &[":2:9: there is no user", "stay"]);
+    daemon.ctl(&host.socket(), "clear --key 0xa").expect_trouble(5, &["ACCESS DENIED"]);
+    // Without a name it is the same file again.
+    std::fs::write(file.path(), "").expect("write it");
+    run_control(&daemon.control(), &["reload"]).expect_done();
+    daemon.ctl(&host.socket(), "clear --key 0xa").expect_done();
 }

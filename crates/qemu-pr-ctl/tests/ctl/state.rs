@@ -61,7 +61,9 @@ fn the_json_of_the_state_is_stable() {
             "multipath_commands",
             "multipath_failures",
             "multipath_in_flight",
+            "over_limit",
             "overdue",
+            "paused",
             "turned_away"
         ]
     );
@@ -109,7 +111,7 @@ fn a_watch_ends_with_the_helper() {
 }
 
 #[test]
-fn trace_and_reload_are_orders() {
+fn a_change_of_what_is_traced_is_an_order() {
     let helper = ControlStandIn::telling(eventful_snapshot());
     let done = |words: &[&str]| run_control(&helper.path(), words).expect_done();
     assert_eq!(
@@ -117,9 +119,8 @@ fn trace_and_reload_are_orders() {
         "traced from now on: pr_helper_*, pr_wire_hello\n"
     );
     assert_eq!(done(&["trace", "disable", "pr_helper_*"]), "no longer traced: pr_helper_*\n");
-    assert_eq!(done(&["reload"]), "the helper has read its configuration again\n");
     let patterns = |patterns: &[&str]| Ask::Trace { patterns: patterns.iter().map(ToString::to_string).collect() };
-    assert_eq!(helper.asked(), [patterns(&["pr_helper_*", "pr_wire_hello"]), patterns(&["-pr_helper_*"]), Ask::Reload]);
+    assert_eq!(helper.asked(), [patterns(&["pr_helper_*", "pr_wire_hello"]), patterns(&["-pr_helper_*"])]);
     assert_eq!(done(&["trace", "list"]), "pr_helper_command\npr_helper_reply\n");
     assert_eq!(
         value(&done(&["trace", "list", "--json"])),
@@ -137,10 +138,10 @@ fn what_was_odd_about_an_order_is_told() {
     let said = run_control(&helper.path(), &["trace", "enable", "pr_helper_x"]).expect_done();
     assert!(said.contains("  warning: the event pr_helper_x is not known") && said.lines().count() == 3, "{said}");
     assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
-    let said = run_control(&helper.path(), &["reload", "--json"]).expect_done();
+    let said = run_control(&helper.path(), &["reload", "--json", "--config", "/dev/null"]).expect_done();
     assert_eq!(
         value(&said),
-        json!({"control": helper.path(), "done": "the helper has read its configuration again", "warnings": [odd]})
+        json!({"control": helper.path(), "done": "the settings of /dev/null are in force", "warnings": [odd]})
     );
 }
 
@@ -149,7 +150,30 @@ fn an_order_that_is_not_carried_out_says_why() {
     let helper =
         ControlStandIn::answering(|_| vec![Answer::Failed { reason: "only root may change the trace".into() }]);
     run_control(&helper.path(), &["trace", "enable", "x"]).expect_trouble(36, &["only root may change the trace"]);
-    let run = run_control(&helper.path(), &["reload", "--json"]);
+    let run = run_control(&helper.path(), &["reload", "--json", "--config", "/dev/null"]);
     assert_eq!(run.code, Some(36));
     assert_eq!(value(&run.stdout)["error"]["kind"], "declined");
+}
+
+#[test]
+fn reload_hands_over_the_file_that_is_in_force_or_another() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let text = "[[rule]]\nuser = [\"root\", \"no-such-user\", 7]\ngroup = [\"root\"]\n";
+    std::fs::write(file.path(), text).expect("write it");
+    let path = file.path().display().to_string();
+    let settings = pr_control::Settings { path: path.clone(), ..Default::default() };
+    let helper = ControlStandIn::telling(Snapshot { settings: Some(settings), ..Snapshot::default() });
+    let root = || std::collections::BTreeMap::from([("root".to_owned(), 0)]);
+    let ask = Ask::Reload { path: path.clone(), text: text.to_owned(), users: root(), groups: root() };
+
+    let said = run_control(&helper.path(), &["reload"]).expect_done();
+    assert_eq!(said, format!("the settings of {path} are in force\n"));
+    assert_eq!(helper.asked(), [Ask::Snapshot, ask.clone()]);
+
+    let without = ControlStandIn::telling(Snapshot::default());
+    run_control(&without.path(), &["reload", "--config", &path]).expect_done();
+    assert_eq!(without.asked(), [ask]);
+    let gone = run_control(&without.path(), &["reload", "--config", "/no/such/file"]);
+    gone.expect_trouble(15, &["/no/such/file", "--config"]);
+    assert_eq!(without.asked().len(), 1);
 }

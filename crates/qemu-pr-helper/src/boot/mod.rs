@@ -13,6 +13,7 @@ pub mod systemd;
 use std::{
     env, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use thiserror::Error;
@@ -28,7 +29,10 @@ use self::{
 use crate::{
     config::{Config, DEFAULT_SOCKET},
     device::multipath::{Multipath, start_broker},
-    observe::{audit, names},
+    observe::{
+        audit,
+        names::{self, Names},
+    },
 };
 
 /// Proof that the process has one thread and whatever rights it was started with.
@@ -48,6 +52,8 @@ pub struct Booted {
     pub starter: Starter,
     /// The line to the process that does what multipath needs.
     pub multipath: Multipath,
+    /// The line to the process that looks names up, if somebody needs it.
+    pub names: Option<Arc<Names>>,
     /// Proof that nothing is left of the privileges but what the configuration keeps.
     pub unprivileged: Unprivileged,
 }
@@ -117,10 +123,14 @@ pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Boot
     let multipath = start_broker(&privileged, config.sandbox).map_err(BootError::Broker)?;
 
     // Those who read the audit trail want names; a process without rights looks them up.
-    if config.audit.is_some() || config.control.is_some() {
-        let names = names::start(&privileged, config.sandbox).map_err(BootError::Names)?;
-        audit::start(names, config.audit);
-    }
+    // So do rules about units and disks.
+    let names = if config.audit.is_some() || config.control.is_some() || config.settings.is_some() {
+        let names = Arc::new(names::start(&privileged, config.sandbox).map_err(BootError::Names)?);
+        audit::start(Arc::clone(&names), config.audit);
+        Some(names)
+    } else {
+        None
+    };
 
     // The socket listens, under a name that nobody knows yet.
     let listener = if let Some(socket) = activated {
@@ -148,7 +158,7 @@ pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Boot
 
     // From here on there is nothing that a break-in could use beyond the commands themselves.
     let unprivileged = privilege::drop(privileged, config.user, config.group, config.simulate)?;
-    Ok(Booted { listener, control, pidfile, notifier, starter, multipath, unprivileged })
+    Ok(Booted { listener, control, pidfile, notifier, starter, multipath, names, unprivileged })
 }
 
 /// The control socket: root's, and a group's if it is given.

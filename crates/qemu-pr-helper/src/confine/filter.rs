@@ -143,6 +143,7 @@ const NAMES: &[Call] = &[
     (libc::SYS_statx, ANY),
     (libc::SYS_newfstatat, ANY),
     (libc::SYS_lseek, ANY),
+    (libc::SYS_getdents64, ANY),
 ];
 
 /// What libmpathpersist and the libraries below it do, and what starting a child takes. It is a wide list. Every

@@ -9,7 +9,7 @@ use std::{
     collections::VecDeque,
     hash::{BuildHasher, RandomState},
     sync::{
-        Mutex, OnceLock, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -80,7 +80,7 @@ static ON: AtomicBool = AtomicBool::new(false);
 static SCRIBE: OnceLock<Mutex<Scribe>> = OnceLock::new();
 
 /// From here on numbers have names, and there is an audit trail if anything is said about keys.
-pub fn start(names: Names, keys: Option<Keys>) {
+pub fn start(names: Arc<Names>, keys: Option<Keys>) {
     ON.store(keys.is_some(), Ordering::Relaxed);
     // Once, at the start.
     let _ = SCRIBE.set(Mutex::new(Scribe {
@@ -124,7 +124,7 @@ pub fn device(identity: Identity) -> pr_control::Device {
 
 /// Who makes words of numbers.
 struct Scribe {
-    names: Option<Names>,
+    names: Option<Arc<Names>>,
     keys: Keys,
     hasher: RandomState,
     clients: VecDeque<Client>,

@@ -18,15 +18,20 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use tracing::trace;
 
 use super::{sink, trace as events};
-use crate::sys::socket;
+use crate::{settings::Given, sys::socket};
 
 /// How long a client may take to ask, and to take the answer.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Settings are read on it, and their reader is recursive to a depth of its own.
+const STACK: usize = 1024 * 1024;
 
 /// What the control socket can look at and change.
 pub trait Subject: Send + Sync + 'static {
     /// The state now.
     fn snapshot(&self) -> Snapshot;
+    /// Takes these settings from now on; what is odd about them, or why not.
+    fn reload(&self, path: &str, text: &str, directory: &Given) -> Result<Vec<String>, String>;
 }
 
 /// Serves a listening socket from a thread of its own.
@@ -49,7 +54,7 @@ pub fn start(listener: OwnedFd, subject: impl Subject) -> io::Result<()> {
             }
         }
     };
-    thread::Builder::new().name("control".into()).stack_size(128 * 1024).spawn(serve)?;
+    thread::Builder::new().name("control".into()).stack_size(STACK).spawn(serve)?;
     Ok(())
 }
 
@@ -61,7 +66,7 @@ fn converse(socket: UnixStream, subject: &impl Subject) -> io::Result<()> {
     let limit = u64::try_from(MAX_ASK).unwrap_or(u64::MAX);
     BufReader::new(&socket).take(limit).read_line(&mut line)?;
     let ask = serde_json::from_str(&line);
-    trace!(target: "pr_helper_control", pid = peer.pid, uid = peer.uid, ask = line.trim_end());
+    trace!(target: "pr_helper_control", pid = peer.pid, uid = peer.uid, ask = shown(&line));
     // The socket's group may look. Only who could as well start and stop this program may change anything.
     let may_change = peer.uid == 0 || peer.uid == rustix::process::getuid().as_raw();
     let answer = match ask {
@@ -78,17 +83,27 @@ fn converse(socket: UnixStream, subject: &impl Subject) -> io::Result<()> {
                 }
             };
         }
-        Ok(Ask::Trace { .. } | Ask::Reload) if !may_change => {
+        Ok(Ask::Trace { .. } | Ask::Reload { .. }) if !may_change => {
             Answer::Failed { reason: format!("user {} may look, and root alone may change something", peer.uid) }
         }
         Ok(Ask::Trace { patterns }) => Answer::Done { warnings: events::set(&patterns) },
-        Ok(Ask::Reload) => Answer::Failed {
-            reason: "there is no configuration file: the helper was started without --config".to_owned(),
+        Ok(Ask::Reload { path, text, users, groups }) => match subject.reload(&path, &text, &Given { users, groups }) {
+            Ok(warnings) => Answer::Done { warnings },
+            Err(reason) => Answer::Failed { reason },
         },
         Err(error) => Answer::Failed { reason: format!("this is no question that this helper knows: {error}") },
     };
     say(&socket, &answer)
 }
+
+/// As much of a question as fits into a trace.
+fn shown(line: &str) -> &str {
+    let line = line.trim_end();
+    line.char_indices().nth(SHOWN).map_or(line, |(end, _)| &line[..end])
+}
+
+/// In characters; a settings file is longer.
+const SHOWN: usize = 1000;
 
 fn say(mut socket: &UnixStream, answer: &Answer) -> io::Result<()> {
     let mut line = serde_json::to_vec(answer)?;

@@ -40,6 +40,10 @@ pub struct Metrics {
     pub accepted: Counter,
     /// Connections for which there was no place.
     pub turned_away: Counter,
+    /// Connections of users or processes that had enough of them.
+    pub over_limit: Counter,
+    /// How often a connection had to wait for its process' rate.
+    pub paused: Counter,
     /// Connections that owed something for too long.
     pub overdue: Counter,
     /// Commands that the multipath broker was asked to carry out.
@@ -88,6 +92,8 @@ impl Metrics {
             refusals: [const { Counter::new() }; REFUSALS],
             accepted: Counter::new(),
             turned_away: Counter::new(),
+            over_limit: Counter::new(),
+            paused: Counter::new(),
             overdue: Counter::new(),
             multipath_asked: Counter::new(),
             multipath_returned: Counter::new(),
@@ -125,6 +131,8 @@ impl Metrics {
         Totals {
             accepted: self.accepted.get(),
             turned_away: self.turned_away.get(),
+            over_limit: self.over_limit.get(),
+            paused: self.paused.get(),
             overdue: self.overdue.get(),
             multipath_commands: self.multipath_commands.get(),
             multipath_in_flight: asked.saturating_sub(returned),

@@ -13,6 +13,7 @@ use super::{
     connection::Connection,
     crew::Place,
     hub::{Hub, LISTENER, once},
+    share,
 };
 use crate::{
     observe::{
@@ -25,6 +26,9 @@ use crate::{
 
 /// Messages about clients that find no room.
 static FULL: Limit = Limit::new();
+
+/// Messages about clients that have enough connections.
+static CROWDED: Limit = Limit::new();
 
 /// Accepts one client.
 pub fn accept(hub: &Hub) -> Place {
@@ -58,6 +62,13 @@ fn welcome(hub: &Hub, socket: OwnedFd) {
     let client = hub.next_client();
     let peer = peer(&socket);
     trace!(target: "pr_helper_accept", client, pid = peer.pid, uid = peer.uid);
+    if let Some(why) = share::crowded(hub, peer) {
+        METRICS.over_limit.count();
+        if let Some(more) = CROWDED.admit(peer.into()) {
+            warn!("turning a client away: {why}{more}");
+        }
+        return;
+    }
     let Some(token) = hub.slots.reserve() else {
         METRICS.turned_away.count();
         if let Some(more) = FULL.admit(peer.into()) {

@@ -21,7 +21,8 @@ use super::{
     crew::Place,
     flight::Flight,
     hub::Hub,
-    policy::{self, Refusal},
+    policy::{Asked, Refused},
+    share::Share,
 };
 use crate::{
     device::{DataBuffer, Device, Identity},
@@ -40,6 +41,7 @@ pub struct Connection {
     client: u64,
     peer: Peer,
     budget: Budget,
+    share: Option<Box<Share>>,
     decoder: Decoder<OwnedFd>,
     /// The rest of an answer that the client has not taken.
     unsent: Option<Box<[u8]>>,
@@ -59,6 +61,8 @@ pub struct Scratch {
 enum Next {
     /// Wait until the socket has input, or room for output.
     Wait(EventFlags),
+    /// Do not read from it before this.
+    Pause(Instant),
     /// Hang up.
     Close(Reason),
 }
@@ -105,6 +109,11 @@ pub fn serve(hub: &Hub, token: u64, covered: bool, scratch: &mut Scratch) -> Pla
             }
             return place;
         }
+        Next::Pause(due) => {
+            let place = hub.crew.rejoin();
+            hub.pause(due, token, connection.client);
+            return place;
+        }
         Next::Close(reason) => reason,
     };
     connection.say(hub, &reason);
@@ -125,6 +134,7 @@ impl Connection {
             client,
             peer,
             budget: Budget::new(peer),
+            share: None,
             decoder: Decoder::new(),
             unsent: None,
             deadline: None,
@@ -135,6 +145,15 @@ impl Connection {
     /// The socket.
     pub fn socket(&self) -> impl AsFd {
         &self.socket
+    }
+
+    /// Waits for input again after a pause; `client` is who paused.
+    pub fn resume(&self, hub: &Hub, token: u32, client: u64) {
+        if self.client == client
+            && let Err(error) = hub.arm(&self.socket, u64::from(token), EventFlags::IN)
+        {
+            warn!("lost sight of client {client}: {error}");
+        }
     }
 
     /// Speaks first, as the protocol wants it.
@@ -162,6 +181,11 @@ impl Connection {
         }
         if let Some(rest) = self.unsent.take() {
             return self.send(hub, &rest, &[]);
+        }
+        if self.decoder.is_idle()
+            && let Some(due) = Share::wait(&mut self.share, hub, self.peer)
+        {
+            return Next::Pause(due);
         }
         loop {
             if hub.is_draining() {
@@ -237,16 +261,28 @@ impl Connection {
             service_action_key = keys.map(|[_, key]| field::display(key)), length = request.parameters.len()
         );
         let start = flight.begin(&cdb, identity);
-        let refusal = if covered { policy::refusal(&request.cdb, descriptor) } else { Some(Refusal::NoThread) };
-        let is_recorded = refusal.is_some() || matches!(request.cdb.command(), Command::Out(_));
+        let admitted = hub.policy.admit(Asked {
+            covered,
+            cdb: &cdb,
+            parameters: &request.parameters,
+            descriptor,
+            device: identity,
+            peer: self.peer,
+            socket: self.socket.as_fd(),
+            share: &mut self.share,
+        });
+        let is_recorded = admitted.is_err() || matches!(cdb.command(), Command::Out(_));
         if is_recorded {
             self.budget.introduce(self.client, self.peer);
         }
-        let completion = if let Some(refusal) = refusal {
-            self.refuse(refusal)
-        } else {
-            trace!(target: "pr_helper_policy", client = self.client, verdict = "allowed");
-            hub.router.execute(device, &cdb, &request.parameters, buffer)
+        let (completion, refusal) = match admitted {
+            Err(refused) => (self.refuse(&refused), Some(refused.reason)),
+            Ok(place) => {
+                trace!(target: "pr_helper_policy", client = self.client, verdict = "allowed");
+                let completion = hub.router.execute(device, &cdb, &request.parameters, buffer);
+                drop(place);
+                (completion, None)
+            }
         };
         let took = start.elapsed();
         flight.end(&request.cdb, completion.status, &completion.sense);
@@ -266,7 +302,7 @@ impl Connection {
                 status,
                 sense: sense.clone(),
                 took,
-                refusal: refusal.map(|refusal| refusal.reason().into()),
+                refusal,
                 time_us: audit::now(),
             };
             self.budget.note(done, &cdb, status, super::flight::uptime());
@@ -280,12 +316,12 @@ impl Connection {
         self.send(hub, &header, completion.data)
     }
 
-    fn refuse(&self, refusal: Refusal) -> Completion<'static> {
-        METRICS.refusal(refusal as usize);
-        let answer = refusal.answer();
+    fn refuse(&self, Refused { kind, reason }: &Refused) -> Completion<'static> {
+        METRICS.refusal(*kind as usize);
+        let answer = kind.answer();
         trace!(
             target: "pr_helper_policy",
-            client = self.client, verdict = "refused", rule = refusal.reason(), status = %answer.status,
+            client = self.client, verdict = "refused", rule = &*reason, status = %answer.status,
             sense = %answer.sense
         );
         answer
@@ -351,10 +387,10 @@ impl Connection {
 }
 
 /// The two keys that every parameter list begins with (SPC-4 table 229).
-fn keys(parameters: &[u8]) -> Option<[ReservationKey; 2]> {
+pub fn keys(parameters: &[u8]) -> Option<[ReservationKey; 2]> {
     let (key, rest) = parameters.split_first_chunk()?;
     let service_action_key = rest.first_chunk()?;
     Some([ReservationKey::from_bytes(*key), ReservationKey::from_bytes(*service_action_key)])
 }
 
-const _: () = assert!(size_of::<Connection>() <= 144, "a thousand idle clients are to cost next to nothing");
+const _: () = assert!(size_of::<Connection>() <= 152, "a thousand idle clients are to cost next to nothing");

@@ -125,6 +125,12 @@ impl Flight {
         self.failed.store(now().max(1), Ordering::Release);
     }
 
+    /// Who is at the other end of the connection, if there is one.
+    pub fn peer(&self) -> Option<Peer> {
+        let peer = || Peer { pid: self.pid.load(Ordering::Relaxed), uid: self.uid.load(Ordering::Relaxed) };
+        (self.client.load(Ordering::Acquire) > 0).then(peer)
+    }
+
     /// What there is to see.
     pub fn look(&self) -> Option<Seen> {
         let client = self.client.load(Ordering::Acquire);

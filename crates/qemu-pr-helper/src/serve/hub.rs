@@ -3,7 +3,10 @@
 use std::{
     io,
     os::fd::{AsFd, OwnedFd},
-    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -12,10 +15,11 @@ use rustix::{
     net::{Shutdown, shutdown},
 };
 
-use super::{ORDER, crew::Crew, slots::Slots};
+use super::{ORDER, crew::Crew, policy::Policy, rate::Rates, slots::Slots};
 use crate::{
     config::Config,
     device::{Router, multipath::Multipath},
+    observe::names::Names,
 };
 
 /// The token of the listening socket; connections have their slot's number.
@@ -36,6 +40,10 @@ pub struct Hub {
     pub slots: Slots,
     /// Who carries out commands.
     pub router: Router,
+    /// Who may do what.
+    pub policy: Policy,
+    /// Who waits to be read.
+    pub rates: Rates,
     /// Say nothing about clients that break the protocol.
     pub quiet: bool,
     /// How long a client may owe the rest of a request or the reading of an answer.
@@ -51,7 +59,12 @@ pub struct Hub {
 
 impl Hub {
     /// Gets everything ready; nothing is served yet.
-    pub fn new(listener: OwnedFd, multipath: Multipath, config: &Config) -> io::Result<Self> {
+    pub fn new(
+        listener: OwnedFd,
+        multipath: Multipath,
+        names: Option<Arc<Names>>,
+        config: &Config,
+    ) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &listener, epoll::EventData::new_u64(LISTENER), once(epoll::EventFlags::IN))?;
         Ok(Self {
@@ -60,6 +73,8 @@ impl Hub {
             crew: Crew::default(),
             slots: Slots::new(config.max_connections),
             router: Router::new(config.command_timeout, multipath, config.simulate),
+            policy: Policy::new(config.settings.clone(), names),
+            rates: Rates::default(),
             quiet: config.quiet,
             request_timeout: config.request_timeout,
             clients: AtomicU64::new(0),
@@ -149,6 +164,23 @@ impl Hub {
     pub fn pause_accepting(&self) {
         self.accept_paused.store(true, ORDER);
         self.expect_deadline();
+    }
+
+    /// A connection is not read before its moment comes. Its slot is locked until this thread has nothing to do with it.
+    pub fn pause(&self, due: Instant, token: u32, client: u64) {
+        if self.rates.wait((due, token, client)) {
+            self.call();
+        }
+    }
+
+    /// Arms the connections whose moment has come.
+    pub fn resume(&self) {
+        for (_, token, client) in self.rates.due() {
+            if !self.slots.with(token, |connection| connection.resume(self, token, client)) {
+                // The thread that has just put it to rest is not quite done with it.
+                self.rates.wait((Instant::now(), token, client));
+            }
+        }
     }
 
     /// Looks for what is overdue.

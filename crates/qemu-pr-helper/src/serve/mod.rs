@@ -6,6 +6,8 @@ mod crew;
 mod flight;
 mod hub;
 mod policy;
+mod rate;
+mod share;
 mod slots;
 mod state;
 
@@ -34,10 +36,10 @@ const MAX_TICK: Duration = Duration::from_secs(1);
 
 /// Serves until a signal says stop. The main thread itself only watches: signals, deadlines, systemd's watchdog.
 pub fn run(booted: Booted, confined: &Confined, config: &Config) -> io::Result<ExitCode> {
-    let Booted { mut listener, control, pidfile, notifier, starter, multipath, .. } = booted;
+    let Booted { mut listener, control, pidfile, notifier, starter, multipath, names, .. } = booted;
     let signals = signal::descriptor()?;
     observe::start()?;
-    let hub = Arc::new(Hub::new(listener.socket().try_clone_to_owned()?, multipath, config)?);
+    let hub = Arc::new(Hub::new(listener.socket().try_clone_to_owned()?, multipath, names, config)?);
     crew::start(&hub, confined)?;
     if let Some(control) = &control {
         observe::control::start(control.socket().try_clone_to_owned()?, state::State(Arc::clone(&hub)))?;
@@ -71,10 +73,11 @@ fn watch(hub: &Hub, signals: &OwnedFd, notifier: &Notifier, config: &Config) -> 
             fed = Instant::now();
         }
         let pause = hub.is_ticking().then_some(tick);
-        let pause = [pause, watchdog].into_iter().flatten().min();
+        let pause = [pause, watchdog, hub.rates.pause()].into_iter().flatten().min();
         wait_for(&[signals, hub.wake()], pause)?;
         hub.heard();
         hub.sweep();
+        hub.resume();
     }
 }
 

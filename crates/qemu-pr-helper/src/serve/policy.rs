@@ -1,9 +1,41 @@
 //! May this request be carried out? A refusal is a SCSI answer, not a hang-up.
+//!
+//! What the settings refuse is answered ILLEGAL REQUEST, ACCESS DENIED - NO ACCESS RIGHTS (5/20/02): SPC's words for
+//! just this, which no disk says for any other reason, and which nobody tries again. RESERVATION CONFLICT would tell a
+//! cluster that another node has the disk, and it would begin to fence.
 
-use std::os::fd::BorrowedFd;
+mod facts;
+mod keys;
+mod rules;
+
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    os::fd::BorrowedFd,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use rustix::fs::{OFlags, fcntl_getfl};
 use scsi_pr::{Cdb, Command, Completion, Sense, SenseCode, Status};
+
+pub use self::facts::Known;
+use self::{
+    facts::{Live, Memory},
+    rules::Verdict,
+};
+use super::share::Share;
+use crate::{
+    device::Identity,
+    observe::{
+        audit::{self, Peer},
+        names::Names,
+    },
+    settings::Settings,
+};
 
 /// Why a request is answered without its device being asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,34 +45,183 @@ pub enum Refusal {
     NoThread,
     /// A PERSISTENT RESERVE OUT on a descriptor that is open for reading only.
     ReadOnly,
+    /// A rule says so, or no rule says otherwise.
+    Policy,
+    /// A key, or an action, beyond what the client may use.
+    Keys,
+    /// Whether a rule is about it cannot be told now.
+    NoNames,
+    /// As many commands as there may be are under way on the device.
+    BusyDevice,
+}
+
+/// A refusal, and why in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Which kind.
+    pub kind: Refusal,
+    /// Why: without keys, which may be secret.
+    pub reason: Cow<'static, str>,
 }
 
 impl Refusal {
     /// Each in one word, in the order of the variants.
-    pub const NAMES: [&str; 2] = ["no-thread", "read-only-descriptor"];
+    pub const NAMES: [&str; 6] = ["no-thread", "read-only-descriptor", "policy", "keys", "no-names", "busy-device"];
 
-    /// Why, in words.
-    pub const fn reason(self) -> &'static str {
-        match self {
-            Self::NoThread => "no thread is free",
-            Self::ReadOnly => "the descriptor is open for reading only",
-        }
+    fn because(self, reason: impl Into<Cow<'static, str>>) -> Refused {
+        Refused { kind: self, reason: reason.into() }
     }
 
     /// The answer.
     pub fn answer(self) -> Completion<'static> {
         match self {
-            Self::NoThread => Completion::status(Status::BUSY),
+            Self::NoThread | Self::BusyDevice => Completion::status(Status::BUSY),
             Self::ReadOnly => Completion::check_condition(Sense::fixed(SenseCode::INVALID_OPERATION_CODE)),
+            Self::Policy | Self::Keys | Self::NoNames => {
+                Completion::check_condition(Sense::fixed(SenseCode::NO_ACCESS_RIGHTS))
+            }
         }
     }
 }
 
-/// Why a request may not be carried out, if it may not.
-pub fn refusal(cdb: &Cdb, device: BorrowedFd<'_>) -> Option<Refusal> {
-    // Who may only read the disk must not change who may write it. The kernel does not look at this for us.
-    let refused = matches!(cdb.command(), Command::Out(_)) && is_read_only(device);
-    refused.then_some(Refusal::ReadOnly)
+/// Settings that have been read.
+#[derive(Debug)]
+pub struct InForce {
+    /// The file that they came from.
+    pub path: PathBuf,
+    /// When, in microseconds since the Unix epoch.
+    pub since_us: u64,
+    /// What they say.
+    pub settings: Settings,
+}
+
+/// What decides. Without settings it costs a request one look at a flag.
+pub struct Policy {
+    on: AtomicBool,
+    current: RwLock<Option<Arc<InForce>>>,
+    memory: Memory,
+    under_way: Mutex<HashMap<Identity, u32>>,
+}
+
+/// A request, and who sent it.
+pub struct Asked<'a> {
+    /// Another thread waits while this one decides, and may be held up by what it looks up.
+    pub covered: bool,
+    /// The command.
+    pub cdb: &'a Cdb,
+    /// Its parameter list.
+    pub parameters: &'a [u8],
+    /// Where it is to go.
+    pub descriptor: BorrowedFd<'a>,
+    /// What is there.
+    pub device: Identity,
+    /// Who wants it.
+    pub peer: Peer,
+    /// The client's socket.
+    pub socket: BorrowedFd<'a>,
+    /// What is kept for the client, if anything is.
+    pub share: &'a mut Option<Box<Share>>,
+}
+
+/// A command's place among those that are under way on its device.
+#[must_use]
+pub struct Place<'a>(&'a Policy, Identity);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut under_way = self.0.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = under_way.get_mut(&self.1) {
+            *count -= 1;
+            if *count == 0 {
+                under_way.remove(&self.1);
+            }
+        }
+    }
+}
+
+impl Policy {
+    /// With the settings of the start, if there are any.
+    pub fn new(settings: Option<(PathBuf, Settings)>, names: Option<Arc<Names>>) -> Self {
+        let policy = Self {
+            on: AtomicBool::new(false),
+            current: RwLock::default(),
+            memory: Memory::new(names),
+            under_way: Mutex::default(),
+        };
+        if let Some((path, settings)) = settings {
+            policy.replace(path, settings);
+        }
+        policy
+    }
+
+    /// From here on these settings are in force. Requests that are being looked at are still decided by the others.
+    pub fn replace(&self, path: PathBuf, settings: Settings) {
+        let new = Arc::new(InForce { path, since_us: audit::now(), settings });
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(new);
+        self.on.store(true, Ordering::Release);
+    }
+
+    /// The settings in force.
+    pub fn current(&self) -> Option<Arc<InForce>> {
+        if !self.on.load(Ordering::Acquire) {
+            return None;
+        }
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether a request may go to its device; until its place is dropped it counts as being there.
+    pub fn admit(&self, asked: Asked<'_>) -> Result<Option<Place<'_>>, Refused> {
+        if !asked.covered {
+            return Err(Refusal::NoThread.because("no thread is free"));
+        }
+        // Who may only read the disk must not change who may write it. The kernel does not look at this for us.
+        if matches!(asked.cdb.command(), Command::Out(_)) && is_read_only(asked.descriptor) {
+            return Err(Refusal::ReadOnly.because("the descriptor is open for reading only"));
+        }
+        let Some(current) = self.current() else { return Ok(None) };
+        self.judge(&current.settings, asked)
+    }
+
+    fn judge(&self, settings: &Settings, asked: Asked<'_>) -> Result<Option<Place<'_>>, Refused> {
+        let Asked { cdb, parameters, device, peer, socket, share, .. } = asked;
+        if !settings.rules.is_empty() || settings.default != crate::settings::Decision::Allow {
+            let known = &*share.get_or_insert_default().known;
+            let live = Live { peer, socket, device, command: cdb.command(), known, memory: &self.memory };
+            match rules::verdict(settings, &live) {
+                Verdict::Allowed(None) => {}
+                Verdict::Allowed(Some((limit, rule))) => {
+                    if let Command::Out(out) = cdb.command()
+                        && let Some(why) = keys::transgression(limit, out, parameters)
+                    {
+                        return Err(Refusal::Keys.because(format!("{why} (rule \"{rule}\")")));
+                    }
+                }
+                Verdict::Denied(Some(rule)) => {
+                    return Err(Refusal::Policy.because(format!("the rule \"{rule}\" denies it")));
+                }
+                Verdict::Denied(None) => return Err(Refusal::Policy.because("no rule allows it")),
+                Verdict::Unknown(rule, what) => {
+                    let why = format!("the rule \"{rule}\" needs {what}, and that cannot be found out now");
+                    return Err(Refusal::NoNames.because(why));
+                }
+            }
+        }
+        match settings.limits.commands_per_device {
+            Some(limit) => self.enter(device, limit).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn enter(&self, device: Identity, limit: u32) -> Result<Place<'_>, Refused> {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = under_way.entry(device).or_default();
+        if *count >= limit {
+            let why = format!("{count} commands are under way on the device already (commands-per-device)");
+            return Err(Refusal::BusyDevice.because(why));
+        }
+        *count += 1;
+        Ok(Place(self, device))
+    }
 }
 
 /// Whether the client opened the descriptor without the right to write. A descriptor that does not say is read-only.

@@ -62,6 +62,15 @@ impl Slots {
         &self.slots[token as usize]
     }
 
+    /// Does something with the connection in a place, if there is one; false if a thread is busy with it.
+    pub fn with(&self, token: u32, act: impl FnOnce(&Connection)) -> bool {
+        let Ok(connection) = self.get(token).connection.try_lock() else { return false };
+        if let Some(connection) = connection.as_ref() {
+            act(connection);
+        }
+        true
+    }
+
     /// All places.
     pub fn all(&self) -> impl Iterator<Item = &Slot> {
         self.slots.iter()

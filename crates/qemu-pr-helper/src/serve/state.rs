@@ -1,11 +1,15 @@
 //! The helper as it is now, for the control socket.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
-use pr_control::{Connection, Failure, InFlight, Snapshot};
+use pr_control::{Connection, Failure, InFlight, Settings, Snapshot};
+use tracing::info;
 
 use super::{flight, flight::Seen, hub::Hub, policy::Refusal};
-use crate::observe::{self, audit, control::Subject, metrics::METRICS, trace};
+use crate::{
+    observe::{self, audit, control::Subject, metrics::METRICS, trace},
+    settings::{self, Given},
+};
 
 /// The hub, as the control socket sees it.
 pub struct State(pub Arc<Hub>);
@@ -25,7 +29,24 @@ impl Subject for State {
             refusals: METRICS.refusals(&Refusal::NAMES),
             connections: self.0.slots.all().filter_map(|slot| slot.flight.look()).map(connection).collect(),
             trace: trace::enabled().into_iter().map(str::to_owned).collect(),
+            settings: self.0.policy.current().map(|current| Settings {
+                path: current.path.display().to_string(),
+                rules: u64::try_from(current.settings.rules.len()).unwrap_or(u64::MAX),
+                since_us: current.since_us,
+            }),
         }
+    }
+
+    fn reload(&self, path: &str, text: &str, directory: &Given) -> Result<Vec<String>, String> {
+        let settings = settings::Settings::parse(Path::new(path), text, directory).map_err(|error| {
+            let still =
+                if self.0.policy.current().is_some() { "the settings in force stay" } else { "none are in force" };
+            format!("{error}; {still}")
+        })?;
+        info!("{path}: new settings are in force, with {} rules", settings.rules.len());
+        let warnings = settings.warnings.clone();
+        self.0.policy.replace(path.into(), settings);
+        Ok(warnings)
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod attempts;
 pub mod dm;
 pub mod mpath;
+pub mod peer;
 pub mod process;
 pub mod sandbox;
 pub mod sg_io;

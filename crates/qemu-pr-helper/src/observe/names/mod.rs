@@ -4,6 +4,7 @@
 //! privileges, forked before the daemon gave its own up, does it on request. If that process is gone or slow, the trail
 //! has numbers and no names.
 
+mod aliases;
 mod disk;
 mod peer;
 
@@ -21,6 +22,7 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
+pub use self::aliases::Aliases;
 use crate::{
     boot::{Privileged, privilege},
     confine::{self, Sandbox},
@@ -35,11 +37,15 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// records as well.
 const REST: Duration = Duration::from_secs(5);
 
-/// The longest message: a few names.
-const MAX_MESSAGE: usize = 16 * 1024;
+/// The longest message: the names of a map of many paths.
+const MAX_MESSAGE: usize = 64 * 1024;
 
 /// The line to the process.
 pub struct Names(Mutex<Line>);
+
+/// The process is gone, or slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Silence;
 
 struct Line {
     socket: OwnedFd,
@@ -59,6 +65,8 @@ struct Question {
 enum About {
     Process { pid: u32 },
     Disk { kind: u8, device: u64 },
+    ControlGroup { pid: u32 },
+    Aliases { kind: u8, device: u64 },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -71,6 +79,8 @@ struct Answer {
 enum Found {
     Process(Client),
     Disk(Device),
+    ControlGroup(Option<String>),
+    Aliases(Option<Aliases>),
 }
 
 /// Starts the process.
@@ -113,6 +123,10 @@ fn serve(socket: &OwnedFd) {
             About::Disk { kind, device } => {
                 Found::Disk(disk::look_up(Identity { kind: Kind::from_code(kind), device }))
             }
+            About::ControlGroup { pid } => Found::ControlGroup(peer::control_group(pid)),
+            About::Aliases { kind, device } => {
+                Found::Aliases(aliases::look_up(Identity { kind: Kind::from_code(kind), device }))
+            }
         };
         if let Ok(answer) = serde_json::to_vec(&Answer { number, found }) {
             // The daemon does not wait for ever, and neither does this.
@@ -126,7 +140,7 @@ impl Names {
     pub fn process(&self, pid: u32) -> Option<Client> {
         match self.ask(About::Process { pid })? {
             Found::Process(client) => Some(client),
-            Found::Disk(_) => None,
+            _ => None,
         }
     }
 
@@ -137,7 +151,29 @@ impl Names {
         }
         match self.ask(About::Disk { kind: identity.kind as u8, device: identity.device })? {
             Found::Disk(device) => Some(device),
-            Found::Process(_) => None,
+            _ => None,
+        }
+    }
+
+    /// The path of a process' control group; `None` if it has none.
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn control_group(&self, pid: u32) -> Result<Option<String>, Silence> {
+        match self.ask(About::ControlGroup { pid }) {
+            Some(Found::ControlGroup(path)) => Ok(path),
+            _ => Err(Silence),
+        }
+    }
+
+    /// All names of a disk; `None` if there is no such disk.
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn aliases(&self, identity: Identity) -> Result<Option<Aliases>, Silence> {
+        match self.ask(About::Aliases { kind: identity.kind as u8, device: identity.device }) {
+            Some(Found::Aliases(aliases)) => Ok(aliases),
+            _ => Err(Silence),
         }
     }
 

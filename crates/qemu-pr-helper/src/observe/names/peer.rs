@@ -25,11 +25,20 @@ pub fn look_up(pid: u32) -> Client {
     }
 }
 
-/// The innermost systemd unit of `/proc/PID/cgroup`, otherwise the control group itself.
-fn unit(groups: &str) -> Option<String> {
+/// The path of a process' control group.
+pub fn control_group(pid: u32) -> Option<String> {
+    path(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?).map(str::to_owned)
+}
+
+fn path(groups: &str) -> Option<&str> {
     // The unified hierarchy, or the one that systemd keeps for itself beside the old ones.
     let line = groups.lines().find(|line| line.starts_with("0::") || line.contains(":name=systemd:"))?;
-    let path = line.splitn(3, ':').nth(2)?;
+    line.splitn(3, ':').nth(2)
+}
+
+/// The innermost systemd unit of `/proc/PID/cgroup`, otherwise the control group itself.
+fn unit(groups: &str) -> Option<String> {
+    let path = path(groups)?;
     let is_unit = |part: &&str| [".service", ".scope"].iter().any(|kind| part.ends_with(kind));
     Some(path.rsplit('/').find(is_unit).unwrap_or(path).to_owned())
 }

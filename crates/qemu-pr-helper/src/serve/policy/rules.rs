@@ -1,0 +1,127 @@
+//! Which rule is about a request.
+
+use scsi_pr::Command;
+
+use crate::{
+    device::{Identity, Kind},
+    observe::names::Aliases,
+    settings::{Decision, Glob, KeyLimit, Rule, Settings},
+};
+
+/// What is known of a request and its client. What takes a question to somebody else is asked only if a rule needs it,
+/// and `None` where there is no answer.
+pub trait Facts {
+    /// The client's user.
+    fn user(&self) -> u32;
+    /// What it wants.
+    fn command(&self) -> Command;
+    /// Where.
+    fn device(&self) -> Identity;
+    /// All groups of the client.
+    fn groups(&self) -> Option<Vec<u32>>;
+    /// The path of its control group.
+    fn control_group(&self) -> Option<String>;
+    /// Its security context.
+    fn context(&self) -> Option<String>;
+    /// All names of the device.
+    fn names(&self) -> Option<Aliases>;
+}
+
+/// What the rules come to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict<'a> {
+    /// It may be carried out, with keys within the limit of the rule of this name.
+    Allowed(Option<(KeyLimit, &'a str)>),
+    /// The rule of this name forbids it, or no rule allows it.
+    Denied(Option<&'a str>),
+    /// Whether the rule of this name is about it cannot be told without this.
+    Unknown(&'a str, &'static str),
+}
+
+/// The first rule that is about the request decides. One that may or may not be about it ends the search as well:
+/// guessing would make a rule that forbids fail open.
+pub fn verdict<'a>(settings: &'a Settings, facts: &impl Facts) -> Verdict<'a> {
+    for rule in &settings.rules {
+        match fits(rule, facts) {
+            Ok(false) => {}
+            Ok(true) if rule.decision == Decision::Deny => return Verdict::Denied(Some(&rule.name)),
+            Ok(true) => return Verdict::Allowed(rule.keys.map(|limit| (limit, rule.name.as_str()))),
+            Err(what) => return Verdict::Unknown(&rule.name, what),
+        }
+    }
+    match settings.default {
+        Decision::Allow => Verdict::Allowed(None),
+        Decision::Deny => Verdict::Denied(None),
+    }
+}
+
+/// Whether all conditions of a rule hold; what is missing if that cannot be told.
+fn fits(rule: &Rule, facts: &impl Facts) -> Result<bool, &'static str> {
+    let Rule { users, groups, units, contexts, devices, actions, .. } = rule;
+    let user = users.as_ref().is_none_or(|users| users.contains(&facts.user()));
+    let action = actions.as_ref().is_none_or(|actions| actions.iter().any(|action| action.covers(facts.command())));
+    // What costs nothing comes first, so that most rules are out before anybody is asked.
+    if !user || !action {
+        return Ok(false);
+    }
+    let rest = [
+        groups.as_ref().map(|groups| in_group(groups, facts)),
+        contexts.as_ref().map(|contexts| in_context(contexts, facts)),
+        devices.as_ref().map(|devices| on_device(devices, facts)),
+        units.as_ref().map(|units| in_unit(units, facts)),
+    ];
+    // One condition that does not hold is enough, whatever the others are.
+    let mut missing = None;
+    for condition in rest.into_iter().flatten() {
+        match condition {
+            Ok(true) => {}
+            Ok(false) => return Ok(false),
+            Err(what) => missing = Some(what),
+        }
+    }
+    missing.map_or(Ok(true), Err)
+}
+
+fn in_group(groups: &[u32], facts: &impl Facts) -> Result<bool, &'static str> {
+    let all = facts.groups().ok_or("the client's groups")?;
+    Ok(groups.iter().any(|group| all.contains(group)))
+}
+
+fn in_context(contexts: &[Glob], facts: &impl Facts) -> Result<bool, &'static str> {
+    let own = facts.context().ok_or("the client's security context")?;
+    Ok(contexts.iter().any(|context| context.matches(&own)))
+}
+
+/// A pattern with a slash is compared with the path of the control group, any other with the outermost unit in it:
+/// that is the one which the system's own manager made. Below it a process may be allowed to make what it likes, and
+/// to call it what it likes.
+fn in_unit(units: &[Glob], facts: &impl Facts) -> Result<bool, &'static str> {
+    let path = facts.control_group().ok_or("the client's unit")?;
+    let is_unit = |part: &&str| [".service", ".scope"].iter().any(|kind| part.ends_with(kind));
+    let unit = path.split('/').find(is_unit);
+    let fits = |pattern: &Glob| {
+        let name = if pattern.as_str().contains('/') { Some(path.as_str()) } else { unit };
+        name.is_some_and(|name| pattern.matches(name))
+    };
+    Ok(units.iter().any(fits))
+}
+
+fn on_device(patterns: &[Glob], facts: &impl Facts) -> Result<bool, &'static str> {
+    let device = facts.device();
+    // A file is no disk and has no names.
+    if device.kind == Kind::File {
+        return Ok(false);
+    }
+    let number = device.number().to_string();
+    if patterns.iter().any(|pattern| pattern.matches(&number)) {
+        return Ok(true);
+    }
+    let Aliases { names, is_complete } = facts.names().ok_or("the names of the disk")?;
+    let fits = patterns.iter().any(|pattern| names.iter().any(|name| pattern.matches(name)));
+    if fits || is_complete { Ok(fits) } else { Err("all names of the disk") }
+}
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
+#[path = "rules_tests.rs"]
+mod tests;

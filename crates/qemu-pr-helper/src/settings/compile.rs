@@ -1,0 +1,255 @@
+//! From what is written to what it means. Everything that could be a slip is an error here, not a surprise later.
+
+use std::ops::Range;
+
+use scsi_pr::{InAction, OutAction};
+use toml::Spanned;
+
+use super::{
+    Action, Decision, Directory, Glob, KeyLimit, Limits, Rule, Settings,
+    written::{self, Number, Who},
+};
+
+/// Something that cannot be meant.
+pub struct Wrong {
+    /// Where in the text.
+    pub span: Range<usize>,
+    /// What is wrong, and what to do.
+    pub problem: String,
+}
+
+/// The longest pattern: longer than any name that is compared with it.
+const MAX_PATTERN: usize = 512;
+
+/// The longest name of a rule.
+const MAX_NAME: usize = 64;
+
+/// The two highest numbers mean "none" to the kernel.
+const MAX_ID: i64 = 4_294_967_293;
+
+fn wrong<T>(span: Range<usize>, problem: impl Into<String>) -> Result<T, Wrong> {
+    Err(Wrong { span, problem: problem.into() })
+}
+
+/// The settings that a file means.
+pub fn settings(file: written::File, directory: &impl Directory) -> Result<Settings, Wrong> {
+    let written::File { default, limits, rule } = file;
+    let limits = self::limits(&limits)?;
+    let mut rules: Vec<Rule> = Vec::with_capacity(rule.len());
+    let mut warnings = Vec::new();
+    for (index, written) in rule.into_iter().enumerate() {
+        let span = written.span();
+        let name = match &written.get_ref().name {
+            Some(name) => self::name(name)?,
+            None => format!("rule {}", index + 1),
+        };
+        if rules.iter().any(|other| other.name == name) {
+            let at = written.get_ref().name.as_ref().map_or(span, Spanned::span);
+            return wrong(at, format!("there is a rule \"{name}\" already; give each rule a name of its own"));
+        }
+        if let Some(first) = rules.iter().find(|rule| rule.is_unconditional()) {
+            let unreached =
+                format!("the rule \"{name}\" is never reached: \"{}\" above it fits everything", first.name);
+            warnings.push(unreached);
+        }
+        let rule = self::rule(name, written.into_inner(), directory)?;
+        if let Some(other) = rules.iter().find(|other| overlap(other, &rule)) {
+            warnings.push(format!(
+                "some keys are in both \"{}\" and \"{}\": these can take each other's",
+                other.name, rule.name
+            ));
+        }
+        rules.push(rule);
+    }
+    if default == Decision::Allow && rules.iter().any(|rule| rule.keys.is_some()) {
+        warnings.push(
+            "some clients have key limits, and clients that no rule is about have none; default = \"deny\" shuts those out"
+                .to_owned(),
+        );
+    }
+    Ok(Settings { default, limits, rules, warnings })
+}
+
+/// Whether two rules share some of their keys, and not all: the same keys twice are one tenant's.
+fn overlap(one: &Rule, other: &Rule) -> bool {
+    let (Some(one), Some(other)) = (one.keys, other.keys) else { return false };
+    (one.value, one.mask) != (other.value, other.mask) && (one.value ^ other.value) & one.mask & other.mask == 0
+}
+
+fn limits(written: &written::Limits) -> Result<Limits, Wrong> {
+    let number = |limit: &Option<Spanned<i64>>| match limit {
+        None => Ok(None),
+        Some(limit) => match u32::try_from(*limit.get_ref()) {
+            Ok(number @ 1..=1_000_000) => Ok(Some(number)),
+            _ => wrong(
+                limit.span(),
+                format!("{} is no limit between 1 and 1000000; leave the line out for no limit", limit.get_ref()),
+            ),
+        },
+    };
+    let limits = Limits {
+        connections_per_user: number(&written.connections_per_user)?,
+        connections_per_process: number(&written.connections_per_process)?,
+        requests_per_second: number(&written.requests_per_second)?,
+        burst: number(&written.burst)?,
+        commands_per_device: number(&written.commands_per_device)?,
+    };
+    match &written.burst {
+        Some(burst) if limits.requests_per_second.is_none() => {
+            wrong(burst.span(), "burst means nothing without requests-per-second; add that, or remove this")
+        }
+        _ => Ok(limits),
+    }
+}
+
+fn name(name: &Spanned<String>) -> Result<String, Wrong> {
+    let text = name.get_ref();
+    let fits = (1..=MAX_NAME).contains(&text.chars().count()) && !text.chars().any(|c| c.is_control() || c == '"');
+    if fits {
+        Ok(text.clone())
+    } else {
+        wrong(
+            name.span(),
+            format!("a rule's name has 1 to {MAX_NAME} printable characters, none of them a quotation mark"),
+        )
+    }
+}
+
+fn rule(name: String, written: written::Rule, directory: &impl Directory) -> Result<Rule, Wrong> {
+    let keys = match &written.keys {
+        Some(keys) if written.decision == Decision::Deny => {
+            return wrong(keys.span(), "a rule that denies has no use for keys; remove them, or allow");
+        }
+        Some(keys) => Some(self::keys(keys)?),
+        None => None,
+    };
+    Ok(Rule {
+        name,
+        users: list(written.user, |who| number("user", who, |name| directory.user(name)))?,
+        groups: list(written.group, |who| number("group", who, |name| directory.group(name)))?,
+        units: list(written.unit, |text| glob(&text))?,
+        contexts: list(written.selinux, |text| glob(&text))?,
+        devices: list(written.device, |text| device(&text))?,
+        actions: list(written.action, |text| action(&text))?,
+        decision: written.decision,
+        keys,
+    })
+}
+
+/// A list of something. An empty one would fit nothing, which nobody means.
+fn list<W, T>(
+    written: Option<Spanned<Vec<Spanned<W>>>>,
+    make: impl Fn(Spanned<W>) -> Result<T, Wrong>,
+) -> Result<Option<Vec<T>>, Wrong> {
+    let Some(list) = written else { return Ok(None) };
+    if list.get_ref().is_empty() {
+        return wrong(list.span(), "an empty list fits nothing; fill it, or remove the line to leave this open");
+    }
+    list.into_inner().into_iter().map(make).collect::<Result<_, _>>().map(Some)
+}
+
+fn number(what: &str, who: Spanned<Who>, look_up: impl Fn(&str) -> Option<u32>) -> Result<u32, Wrong> {
+    let span = who.span();
+    let valid = |number: i64| u32::try_from(number).ok().filter(|_| number <= MAX_ID);
+    match who.into_inner() {
+        Who::Number(number) => valid(number)
+            .map_or_else(|| wrong(span, format!("{number} is no {what}'s number; they go from 0 to {MAX_ID}")), Ok),
+        Who::Name(name) => {
+            let number = look_up(&name).or_else(|| name.parse().ok().and_then(valid));
+            number.map_or_else(
+                || {
+                    wrong(
+                        span,
+                        format!(
+                            "there is no {what} \"{}\" on this system; create it, or write its number",
+                            plain(&name)
+                        ),
+                    )
+                },
+                Ok,
+            )
+        }
+    }
+}
+
+fn glob(text: &Spanned<String>) -> Result<Glob, Wrong> {
+    match text.get_ref().len() {
+        1..=MAX_PATTERN => Ok(Glob::new(text.get_ref().clone())),
+        _ => {
+            wrong(text.span(), format!("a pattern has 1 to {MAX_PATTERN} bytes; * stands for any number of characters"))
+        }
+    }
+}
+
+fn device(text: &Spanned<String>) -> Result<Glob, Wrong> {
+    if text.get_ref().contains('/') {
+        let advice = "write the name alone (wwn-0x…, mpatha, sdb) or the number (8:16)";
+        return wrong(
+            text.span(),
+            format!("\"{}\" is a path, and a disk is known by its names here; {advice}", plain(text.get_ref())),
+        );
+    }
+    glob(text)
+}
+
+fn action(text: &Spanned<String>) -> Result<Action, Wrong> {
+    let words = text.get_ref().to_ascii_uppercase().replace(['-', '_'], " ");
+    let ins = InAction::ALL.iter().map(|action| (action.to_string(), Action::In(*action)));
+    let outs = OutAction::ALL.iter().map(|action| (action.to_string(), Action::Out(*action)));
+    let both = [("READ".to_owned(), Action::Read), ("CHANGE".to_owned(), Action::Change)];
+    let all: Vec<(String, Action)> = both.into_iter().chain(ins).chain(outs).collect();
+    if let Some((_, action)) = all.iter().find(|(name, _)| *name == words) {
+        return Ok(*action);
+    }
+    let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
+    wrong(text.span(), format!("there is no action \"{}\"; there are {}", plain(text.get_ref()), names.join(", ")))
+}
+
+fn keys(keys: &Spanned<written::Keys>) -> Result<KeyLimit, Wrong> {
+    let span = keys.span();
+    let written::Keys { prefix, bits, value, mask, own_nexus } = keys.get_ref();
+    let (value, mask) = match (prefix, bits, value, mask) {
+        (Some(prefix), Some(bits), None, None) => by_prefix(prefix, bits)?,
+        (None, None, Some(value), Some(mask)) => by_mask(value, mask)?,
+        _ => {
+            return wrong(span, "keys are limited by prefix and bits, or by value and mask; write one pair of the two");
+        }
+    };
+    Ok(KeyLimit { value, mask, own_nexus: *own_nexus })
+}
+
+fn by_prefix(prefix: &Spanned<Number>, bits: &Spanned<i64>) -> Result<(u64, u64), Wrong> {
+    let Some(count) = u32::try_from(*bits.get_ref()).ok().filter(|bits| (1..=64).contains(bits)) else {
+        return wrong(bits.span(), "a prefix has 1 to 64 bits; with none, every key would do");
+    };
+    let Number(prefix_bits) = prefix.get_ref();
+    if count < 64 && prefix_bits >> count != 0 {
+        return wrong(
+            prefix.span(),
+            format!("{prefix_bits:#x} has more than {count} bits; write the prefix alone, or raise bits"),
+        );
+    }
+    let shift = 64 - count;
+    Ok((prefix_bits << shift, u64::MAX << shift))
+}
+
+fn by_mask(value: &Spanned<Number>, mask: &Spanned<Number>) -> Result<(u64, u64), Wrong> {
+    let (Number(bits), Number(mask_bits)) = (value.get_ref(), mask.get_ref());
+    if *mask_bits == 0 {
+        return wrong(mask.span(), "a mask of zero lets every key through; set the bits that all keys have in common");
+    }
+    if bits & !mask_bits != 0 {
+        return wrong(
+            value.span(),
+            format!(
+                "{bits:#x} has bits outside the mask {mask_bits:#x}, so no key fits; clear them, or widen the mask"
+            ),
+        );
+    }
+    Ok((*bits, *mask_bits))
+}
+
+/// Text from the file as part of a message.
+fn plain(text: &str) -> String {
+    text.chars().take(80).map(|c| if c.is_control() { '?' } else { c }).collect()
+}

@@ -1,0 +1,115 @@
+//! The file as it is written: every key that it may have, and nothing else.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, de};
+use toml::Spanned;
+
+use super::Decision;
+
+/// The whole file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct File {
+    pub default: Decision,
+    pub limits: Limits,
+    pub rule: Vec<Spanned<Rule>>,
+}
+
+/// `[limits]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Limits {
+    pub connections_per_user: Option<Spanned<i64>>,
+    pub connections_per_process: Option<Spanned<i64>>,
+    pub requests_per_second: Option<Spanned<i64>>,
+    pub burst: Option<Spanned<i64>>,
+    pub commands_per_device: Option<Spanned<i64>>,
+}
+
+/// `[[rule]]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Rule {
+    pub name: Option<Spanned<String>>,
+    pub user: Option<Spanned<Vec<Spanned<Who>>>>,
+    pub group: Option<Spanned<Vec<Spanned<Who>>>>,
+    pub unit: Option<Spanned<Vec<Spanned<String>>>>,
+    pub selinux: Option<Spanned<Vec<Spanned<String>>>>,
+    pub device: Option<Spanned<Vec<Spanned<String>>>>,
+    pub action: Option<Spanned<Vec<Spanned<String>>>>,
+    pub decision: Decision,
+    pub keys: Option<Spanned<Keys>>,
+}
+
+/// `keys = { … }`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Keys {
+    pub prefix: Option<Spanned<Number>>,
+    pub bits: Option<Spanned<i64>>,
+    pub value: Option<Spanned<Number>>,
+    pub mask: Option<Spanned<Number>>,
+    pub own_nexus: bool,
+}
+
+/// A user or a group.
+#[derive(Debug)]
+pub enum Who {
+    Name(String),
+    Number(i64),
+}
+
+impl<'de> Deserialize<'de> for Who {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Who;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name or a number")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Who, E> {
+                Ok(Who::Name(name.to_owned()))
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Who, E> {
+                Ok(Who::Number(number))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// Eight bytes. TOML's integers end at 63 bits, so that the upper half of the keys can only be written as a string.
+#[derive(Debug)]
+pub struct Number(pub u64);
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Number;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key: a string with 0x and up to 16 hexadecimal digits, or a number")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Number, E> {
+                let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+                // from_str_radix takes a sign.
+                let number = digits
+                    .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+                    .and_then(|digits| u64::from_str_radix(digits, 16).ok());
+                number.map(Number).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Number, E> {
+                let valid = u64::try_from(number).ok();
+                valid.map(Number).ok_or_else(|| E::invalid_value(de::Unexpected::Signed(number), &self))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
