@@ -4,6 +4,7 @@
 //! of this package, `bed-inside`, under `src/inside`.
 
 mod cpio;
+mod host;
 mod image;
 mod kernel;
 mod multipath;
@@ -33,6 +34,8 @@ pub enum Kind {
     Multipath,
     /// That map, passed through to a QEMU guest
     MultipathGuest,
+    /// A whole Debian with systemd and libvirt, this project's package installed on it, and two guests
+    Host,
 }
 
 impl Kind {
@@ -43,12 +46,13 @@ impl Kind {
             Kind::Guest => "guest",
             Kind::Multipath => "multipath",
             Kind::MultipathGuest => "multipath-guest",
+            Kind::Host => "host",
         }
     }
 
     /// Whether a guest boots inside.
     pub fn has_guest(self) -> bool {
-        matches!(self, Kind::Guest | Kind::MultipathGuest)
+        matches!(self, Kind::Guest | Kind::MultipathGuest | Kind::Host)
     }
 
     /// Whether multipathd looks after a map.
@@ -75,6 +79,7 @@ pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally
         Some(path) => fs::canonicalize(path).with_context(|| format!("the helper {} is not there", path.display()))?,
         None => our_helper()?,
     };
+    let reference = helper == Path::new(REFERENCE);
     run_command(cargo().args(["build", "--quiet", "--release", "--package", "xtask", "--bin", "bed-inside"]))?;
     run_command(cargo().args(["build", "--quiet", "--release", "--package", "qemu-pr-ctl"]))?;
     let kernel = kernel::Kernel::unpack()?;
@@ -83,13 +88,18 @@ pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally
     let name = format!("{}-{}", kind.word(), std::process::id());
     let image = place.join(format!("{name}.cpio"));
     let console = place.join(format!("{name}.console"));
-    image::write(&image, kind, &kernel, &helper)?;
+    let disks = if kind == Kind::Host {
+        host::write(&image, &kernel, reference)?
+    } else {
+        image::write(&image, kind, &kernel, &helper, reference)?;
+        Vec::new()
+    };
 
     if !options.story {
         println!("bed {} with {}", kind.word(), helper.display());
     }
     let started = Instant::now();
-    let tally = vm::boot(kind, &kernel, &image, &console, options.story)?;
+    let tally = vm::boot(kind, &kernel, &image, &disks, &console, options.story)?;
     if !options.story {
         println!("{tally}, {} s", started.elapsed().as_secs());
     }
@@ -98,8 +108,16 @@ pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally
     } else {
         fs::remove_file(&image)?;
         fs::remove_file(&console)?;
+        for disk in disks.iter().filter(|disk| disk.temporary) {
+            fs::remove_file(&disk.path)?;
+        }
     }
     Ok(tally)
+}
+
+/// The word that tells the program inside which helper it has.
+fn whose(reference: bool) -> &'static str {
+    if reference { "reference" } else { "ours" }
 }
 
 /// This project's helper, built as it would be shipped.
