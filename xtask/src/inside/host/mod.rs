@@ -1,5 +1,6 @@
 //! The host bed: an administrator's day. The package comes, systemd and libvirt use what it brought, the package goes.
 
+mod busy;
 mod command;
 mod domain;
 mod guests;

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 
 use super::SERVICE;
+use super::busy::Busy;
 use super::command::sh;
 use super::guests::{ALPHA, BETA, Guests};
 use crate::report::{Report, remark};
@@ -36,9 +37,12 @@ fn restart(guests: &mut Guests<'_>) -> Result<()> {
              done; echo $n $f >/count) &"
         ))?;
     }
+    let busy = Busy::start(2, &guests.disks[0])?;
     for _ in 0..RESTARTS {
         sh(&format!("systemctl restart {SERVICE}"))?;
     }
+    let tally = busy.end()?;
+    remark(&tally.to_string());
     for guest in [&mut guests.alpha, &mut guests.beta] {
         guest.runs("touch /stop; wait; rm /stop")?;
         let count = guest.runs("cat /count")?;
