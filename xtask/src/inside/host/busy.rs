@@ -35,13 +35,6 @@ pub struct Tally {
     pub unanswered: usize,
 }
 
-impl Tally {
-    /// How many commands a guest would have seen fail.
-    pub fn lost(&self) -> usize {
-        self.unreachable + self.halved + self.unanswered
-    }
-}
-
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { sent, unreachable, halved, unanswered } = self;
