@@ -25,12 +25,12 @@ const BESIDES: &[&str] = &[
     "LICENSE-MIT",
 ];
 
-/// Every file in an archive is as old as the archive format's own year zero, unless the builder says otherwise.
-const EPOCH: &str = "315532800";
+/// What is as old as nothing else: 1980.
+const LONG_AGO: &str = "315532800";
 
 /// Makes all of it and says where it is.
 pub fn run_all() -> Result<bool> {
-    let mut files = vec![deb()?, tarball()?];
+    let mut files = [deb()?, tarball()?];
     files.sort();
     let folder = folder()?;
     let names: Vec<_> = files.iter().filter_map(|file| file.file_name()).collect();
@@ -53,7 +53,7 @@ pub fn deb() -> Result<PathBuf> {
     }
     let mut command = tools::cargo_deb()?;
     command.args(["--quiet", "--package", "qemu-pr-helper", "--no-build", "--no-strip", "--output"]).arg(&folder);
-    run(command.env("SOURCE_DATE_EPOCH", epoch()))?;
+    output(command.env("SOURCE_DATE_EPOCH", epoch()))?;
     let mut made = fs::read_dir(&folder)?.filter_map(|entry| Some(entry.ok()?.path()));
     let deb = made.find(|path| path.extension().is_some_and(|extension| extension == "deb"));
     deb.context("cargo-deb made no package")
@@ -96,7 +96,10 @@ fn folder() -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// The moment that stands in the archives (<https://reproducible-builds.org/specs/source-date-epoch/>).
+/// The moment that stands in the archives (<https://reproducible-builds.org/specs/source-date-epoch/>): the builder's
+/// choice, or that of the last change.
 fn epoch() -> String {
-    std::env::var("SOURCE_DATE_EPOCH").unwrap_or_else(|_| EPOCH.to_owned())
+    let last_change = || output(Command::new("git").args(["log", "-1", "--format=%ct"]).current_dir(root()));
+    let epoch = std::env::var("SOURCE_DATE_EPOCH").ok().or_else(|| last_change().ok());
+    epoch.map_or_else(|| LONG_AGO.to_owned(), |epoch| epoch.trim().to_owned())
 }

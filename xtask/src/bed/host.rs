@@ -20,7 +20,7 @@ use crate::workspace::{output, run, target};
 /// The release that the host is.
 const RELEASE: &str = "bookworm";
 
-/// What is installed on it. AppArmor is there because Debian installs it with every kernel: it confines libvirtd, its
+/// What is installed on it. `AppArmor` is there because Debian installs it with every kernel: it confines libvirtd, its
 /// guests, and whatever they start.
 const PACKAGES: &[&str] = &[
     "apparmor",
@@ -130,11 +130,13 @@ fn files(to: &Path, kernel: &Kernel, reference: bool) -> Result<()> {
     fs::write(&run_script, format!("#!/bin/sh\n{line}\n"))?;
     run(Command::new("chmod").arg("755").arg(&run_script))?;
     let _ = fs::remove_file(to);
-    run(Command::new("/sbin/mke2fs")
-        .args(["-q", "-t", "ext4", "-O", "^has_journal", "-d"])
-        .arg(&stage)
-        .arg(to)
-        .arg("96M"))?;
+    output(
+        Command::new("/sbin/mke2fs")
+            .args(["-q", "-t", "ext4", "-O", "^has_journal", "-d"])
+            .arg(&stage)
+            .arg(to)
+            .arg("96M"),
+    )?;
     fs::remove_dir_all(stage)?;
     Ok(())
 }
