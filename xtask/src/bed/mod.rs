@@ -14,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::workspace::{cargo, run as run_command, target};
 
@@ -75,11 +75,16 @@ pub struct Options {
 /// # Errors
 /// Whatever keeps the bed from being built or booted. A check that fails is not an error: it is in the tally.
 pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally> {
+    let is_given = helper.is_some();
     let helper = match helper {
         Some(path) => fs::canonicalize(path).with_context(|| format!("the helper {} is not there", path.display()))?,
         None => our_helper()?,
     };
     let reference = helper == Path::new(REFERENCE);
+    ensure!(
+        kind != Kind::Host || reference || !is_given,
+        "the host bed installs packages: this project's, or with --helper {REFERENCE} Debian's"
+    );
     run_command(cargo().args(["build", "--quiet", "--release", "--package", "xtask", "--bin", "bed-inside"]))?;
     run_command(cargo().args(["build", "--quiet", "--release", "--package", "qemu-pr-ctl"]))?;
     let kernel = kernel::Kernel::unpack()?;
