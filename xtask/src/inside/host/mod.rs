@@ -34,7 +34,7 @@ pub fn run(report: &mut Report, reference: bool) -> Result<()> {
         unit::write_plain_units()?;
     } else {
         package::arrives(report, &originals);
-        unit::run(report, luns.lun(1));
+        unit::run(report, &luns.lun(0)[0], luns.lun(1));
     }
     guests::run(report, luns.lun(0), reference)?;
     if !reference {

@@ -18,6 +18,9 @@ use crate::wait;
 /// What `systemd-analyze security` may say at most. What keeps it from less stands in the unit, line by line.
 const EXPOSURE: f64 = 2.3;
 
+/// The same for the service as it may be on a host without multipath.
+const EXPOSURE_WITHOUT_MULTIPATH: f64 = 1.5;
+
 /// udev and multipathd are busy with the start of the host.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -26,8 +29,8 @@ const MAP: &str = "/dev/mapper/mpatha";
 
 const KEY: u64 = 0x5e;
 
-/// Tries the package's units; the paths are those of a LUN that multipathd makes a map of.
-pub fn run(report: &mut Report, paths: &[Node; 2]) {
+/// Tries the package's units on a disk, and on a LUN's paths that multipathd makes a map of.
+pub fn run(report: &mut Report, disk: &Node, paths: &[Node; 2]) {
     report.check("systemd finds no fault with the units", || {
         let complaints = sh(&format!("systemd-analyze verify --man=no {SERVICE} {SOCKET_UNIT} 2>&1"))?;
         ensure!(complaints.is_empty(), "{complaints}");
@@ -50,14 +53,7 @@ pub fn run(report: &mut Report, paths: &[Node; 2]) {
         ensure!(state == "active" && status == "Serving.", "the service is {state} and says {status}");
         Ok(())
     });
-    report.check(&format!("systemd-analyze security tells an exposure of at most {EXPOSURE}"), || {
-        let told = sh(&format!("systemd-analyze security --no-pager {SERVICE} | tail -n 1"))?;
-        remark(&told);
-        let value = told.split_once(": ").and_then(|(_, rest)| rest.split(' ').next()).context("no exposure")?;
-        let exposure: f64 = value.parse()?;
-        ensure!(exposure <= EXPOSURE, "it is {exposure}");
-        Ok(())
-    });
+    report.check(&format!("systemd-analyze security tells an exposure of at most {EXPOSURE}"), || exposure(EXPOSURE));
     report.check("its processes have given up what they need not have", privileges);
     report.check("confined as it is, it changes a multipath map on both paths", || {
         wait::until("a map of the second LUN", PATIENCE, || Ok(fs::exists(MAP)?.then_some(())))?;
@@ -71,6 +67,37 @@ pub fn run(report: &mut Report, paths: &[Node; 2]) {
         ensure!(keys.is_empty(), "the keys {keys:x?} stayed");
         Ok(())
     });
+    let name =
+        format!("as it may be without multipath, its exposure is at most {EXPOSURE_WITHOUT_MULTIPATH}, and it serves");
+    report.check(&name, || {
+        let folder = format!("/etc/systemd/system/{SERVICE}.d");
+        let restart = format!("systemctl daemon-reload && systemctl restart {SERVICE}");
+        let with = format!("mkdir -p {folder} && cp /usr/share/doc/qemu-pr-helper-rs/examples/*.conf {folder}/");
+        let result = sh(&format!("{with} && {restart}")).and_then(|_| without_multipath(disk));
+        sh(&format!("rm -r {folder} && {restart}"))?;
+        result
+    });
+}
+
+/// Holds what `systemd-analyze security` says against a limit.
+fn exposure(limit: f64) -> Result<()> {
+    let told = sh(&format!("systemd-analyze security --no-pager {SERVICE} | tail -n 1"))?;
+    remark(&told);
+    let value = told.split_once(": ").and_then(|(_, rest)| rest.split(' ').next()).context("no exposure")?;
+    let exposure: f64 = value.parse()?;
+    ensure!(exposure <= limit, "it is {exposure}");
+    Ok(())
+}
+
+/// A service that is nobody in particular, changing a disk.
+fn without_multipath(disk: &Node) -> Result<()> {
+    exposure(EXPOSURE_WITHOUT_MULTIPATH)?;
+    let disk = disk.path().display();
+    sh(&format!("qemu-pr-ctl register --socket {SOCKET} --new-key {KEY:#x} {disk}"))?;
+    sh(&format!("qemu-pr-ctl unregister --socket {SOCKET} --key {KEY:#x} {disk}"))?;
+    let users = status(property(SERVICE, "MainPID")?.parse()?, "Uid")?;
+    ensure!(users.split_whitespace().all(|user| user != "0"), "it runs as {users}");
+    Ok(())
 }
 
 /// `CAP_SYS_RAWIO`, and `CAP_SYS_ADMIN`, as `/proc/PID/status` shows them.
