@@ -2,6 +2,7 @@
 //! `cargo xtask bench`.
 #![deny(unsafe_code)]
 
+mod archive;
 mod bed;
 mod bench;
 mod completions;
@@ -43,7 +44,11 @@ enum Command {
     /// Measure the helper beside the C helper and beside the least that the protocol costs
     Bench(bench::Options),
     /// Write the man pages and the shell completions of both programs to docs/
-    Dist,
+    Dist {
+        /// Make what users install as well: a Debian package, a tarball and checksums, in target/dist
+        #[arg(long)]
+        packages: bool,
+    },
     /// Try the shell completions in bash, fish and zsh
     Completions,
     /// Check the dashboard's alerts, and have the exporter's page read by others' parsers
@@ -81,7 +86,7 @@ fn run(command: Command) -> Result<bool> {
         Command::Test => test::run(),
         Command::Observability => observability::run(),
         Command::Bench(options) => bench::run(options),
-        Command::Dist => dist::run(),
+        Command::Dist { packages } => Ok(dist::run()? && (!packages || archive::run_all()?)),
         Command::Completions => {
             packages::install_missing(&[packages::SHELLS])?;
             completions::check()

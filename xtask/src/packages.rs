@@ -25,6 +25,8 @@ pub const FOR_BEDS: &[Package] = &[
     ("dmsetup", "/sbin/dmsetup"),
     ("kmod", "/sbin/depmod"),
     ("strace", "/usr/bin/strace"),
+    ("mmdebstrap", "/usr/bin/mmdebstrap"),
+    ("e2fsprogs", "/sbin/mke2fs"),
 ];
 
 /// The C helper, and what counts system calls and instructions.

@@ -11,20 +11,31 @@ pub fn has(subcommand: &str) -> bool {
     output(cargo().args([subcommand, "--version"])).is_ok()
 }
 
-/// `cargo deny`, built below the target folder if it is not installed: nothing is added to the machine.
+/// `cargo deny`, which looks at licences, sources and duplicates.
 pub fn cargo_deny() -> Result<Command> {
-    if has("deny") {
+    subcommand("deny", "0.20.2", &[])
+}
+
+/// `cargo deb`, which makes the Debian package. It calls `xz`, which every Debian has, instead of building it.
+pub fn cargo_deb() -> Result<Command> {
+    subcommand("deb", "3.8.0", &["--no-default-features"])
+}
+
+/// A Cargo subcommand, built below the target folder if it is not installed: nothing is added to the machine.
+fn subcommand(name: &str, version: &str, options: &[&str]) -> Result<Command> {
+    if has(name) {
         let mut command = cargo();
-        command.arg("deny");
+        command.arg(name);
         return Ok(command);
     }
+    let package = format!("cargo-{name}");
     let root = target().join("tools");
-    let program = root.join("bin").join("cargo-deny");
+    let program = root.join("bin").join(&package);
     if !program.exists() {
-        println!("building cargo-deny");
+        println!("building {package}");
         let mut install = cargo();
-        install.args(["install", "--quiet", "--locked", "--debug", "cargo-deny", "--version", "0.20.2", "--root"]);
-        run(install.arg(&root))?;
+        install.args(["install", "--quiet", "--locked", "--debug", &package, "--version", version]);
+        run(install.args(options).arg("--root").arg(&root))?;
     }
     let mut command = Command::new(program);
     command.current_dir(crate::workspace::root());

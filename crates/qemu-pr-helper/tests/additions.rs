@@ -363,3 +363,29 @@ fn a_simulated_disk_keeps_registrations_and_enforces_them() {
         assert_eq!(reservation[8..16], 0x1234_u64.to_be_bytes(), "the holder's key");
     });
 }
+
+#[test]
+fn whoever_has_the_one_capability_and_nothing_else_may_start_it() {
+    const POOR: &[&str] = &[
+        "/usr/bin/setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        "--inh-caps=-all,+sys_rawio",
+        "--ambient-caps=-all,+sys_rawio",
+        "--bounding-set=-all,+sys_rawio",
+        "--",
+    ];
+    ours(|bed| {
+        fs::create_dir(bed.path("theirs")).unwrap();
+        std::os::unix::fs::chown(bed.path("theirs"), Some(65534), Some(65534)).unwrap();
+        let helper = bed.launch().at(bed.path("theirs/pr.sock")).by(POOR).start();
+        let status = helper.process().status();
+        assert_eq!((&*status["CapPrm"], &*status["CapAmb"]), ("0000000000020000", "0000000000000000"));
+        helper.end(Signal::TERM).expect_silent_success();
+
+        let groups: Vec<&str> =
+            POOR.iter().map(|word| if *word == "--clear-groups" { "--groups=6" } else { word }).collect();
+        bed.launch().at(bed.path("theirs/pr.sock")).by(&groups).run().expect_refusal(&["supplementary groups"]);
+    });
+}

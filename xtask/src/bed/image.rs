@@ -11,11 +11,11 @@ use anyhow::{Context as _, Result, bail};
 
 use super::cpio::Archive;
 use super::kernel::Kernel;
-use super::{Kind, REFERENCE, multipath};
+use super::{Kind, multipath};
 use crate::workspace::target;
 
 /// What makes the LUN, both ways of reaching it, and the device-mapper table that hangs.
-const MODULES: &[&str] = &[
+pub const MODULES: &[&str] = &[
     "sd_mod",
     "sg",
     "target_core_file",
@@ -42,7 +42,7 @@ const PASSWD: &str = "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/
 const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
 
 /// Writes the root image of a bed.
-pub fn write(to: &Path, kind: Kind, kernel: &Kernel, helper: &Path) -> Result<()> {
+pub fn write(to: &Path, kind: Kind, kernel: &Kernel, helper: &Path, reference: bool) -> Result<()> {
     let mut root = Root::new(kernel.packages.clone());
     root.program(Path::new("/bin/busybox"), "bin/busybox")?;
     root.program(helper, "usr/bin/qemu-pr-helper")?;
@@ -67,21 +67,20 @@ pub fn write(to: &Path, kind: Kind, kernel: &Kernel, helper: &Path) -> Result<()
         root.copy(&kernel.image, "guest/vmlinuz")?;
         root.content("guest/root.cpio", 0o644, guest_root(kernel)?);
     }
-    let who = if helper == Path::new(REFERENCE) { "reference" } else { "ours" };
-    root.content("init", 0o755, init(&modules, &format!("/bin/bed-inside {} {who}", kind.word())).into_bytes());
-    let file = File::create(to).with_context(|| format!("{} cannot be written", to.display()))?;
-    root.archive(BufWriter::new(file))
+    let command = format!("/bin/bed-inside {} {}\n{END}", kind.word(), super::whose(reference));
+    root.content("init", 0o755, init(&modules, &command).into_bytes());
+    root.write_to(to)
 }
 
 /// The guest's root: it has `sg_persist`, and does what comes down its serial line.
-fn guest_root(kernel: &Kernel) -> Result<Vec<u8>> {
+pub fn guest_root(kernel: &Kernel) -> Result<Vec<u8>> {
     let mut root = Root::new(kernel.packages.clone());
     root.program(Path::new("/bin/busybox"), "bin/busybox")?;
     root.program(Path::new("/usr/bin/sg_persist"), "usr/bin/sg_persist")?;
     let modules = root.modules(kernel, GUEST_MODULES)?;
     // Each line is run as it stands; the marker tells the other end where its output ends and how it went.
     let serve = "stty -echo\necho guest ready\nwhile read -r line; do eval \"$line\" 2>&1; echo \"done $?\"; done";
-    root.content("init", 0o755, init(&modules, serve).into_bytes());
+    root.content("init", 0o755, init(&modules, &format!("{serve}\n{END}")).into_bytes());
     let mut bytes = Vec::new();
     root.archive(&mut bytes)?;
     Ok(bytes)
@@ -89,7 +88,7 @@ fn guest_root(kernel: &Kernel) -> Result<Vec<u8>> {
 
 /// The first process: mounts, modules, then one command whose terminal is the first serial line. The kernel's own
 /// messages go to the second one, so that they never cut a line of the report in two.
-fn init(modules: &[String], command: &str) -> String {
+pub fn init(modules: &[String], command: &str) -> String {
     let modules = modules.join(" ");
     format!(
         "#!/bin/busybox sh\n\
@@ -101,12 +100,12 @@ fn init(modules: &[String], command: &str) -> String {
          mount -t devtmpfs devtmpfs /dev\n\
          exec </dev/ttyS0 >/dev/ttyS0 2>&1\n\
          for module in {modules}; do insmod $module; done\n\
-         {command}\n\
-         sync\n\
-         echo b >/proc/sysrq-trigger\n\
-         sleep 60\n"
+         {command}\n"
     )
 }
+
+/// How a machine ends whose only task is done.
+const END: &str = "sync\necho b >/proc/sysrq-trigger\nsleep 60";
 
 /// A root that is being put together: path (without the leading slash) to permissions and content.
 pub struct Root {
@@ -115,7 +114,7 @@ pub struct Root {
 }
 
 impl Root {
-    fn new(packages: PathBuf) -> Self {
+    pub fn new(packages: PathBuf) -> Self {
         Self { packages, files: BTreeMap::new() }
     }
 
@@ -179,6 +178,12 @@ impl Root {
             inside.push(format!("/{to}"));
         }
         Ok(inside)
+    }
+
+    /// Writes it as a file.
+    pub fn write_to(self, to: &Path) -> Result<()> {
+        let file = File::create(to).with_context(|| format!("{} cannot be written", to.display()))?;
+        self.archive(BufWriter::new(file))
     }
 
     fn archive(self, out: impl std::io::Write) -> Result<()> {

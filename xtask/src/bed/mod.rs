@@ -4,6 +4,7 @@
 //! of this package, `bed-inside`, under `src/inside`.
 
 mod cpio;
+mod host;
 mod image;
 mod kernel;
 mod multipath;
@@ -13,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::workspace::{cargo, run as run_command, target};
 
@@ -33,6 +34,8 @@ pub enum Kind {
     Multipath,
     /// That map, passed through to a QEMU guest
     MultipathGuest,
+    /// A whole Debian with systemd and libvirt, this project's package installed on it, and two guests
+    Host,
 }
 
 impl Kind {
@@ -43,12 +46,13 @@ impl Kind {
             Kind::Guest => "guest",
             Kind::Multipath => "multipath",
             Kind::MultipathGuest => "multipath-guest",
+            Kind::Host => "host",
         }
     }
 
     /// Whether a guest boots inside.
     pub fn has_guest(self) -> bool {
-        matches!(self, Kind::Guest | Kind::MultipathGuest)
+        matches!(self, Kind::Guest | Kind::MultipathGuest | Kind::Host)
     }
 
     /// Whether multipathd looks after a map.
@@ -71,10 +75,16 @@ pub struct Options {
 /// # Errors
 /// Whatever keeps the bed from being built or booted. A check that fails is not an error: it is in the tally.
 pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally> {
+    let is_given = helper.is_some();
     let helper = match helper {
         Some(path) => fs::canonicalize(path).with_context(|| format!("the helper {} is not there", path.display()))?,
         None => our_helper()?,
     };
+    let reference = helper == Path::new(REFERENCE);
+    ensure!(
+        kind != Kind::Host || reference || !is_given,
+        "the host bed installs packages: this project's, or with --helper {REFERENCE} Debian's"
+    );
     run_command(cargo().args(["build", "--quiet", "--release", "--package", "xtask", "--bin", "bed-inside"]))?;
     run_command(cargo().args(["build", "--quiet", "--release", "--package", "qemu-pr-ctl"]))?;
     let kernel = kernel::Kernel::unpack()?;
@@ -83,13 +93,18 @@ pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally
     let name = format!("{}-{}", kind.word(), std::process::id());
     let image = place.join(format!("{name}.cpio"));
     let console = place.join(format!("{name}.console"));
-    image::write(&image, kind, &kernel, &helper)?;
+    let disks = if kind == Kind::Host {
+        host::write(&image, &kernel, reference)?
+    } else {
+        image::write(&image, kind, &kernel, &helper, reference)?;
+        Vec::new()
+    };
 
     if !options.story {
         println!("bed {} with {}", kind.word(), helper.display());
     }
     let started = Instant::now();
-    let tally = vm::boot(kind, &kernel, &image, &console, options.story)?;
+    let tally = vm::boot(kind, &kernel, &image, &disks, &console, options.story)?;
     if !options.story {
         println!("{tally}, {} s", started.elapsed().as_secs());
     }
@@ -98,8 +113,16 @@ pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally
     } else {
         fs::remove_file(&image)?;
         fs::remove_file(&console)?;
+        for disk in disks.iter().filter(|disk| disk.temporary) {
+            fs::remove_file(&disk.path)?;
+        }
     }
     Ok(tally)
+}
+
+/// The word that tells the program inside which helper it has.
+fn whose(reference: bool) -> &'static str {
+    if reference { "reference" } else { "ours" }
 }
 
 /// This project's helper, built as it would be shipped.

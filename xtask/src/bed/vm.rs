@@ -15,7 +15,7 @@
 
 use std::fmt;
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -55,13 +55,21 @@ const SILENCE: Duration = Duration::from_secs(600);
 fn limit(kind: Kind) -> Duration {
     match kind {
         Kind::Kernel => Duration::from_secs(600),
-        Kind::Guest | Kind::Multipath | Kind::MultipathGuest => Duration::from_secs(1200),
+        Kind::Guest | Kind::Multipath | Kind::MultipathGuest | Kind::Host => Duration::from_secs(1200),
     }
 }
 
+/// A disk of the machine. What the machine writes to it is gone at its end.
+pub struct Disk {
+    /// Its content.
+    pub path: PathBuf,
+    /// Whether it was made for one run.
+    pub temporary: bool,
+}
+
 /// Boots the machine and follows it to its end.
-pub fn boot(kind: Kind, kernel: &Kernel, image: &Path, console: &Path, story: bool) -> Result<Tally> {
-    let mut machine = Machine::start(kind, kernel, image, console)?;
+pub fn boot(kind: Kind, kernel: &Kernel, image: &Path, disks: &[Disk], console: &Path, story: bool) -> Result<Tally> {
+    let mut machine = Machine::start(kind, kernel, image, disks, console)?;
     let mut listener = Listener { story, ..Listener::default() };
     let end = machine.follow(limit(kind), &mut listener);
     drop(machine);
@@ -90,8 +98,12 @@ impl Drop for Machine {
 }
 
 impl Machine {
-    fn start(kind: Kind, kernel: &Kernel, image: &Path, console: &Path) -> Result<Self> {
+    fn start(kind: Kind, kernel: &Kernel, image: &Path, disks: &[Disk], console: &Path) -> Result<Self> {
         let memory = if kind.has_guest() { "3G" } else { "2G" };
+        let drives = disks.iter().flat_map(|disk| {
+            let drive = format!("file={},format=raw,if=virtio,snapshot=on", disk.path.display());
+            ["-drive".to_owned(), drive]
+        });
         // Whoever ends this program, by whatever signal, ends the machine with it.
         let qemu = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "/usr/bin/qemu-system-x86_64"])
@@ -104,6 +116,7 @@ impl Machine {
             .arg("-initrd")
             .arg(image)
             .args(["-append", "console=ttyS1 panic=-1 loglevel=4"])
+            .args(drives)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

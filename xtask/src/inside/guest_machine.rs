@@ -1,13 +1,13 @@
 //! A QEMU guest inside the machine, with one disk passed through, that runs what it is told.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::node::Node;
 
@@ -20,8 +20,7 @@ pub const GUEST_NAME: &str = "host-a";
 /// A running guest, which never outlives this value.
 pub struct Guest {
     qemu: Child,
-    keyboard: ChildStdin,
-    screen: Receiver<String>,
+    terminal: Terminal,
 }
 
 impl Drop for Guest {
@@ -56,20 +55,58 @@ impl Guest {
             .context("the guest's QEMU cannot be started")?;
         let keyboard = qemu.stdin.take().context("QEMU's standard input is no pipe")?;
         let stdout = qemu.stdout.take().context("QEMU's standard output is no pipe")?;
+        let guest = Self { qemu, terminal: Terminal::new(keyboard, stdout) };
+        while guest.terminal.line()? != "guest ready" {}
+        Ok(guest)
+    }
+
+    /// Runs a shell command in the guest; returns its exit status and what it printed.
+    pub fn run(&mut self, command: &str) -> Result<(i32, String)> {
+        self.terminal.run(command)
+    }
+}
+
+/// The serial line of a guest, with the shell of its first process at the other end.
+pub struct Terminal {
+    keyboard: Box<dyn Write + Send>,
+    screen: Receiver<String>,
+}
+
+impl Terminal {
+    /// A terminal with these two ends.
+    pub fn new(keyboard: impl Write + Send + 'static, output: impl Read + Send + 'static) -> Self {
         let (sender, screen) = mpsc::channel();
         thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
                 if sender.send(line.trim().to_owned()).is_err() {
                     break;
                 }
             }
         });
-        let guest = Self { qemu, keyboard, screen };
-        while guest.line()? != "guest ready" {}
-        Ok(guest)
+        Self { keyboard: Box::new(keyboard), screen }
     }
 
-    /// Runs a shell command in the guest; returns its exit status and what it printed.
+    /// Waits until a guest answers that may have said that it is ready when nobody listened.
+    pub fn wake(&mut self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            writeln!(self.keyboard, "echo awake")?;
+            match self.screen.recv_timeout(Duration::from_secs(3)) {
+                Ok(line) if line == "awake" => {
+                    // It may have been asked several times, and answers as often.
+                    writeln!(self.keyboard, "echo settled")?;
+                    while self.line()? != "settled" {}
+                    self.line()?;
+                    return Ok(());
+                }
+                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => bail!("the guest's serial line is closed"),
+            }
+        }
+        bail!("the guest does not answer")
+    }
+
+    /// Runs a shell command; returns its exit status and what it printed.
     pub fn run(&mut self, command: &str) -> Result<(i32, String)> {
         writeln!(self.keyboard, "{command}").context("the guest's serial line is closed")?;
         let mut printed = Vec::new();

@@ -1,6 +1,6 @@
 //! The driver program of a bed: runs as the only task of a virtual machine and reports to its serial line.
 //!
-//! `bed-inside kernel|guest|multipath|multipath-guest ours|reference`: which scenarios to run, and whose helper lies in /usr/bin. The format of
+//! `bed-inside kernel|guest|multipath|multipath-guest|host ours|reference`: which scenarios to run, and whose helper lies in /usr/bin. The format of
 //! the report is described where it is read, in `bed/vm.rs`.
 
 mod ctl;
@@ -9,6 +9,7 @@ mod guest;
 mod guest_machine;
 mod hang;
 mod helper;
+mod host;
 mod iscsi;
 mod lun;
 mod multipath;
@@ -43,7 +44,9 @@ fn main() -> ExitCode {
 }
 
 fn run(words: &[&str], report: &mut Report) -> Result<()> {
-    let [bed, whose] = *words else { bail!("usage: bed-inside kernel|guest|multipath|multipath-guest ours|reference") };
+    let [bed, whose] = *words else {
+        bail!("usage: bed-inside kernel|guest|multipath|multipath-guest|host ours|reference")
+    };
     let reference = match whose {
         "ours" => false,
         "reference" => true,
@@ -63,6 +66,7 @@ fn run(words: &[&str], report: &mut Report) -> Result<()> {
         "guest" => guest::run(report, reference),
         "multipath" => multipath::run(report, reference),
         "multipath-guest" => multipath::guest::run(report, reference),
+        "host" => host::run(report, reference),
         other => bail!("there is no bed {other}"),
     }
 }

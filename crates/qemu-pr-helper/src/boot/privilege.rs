@@ -4,11 +4,11 @@
 //! the first other thread is started, and the types keep it that way.
 
 use rustix::{
-    process::{Gid, Uid},
+    process::{Gid, Uid, getegid, getgroups},
     thread::{
-        CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, remove_capability_from_bounding_set,
-        set_capabilities, set_keep_capabilities, set_no_new_privs, set_thread_groups, set_thread_res_gid,
-        set_thread_res_uid,
+        CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set, clear_ambient_capability_set,
+        remove_capability_from_bounding_set, set_capabilities, set_keep_capabilities, set_no_new_privs,
+        set_thread_groups, set_thread_res_gid, set_thread_res_uid,
     },
 };
 use thiserror::Error;
@@ -91,13 +91,13 @@ fn reduce(
     // Ids change without losing the capability.
     set_keep_capabilities(true).map_err(step("keep capabilities across a change of user"))?;
 
-    // The groups of whoever started us. Where that takes a right we lack, there must be nothing to give up.
-    if !may_lack || have.contains(CapabilitySet::SETGID) {
+    // The groups of whoever started us. Without the right to do that, there must be nothing to give up.
+    if have.contains(CapabilitySet::SETGID) || !(may_lack || has_no_other_group().map_err(step("read the groups"))?) {
         set_thread_groups(&[]).map_err(step("give up the supplementary groups"))?;
     }
 
     // What no program started from here could ever get back.
-    if !may_lack || have.contains(CapabilitySet::SETPCAP) {
+    if have.contains(CapabilitySet::SETPCAP) || !(may_lack || bounding_set_is_within(keep)) {
         drop_bounding_set().map_err(step("empty the capability bounding set"))?;
     }
     match clear_ambient_capability_set() {
@@ -121,6 +121,18 @@ fn reduce(
     set_capabilities(None, sets).map_err(step("keep CAP_SYS_RAWIO and nothing else"))?;
     set_no_new_privs(true).map_err(step("rule out new privileges"))?;
     Ok(keep)
+}
+
+/// Whether the process is in its own group alone. systemd puts it in that one twice.
+fn has_no_other_group() -> rustix::io::Result<bool> {
+    let own = getegid();
+    Ok(getgroups()?.iter().all(|group| *group == own))
+}
+
+/// Whether a program started from here could get back no more than `keep`; with `no_new_privs` not even that.
+fn bounding_set_is_within(keep: CapabilitySet) -> bool {
+    let mut all = (0..64).map(|number| CapabilitySet::from_bits_retain(1 << number));
+    all.all(|one| keep.contains(one) || !capability_is_in_bounding_set(one).unwrap_or(false))
 }
 
 /// Every capability that this kernel knows; it says where they end.

@@ -92,7 +92,7 @@ fn welcome(hub: &Hub, socket: OwnedFd) {
         Err(error) => {
             debug!("client {client} left before it was served: {error}");
             drop(guard);
-            hub.slots.release(token);
+            hub.release(token);
         }
     }
 }

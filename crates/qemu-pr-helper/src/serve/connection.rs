@@ -88,7 +88,7 @@ pub fn abandon(hub: &Hub, token: u64) {
     let closed = slot.lock().take();
     if closed.is_some() {
         drop(closed);
-        hub.slots.release(token);
+        hub.release(token);
     }
 }
 
@@ -122,7 +122,7 @@ pub fn serve(hub: &Hub, token: u64, covered: bool, scratch: &mut Scratch) -> Pla
     drop(guard);
     // Closing what the client sent may block; the slot is somebody else's only after that.
     drop(closed);
-    hub.slots.release(token);
+    hub.release(token);
     hub.crew.rejoin()
 }
 
@@ -175,6 +175,19 @@ impl Connection {
         true
     }
 
+    /// Takes no request any more that is not on its way already, unless the client is owed something or owes it; whether
+    /// that is so. A client that sends one now gets an error before any of it is sent, and QEMU then connects anew. If
+    /// the connection were just closed, the request could have been sent and nobody would read it: that is a failure,
+    /// which the guest sees.
+    pub fn dismiss(&self) -> bool {
+        let may_go = self.decoder.is_idle() && self.unsent.is_none();
+        if may_go {
+            // The socket reports this like anything else that happens to it.
+            let _ = shutdown(&self.socket, Shutdown::Read);
+        }
+        may_go
+    }
+
     fn drive(&mut self, hub: &Hub, flight: &Flight, covered: bool, scratch: &mut Scratch) -> Next {
         if self.overdue {
             return Next::Close(Reason::Overdue);
@@ -188,9 +201,6 @@ impl Connection {
             return Next::Pause(due);
         }
         loop {
-            if hub.is_draining() {
-                return Next::Close(Reason::Draining);
-            }
             let buffer = &mut scratch.input[..self.decoder.needs()];
             let received = if self.decoder.takes_descriptor() {
                 channel::receive_with_descriptors(&self.socket, buffer)
@@ -202,6 +212,8 @@ impl Connection {
                     return Next::Close(self.decoder.end().err().map_or(Reason::Finished, Reason::Violation));
                 }
                 Ok(received) => received,
+                // Once more after that: the client may have been faster.
+                Err(Errno::AGAIN) if hub.is_draining() && self.dismiss() => continue,
                 Err(Errno::AGAIN) => return self.wait_for_more(hub),
                 Err(Errno::INTR) => continue,
                 // A reset is how the kernel reports a client that left without reading all; not worth a word.
@@ -330,6 +342,11 @@ impl Connection {
     /// Sends an answer, or the rest of one. What the client does not take now is kept, and no request is read before
     /// it has gone.
     fn send(&mut self, hub: &Hub, head: &[u8], tail: &[u8]) -> Next {
+        let last = hub.is_draining();
+        if last {
+            // Before the answer: what the client sends next comes after it.
+            let _ = shutdown(&self.socket, Shutdown::Read);
+        }
         let sent = match channel::send(&self.socket, head, tail) {
             Ok(sent) => sent,
             Err(Errno::AGAIN | Errno::INTR) => 0,
@@ -337,7 +354,7 @@ impl Connection {
         };
         if sent == head.len() + tail.len() {
             self.deadline = None;
-            return Next::Wait(EventFlags::IN);
+            return if last { Next::Close(Reason::Draining) } else { Next::Wait(EventFlags::IN) };
         }
         let rest = [head, tail].concat().split_off(sent);
         self.unsent = Some(rest.into_boxed_slice());

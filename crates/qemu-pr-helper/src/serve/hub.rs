@@ -50,6 +50,7 @@ pub struct Hub {
     pub request_timeout: Duration,
     clients: AtomicU64,
     draining: AtomicBool,
+    over: AtomicBool,
     in_flight: AtomicUsize,
     wake: OwnedFd,
     ticking: AtomicBool,
@@ -79,6 +80,7 @@ impl Hub {
             request_timeout: config.request_timeout,
             clients: AtomicU64::new(0),
             draining: AtomicBool::new(false),
+            over: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             ticking: AtomicBool::new(false),
@@ -99,11 +101,11 @@ impl Hub {
         Ok(epoll::modify(&self.epoll, socket, epoll::EventData::new_u64(token), once(flags))?)
     }
 
-    /// A request begins, unless the end has begun. It ends with the value.
+    /// A request begins, unless it is too late for that. It ends with the value.
     pub fn begin(&self) -> Option<InFlight<'_>> {
         self.in_flight.fetch_add(1, ORDER);
         let request = InFlight(self);
-        (!self.is_draining()).then_some(request)
+        (!self.over.load(ORDER)).then_some(request)
     }
 
     /// How many requests are between their last byte and their answer's first.
@@ -116,13 +118,33 @@ impl Hub {
         self.draining.load(ORDER)
     }
 
-    /// Begins the end: no clients and no requests from here on. Only a socket that is `ours` is shut down; what waits
-    /// on one of systemd's is for the next helper.
+    /// Begins the end: no clients from here on, and from each one that there is no more than the request that it may
+    /// have sent already. Only a socket that is `ours` is shut down; what waits on one of systemd's is for the next
+    /// helper.
     pub fn close_down(&self, ours: bool) {
         self.draining.store(true, ORDER);
         let _ = epoll::delete(&self.epoll, &self.listener);
         if ours {
             let _ = shutdown(&self.listener, Shutdown::Both);
+        }
+    }
+
+    /// Lets clients go that owe nothing and are owed nothing; whether all are gone.
+    pub fn dismiss(&self) -> bool {
+        self.slots.dismiss();
+        self.slots.is_empty()
+    }
+
+    /// No request begins from here on.
+    pub fn finish(&self) {
+        self.over.store(true, ORDER);
+    }
+
+    /// A client is gone.
+    pub fn release(&self, token: u32) {
+        self.slots.release(token);
+        if self.is_draining() {
+            self.call();
         }
     }
 

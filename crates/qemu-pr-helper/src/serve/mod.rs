@@ -34,6 +34,12 @@ use crate::{
 /// How often the main thread looks at connections that owe something, at least.
 const MAX_TICK: Duration = Duration::from_secs(1);
 
+/// At the end, how long to wait for the rest of a request: QEMU sends it at once.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// At the end, how often to look for clients that got their answer while nobody could tell them.
+const GLANCE: Duration = Duration::from_millis(20);
+
 /// Serves until a signal says stop. The main thread itself only watches: signals, deadlines, systemd's watchdog.
 pub fn run(booted: Booted, confined: &Confined, config: &Config) -> io::Result<ExitCode> {
     let Booted { mut listener, control, pidfile, notifier, starter, multipath, names, .. } = booted;
@@ -81,20 +87,29 @@ fn watch(hub: &Hub, signals: &OwnedFd, notifier: &Notifier, config: &Config) -> 
     }
 }
 
-/// Takes no more clients and no more requests, and waits for the commands that are under way.
+/// Takes no more clients, and lets those go that there are: each as soon as it has its answer, and none with a request
+/// that it has sent and nobody reads.
 fn drain(hub: &Hub, listener: &mut Listener, config: &Config) -> io::Result<ExitCode> {
     let ours = listener.is_ours();
     listener.withdraw();
     hub.close_down(ours);
     let start = Instant::now();
-    while hub.in_flight() > 0 {
-        let Some(left) = config.drain_timeout.checked_sub(start.elapsed()) else {
+    while !hub.dismiss() {
+        let waited = start.elapsed();
+        if waited >= GRACE.min(config.drain_timeout) {
+            // Whoever is left has sent half a request or does not read its answer, unless its command is under way.
+            hub.finish();
+            if hub.in_flight() == 0 {
+                break;
+            }
+        }
+        let Some(left) = config.drain_timeout.checked_sub(waited) else {
             for hung in hub.hung() {
                 error!("giving up after {:?}: {hung}", config.drain_timeout);
             }
             return Ok(ExitCode::FAILURE);
         };
-        wait_for(&[hub.wake()], Some(left.min(MAX_TICK)))?;
+        wait_for(&[hub.wake()], Some(left.min(GLANCE)))?;
         hub.heard();
         hub.sweep();
     }

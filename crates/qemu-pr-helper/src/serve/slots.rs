@@ -57,6 +57,22 @@ impl Slots {
         self.free.lock().unwrap_or_else(PoisonError::into_inner).push(token);
     }
 
+    /// Whether all are free.
+    pub fn is_empty(&self) -> bool {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).len() == self.slots.len()
+    }
+
+    /// Lets the connections go that are between requests. One that is being served finds out by itself.
+    pub fn dismiss(&self) {
+        for slot in &self.slots {
+            if let Ok(connection) = slot.connection.try_lock()
+                && let Some(connection) = connection.as_ref()
+            {
+                connection.dismiss();
+            }
+        }
+    }
+
     /// A place by its number.
     pub fn get(&self, token: u32) -> &Slot {
         &self.slots[token as usize]

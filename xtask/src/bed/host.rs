@@ -1,0 +1,193 @@
+//! The root of the host bed: a whole Debian with systemd and libvirt.
+//!
+//! The distribution is made once, kept, and never written to by a machine. What a run adds is on a second disk, mounted
+//! at /bed: the driver program, the packages to install, and what a guest boots.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use super::Kind;
+use super::image::{self, Root};
+use super::kernel::Kernel;
+use super::vm::Disk;
+use crate::archive;
+use crate::workspace::{output, run, target};
+
+/// The release that the host is.
+const RELEASE: &str = "bookworm";
+
+/// What is installed on it. `AppArmor` is there because Debian installs it with every kernel: it confines libvirtd, its
+/// guests, and whatever they start.
+const PACKAGES: &[&str] = &[
+    "apparmor",
+    "dbus",
+    "kmod",
+    "libvirt-clients",
+    "libvirt-daemon-system",
+    "multipath-tools",
+    "procps",
+    "psmisc",
+    "qemu-system-x86",
+    "sg3-utils",
+    "systemd",
+    "systemd-sysv",
+    "udev",
+];
+
+/// Room for it all and for what a run writes.
+const SIZE: &str = "1500M";
+
+/// What would only keep an emulated machine from its work.
+const MASKED: &[&str] = &[
+    "apt-daily-upgrade.timer",
+    "apt-daily.timer",
+    "console-getty.service",
+    "dpkg-db-backup.timer",
+    "e2scrub_reap.service",
+    "fstrim.timer",
+    "getty@tty1.service",
+    "logrotate.timer",
+    "serial-getty@ttyS0.service",
+    "serial-getty@ttyS1.service",
+    "systemd-pcrphase-sysinit.service",
+    "systemd-pcrphase.service",
+];
+
+/// The driver program. It waits for nothing but what it needs to begin: the rest is part of what it looks at.
+const UNIT: &str = "\
+[Unit]
+Description=What is tried on this host
+After=libvirtd.socket multipathd.service systemd-udev-trigger.service
+RequiresMountsFor=/bed
+
+[Service]
+ExecStart=/bed/run
+StandardOutput=tty
+StandardError=tty
+TTYPath=/dev/ttyS0
+ExecStopPost=sh -c 'sync; echo b >/proc/sysrq-trigger'
+";
+
+/// The package of Debian's own helper, to be installed once more.
+const DOWNLOAD: &str = "cd \"$1\"/root && APT_CONFIG=\"$MMDEBSTRAP_APT_CONFIG\" apt-get download -qq -o \
+                        APT::Sandbox::User=root qemu-system-common";
+
+/// Only the disks of the second LUN become a map: the first one's are passed to guests one by one.
+const MULTIPATH: &str = "\
+defaults {
+    find_multipaths no
+    user_friendly_names yes
+    reservation_key file
+}
+blacklist {
+    devnode \"^sd[ab]$\"
+    devnode \"^vd\"
+}
+";
+
+/// The first process: the modules, both disks, and over to systemd.
+const FIRST: &str = "mkdir -p /root\n\
+     mount -t ext4 /dev/vda /root\n\
+     mount -t ext4 -o ro /dev/vdb /root/bed\n\
+     mount --move /dev /root/dev\n\
+     umount /proc /sys\n\
+     exec switch_root /root /lib/systemd/systemd";
+
+/// What the first process loads: systemd and udev find all modules there.
+const MODULES: &[&str] = &["ext4", "virtio_blk", "virtio_pci", "configfs", "autofs4", "af_packet"];
+
+/// Everything that the machine boots from, at `name` with several endings; returns its disks.
+pub fn write(image: &Path, kernel: &Kernel, reference: bool) -> Result<Vec<Disk>> {
+    let base = base()?;
+    let mut root = Root::new(kernel.packages.clone());
+    root.program(Path::new("/bin/busybox"), "bin/busybox")?;
+    let modules = root.modules(kernel, &[MODULES, image::MODULES].concat())?;
+    root.content("init", 0o755, image::init(&modules, FIRST).into_bytes());
+    root.write_to(image)?;
+    let second = image.with_extension("img");
+    files(&second, kernel, reference)?;
+    Ok(vec![Disk { path: base, temporary: false }, Disk { path: second, temporary: true }])
+}
+
+/// The disk with what this run brings along.
+fn files(to: &Path, kernel: &Kernel, reference: bool) -> Result<()> {
+    let stage = to.with_extension("files");
+    fs::create_dir_all(stage.join("guest"))?;
+    let release = target().join("release");
+    fs::copy(release.join("bed-inside"), stage.join("bed-inside"))?;
+    fs::copy(release.join("qemu-pr-ctl"), stage.join("qemu-pr-ctl"))?;
+    fs::copy(&kernel.image, stage.join("guest/vmlinuz"))?;
+    fs::write(stage.join("guest/root.cpio"), image::guest_root(kernel)?)?;
+    if !reference {
+        fs::copy(archive::deb()?, stage.join("qemu-pr-helper-rs.deb"))?;
+    }
+    let run_script = stage.join("run");
+    let line = format!("exec /bed/bed-inside {} {}", Kind::Host.word(), super::whose(reference));
+    fs::write(&run_script, format!("#!/bin/sh\n{line}\n"))?;
+    run(Command::new("chmod").arg("755").arg(&run_script))?;
+    let _ = fs::remove_file(to);
+    output(
+        Command::new("/sbin/mke2fs")
+            .args(["-q", "-t", "ext4", "-O", "^has_journal", "-d"])
+            .arg(&stage)
+            .arg(to)
+            .arg("96M"),
+    )?;
+    fs::remove_dir_all(stage)?;
+    Ok(())
+}
+
+/// The distribution as a disk, made if it is not there or was made by another recipe.
+fn base() -> Result<PathBuf> {
+    let folder = target().join("bed");
+    let disk = folder.join("host.img");
+    let marker = folder.join("host.recipe");
+    let recipe = format!("{RELEASE} {PACKAGES:?} {SIZE} {MASKED:?}\n{UNIT}{MULTIPATH}{DOWNLOAD}");
+    if disk.exists() && fs::read_to_string(&marker).is_ok_and(|made| made == recipe) {
+        return Ok(disk);
+    }
+    println!("making a Debian host (some minutes, once)");
+    let _ = fs::remove_file(&marker);
+    let _ = fs::remove_file(&disk);
+    let additions = additions(&folder.join("host.additions"))?;
+    let _ = fs::remove_dir_all(folder.join("host.stage"));
+    let mut command = Command::new("mmdebstrap");
+    command.args(["--quiet", "--variant=minbase", "--format=null", "--dpkgopt=force-unsafe-io"]);
+    command.arg(format!("--include={}", PACKAGES.join(",")));
+    command.arg(format!("--customize-hook={DOWNLOAD}"));
+    // As whoever mmdebstrap is inside: the files' owners are right only there. What is mounted there stays out of it.
+    let (stage, disk_path) = (folder.join("host.stage"), disk.display());
+    command.arg(format!("--customize-hook=cp -a {}/. \"$1\"/", additions.display()));
+    command.arg(format!("--customize-hook=cp -ax \"$1\"/. {}", stage.display()));
+    let mke2fs = format!("/sbin/mke2fs -q -t ext4 -O ^has_journal -d {} {disk_path} {SIZE}", stage.display());
+    command.arg(format!("--customize-hook={mke2fs} && rm -r {}", stage.display()));
+    output(command.args([RELEASE, "-"]))?;
+    fs::remove_dir_all(additions)?;
+    fs::write(marker, recipe)?;
+    Ok(disk)
+}
+
+/// What the distribution does not bring.
+fn additions(folder: &Path) -> Result<PathBuf> {
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    let units = folder.join("etc/systemd/system");
+    let wanted = units.join("multi-user.target.wants");
+    fs::create_dir_all(&wanted)?;
+    fs::create_dir_all(folder.join("bed"))?;
+    for unit in MASKED {
+        symlink("/dev/null", units.join(unit))?;
+    }
+    fs::write(units.join("bed.service"), UNIT)?;
+    symlink("../bed.service", wanted.join("bed.service"))?;
+    fs::write(folder.join("etc/multipath.conf"), MULTIPATH)?;
+    fs::write(folder.join("etc/hostname"), "host\n")?;
+    // A machine that has an identity does not set itself up at its first boot.
+    fs::write(folder.join("etc/machine-id"), "0123456789abcdef0123456789abcdef\n")?;
+    fs::canonicalize(folder).with_context(|| format!("{} is gone", folder.display()))
+}

@@ -1,0 +1,123 @@
+//! Clients that send one command after the other, as QEMU does it, and count what is lost.
+//!
+//! QEMU connects again while it has not sent the CDB, up to five times. What goes wrong after that, the guest is told.
+
+use std::fmt;
+use std::io::Write as _;
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle, sleep};
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use pr_wire::{Client, channel};
+use scsi_pr::InAction;
+
+use super::SOCKET;
+use crate::node::Node;
+use crate::request::Request;
+
+/// QEMU's (`PR_MAX_RECONNECT_ATTEMPTS`).
+const ATTEMPTS: usize = 5;
+
+/// What became of the commands.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Tally {
+    /// All of them.
+    pub sent: usize,
+    /// Nobody could be reached in five attempts.
+    pub unreachable: usize,
+    /// The connection ended between the CDB and the parameter list.
+    pub halved: usize,
+    /// The connection ended before the answer.
+    pub unanswered: usize,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sent, unreachable, halved, unanswered } = self;
+        write!(f, "{sent} commands sent; lost: {unreachable} unreachable, {halved} halved, {unanswered} unanswered")
+    }
+}
+
+/// Clients at work.
+pub struct Busy {
+    stop: Arc<AtomicBool>,
+    clients: Vec<JoinHandle<Tally>>,
+}
+
+impl Busy {
+    /// Starts some; each registers a key of its own again and again, and reads all keys.
+    pub fn start(count: u64, node: &Node) -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let client = |number| {
+            let (device, stop) = (node.open()?, Arc::clone(&stop));
+            Ok(thread::spawn(move || work(&device, 0xb000 + number, &stop)))
+        };
+        let clients = (0..count).map(client).collect::<Result<_>>()?;
+        Ok(Self { stop, clients })
+    }
+
+    /// Ends them; what they saw together.
+    pub fn end(self) -> Result<Tally> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut all = Tally::default();
+        for client in self.clients {
+            let one = client.join().map_err(|_| anyhow!("a client panicked"))?;
+            all.sent += one.sent;
+            all.unreachable += one.unreachable;
+            all.halved += one.halved;
+            all.unanswered += one.unanswered;
+        }
+        Ok(all)
+    }
+}
+
+fn work(device: &std::fs::File, key: u64, stop: &AtomicBool) -> Tally {
+    let requests = [Request::register_anyhow(key), Request::read(InAction::ReadKeys)];
+    let mut tally = Tally::default();
+    let mut line = None;
+    for request in requests.iter().cycle() {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        tally.sent += 1;
+        let Some((mut stream, mut client)) = send_cdb(line.take(), device, request) else {
+            tally.unreachable += 1;
+            continue;
+        };
+        if stream.write_all(&request.parameters).is_err() {
+            tally.halved += 1;
+        } else if client.receive().is_err() {
+            tally.unanswered += 1;
+        } else {
+            line = Some((stream, client));
+        }
+    }
+    tally
+}
+
+type Line = (UnixStream, Client);
+
+/// Sends the CDB, over a new connection if the old one is not there any more.
+fn send_cdb(mut line: Option<Line>, device: &std::fs::File, request: &Request) -> Option<Line> {
+    for _ in 0..ATTEMPTS {
+        let Some((stream, client)) = line.take().or_else(|| connect().ok()) else {
+            sleep(Duration::from_secs(1));
+            continue;
+        };
+        if channel::send_with_descriptor(&stream, request.cdb.as_bytes(), &[], device.as_fd()).is_ok() {
+            return Some((stream, client));
+        }
+    }
+    None
+}
+
+fn connect() -> Result<Line> {
+    let stream = UnixStream::connect(SOCKET)?;
+    let client = Client::over(stream.try_clone()?)?;
+    client.set_timeout(Some(Duration::from_secs(120)))?;
+    Ok((stream, client))
+}

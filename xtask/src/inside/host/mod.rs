@@ -1,0 +1,44 @@
+//! The host bed: an administrator's day. The package comes, systemd and libvirt use what it brought, the package goes.
+
+mod busy;
+mod command;
+mod domain;
+mod guests;
+mod package;
+mod process;
+mod restart;
+mod unit;
+
+use std::fs;
+
+use anyhow::Result;
+
+use crate::lun::Loopback;
+use crate::report::{Report, remark};
+
+/// Where the units listen, and every client looks first.
+const SOCKET: &str = "/run/qemu-pr-helper.sock";
+
+/// The unit's names.
+const SERVICE: &str = "qemu-pr-helper.service";
+const SOCKET_UNIT: &str = "qemu-pr-helper.socket";
+
+/// Runs it.
+pub fn run(report: &mut Report, reference: bool) -> Result<()> {
+    // Where LIO keeps registrations that are to persist.
+    fs::create_dir_all("/var/target/pr")?;
+    let luns = Loopback::set_up(2)?;
+    let originals = package::Originals::read()?;
+    if reference {
+        remark("skipped with Debian's helper: the package, its units, the multipath map, the audit trail");
+        unit::write_plain_units()?;
+    } else {
+        package::arrives(report, &originals);
+        unit::run(report, &luns.lun(0)[0], luns.lun(1));
+    }
+    guests::run(report, luns.lun(0), reference)?;
+    if !reference {
+        package::leaves(report, &originals);
+    }
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! The package takes a name over that another package owns, and gives it back.
+
+use std::fs;
+
+use anyhow::{Result, ensure};
+
+use super::command::{property, sh, try_sh};
+use super::{SERVICE, SOCKET, SOCKET_UNIT};
+use crate::report::Report;
+
+const OURS: &str = "/bed/qemu-pr-helper-rs.deb";
+const DEBIANS: &str = "/root/qemu-system-common_*.deb";
+
+/// Installs a package that has a file of ours already.
+const OBSTACLE: &str = "\
+cd /run && mkdir -p obstacle/DEBIAN obstacle/usr/bin && touch obstacle/usr/bin/qemu-pr-ctl
+printf 'Package: obstacle\\nVersion: 1\\nArchitecture: all\\nMaintainer: none\\nDescription: in the way\\n' >obstacle/DEBIAN/control
+dpkg-deb --build obstacle && dpkg --force-unsafe-io --install obstacle.deb";
+
+/// What Debian has at the paths that are taken over, and where it is meanwhile.
+const TAKEN: [(&str, &str); 2] = [
+    ("/usr/bin/qemu-pr-helper", "/usr/bin/qemu-pr-helper.distrib"),
+    ("/usr/share/man/man8/qemu-pr-helper.8.gz", "/usr/share/man/man8/qemu-pr-helper.distrib.8.gz"),
+];
+
+/// Debian's files, byte for byte.
+pub struct Originals([Vec<u8>; 2]);
+
+impl Originals {
+    /// As they are before anything happens.
+    pub fn read() -> Result<Self> {
+        Ok(Self([fs::read(TAKEN[0].0)?, fs::read(TAKEN[1].0)?]))
+    }
+
+    /// They are where they belong, and nothing of ours is left beside them.
+    fn in_place(&self) -> Result<()> {
+        for ((path, aside), content) in TAKEN.iter().zip(&self.0) {
+            ensure!(fs::read(path)? == *content, "{path} is not Debian's");
+            ensure!(!fs::exists(aside)?, "{aside} was left behind");
+        }
+        ensure!(sh("dpkg-divert --list '*qemu-pr-helper*'")?.is_empty(), "a diversion was left behind");
+        intact("qemu-system-common")
+    }
+
+    /// They are kept beside ours.
+    fn aside(&self) -> Result<()> {
+        for ((path, aside), content) in TAKEN.iter().zip(&self.0) {
+            ensure!(fs::read(path)? != *content, "{path} is still Debian's");
+            ensure!(fs::read(aside)? == *content, "{aside} is not Debian's");
+        }
+        intact("qemu-system-common")?;
+        intact("qemu-pr-helper-rs")
+    }
+}
+
+/// Every file of the package is as it was shipped.
+fn intact(package: &str) -> Result<()> {
+    let differences = sh(&format!("dpkg --verify {package}"))?;
+    ensure!(differences.is_empty(), "{package}: {differences}");
+    Ok(())
+}
+
+fn install(package: &str) -> Result<String> {
+    sh(&format!("dpkg --force-unsafe-io --install {package}"))
+}
+
+/// From Debian's helper to ours.
+pub fn arrives(report: &mut Report, originals: &Originals) {
+    report.check("an installation that fails leaves Debian's helper as it was", || {
+        sh(OBSTACLE)?;
+        let (succeeded, printed) = try_sh(&format!("dpkg --force-unsafe-io --install {OURS}"))?;
+        sh("dpkg --purge obstacle")?;
+        ensure!(!succeeded && printed.contains("qemu-pr-ctl"), "the installation was to fail: {printed}");
+        originals.in_place()
+    });
+    report.check("the package installs and takes the helper's name over", || {
+        install(OURS)?;
+        originals.aside()?;
+        let version = sh("qemu-pr-helper --version")?;
+        ensure!(version.contains(env!("CARGO_PKG_VERSION")), "it is {version}");
+        sh("qemu-pr-ctl --version && test -s /usr/share/doc/qemu-pr-helper-rs/copyright")?;
+        Ok(())
+    });
+    report.check("the installation enables and starts nothing", || {
+        for unit in [SERVICE, SOCKET_UNIT] {
+            ensure!(property(unit, "LoadState")? == "loaded", "{unit} is not known");
+            ensure!(property(unit, "ActiveState")? == "inactive", "{unit} was started");
+        }
+        ensure!(property(SOCKET_UNIT, "UnitFileState")? == "disabled", "the socket was enabled");
+        Ok(())
+    });
+    report.check("Debian's package, installed once more, goes to the side", || {
+        install(DEBIANS)?;
+        originals.aside()
+    });
+}
+
+/// And back.
+pub fn leaves(report: &mut Report, originals: &Originals) {
+    report.check("an upgrade of the package restarts the service and keeps the socket", || {
+        sh(&format!("systemctl enable --now {SOCKET_UNIT} && /bed/qemu-pr-ctl ping --socket {SOCKET}"))?;
+        let (before, since) = (property(SERVICE, "MainPID")?, property(SOCKET_UNIT, "ActiveEnterTimestampMonotonic")?);
+        install(OURS)?;
+        originals.aside()?;
+        let (after, still) = (property(SERVICE, "MainPID")?, property(SOCKET_UNIT, "ActiveEnterTimestampMonotonic")?);
+        ensure!(after != before && after != "0", "the service was process {before} and is {after}");
+        ensure!(still == since, "the socket was closed");
+        Ok(())
+    });
+    report.check("its removal ends its units and restores Debian's helper byte for byte", || {
+        sh("dpkg --remove qemu-pr-helper-rs")?;
+        for unit in [SERVICE, SOCKET_UNIT] {
+            let (load, active) = (property(unit, "LoadState")?, property(unit, "ActiveState")?);
+            ensure!(load == "not-found" && active == "inactive", "{unit} is {load} and {active}");
+        }
+        ensure!(!fs::exists(SOCKET)?, "the socket was left behind");
+        originals.in_place()
+    });
+    report.check("it can come again, and a purge leaves nothing of it", || {
+        install(OURS)?;
+        originals.aside()?;
+        sh("dpkg --purge qemu-pr-helper-rs")?;
+        originals.in_place()?;
+        let left = sh("find /etc /usr /var/lib/dpkg/info /var/lib/systemd /run \
+                       -name '*qemu-pr-helper*' -not -path '/usr/bin/qemu-pr-helper' \
+                       -not -path '/usr/share/man/man8/qemu-pr-helper.8.gz'")?;
+        ensure!(left.is_empty(), "it left {left}");
+        Ok(())
+    });
+}

@@ -1,0 +1,134 @@
+//! The units: who may connect, what the service may do, and whether it still can do its work.
+
+use std::fs;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use scsi_pr::InAction;
+
+use super::command::{property, sh};
+use super::process::{self, NAME, Process, status};
+use super::{SERVICE, SOCKET, SOCKET_UNIT};
+use crate::node::Node;
+use crate::report::{Report, remark};
+use crate::request::Request;
+use crate::wait;
+
+/// What `systemd-analyze security` may say at most. What keeps it from less stands in the unit, line by line.
+const EXPOSURE: f64 = 2.3;
+
+/// The same for the service as it may be on a host without multipath.
+const EXPOSURE_WITHOUT_MULTIPATH: f64 = 1.5;
+
+/// udev and multipathd are busy with the start of the host.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The map over the two paths.
+const MAP: &str = "/dev/mapper/mpatha";
+
+const KEY: u64 = 0x5e;
+
+/// Tries the package's units on a disk, and on a LUN's paths that multipathd makes a map of.
+pub fn run(report: &mut Report, disk: &Node, paths: &[Node; 2]) {
+    report.check("systemd finds no fault with the units", || {
+        let complaints = sh(&format!("systemd-analyze verify --man=no {SERVICE} {SOCKET_UNIT} 2>&1"))?;
+        ensure!(complaints.is_empty(), "{complaints}");
+        Ok(())
+    });
+    report.check("the socket is for the group kvm, and waits without a service", || {
+        sh(&format!("systemctl start {SOCKET_UNIT}"))?;
+        let socket = fs::symlink_metadata(SOCKET)?;
+        let group: u32 = sh("getent group kvm | cut -d: -f3")?.parse()?;
+        let (mode, owner) = (socket.mode() & 0o777, (socket.uid(), socket.gid()));
+        ensure!(socket.file_type().is_socket() && mode == 0o660, "its mode is {mode:o}");
+        ensure!(owner == (0, group), "it belongs to {owner:?}");
+        let state = property(SERVICE, "ActiveState")?;
+        ensure!(state == "inactive", "the service is {state} already");
+        Ok(())
+    });
+    report.check("the first client starts the service and is served by it", || {
+        sh(&format!("qemu-pr-ctl ping --socket {SOCKET}"))?;
+        let (state, status) = (property(SERVICE, "ActiveState")?, property(SERVICE, "StatusText")?);
+        ensure!(state == "active" && status == "Serving.", "the service is {state} and says {status}");
+        Ok(())
+    });
+    report.check(&format!("systemd-analyze security tells an exposure of at most {EXPOSURE}"), || exposure(EXPOSURE));
+    report.check("its processes have given up what they need not have", privileges);
+    report.check("confined as it is, it changes a multipath map on both paths", || {
+        wait::until("a map of the second LUN", PATIENCE, || Ok(fs::exists(MAP)?.then_some(())))?;
+        sh(&format!("qemu-pr-ctl register --socket {SOCKET} --new-key {KEY:#x} {MAP}"))?;
+        let keys = paths[0].directly(&Request::read(InAction::ReadKeys))?.keys()?;
+        ensure!(keys == [KEY, KEY], "the keys are {keys:x?}");
+        let kept = sh("cat /etc/multipath/prkeys")?;
+        ensure!(kept.contains(&format!("{KEY:x}")), "multipathd did not keep the key: {kept}");
+        sh(&format!("qemu-pr-ctl unregister --socket {SOCKET} --key {KEY:#x} {MAP}"))?;
+        let keys = paths[0].directly(&Request::read(InAction::ReadKeys))?.keys()?;
+        ensure!(keys.is_empty(), "the keys {keys:x?} stayed");
+        Ok(())
+    });
+    let name =
+        format!("as it may be without multipath, its exposure is at most {EXPOSURE_WITHOUT_MULTIPATH}, and it serves");
+    report.check(&name, || {
+        let folder = format!("/etc/systemd/system/{SERVICE}.d");
+        let restart = format!("systemctl daemon-reload && systemctl restart {SERVICE}");
+        let with = format!("mkdir -p {folder} && cp /usr/share/doc/qemu-pr-helper-rs/examples/*.conf {folder}/");
+        let result = sh(&format!("{with} && {restart}")).and_then(|_| without_multipath(disk));
+        sh(&format!("rm -r {folder} && {restart}"))?;
+        result
+    });
+}
+
+/// Holds what `systemd-analyze security` says against a limit.
+fn exposure(limit: f64) -> Result<()> {
+    let told = sh(&format!("systemd-analyze security --no-pager {SERVICE} | tail -n 1"))?;
+    remark(&told);
+    let value = told.split_once(": ").and_then(|(_, rest)| rest.split(' ').next()).context("no exposure")?;
+    let exposure: f64 = value.parse()?;
+    ensure!(exposure <= limit, "it is {exposure}");
+    Ok(())
+}
+
+/// A service that is nobody in particular, changing a disk.
+fn without_multipath(disk: &Node) -> Result<()> {
+    exposure(EXPOSURE_WITHOUT_MULTIPATH)?;
+    let disk = disk.path().display();
+    sh(&format!("qemu-pr-ctl register --socket {SOCKET} --new-key {KEY:#x} {disk}"))?;
+    sh(&format!("qemu-pr-ctl unregister --socket {SOCKET} --key {KEY:#x} {disk}"))?;
+    let users = status(property(SERVICE, "MainPID")?.parse()?, "Uid")?;
+    ensure!(users.split_whitespace().all(|user| user != "0"), "it runs as {users}");
+    Ok(())
+}
+
+/// `CAP_SYS_RAWIO`, and `CAP_SYS_ADMIN`, as `/proc/PID/status` shows them.
+const RAWIO: &str = "0000000000020000";
+const RAWIO_AND_ADMIN: &str = "0000000000220000";
+
+fn privileges() -> Result<()> {
+    let due =
+        [(NAME, RAWIO, "0"), ("qemu-pr-broker", RAWIO_AND_ADMIN, "0"), ("qemu-pr-names", "0000000000000000", "65534")];
+    let processes = process::all()?;
+    ensure!(processes.len() == due.len(), "there are {processes:?}");
+    for Process { pid, name, .. } in processes {
+        let (_, capabilities, user) = due.iter().find(|row| row.0 == name).context(name.clone())?;
+        for (field, due) in
+            [("CapPrm", *capabilities), ("CapBnd", "0000000000000000"), ("NoNewPrivs", "1"), ("Seccomp", "2")]
+        {
+            let found = status(pid, field)?;
+            ensure!(found == due, "{field} of {name} is {found}, not {due}");
+        }
+        let users = status(pid, "Uid")?;
+        ensure!(users.split_whitespace().all(|found| found == *user), "{name} runs as {users}");
+    }
+    Ok(())
+}
+
+/// A socket and a service for Debian's helper, which brings none.
+pub fn write_plain_units() -> Result<()> {
+    let folder = "/etc/systemd/system/";
+    let socket = format!("[Socket]\nListenStream={SOCKET}\nSocketMode=0660\nSocketGroup=kvm\n");
+    let service = format!("[Service]\nExecStart=/usr/bin/{NAME}\n");
+    fs::write(format!("{folder}{SOCKET_UNIT}"), socket)?;
+    fs::write(format!("{folder}{SERVICE}"), service)?;
+    sh("systemctl daemon-reload").map(drop)
+}
