@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -36,12 +37,14 @@ pub struct Crowd {
 impl Crowd {
     /// Connects so many clients.
     pub fn connect(socket: &Path, count: u32) -> Result<Self> {
+        Self::of((0..count).map(|_| connect(socket)).collect::<Result<_>>()?)
+    }
+
+    /// These clients, who have greeted.
+    pub fn of(clients: Vec<UnixStream>) -> Result<Self> {
         let set = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let mut clients = Vec::new();
-        for number in 0..count {
-            let client = connect(socket)?;
-            epoll::add(&set, &client, EventData::new_u64(number.into()), EventFlags::IN)?;
-            clients.push(client);
+        for (number, client) in (0_u64..).zip(&clients) {
+            epoll::add(&set, client, EventData::new_u64(number), EventFlags::IN)?;
         }
         Ok(Self { set, clients, device: device()?, events: Vec::with_capacity(256) })
     }
@@ -50,6 +53,11 @@ impl Crowd {
     pub fn ask_for(&mut self, request: Request, time: Duration) -> Result<Slice> {
         let start = Instant::now();
         self.ask(request, start, |_| start.elapsed() < time)
+    }
+
+    /// The same until somebody says stop.
+    pub fn ask_until(&mut self, request: Request, stop: &AtomicBool) -> Result<Slice> {
+        self.ask(request, Instant::now(), |_| !stop.load(Ordering::Relaxed))
     }
 
     /// Lets the clients ask until so many requests have been answered, exactly.

@@ -8,6 +8,7 @@ mod crowd;
 mod dead;
 mod figure;
 mod goals;
+mod greedy;
 mod instructions;
 mod isolation;
 mod machine;
@@ -63,8 +64,11 @@ pub struct Options {
     /// Measure this daemon against itself with other options instead
     #[arg(long, conflicts_with_all = ["check", "rows"])]
     overhead: bool,
+    /// Measure a polite client beside a greedy one instead, with and without limits
+    #[arg(long, conflicts_with_all = ["check", "rows", "overhead", "output"])]
+    greedy: bool,
     /// Count instructions instead, and compare with those that are recorded
-    #[arg(long, conflicts_with_all = ["check", "rows", "overhead", "helper", "quick", "output"])]
+    #[arg(long, conflicts_with_all = ["check", "rows", "overhead", "greedy", "helper", "quick", "output"])]
     instructions: bool,
     /// Record them
     #[arg(long, requires = "instructions")]
@@ -86,7 +90,7 @@ pub fn run(options: Options) -> Result<bool> {
     if cfg!(debug_assertions) {
         return run_optimized();
     }
-    let Options { quick, check, rows, helper, overhead, output, .. } = options;
+    let Options { quick, check, rows, helper, overhead, greedy, output, .. } = options;
     let whole = rows.is_empty() && !quick;
     let folder = output.or_else(|| whole.then(|| root().join(FOLDER)));
     let ours = helper.map_or_else(our_helper, |helper| {
@@ -96,6 +100,9 @@ pub fn run(options: Options) -> Result<bool> {
     let processors = machine::processors()?;
     machine::stay_on(*processors.last().context("no processor may be used")?)?;
     let plan = if quick { Plan::quick(rows, processors) } else { Plan::thorough(rows, processors) };
+    if greedy {
+        return greedy::run(&plan, &ours).map(|()| true);
+    }
     if overhead {
         let report = overhead::measure(&plan, &ours)?;
         return write(&report, "overhead", folder.as_deref()).map(|()| true);
