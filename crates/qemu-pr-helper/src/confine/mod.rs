@@ -3,11 +3,12 @@
 //!
 //! There are two kinds. A seccomp filter lists the system calls that are allowed, with the arguments that matter; what
 //! is not on the list ends the process with a message that names it. Landlock, where the kernel has it, rules out
-//! every file but those that are named. What is left to each process is in `filter.rs` and `landlock.rs`, and for
+//! every file but those that are named. What is left to each process is in `lists.rs` and below, and for
 //! people in SECURITY.md.
 
 mod filter;
 mod landlock;
+mod lists;
 
 use std::path::PathBuf;
 
@@ -15,7 +16,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior,
 use thiserror::Error;
 use tracing::warn;
 
-pub use filter::Process;
+pub use lists::Process;
 
 use crate::{
     boot::privilege::Unprivileged,

@@ -67,7 +67,7 @@ fn attempts_from_inside_are_stopped_and_named() {
         let output = start(&format!("broker {index}"));
         let said = String::from_utf8_lossy(&output.stderr);
         let is_ended = said.contains(&format!("({call}) is not allowed"));
-        assert_eq!(is_ended, filter::NEVER.contains(number), "broker, attempt {index}, {call}: {output:?}");
+        assert_eq!(is_ended, lists::NEVER.contains(number), "broker, attempt {index}, {call}: {output:?}");
         // A socket, a child, memory that is code and files are its business; what they may be is another matter.
         let business = ["openat", "socket", "connect", "clone", "mmap", "renameat2", "kill", "rt_sigaction", "ioctl"];
         assert!(

@@ -6,9 +6,7 @@ use std::{
     time::Instant,
 };
 
-use pr_wire::{
-    Decoder, Descriptors, GREETING, HEADER_LENGTH, MAX_DATA, ReplyHeader, Request, Step, Violation, channel,
-};
+use pr_wire::{Decoder, Descriptors, GREETING, HEADER_LENGTH, MAX_DATA, ReplyHeader, Request, Step, channel};
 use rustix::{
     event::epoll::EventFlags,
     io::Errno,
@@ -19,6 +17,7 @@ use tracing::{debug, field, trace, warn};
 
 use super::{
     crew::Place,
+    ending::Reason,
     flight::Flight,
     hub::Hub,
     policy::{Asked, Refused},
@@ -65,20 +64,6 @@ enum Next {
     Pause(Instant),
     /// Hang up.
     Close(Reason),
-}
-
-/// Why a connection ends.
-enum Reason {
-    /// The client has hung up between requests.
-    Finished,
-    /// The client broke the protocol.
-    Violation(Violation),
-    /// The client did not send, or take, the rest in time.
-    Overdue,
-    /// The connection broke.
-    Broken(Errno),
-    /// The program ends.
-    Draining,
 }
 
 /// Ends a connection whose thread broke off in the middle, so that its client does not wait for ever.
@@ -333,7 +318,7 @@ impl Connection {
         let answer = kind.answer();
         trace!(
             target: "pr_helper_policy",
-            client = self.client, verdict = "refused", rule = &*reason, status = %answer.status,
+            client = self.client, verdict = "refused", rule = &**reason, status = %answer.status,
             sense = %answer.sense
         );
         answer
@@ -369,25 +354,14 @@ impl Connection {
     fn say(&mut self, hub: &Hub, reason: &Reason) {
         static COMPLAINTS: Limit = Limit::new();
         self.budget.finish(self.client, self.peer);
-        match reason {
-            Reason::Violation(violation) => METRICS.violation(*violation),
-            Reason::Overdue => METRICS.overdue.count(),
-            _ => {}
-        }
+        reason.count();
         let Self { client, .. } = self;
-        let why = match reason {
-            Reason::Finished => "the client hung up".to_owned(),
-            Reason::Draining => "this program ends".to_owned(),
-            Reason::Violation(violation) => violation.to_string(),
-            Reason::Overdue => format!("it left a request or an answer unfinished for {:?}", hub.request_timeout),
-            Reason::Broken(error) => error.to_string(),
-        };
+        let why = reason.in_words(hub.request_timeout);
         if let Reason::Violation(_) = reason {
             trace!(target: "pr_helper_violation", client, rule = why);
         }
         trace!(target: "pr_helper_close", client, reason = why);
-        let complaint = matches!(reason, Reason::Violation(_) | Reason::Overdue | Reason::Broken(_));
-        if !complaint || hub.quiet {
+        if !reason.is_complaint() || hub.quiet {
             debug!("client {client} is gone: {why}");
         } else if let Some(more) = COMPLAINTS.admit(self.peer.into()) {
             warn!("hanging up on {}: {why}{more}", self.peer());

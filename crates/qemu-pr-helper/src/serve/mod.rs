@@ -3,6 +3,7 @@
 mod accept;
 mod connection;
 mod crew;
+mod ending;
 mod flight;
 mod hub;
 mod policy;
