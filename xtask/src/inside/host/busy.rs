@@ -3,7 +3,7 @@
 //! QEMU connects again while it has not sent the CDB, up to five times. What goes wrong after that, the guest is told.
 
 use std::fmt;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle, sleep};
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
-use pr_wire::{Client, channel};
+use anyhow::{Context as _, Result, anyhow};
+use pr_wire::{Client, HEADER_LENGTH, ReplyHeader, channel};
 use scsi_pr::InAction;
 
 use super::SOCKET;
@@ -84,40 +84,47 @@ fn work(device: &std::fs::File, key: u64, stop: &AtomicBool) -> Tally {
             break;
         }
         tally.sent += 1;
-        let Some((mut stream, mut client)) = send_cdb(line.take(), device, request) else {
+        let Some(mut stream) = send_cdb(line.take(), device, request) else {
             tally.unreachable += 1;
             continue;
         };
         if stream.write_all(&request.parameters).is_err() {
             tally.halved += 1;
-        } else if client.receive().is_err() {
+        } else if receive(&mut stream).is_err() {
             tally.unanswered += 1;
         } else {
-            line = Some((stream, client));
+            line = Some(stream);
         }
     }
     tally
 }
 
-type Line = (UnixStream, Client);
-
 /// Sends the CDB, over a new connection if the old one is not there any more.
-fn send_cdb(mut line: Option<Line>, device: &std::fs::File, request: &Request) -> Option<Line> {
+fn send_cdb(mut line: Option<UnixStream>, device: &std::fs::File, request: &Request) -> Option<UnixStream> {
     for _ in 0..ATTEMPTS {
-        let Some((stream, client)) = line.take().or_else(|| connect().ok()) else {
+        let Some(stream) = line.take().or_else(|| connect().ok()) else {
             sleep(Duration::from_secs(1));
             continue;
         };
         if channel::send_with_descriptor(&stream, request.cdb.as_bytes(), &[], device.as_fd()).is_ok() {
-            return Some((stream, client));
+            return Some(stream);
         }
     }
     None
 }
 
-fn connect() -> Result<Line> {
+fn connect() -> Result<UnixStream> {
     let stream = UnixStream::connect(SOCKET)?;
-    let client = Client::over(stream.try_clone()?)?;
-    client.set_timeout(Some(Duration::from_secs(120)))?;
-    Ok((stream, client))
+    // The greeting is as the tools do it; the commands are not, because QEMU sends them in two parts.
+    Client::over(stream.try_clone()?)?;
+    stream.set_read_timeout(Some(Duration::from_secs(120)))?;
+    Ok(stream)
+}
+
+fn receive(stream: &mut UnixStream) -> Result<()> {
+    let mut header = [0; HEADER_LENGTH];
+    stream.read_exact(&mut header)?;
+    let header = ReplyHeader::parse(&header).context("no SCSI status")?;
+    stream.read_exact(&mut vec![0; usize::try_from(header.size)?])?;
+    Ok(())
 }

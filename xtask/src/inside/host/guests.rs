@@ -134,12 +134,18 @@ impl Guests<'_> {
 
 /// Who did what, for somebody who comes later.
 fn audit_trail() -> Result<()> {
-    let (_, trail) = try_sh(&format!("journalctl --unit {SERVICE} --output cat --no-pager | grep audit:"))?;
     for (domain, key) in [("alpha", ALPHA), ("beta", BETA)] {
-        let record =
-            trail.lines().find(|line| line.contains("PREEMPT") && line.contains(&format!("{key:#x}, service")));
-        let record = record.with_context(|| format!("no PREEMPT of {key:#x} in the trail: {trail}"))?;
-        ensure!(record.contains(&format!("VM {domain},")), "the record does not name {domain}: {record}");
+        let fields = format!("QEMU_PR_VM={domain} QEMU_PR_ACTION=PREEMPT QEMU_PR_KEY={key:#x} QEMU_PR_RESULT=GOOD");
+        let found = sh(&format!("journalctl --unit {SERVICE} --output cat --no-pager {fields}"))?;
+        let all = || {
+            try_sh(&format!("journalctl --unit {SERVICE} --output cat --no-pager"))
+                .map_or_else(|error| error.to_string(), |(_, text)| text)
+        };
+        ensure!(
+            found.contains("PREEMPT") && found.contains(&format!("VM {domain},")),
+            "no record of {fields}, but {}",
+            all()
+        );
     }
     Ok(())
 }
