@@ -83,8 +83,8 @@ impl Daemon {
     fn start(folder: &Path) -> Result<Self> {
         let program = workspace::target().join("debug").join("qemu-pr-helper");
         let socket = folder.join("pr.sock");
-        println!("$ qemu-pr-helper -k {} --simulate", socket.display());
-        let child = Command::new(&program).arg("-k").arg(&socket).arg("--simulate").spawn();
+        println!("$ qemu-pr-helper -k {} --simulate --audit off", socket.display());
+        let child = Command::new(&program).arg("-k").arg(&socket).args(["--simulate", "--audit", "off"]).spawn();
         let child = child.with_context(|| format!("{} cannot be started", program.display()))?;
         let mut this = Self { child, socket };
         // The path appears when connections are accepted.

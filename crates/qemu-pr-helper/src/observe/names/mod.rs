@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// How long a process that did not answer is left alone, so that a log without names does not become one without
 /// records as well.
-const REST: Duration = Duration::from_secs(5);
+const REST: Duration = Duration::from_secs(1);
 
 /// The longest message: the names of a map of many paths.
 const MAX_MESSAGE: usize = 64 * 1024;
