@@ -45,6 +45,19 @@ impl Helper {
         Process::new(i32::try_from(self.child.id()).expect("a process number"))
     }
 
+    /// A process that it has started, by its name in the process list. It may take a moment to name itself.
+    #[track_caller]
+    pub fn child(&self, name: &str) -> Process {
+        let parent = self.process().id().to_string();
+        let is_it = |process: &Process| {
+            let status = process.status();
+            status.get("PPid") == Some(&parent) && status.get("Name").is_some_and(|found| found == name)
+        };
+        let find = || Process::all().into_iter().find(is_it);
+        assert!(within(PATIENCE, || find().is_some()), "the helper has no child {name}");
+        find().expect("it was there")
+    }
+
     /// Where it listens.
     #[track_caller]
     pub fn socket(&self) -> &Path {

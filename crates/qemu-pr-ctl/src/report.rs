@@ -8,7 +8,7 @@ use scsi_pr::{
 };
 use serde::Serialize;
 
-use crate::{trouble::Trouble, values};
+use crate::trouble::Trouble;
 
 /// What went wrong.
 #[derive(Debug, Serialize)]
@@ -158,9 +158,7 @@ pub fn capabilities(data: &[u8]) -> Option<Supports> {
         compatible_reservation_handling: answer.compatible_reservation_handling,
         replace_lost: answer.replace_lost,
         allow_commands: answer.allow_commands,
-        types: answer
-            .types
-            .map(|_| types.map(|kind| Kind { code: kind.code(), type_name: values::type_name(kind) }).collect()),
+        types: answer.types.map(|_| types.map(|kind| Kind { code: kind.code(), type_name: kind.name() }).collect()),
     })
 }
 
@@ -171,7 +169,7 @@ impl Held {
         Self {
             key: (!everyone).then(|| key.to_string()),
             code: scope_type & 0x0f,
-            type_name: kind.map(values::type_name),
+            type_name: kind.map(ReservationType::name),
             scope: Scope::from_scope_type(scope_type).code(),
         }
     }

@@ -2,21 +2,6 @@
 
 use scsi_pr::{ReservationKey, ReservationType};
 
-/// The types, by the names that `--type` takes.
-pub const TYPES: [(&str, ReservationType); 6] = [
-    ("write-exclusive", ReservationType::WriteExclusive),
-    ("exclusive-access", ReservationType::ExclusiveAccess),
-    ("write-exclusive-registrants-only", ReservationType::WriteExclusiveRegistrantsOnly),
-    ("exclusive-access-registrants-only", ReservationType::ExclusiveAccessRegistrantsOnly),
-    ("write-exclusive-all-registrants", ReservationType::WriteExclusiveAllRegistrants),
-    ("exclusive-access-all-registrants", ReservationType::ExclusiveAccessAllRegistrants),
-];
-
-/// The name that `--type` takes for a type.
-pub fn type_name(kind: ReservationType) -> &'static str {
-    TYPES.iter().find(|(_, known)| *known == kind).map_or("unknown", |(name, _)| name)
-}
-
 /// A reservation key: decimal, or hexadecimal with `0x`.
 pub fn key(text: &str) -> Result<ReservationKey, String> {
     let hexadecimal = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
@@ -38,10 +23,10 @@ pub fn new_key(text: &str) -> Result<ReservationKey, String> {
 
 /// A reservation type, by its name or by SPC's number.
 pub fn reservation_type(text: &str) -> Result<ReservationType, String> {
-    let named = TYPES.iter().find(|(name, _)| *name == text).map(|(_, kind)| *kind);
+    let named = ReservationType::ALL.into_iter().find(|kind| kind.name() == text);
     let numbered = || text.parse().ok().and_then(ReservationType::from_code);
     named.or_else(numbered).ok_or_else(|| {
-        let known: Vec<_> = TYPES.iter().map(|(name, kind)| format!("{name} ({})", kind.code())).collect();
+        let known = ReservationType::ALL.map(|kind| format!("{} ({})", kind.name(), kind.code()));
         format!("the types are {}", known.join(", "))
     })
 }
@@ -86,12 +71,11 @@ mod tests {
 
     #[test]
     fn types_have_a_name_and_a_number() {
-        for (name, kind) in TYPES {
-            assert_eq!(reservation_type(name), Ok(kind));
-            assert_eq!(type_name(kind), name);
+        assert_eq!(reservation_type("write-exclusive"), Ok(ReservationType::WriteExclusive));
+        for kind in ReservationType::ALL {
+            assert_eq!(reservation_type(kind.name()), Ok(kind));
             assert_eq!(reservation_type(&kind.code().to_string()), Ok(kind));
         }
-        assert_eq!(TYPES.map(|(_, kind)| kind), ReservationType::ALL);
     }
 
     #[test]

@@ -60,25 +60,13 @@ fn expect(process: Process, column: usize, filtered: bool) {
     assert_eq!(calls == "all", !filtered, "system calls: {calls}");
 }
 
-fn child(helper: &Helper, name: &str) -> Process {
-    let parent = helper.process().id().to_string();
-    let find = || {
-        Process::all().into_iter().find(|process| {
-            let status = process.status();
-            status.get("PPid") == Some(&parent) && status.get("Name").is_some_and(|found| found == name)
-        })
-    };
-    eventually("it has its name", || find().is_some());
-    find().expect("it was there")
-}
-
 #[test]
 fn security_md_tells_what_each_process_can_do() {
     pr_lab::ours(OURS, |bed| {
         let helper = bed.start();
         expect(helper.process(), 0, true);
-        expect(child(&helper, "qemu-pr-names"), 1, true);
-        expect(child(&helper, "qemu-pr-broker"), 2, true);
+        expect(helper.child("qemu-pr-names"), 1, true);
+        expect(helper.child("qemu-pr-broker"), 2, true);
     });
     let bed = Bed::new(&Subject::reference());
     expect(bed.start().process(), 3, false);

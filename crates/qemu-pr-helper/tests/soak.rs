@@ -50,9 +50,10 @@ fn requests_violations_and_idle_connections_leave_nothing_behind() {
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
     pr_lab::ours(OURS, |bed| {
         let helper = bed.start();
-        requests(&helper, 200);
-        violations(&helper, 40);
-        idle(&helper, 100);
+        // Everything is used once as far as it will be: places for connections, the queue of the log, threads.
+        requests(&helper, 1_000);
+        violations(&helper, 400);
+        idle(&helper, 1_000);
         let descriptors = helper.settled_descriptors();
         let memory = helper.process().resident_kb();
 

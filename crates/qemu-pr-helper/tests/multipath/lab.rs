@@ -172,11 +172,7 @@ pub fn node(minor: u32) -> File {
 /// The helper's broker.
 #[track_caller]
 pub fn broker(helper: &Helper) -> Process {
-    let is_broker = |child: &Process| child.status().get("Name").is_some_and(|name| name == "qemu-pr-broker");
-    let find = || children(helper.process()).into_iter().find(is_broker);
-    // The daemon may greet before its broker has come as far as to name itself.
-    assert!(within(PATIENCE, || find().is_some()), "no broker among {:?}", children(helper.process()));
-    find().expect("it was there")
+    helper.child("qemu-pr-broker")
 }
 
 /// What a broker without a command has open: the standard streams and its line to the daemon.

@@ -6,15 +6,7 @@ use crate::{control, keys, launch, ours, records};
 /// The process that looks names up.
 #[track_caller]
 fn librarian(helper: &Helper) -> Process {
-    let parent = helper.process().id().to_string();
-    let find = || {
-        Process::all().into_iter().find(|process| {
-            let status = process.status();
-            status.get("PPid") == Some(&parent) && status.get("Name").is_some_and(|name| name == "qemu-pr-names")
-        })
-    };
-    eventually("it has its name", || find().is_some());
-    find().expect("it was there")
+    helper.child("qemu-pr-names")
 }
 
 #[test]
