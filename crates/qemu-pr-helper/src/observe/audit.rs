@@ -100,7 +100,7 @@ pub fn is_on() -> bool {
 /// Microseconds since the Unix epoch.
 pub fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    metrics::micros(since)
 }
 
 impl Pending {
@@ -154,7 +154,7 @@ impl Scribe {
                 let outcome = Outcome {
                     status: done.status.to_string(),
                     sense: (!done.sense.is_none()).then(|| done.sense.to_string()),
-                    microseconds: u64::try_from(done.took.as_micros()).unwrap_or(u64::MAX),
+                    microseconds: metrics::micros(done.took),
                 };
                 let what = match done.refusal {
                     None => What::Command { device, command, outcome },

@@ -106,7 +106,7 @@ impl Metrics {
 
     /// A request was answered.
     pub fn request(&self, cdb: &Cdb, status: Status, took: Duration) {
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let micros = micros(took);
         let histogram = &self.requests[action(cdb)][request_result(status.0)];
         let bucket = BUCKETS.iter().position(|bound| micros <= *bound).unwrap_or(BUCKETS.len());
         histogram.buckets[bucket].count();
@@ -172,6 +172,11 @@ impl Metrics {
 fn named(names: &[&str], counters: &[Counter]) -> Vec<Named> {
     let pairs = names.iter().zip(counters);
     pairs.map(|(name, counter)| Named { name: (*name).to_owned(), count: counter.get() }).collect()
+}
+
+/// A duration in microseconds, as all figures and records have it.
+pub fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The place of a command's service action.

@@ -12,7 +12,7 @@ use scsi_pr::{AdditionalSense, Cdb, Command, Sense, SenseCode, SenseKey, Status}
 
 use crate::{
     device::{Identity, Kind},
-    observe::audit::Peer,
+    observe::{audit::Peer, metrics::micros},
 };
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -172,10 +172,6 @@ pub fn uptime() -> Duration {
 
 fn now() -> u64 {
     micros(START.elapsed())
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Operation code and service action in one number.

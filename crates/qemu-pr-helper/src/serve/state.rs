@@ -1,13 +1,18 @@
 //! The helper as it is now, for the control socket.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc};
 
 use pr_control::{Connection, Failure, InFlight, Settings, Snapshot};
 use tracing::info;
 
 use super::{flight, flight::Seen, hub::Hub, policy::Refusal};
 use crate::{
-    observe::{self, audit, control::Subject, metrics::METRICS, trace},
+    observe::{
+        self, audit,
+        control::Subject,
+        metrics::{METRICS, micros},
+        trace,
+    },
     settings::{self, Given},
 };
 
@@ -67,8 +72,4 @@ fn connection(seen: Seen) -> Connection {
             ago_us: micros(failed.ago),
         }),
     }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

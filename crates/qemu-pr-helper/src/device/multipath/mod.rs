@@ -93,11 +93,7 @@ impl Multipath {
         METRICS.multipath_asked.count();
         let verdict = self.ask_traced(&request, device);
         METRICS.multipath_returned.count();
-        if matches!(verdict, Ok(Verdict::NotMultipath)) {
-            return None;
-        }
-        METRICS.multipath_commands.count();
-        METRICS.multipath_failures.add(u64::from(!matches!(verdict, Ok(Verdict::Answered(_)))));
+        let is_answered = matches!(verdict, Ok(Verdict::Answered(_)));
         let answer = match verdict {
             Ok(Verdict::NotMultipath) => return None,
             Ok(Verdict::Answered(answer)) => answer,
@@ -117,6 +113,8 @@ impl Multipath {
                 format!("the multipath broker cannot be reached: {error}; restart this program"),
             ),
         };
+        METRICS.multipath_commands.count();
+        METRICS.multipath_failures.add(u64::from(!is_answered));
         let Answer { note, status, .. } = &answer;
         if !note.is_empty()
             && let Some(more) = NOTES.admit(Source::Device(device.identity.device))
