@@ -147,3 +147,20 @@ fn without_the_paths_nodes_the_map_is_asked() {
     // The library may find paths where we do not; and if it fails, that is said.
     assert_eq!(lab.log(), ["loop0 CAPABILITIES", "loop0 PREEMPT a1>a1", "library REGISTER-IGNORE 0>a1"]);
 }
+
+#[test]
+fn news_that_comes_while_it_asks_is_told_to_the_guest() {
+    // A device tells a unit attention once; what is asked on the guest's behalf must not use it up.
+    let lab = Lab::new();
+    let mut told = false;
+    let helper = lab.start(move |_, _| {
+        if told {
+            return good();
+        }
+        told = true;
+        check(6, 0x2a, 3)
+    });
+    preempt(&helper, 4, 0xa1).expect_check(6, 0x2a, 3);
+    assert_eq!(lab.log(), ["loop0 CAPABILITIES"], "nothing has been done yet");
+    preempt(&helper, 4, 0xa1).expect_bare(0);
+}

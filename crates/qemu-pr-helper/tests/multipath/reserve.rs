@@ -118,7 +118,7 @@ fn nobody_else_may() {
 
 #[test]
 fn a_key_that_is_not_ours_proves_nothing() {
-    for proof in [conflict(), dead(), check(6, 0x2a, 3)] {
+    for proof in [conflict(), dead(), check(5, 0x24, 0)] {
         let lab = Lab::new();
         let helper = lab.start(move |_, op| match op {
             RESERVE => conflict(),
@@ -129,5 +129,25 @@ fn a_key_that_is_not_ours_proves_nothing() {
         });
         reserve(&helper).expect_bare(0x18);
         assert_eq!(lab.log().last().unwrap(), "loop0 REGISTER a1>a1");
+    }
+}
+
+#[test]
+fn news_instead_of_a_proof_is_no_conflict() {
+    // A guest that is told of a conflict may start fencing; one that is told news asks again.
+    for speaks_of in [READ_RESERVATION, REPORT_CAPABILITIES, REGISTER] {
+        let lab = Lab::new();
+        let mut told = false;
+        let helper = lab.start(move |_, op| match op {
+            RESERVE => conflict(),
+            _ if op == speaks_of && !told => {
+                told = true;
+                check(6, 0x2a, 3)
+            }
+            READ_RESERVATION => reserved(0xa1, 1),
+            _ => good(),
+        });
+        reserve(&helper).expect_check(6, 0x2a, 3);
+        reserve(&helper).expect_bare(0);
     }
 }

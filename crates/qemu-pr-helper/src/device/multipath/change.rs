@@ -15,7 +15,7 @@ use scsi_pr::{
 use super::{
     message::Answer,
     register,
-    session::{Session, basic, settled},
+    session::{Session, basic, is_unit_attention, news, settled},
     takeover,
 };
 use crate::device::sg_io::Came;
@@ -76,20 +76,26 @@ fn reserve(session: &Session<'_>, order: &Order<'_>) -> Answer {
     }
     // Every path that answers says no. If the reservation is ours all the same, its path is away.
     match session.reservation() {
-        Ok(Some(held)) if held.scope_type == order.scope_type && order.owns(held) && proves_key(session, order) => {
-            Answer { note: "the reservation is held already, by a path that is away".to_owned(), ..good() }
-        }
+        Ok(Some(held)) if held.scope_type == order.scope_type && order.owns(held) => match proves_key(session, order) {
+            Ok(true) => Answer { note: "the reservation is held already, by a path that is away".to_owned(), ..good() },
+            Ok(false) => came.into(),
+            Err(news) => news.into(),
+        },
+        Err(asked) if is_unit_attention(&asked) => asked.into(),
         _ => came.into(),
     }
 }
 
 /// Whether the key is ours, by the disk's own word: it changes the key into itself.
-fn proves_key(session: &Session<'_>, order: &Order<'_>) -> bool {
+///
+/// # Errors
+/// A unit attention instead of that word: a conflict would be a guess, and a guest that gets one may start fencing.
+fn proves_key(session: &Session<'_>, order: &Order<'_>) -> Result<bool, Came> {
     let key = order.parameters.key;
-    let persist = session.persists();
+    let persist = session.persists()?;
     let same = BasicParameters { activate_persist: persist, ..BasicParameters::keys(key, key) };
     let (cdb, list) = basic(OutAction::Register, 0, &same);
-    session.send(&cdb, &list, &mut []).status == Status::GOOD
+    Ok(news(session.send(&cdb, &list, &mut []))?.status == Status::GOOD)
 }
 
 /// RELEASE. Only the path that holds the reservation releases it; every other one is told GOOD and nothing happens.
@@ -142,8 +148,13 @@ fn release_of_others(session: &Session<'_>, order: &Order<'_>) -> Answer {
         let came = session.send_to(path, &order.cdb, order.list, &mut []);
         (came.status == Status::RESERVATION_CONFLICT).then_some(came)
     });
+    let Some(conflict) = conflict else { return good() };
     // A path that just does not have the key yet says the same.
-    conflict.filter(|_| !proves_key(session, order)).map_or_else(good, Answer::from)
+    match proves_key(session, order) {
+        Ok(true) => good(),
+        Ok(false) => conflict.into(),
+        Err(news) => news.into(),
+    }
 }
 
 /// The reservation that a RELEASE left. If it released, our other paths are told so; that is no news for the guest.

@@ -110,11 +110,15 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Whether registrations persist through power loss now; sending a registration again must not change that.
-    pub fn persists(&self) -> bool {
+    /// Whether registrations persist through power loss now; sending a registration again must not change that. A disk
+    /// that cannot say has none that do.
+    ///
+    /// # Errors
+    /// A unit attention, which is for the guest to see.
+    pub fn persists(&self) -> Result<bool, Came> {
         let mut buffer = [0; 8];
-        let came = self.ask(InAction::ReportCapabilities, &mut buffer);
-        Capabilities::parse(&buffer[..came.data]).is_some_and(|data| data.persist_through_power_loss_active)
+        let came = news(self.ask(InAction::ReportCapabilities, &mut buffer))?;
+        Ok(Capabilities::parse(&buffer[..came.data]).is_some_and(|data| data.persist_through_power_loss_active))
     }
 
     /// Whether a key is registered, by whomever. Where not all keys can be read it may be.
@@ -158,7 +162,16 @@ pub fn settled(came: &Came) -> bool {
     came.reached && came.status != Status::RESERVATION_CONFLICT
 }
 
-fn is_unit_attention(came: &Came) -> bool {
+/// An answer to what the guest did not ask for.
+///
+/// # Errors
+/// A unit attention: a device tells it once, so it is passed on and not swallowed. The guest repeats its command.
+pub fn news(came: Came) -> Result<Came, Came> {
+    if is_unit_attention(&came) { Err(came) } else { Ok(came) }
+}
+
+/// Whether the device has news before it does anything.
+pub fn is_unit_attention(came: &Came) -> bool {
     const UNIT_ATTENTION: SenseKey = SenseKey(0x6);
     came.status == Status::CHECK_CONDITION && came.sense.code().is_some_and(|code| code.key == UNIT_ATTENTION)
 }

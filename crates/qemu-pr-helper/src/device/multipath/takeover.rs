@@ -22,7 +22,10 @@ pub fn preempt(session: &Session<'_>, order: &Order<'_>) -> Answer {
     if victim != key && !victim.is_zero() {
         return order.send(session).into();
     }
-    let persist = session.persists();
+    let persist = match session.persists() {
+        Ok(persist) => persist,
+        Err(came) => return came.into(),
+    };
     held_back(session, || {
         let mut answer = Answer::from(on_one_path(session, order));
         if answer.status == Status::GOOD {
@@ -37,7 +40,10 @@ pub fn release(session: &Session<'_>, order: &Order<'_>, held: Reservation) -> A
     let key = order.parameters.key;
     let (cdb, list) = basic(OutAction::Preempt, held.scope_type, &BasicParameters::keys(key, key));
     let take = Order { cdb, list: &list, parameters: BasicParameters::keys(key, key), ..*order };
-    let persist = session.persists();
+    let persist = match session.persists() {
+        Ok(persist) => persist,
+        Err(came) => return came.into(),
+    };
     held_back(session, || {
         let taken = on_one_path(session, &take);
         if taken.status != Status::GOOD {
