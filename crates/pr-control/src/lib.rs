@@ -17,3 +17,6 @@ pub use snapshot::{
     BUCKETS, Connection, Failure, InFlight, Named, REQUEST_RESULTS, Requests, Settings, Snapshot, Totals,
     request_result,
 };
+
+/// What both programs say of themselves: the version, and in parentheses the revision of the source where it is known.
+pub const VERSION: &str = env!("QEMU_PR_VERSION");

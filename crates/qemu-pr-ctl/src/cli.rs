@@ -146,7 +146,7 @@ impl Options {
 
 /// Reads the command line. `Err` is how the program ends right away: help, version, or an error.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Options, ExitCode> {
-    let matches = Options::command().try_get_matches_from(arguments);
+    let matches = Options::command().version(pr_control::VERSION).try_get_matches_from(arguments);
     matches.and_then(|matches| Options::from_arg_matches(&matches)).map_err(|error| {
         // Help that cannot be written is nothing to complain of: whoever asked for it has left.
         let _ = if error.use_stderr() {

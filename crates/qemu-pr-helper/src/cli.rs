@@ -181,7 +181,7 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Options, ExitCode> {
 /// The options as clap knows them. `posix` is getopt's own switch: options end at the first operand.
 fn definition(posix: bool) -> clap::Command {
     let mut command = abbreviated(Options::command())
-        .version(env!("CARGO_PKG_VERSION"))
+        .version(pr_control::VERSION)
         .mut_arg("operands", |operands| operands.trailing_var_arg(posix));
     command.build();
     command

@@ -57,7 +57,12 @@ fn version_is_printed() {
     both(OURS, |bed| {
         for args in [["-V"], ["--version"]] {
             let version = prints(bed, &args);
-            assert!(version.lines().next().unwrap().contains(|c: char| c.is_ascii_digit()), "{version}");
+            // Scripts take the second word; in parentheses stands who built it, or from what.
+            let words: Vec<_> = version.lines().next().unwrap().splitn(3, ' ').collect();
+            assert!(words[0].ends_with("qemu-pr-helper"), "{version}");
+            assert!(words[1].split('.').all(|number| number.parse::<u32>().is_ok()), "{version}");
+            let built = words.get(2).copied().unwrap_or("()");
+            assert!(built.starts_with('(') && built.ends_with(')'), "{version}");
         }
     });
 }
