@@ -45,9 +45,13 @@ enum Command {
     Bench(bench::Options),
     /// Write the man pages and the shell completions of both programs to docs/
     Dist {
-        /// Make what users install as well: a Debian package, a tarball and checksums, in target/dist
+        /// Make what users install as well: packages for Debian and for RPM, a tarball, a bill of materials and
+        /// checksums, in target/dist
         #[arg(long)]
         packages: bool,
+        /// Make the packages of the last commit twice, in different places, and compare them
+        #[arg(long)]
+        reproducible: bool,
     },
     /// Try the shell completions in bash, fish and zsh
     Completions,
@@ -86,7 +90,8 @@ fn run(command: Command) -> Result<bool> {
         Command::Test => test::run(),
         Command::Observability => observability::run(),
         Command::Bench(options) => bench::run(options),
-        Command::Dist { packages } => Ok(dist::run()? && (!packages || archive::run_all()?)),
+        Command::Dist { reproducible: true, .. } => archive::run_twice(),
+        Command::Dist { packages, .. } => Ok(dist::run()? && (!packages || archive::run_all()?)),
         Command::Completions => {
             packages::install_missing(&[packages::SHELLS])?;
             completions::check()

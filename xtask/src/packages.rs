@@ -36,6 +36,9 @@ pub const FOR_BENCH: &[Package] = &[
     ("valgrind", "/usr/bin/valgrind"),
 ];
 
+/// RPM's own tools, which look at the package that is made without them.
+pub const FOR_RPM: &[Package] = &[("rpm", "/usr/bin/rpm")];
+
 /// Shells that completions are made for and that not every machine has.
 pub const SHELLS: &[Package] = &[("zsh", "/usr/bin/zsh"), ("fish", "/usr/bin/fish")];
 

@@ -21,6 +21,11 @@ pub fn cargo_deb() -> Result<Command> {
     subcommand("deb", "3.8.0", &["--no-default-features"])
 }
 
+/// `cargo generate-rpm`, which makes the RPM package without RPM's own tools.
+pub fn cargo_generate_rpm() -> Result<Command> {
+    subcommand("generate-rpm", "0.21.1", &[])
+}
+
 /// A Cargo subcommand, built below the target folder if it is not installed: nothing is added to the machine.
 fn subcommand(name: &str, version: &str, options: &[&str]) -> Result<Command> {
     if has(name) {

@@ -1,0 +1,160 @@
+//! The RPM package, for Fedora, RHEL and their like, and a look at what became of it.
+//!
+//! There the name /usr/bin/qemu-pr-helper belongs to a package that RHEL's QEMU wants in its own version, and RPM has no
+//! diversions. So nothing of that package is touched: this one lies beside it, and says how to be used instead
+//! (`packaging/rpm/README`).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::{PROGRAMS, epoch, folder, own_target, remove_ending, the_one_ending};
+use crate::packages;
+use crate::tools;
+use crate::workspace::{output, root};
+
+/// What the units are called, so that those of QEMU's own package keep their names.
+const UNITS: &str = "qemu-pr-helper-rs";
+
+/// Where the helper lies: the name of the program is what libvirt's tools look for, the folder is ours.
+const HELPER: &str = "/usr/libexec/qemu-pr-helper-rs/qemu-pr-helper";
+
+/// What QEMU's own package has, in Fedora and RHEL.
+const THEIRS: [&str; 4] = [
+    "/usr/bin/qemu-pr-helper",
+    "/usr/lib/systemd/system/qemu-pr-helper.service",
+    "/usr/lib/systemd/system/qemu-pr-helper.socket",
+    "/usr/share/man/man8/qemu-pr-helper.8",
+];
+
+/// Makes the package and returns its path.
+pub fn make() -> Result<PathBuf> {
+    units(&own_target().join("release/rpm"))?;
+    let folder = folder()?;
+    remove_ending(&folder, "rpm")?;
+    let mut command = tools::cargo_generate_rpm()?;
+    command.args(["--package", "crates/qemu-pr-helper", "--auto-req", "builtin", "--output"]).arg(&folder);
+    output(command.env("SOURCE_DATE_EPOCH", epoch()).env("CARGO_TARGET_DIR", own_target()).current_dir(root()))?;
+    the_one_ending(&folder, "rpm")
+}
+
+/// The units under their other name, for the helper at its other place.
+fn units(to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for kind in ["service", "socket"] {
+        let unit = fs::read_to_string(root().join(format!("packaging/systemd/qemu-pr-helper.{kind}")))?;
+        let unit = unit
+            .replace("qemu-pr-helper.socket", &format!("{UNITS}.socket"))
+            .replace("man:qemu-pr-helper(8)", &format!("man:{UNITS}(8)"))
+            .replace("ExecStart=/usr/bin/qemu-pr-helper", &format!("ExecStart={HELPER}"))
+            // There is one socket for everybody: whoever is started takes it over.
+            .replace("[Unit]\n", &format!("[Unit]\nConflicts=qemu-pr-helper.{kind}\n"));
+        fs::write(to.join(format!("{UNITS}.{kind}")), unit)?;
+    }
+    Ok(())
+}
+
+/// Asks RPM what is in the package, and installs it below a folder of its own.
+pub fn check(package: &Path) -> Result<()> {
+    packages::install_missing(&[packages::FOR_RPM])?;
+    let rpm = |words: &[&str]| output(Command::new("rpm").args(words).arg(package));
+    rpm(&["--checksig", "--nosignature"])?;
+
+    let files = rpm(&["-qpl"])?;
+    let files: Vec<_> = files.lines().collect();
+    let papers = "/usr/share/doc/qemu-pr-helper-rs/THIRD-PARTY";
+    for file in [HELPER, "/usr/bin/qemu-pr-ctl", "/usr/share/man/man8/qemu-pr-helper-rs.8", papers] {
+        ensure!(files.contains(&file), "{} lacks {file}", package.display());
+    }
+    for file in THEIRS {
+        let taken = files.iter().any(|ours| *ours == file || *ours == format!("{file}.gz"));
+        ensure!(!taken, "{} takes {file} from QEMU's own package", package.display());
+    }
+
+    // What it needs is what the programs load, systemd's user and group of it, and a shell for the scripts.
+    let needs = rpm(&["-qpR"])?;
+    let known = ["libc.so.6", "libm.so.6", "libgcc_s.so.1", "ld-linux", "rpmlib(", "/bin/sh", "rtld("];
+    for need in needs.lines() {
+        ensure!(known.iter().any(|known| need.starts_with(known)), "{} needs {need}", package.display());
+    }
+    ensure!(needs.contains("libc.so.6(GLIBC_2.34)"), "{} does not say which C library it needs", package.display());
+
+    installs(package)
+}
+
+/// Installs the package, without its scripts, has RPM verify it, runs what was installed, and removes it.
+fn installs(package: &Path) -> Result<()> {
+    let place = tempfile::tempdir()?;
+    let place = place.path();
+    let rpm = |words: &[&str]| {
+        let mut command = Command::new("rpm");
+        output(command.arg("--root").arg(place).arg("--dbpath=/rpm").args(words))
+    };
+    let path = package.to_str().context("a path that is not UTF-8")?;
+    rpm(&["--install", "--nodeps", "--noscripts", path])?;
+    let name = "qemu-pr-helper-rs";
+    let differences = rpm(&["--verify", "--nodeps", "--noscripts", name])?;
+    ensure!(differences.is_empty(), "{differences}");
+    let inside = |path: &str| place.join(path.trim_start_matches('/'));
+    for (program, path) in PROGRAMS.iter().zip([HELPER, "/usr/bin/qemu-pr-ctl"]) {
+        let version = output(Command::new(inside(path)).arg("--version"))?;
+        ensure!(version.starts_with(program), "{path} says {version}");
+    }
+    let start = format!("ExecStart={HELPER} ");
+    let unit = fs::read_to_string(inside(&format!("/usr/lib/systemd/system/{UNITS}.service")))?;
+    ensure!(unit.contains(&start) && unit.contains(&format!("Requires={UNITS}.socket")), "the service starts another");
+    rpm(&["--erase", "--nodeps", "--noscripts", name])?;
+    ensure!(!fs::exists(inside(HELPER))?, "{HELPER} outlives its package");
+    Ok(())
+}
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test is there to panic")]
+mod tests {
+    use super::*;
+
+    /// Runs a script of the package as RPM would, with a `systemctl` that notes what it is asked for.
+    fn asked(script: &str, remaining: &str) -> String {
+        let place = tempfile::tempdir().unwrap();
+        let systemctl = place.path().join("systemctl");
+        fs::write(&systemctl, "#!/bin/sh\necho \"$@\" >>\"$NOTES\"\nexit 1\n").unwrap();
+        output(Command::new("chmod").arg("755").arg(&systemctl)).unwrap();
+        let path = format!("{}:/usr/bin:/bin", place.path().display());
+        let notes = place.path().join("notes");
+        let script = root().join("packaging/rpm").join(script);
+        let mut command = Command::new("sh");
+        command.arg(script).arg(remaining).env("PATH", path).env("NOTES", &notes).env("SYSTEMD", place.path());
+        output(&mut command).expect("a script never fails, whatever systemd says");
+        fs::read_to_string(notes).unwrap_or_default()
+    }
+
+    #[test]
+    fn an_installation_starts_nothing_and_an_upgrade_restarts_what_runs() {
+        assert_eq!(asked("post", "1"), "daemon-reload\n");
+        assert_eq!(asked("post", "2"), "daemon-reload\n");
+        assert_eq!(asked("preun", "1"), "");
+        assert_eq!(asked("postun", "1"), "daemon-reload\ntry-restart qemu-pr-helper-rs.service\n");
+    }
+
+    #[test]
+    fn a_removal_ends_what_runs() {
+        let ended = "disable --now --quiet qemu-pr-helper-rs.socket qemu-pr-helper-rs.service\n";
+        assert_eq!(asked("preun", "0"), ended);
+        assert_eq!(asked("postun", "0"), "daemon-reload\n");
+    }
+
+    #[test]
+    fn the_units_of_the_rpm_package_are_its_own() {
+        let place = tempfile::tempdir().unwrap();
+        units(place.path()).unwrap();
+        let unit = |kind: &str| fs::read_to_string(place.path().join(format!("{UNITS}.{kind}"))).unwrap();
+        assert!(unit("service").contains(&format!("\nExecStart={HELPER} --control ")));
+        assert!(unit("service").contains("\nAlso=qemu-pr-helper-rs.socket\n"));
+        for kind in ["service", "socket"] {
+            assert!(unit(kind).contains(&format!("\nConflicts=qemu-pr-helper.{kind}\n")), "{}", unit(kind));
+            assert!(unit(kind).contains("\nDocumentation=man:qemu-pr-helper-rs(8)\n"), "{}", unit(kind));
+        }
+    }
+}
