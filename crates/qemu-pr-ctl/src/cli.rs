@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Where a helper listens for operators if nobody has said otherwise.
-const DEFAULT_CONTROL: &str = "/run/qemu-pr-helper.control";
+const DEFAULT_CONTROL: &str = "/run/qemu-pr-helper/control";
 
 /// Ask about, and change, the persistent reservations of a disk through
 /// qemu-pr-helper

@@ -48,6 +48,9 @@ fn about(sense: SenseCode) -> Option<&'static str> {
         SenseCode::INSUFFICIENT_REGISTRATION_RESOURCES => {
             "the device has no room for another registration: remove those that nobody needs any more"
         }
+        SenseCode::NO_ACCESS_RIGHTS => {
+            "a rule of the helper's settings refuses it; its audit trail names the rule (journalctl -u qemu-pr-helper)"
+        }
         // The helper's own word for a command that the kernel did not take.
         SenseCode::IO_PROCESS_TERMINATED => {
             "the command did not reach a disk: is this a SCSI disk, and may the helper send commands to it? Its log \
@@ -91,6 +94,7 @@ mod tests {
             (SenseCode::INVALID_OPERATION_CODE, "no persistent reservations"),
             (SenseCode::INVALID_RELEASE, "another type"),
             (SenseCode::INSUFFICIENT_REGISTRATION_RESOURCES, "no room"),
+            (SenseCode::NO_ACCESS_RIGHTS, "a rule of the helper's settings"),
             (SenseCode::IO_PROCESS_TERMINATED, "SCSI disk"),
             (SenseCode::MEDIUM_NOT_PRESENT, "ready"),
             (SenseCode::INTERNAL_TARGET_FAILURE, "dmesg"),
