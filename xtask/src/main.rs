@@ -8,6 +8,7 @@ mod bench;
 mod completions;
 mod demo;
 mod dist;
+mod manual;
 mod observability;
 mod packages;
 mod test;
@@ -53,6 +54,8 @@ enum Command {
         #[arg(long)]
         reproducible: bool,
     },
+    /// Make pages for a browser of the manual in docs/manual
+    Manual,
     /// Try the shell completions in bash, fish and zsh
     Completions,
     /// Check the dashboard's alerts, and have the exporter's page read by others' parsers
@@ -92,6 +95,7 @@ fn run(command: Command) -> Result<bool> {
         Command::Bench(options) => bench::run(options),
         Command::Dist { reproducible: true, .. } => archive::run_twice(),
         Command::Dist { packages, .. } => Ok(dist::run()? && (!packages || archive::run_all()?)),
+        Command::Manual => manual::run_all(),
         Command::Completions => {
             packages::install_missing(&[packages::SHELLS])?;
             completions::check()

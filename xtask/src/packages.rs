@@ -39,6 +39,9 @@ pub const FOR_BENCH: &[Package] = &[
 /// RPM's own tools, which look at the package that is made without them.
 pub const FOR_RPM: &[Package] = &[("rpm", "/usr/bin/rpm")];
 
+/// What the manual's commands need beside this project's programs.
+pub const FOR_MANUAL: &[Package] = &[("curl", "/usr/bin/curl")];
+
 /// Shells that completions are made for and that not every machine has.
 pub const SHELLS: &[Package] = &[("zsh", "/usr/bin/zsh"), ("fish", "/usr/bin/fish")];
 

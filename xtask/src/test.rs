@@ -18,7 +18,7 @@ type Step = fn() -> Result<bool>;
 
 /// Runs everything; a step that fails does not keep the next ones from running.
 pub fn run() -> Result<bool> {
-    packages::install_missing(&[packages::FOR_BEDS, packages::SHELLS, packages::FOR_BENCH])?;
+    packages::install_missing(&[packages::FOR_BEDS, packages::SHELLS, packages::FOR_BENCH, packages::FOR_MANUAL])?;
     let mut passed = 0;
     let mut failed = 0;
     let mut count = |name: &str, held: bool| {

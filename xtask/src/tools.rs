@@ -26,6 +26,16 @@ pub fn cargo_generate_rpm() -> Result<Command> {
     subcommand("generate-rpm", "0.21.1", &[])
 }
 
+/// `mdbook`, which makes the manual's pages for a browser, with their search.
+pub fn mdbook() -> Result<Command> {
+    let version = "0.5.4";
+    // One that is there already makes the same pages if it is the same release.
+    if output(Command::new("mdbook").arg("--version")).is_ok_and(|told| told.trim() == format!("mdbook v{version}")) {
+        return Ok(Command::new("mdbook"));
+    }
+    built("mdbook", version, &["--no-default-features", "--features", "search"])
+}
+
 /// A Cargo subcommand, built below the target folder if it is not installed: nothing is added to the machine.
 fn subcommand(name: &str, version: &str, options: &[&str]) -> Result<Command> {
     if has(name) {
@@ -34,12 +44,17 @@ fn subcommand(name: &str, version: &str, options: &[&str]) -> Result<Command> {
         return Ok(command);
     }
     let package = format!("cargo-{name}");
+    built(&package, version, options)
+}
+
+/// A program of crates.io, built below the target folder.
+fn built(package: &str, version: &str, options: &[&str]) -> Result<Command> {
     let root = target().join("tools");
-    let program = root.join("bin").join(&package);
+    let program = root.join("bin").join(package);
     if !program.exists() {
         println!("building {package}");
         let mut install = cargo();
-        install.args(["install", "--quiet", "--locked", "--debug", &package, "--version", version]);
+        install.args(["install", "--quiet", "--locked", "--debug", package, "--version", version]);
         run(install.args(options).arg("--root").arg(&root))?;
     }
     let mut command = Command::new(program);

@@ -18,6 +18,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
+use crate::manual;
 use crate::tools;
 use crate::workspace::{cargo, output, root, run, target};
 
@@ -30,6 +31,7 @@ const PROGRAMS: [&str; 2] = ["qemu-pr-helper", "qemu-pr-ctl"];
 const BESIDES: &[&str] = &[
     "docs/man",
     "docs/completions",
+    "docs/manual",
     "packaging/systemd",
     "packaging/qemu-pr-helper.toml",
     "README.md",
@@ -95,6 +97,7 @@ fn tarball() -> Result<PathBuf> {
         run(Command::new("cp").arg("-r").arg(root().join(path)).arg(to))?;
     }
     run(Command::new("cp").arg("-r").arg(papers()).arg(stage.join("docs")))?;
+    run(Command::new("cp").arg("-r").arg(manual::build()?).arg(stage.join("docs/manual")))?;
     let tarball = folder()?.join(format!("{name}.tar.gz"));
     run(tar(&tarball).args(["--use-compress-program", "gzip -9n"]).arg("-C").arg(folder()?).arg(&name))?;
     fs::remove_dir_all(stage)?;

@@ -15,7 +15,7 @@ use super::image::{self, Root};
 use super::kernel::Kernel;
 use super::vm::Disk;
 use crate::archive;
-use crate::workspace::{output, run, target};
+use crate::workspace::{output, root, run, target};
 
 /// The release that the host is.
 const RELEASE: &str = "bookworm";
@@ -101,7 +101,7 @@ const FIRST: &str = "mkdir -p /root\n\
 const MODULES: &[&str] = &["ext4", "virtio_blk", "virtio_pci", "configfs", "autofs4", "af_packet"];
 
 /// Everything that the machine boots from, at `name` with several endings; returns its disks.
-pub fn write(image: &Path, kernel: &Kernel, reference: bool) -> Result<Vec<Disk>> {
+pub fn write(image: &Path, kind: Kind, kernel: &Kernel, reference: bool) -> Result<Vec<Disk>> {
     let base = base()?;
     let mut root = Root::new(kernel.packages.clone());
     root.program(Path::new("/bin/busybox"), "bin/busybox")?;
@@ -109,12 +109,12 @@ pub fn write(image: &Path, kernel: &Kernel, reference: bool) -> Result<Vec<Disk>
     root.content("init", 0o755, image::init(&modules, FIRST).into_bytes());
     root.write_to(image)?;
     let second = image.with_extension("img");
-    files(&second, kernel, reference)?;
+    files(&second, kind, kernel, reference)?;
     Ok(vec![Disk { path: base, temporary: false }, Disk { path: second, temporary: true }])
 }
 
 /// The disk with what this run brings along.
-fn files(to: &Path, kernel: &Kernel, reference: bool) -> Result<()> {
+fn files(to: &Path, kind: Kind, kernel: &Kernel, reference: bool) -> Result<()> {
     let stage = to.with_extension("files");
     fs::create_dir_all(stage.join("guest"))?;
     let release = target().join("release");
@@ -123,10 +123,14 @@ fn files(to: &Path, kernel: &Kernel, reference: bool) -> Result<()> {
     fs::copy(&kernel.image, stage.join("guest/vmlinuz"))?;
     fs::write(stage.join("guest/root.cpio"), image::guest_root(kernel)?)?;
     if !reference {
-        fs::copy(archive::deb()?, stage.join("qemu-pr-helper-rs.deb"))?;
+        let deb = archive::deb()?;
+        fs::copy(&deb, stage.join("qemu-pr-helper-rs.deb"))?;
+        if kind == Kind::Manual {
+            manual(&stage.join("manual"), &deb)?;
+        }
     }
     let run_script = stage.join("run");
-    let line = format!("exec /bed/bed-inside {} {}", Kind::Host.word(), super::whose(reference));
+    let line = format!("exec /bed/bed-inside {} {}", kind.word(), super::whose(reference));
     fs::write(&run_script, format!("#!/bin/sh\n{line}\n"))?;
     run(Command::new("chmod").arg("755").arg(&run_script))?;
     let _ = fs::remove_file(to);
@@ -138,6 +142,17 @@ fn files(to: &Path, kernel: &Kernel, reference: bool) -> Result<()> {
             .arg("96M"),
     )?;
     fs::remove_dir_all(stage)?;
+    Ok(())
+}
+
+/// What somebody has who is about to begin: the pages, and the package by its own name.
+fn manual(to: &Path, deb: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    fs::copy(deb, to.join(deb.file_name().context("a package has a name")?))?;
+    for entry in fs::read_dir(root().join("docs/manual/src"))? {
+        let entry = entry?;
+        fs::copy(entry.path(), to.join(entry.file_name()))?;
+    }
     Ok(())
 }
 

@@ -36,6 +36,8 @@ pub enum Kind {
     MultipathGuest,
     /// A whole Debian with systemd and libvirt, this project's package installed on it, and two guests
     Host,
+    /// The same Debian, on which somebody who has just got the package follows the manual, word for word
+    Manual,
 }
 
 impl Kind {
@@ -47,12 +49,18 @@ impl Kind {
             Kind::Multipath => "multipath",
             Kind::MultipathGuest => "multipath-guest",
             Kind::Host => "host",
+            Kind::Manual => "manual",
         }
     }
 
     /// Whether a guest boots inside.
     pub fn has_guest(self) -> bool {
-        matches!(self, Kind::Guest | Kind::MultipathGuest | Kind::Host)
+        matches!(self, Kind::Guest | Kind::MultipathGuest | Kind::Host | Kind::Manual)
+    }
+
+    /// Whether it is a whole distribution, on which packages are installed.
+    pub fn is_distribution(self) -> bool {
+        matches!(self, Kind::Host | Kind::Manual)
     }
 
     /// Whether multipathd looks after a map.
@@ -82,8 +90,8 @@ pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally
     };
     let reference = helper == Path::new(REFERENCE);
     ensure!(
-        kind != Kind::Host || reference || !is_given,
-        "the host bed installs packages: this project's, or with --helper {REFERENCE} Debian's"
+        !kind.is_distribution() || !is_given || (reference && kind == Kind::Host),
+        "this bed installs this project's package; Debian's helper has the bed host --helper {REFERENCE}"
     );
     run_command(cargo().args(["build", "--quiet", "--release", "--package", "xtask", "--bin", "bed-inside"]))?;
     run_command(cargo().args(["build", "--quiet", "--release", "--package", "qemu-pr-ctl"]))?;
@@ -93,8 +101,8 @@ pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally
     let name = format!("{}-{}", kind.word(), std::process::id());
     let image = place.join(format!("{name}.cpio"));
     let console = place.join(format!("{name}.console"));
-    let disks = if kind == Kind::Host {
-        host::write(&image, &kernel, reference)?
+    let disks = if kind.is_distribution() {
+        host::write(&image, kind, &kernel, reference)?
     } else {
         image::write(&image, kind, &kernel, &helper, reference)?;
         Vec::new()

@@ -55,7 +55,7 @@ const SILENCE: Duration = Duration::from_secs(600);
 fn limit(kind: Kind) -> Duration {
     match kind {
         Kind::Kernel => Duration::from_secs(600),
-        Kind::Guest | Kind::Multipath | Kind::MultipathGuest | Kind::Host => Duration::from_secs(1200),
+        Kind::Guest | Kind::Multipath | Kind::MultipathGuest | Kind::Host | Kind::Manual => Duration::from_secs(1200),
     }
 }
 

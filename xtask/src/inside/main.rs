@@ -1,6 +1,6 @@
 //! The driver program of a bed: runs as the only task of a virtual machine and reports to its serial line.
 //!
-//! `bed-inside kernel|guest|multipath|multipath-guest|host ours|reference`: which scenarios to run, and whose helper lies in /usr/bin. The format of
+//! `bed-inside kernel|guest|multipath|multipath-guest|host|manual ours|reference`: which scenarios to run, and whose helper lies in /usr/bin. The format of
 //! the report is described where it is read, in `bed/vm.rs`.
 
 mod ctl;
@@ -12,14 +12,19 @@ mod helper;
 mod host;
 mod iscsi;
 mod lun;
+mod manual;
 mod multipath;
 mod node;
+#[path = "../page.rs"]
+mod page;
 mod parity;
 mod random;
 mod report;
 mod request;
 mod rights;
 mod scenario;
+#[path = "../session.rs"]
+mod session;
 mod sys;
 mod tool;
 mod trail;
@@ -45,7 +50,7 @@ fn main() -> ExitCode {
 
 fn run(words: &[&str], report: &mut Report) -> Result<()> {
     let [bed, whose] = *words else {
-        bail!("usage: bed-inside kernel|guest|multipath|multipath-guest|host ours|reference")
+        bail!("usage: bed-inside kernel|guest|multipath|multipath-guest|host|manual ours|reference")
     };
     let reference = match whose {
         "ours" => false,
@@ -67,6 +72,7 @@ fn run(words: &[&str], report: &mut Report) -> Result<()> {
         "multipath" => multipath::run(report, reference),
         "multipath-guest" => multipath::guest::run(report, reference),
         "host" => host::run(report, reference),
+        "manual" => manual::run(report),
         other => bail!("there is no bed {other}"),
     }
 }

@@ -64,8 +64,8 @@ fn disk(node: &Node, reservations: Reservations) -> String {
     )
 }
 
-fn definition(name: &str, node: &Node, reservations: Reservations) -> String {
-    let disk = disk(node, reservations);
+/// The definition of a guest that has this disk, or none.
+fn definition(name: &str, disk: &str) -> String {
     format!(
         "<domain type='qemu'>\
            <name>{name}</name><memory unit='MiB'>192</memory><vcpu>1</vcpu>\
@@ -92,8 +92,17 @@ fn definition(name: &str, node: &Node, reservations: Reservations) -> String {
 impl Domain {
     /// Starts a guest; it boots while its host does other things.
     pub fn start(name: &'static str, node: &Node, reservations: Reservations) -> Result<Self> {
+        Self::start_from(name, &disk(node, reservations))
+    }
+
+    /// Starts a guest without a disk.
+    pub fn start_bare(name: &'static str) -> Result<Self> {
+        Self::start_from(name, "")
+    }
+
+    fn start_from(name: &'static str, disk: &str) -> Result<Self> {
         let file = format!("/run/{name}.xml");
-        fs::write(&file, definition(name, node, reservations))?;
+        fs::write(&file, definition(name, disk))?;
         sh(&format!("virsh create {file}"))?;
         let line = wait::until("the guest's serial line", PATIENCE, || {
             Ok(UnixStream::connect(Path::new(LINES).join(name)).ok())
@@ -114,6 +123,11 @@ impl Domain {
         let (status, printed) = self.terminal.run(command)?;
         ensure!(status == 0, "{command} in {}: exit status {status}: {printed}", self.name);
         Ok(printed)
+    }
+
+    /// Types a shell command in it; its exit status and what it printed.
+    pub fn types(&mut self, command: &str) -> Result<(i32, String)> {
+        self.terminal.run(command)
     }
 
     /// Sends PERSISTENT RESERVE OUT to its disk.

@@ -2,7 +2,7 @@
 
 mod busy;
 mod command;
-mod domain;
+pub mod domain;
 mod guests;
 mod package;
 mod process;

@@ -1,0 +1,32 @@
+//! The manual (`docs/manual`) tells the truth: its commands print what it says, its links lead somewhere, and each
+//! message that the programs can print is in it.
+#![expect(clippy::missing_panics_doc, reason = "a test is there to panic")]
+
+mod commands;
+mod links;
+mod messages;
+#[path = "../../src/page.rs"]
+mod page;
+#[path = "../../src/session.rs"]
+mod session;
+mod sources;
+mod world;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The workspace.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// A page of the manual.
+fn text(page: &str) -> String {
+    let path = root().join("docs/manual/src").join(page);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// All pages, in the order in which they are read.
+fn pages() -> Vec<String> {
+    page::contents(&text("SUMMARY.md"))
+}
