@@ -93,10 +93,11 @@ fn no_command_stands_where_nobody_runs_it() {
     let mut elsewhere = Vec::new();
     for name in pages() {
         let text = text(&name);
+        let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
         for step in page::steps(&text).unwrap_or_else(|error| panic!("{name}: {error}")) {
             match step {
                 Step::Run(run) if run.place == Place::Elsewhere => {
-                    assert!(text.contains("no test of this project runs"), "{name}: it has to say so: {}", run.command);
+                    assert!(flat.contains("no test of this project runs"), "{name}: it has to say so: {}", run.command);
                     elsewhere.push(run.command);
                 }
                 _ => {}
