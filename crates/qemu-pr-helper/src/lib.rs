@@ -18,6 +18,7 @@ mod serve;
 mod settings;
 mod sys;
 mod values;
+mod wildcard;
 
 use std::{env, error::Error, ffi::OsStr, panic, path::Path, process::ExitCode};
 

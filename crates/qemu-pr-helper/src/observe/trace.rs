@@ -18,6 +18,7 @@ use super::{
     ftrace::{self, MarkerError},
     sink,
 };
+use crate::wildcard;
 
 /// Every event with what it tells. The place that traces one names it as its `target`.
 pub const EVENTS: &[(&str, &str)] = &[
@@ -178,18 +179,22 @@ fn parts(value: &[u8]) -> Vec<Vec<u8>> {
     parts
 }
 
+/// The patterns in an events file, each with the number of its line.
+pub fn listed(text: &[u8]) -> impl Iterator<Item = (usize, &OsStr)> {
+    let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).zip(1..);
+    let patterns = lines.filter(|(line, _)| !line.is_empty() && !line.starts_with(b"#"));
+    patterns.map(|(line, number)| (number, OsStr::from_bytes(line)))
+}
+
 /// Puts all `-T` of the command line into force; the warnings are about names that no event has.
 pub fn apply(options: &[TraceOption], backend: TraceBackend) -> Result<Vec<String>, TraceError> {
     let mut warnings = Vec::new();
     for option in options {
         if let Some(path) = &option.events {
             let text = fs::read(path).map_err(|error| TraceError::Events { path: path.clone(), error })?;
-            for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
-                let line = line.trim_ascii();
-                if !line.is_empty() && !line.starts_with(b"#") {
-                    let place = |warning| format!("{}:{}: {warning}", path.display(), number + 1);
-                    warnings.extend(set([OsStr::from_bytes(line)]).into_iter().map(place));
-                }
+            for (number, pattern) in listed(&text) {
+                let place = |warning| format!("{}:{number}: {warning}", path.display());
+                warnings.extend(set([pattern]).into_iter().map(place));
             }
         }
         warnings.extend(set(option.enable.as_ref()));
@@ -230,7 +235,7 @@ fn enable(pattern: &OsStr) -> bool {
     };
     let mut known = pattern.iter().any(|byte| matches!(byte, b'*' | b'?'));
     for (index, (name, _)) in EVENTS.iter().enumerate() {
-        if matches(pattern, name.as_bytes()) {
+        if wildcard::matches(pattern, name.as_bytes()) {
             known = true;
             let bit = 1 << index;
             if on {
@@ -241,17 +246,6 @@ fn enable(pattern: &OsStr) -> bool {
         }
     }
     known
-}
-
-/// Whether a name fits a pattern with `*` (any characters) and `?` (any one).
-fn matches(pattern: &[u8], name: &[u8]) -> bool {
-    match (pattern, name) {
-        ([], []) => true,
-        ([b'*', rest @ ..], _) => (0..=name.len()).any(|skip| matches(rest, &name[skip..])),
-        ([b'?', pattern @ ..], [_, name @ ..]) => matches(pattern, name),
-        ([p, pattern @ ..], [n, name @ ..]) if p == n => matches(pattern, name),
-        _ => false,
-    }
 }
 
 #[cfg(test)]

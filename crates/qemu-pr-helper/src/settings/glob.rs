@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::wildcard;
+
 /// A pattern for names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob(String);
@@ -17,27 +19,9 @@ impl Glob {
         &self.0
     }
 
-    /// Whether a name fits, all of it. Takes at the most the product of both lengths, whatever the pattern is.
+    /// Whether a name fits, all of it.
     pub fn matches(&self, name: &str) -> bool {
-        let (pattern, name) = (self.0.as_bytes(), name.as_bytes());
-        let (mut p, mut n) = (0, 0);
-        // Where the last star is, and how much of the name it has taken so far.
-        let mut star = None;
-        while n < name.len() {
-            match pattern.get(p) {
-                Some(b'*') => {
-                    star = Some((p, n));
-                    p += 1;
-                }
-                Some(byte) if *byte == b'?' || *byte == name[n] => (p, n) = (p + 1, n + 1),
-                _ => {
-                    let Some((at, taken)) = star else { return false };
-                    star = Some((at, taken + 1));
-                    (p, n) = (at + 1, taken + 1);
-                }
-            }
-        }
-        pattern[p..].iter().all(|byte| *byte == b'*')
+        wildcard::matches(self.0.as_bytes(), name.as_bytes())
     }
 }
 
