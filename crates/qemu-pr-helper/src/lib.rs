@@ -13,6 +13,8 @@ mod cli;
 mod config;
 mod confine;
 mod device;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod observe;
 mod serve;
 mod settings;

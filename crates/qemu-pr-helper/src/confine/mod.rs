@@ -39,6 +39,14 @@ pub enum Sandbox {
 /// Proof that the walls are up, as far as they were asked for. Threads are started with it.
 pub struct Confined(());
 
+#[cfg(fuzzing)]
+impl Confined {
+    /// A fuzzer has no walls: it measures and reports in ways that they rule out.
+    pub const fn pretend() -> Self {
+        Self(())
+    }
+}
+
 /// Why they are not.
 #[derive(Debug, Error)]
 pub enum ConfineError {

@@ -41,6 +41,12 @@ impl Router {
         Self { scsi: sg_io::SgIo::new(timeout), multipath, simulator: simulate.then(Simulator::default) }
     }
 
+    /// Forgets the simulated disks.
+    #[cfg(fuzzing)]
+    pub fn clear(&self) {
+        self.simulator.iter().for_each(Simulator::clear);
+    }
+
     /// A client is gone and will not come back under this number.
     pub fn forget(&self, client: u64) {
         if let Some(simulator) = &self.simulator {

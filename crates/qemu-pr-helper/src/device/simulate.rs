@@ -30,6 +30,12 @@ impl Simulator {
         Some(Arc::clone(units.entry(file).or_default()))
     }
 
+    /// Forgets all disks, so that one run of a fuzzer does not depend on those before it.
+    #[cfg(fuzzing)]
+    pub fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Drops what is kept for a client that is gone. Its registrations stay, as on a disk.
     pub fn forget(&self, client: u64) {
         for unit in self.0.lock().unwrap_or_else(PoisonError::into_inner).values() {

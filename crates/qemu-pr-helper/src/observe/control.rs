@@ -58,7 +58,11 @@ pub fn start(listener: OwnedFd, subject: impl Subject) -> io::Result<()> {
     Ok(())
 }
 
-fn converse(socket: UnixStream, subject: &impl Subject) -> io::Result<()> {
+/// One conversation.
+///
+/// # Errors
+/// The connection breaks, or it takes too long.
+pub fn converse(socket: UnixStream, subject: &impl Subject) -> io::Result<()> {
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.set_write_timeout(Some(PATIENCE))?;
     let peer = socket::peer(socket.as_fd())?;

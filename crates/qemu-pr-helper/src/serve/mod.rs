@@ -5,6 +5,8 @@ mod connection;
 mod crew;
 mod ending;
 mod flight;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod hub;
 mod policy;
 mod rate;

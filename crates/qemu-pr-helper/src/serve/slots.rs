@@ -59,7 +59,12 @@ impl Slots {
 
     /// Whether all are free.
     pub fn is_empty(&self) -> bool {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).len() == self.slots.len()
+        self.in_use() == 0
+    }
+
+    /// How many are not free.
+    pub fn in_use(&self) -> usize {
+        self.slots.len() - self.free.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Lets the connections go that are between requests. One that is being served finds out by itself.

@@ -35,6 +35,9 @@ use crate::{
 /// More commands than this for one map cannot be meant seriously: each connection has one at a time.
 const MAX_QUEUE: usize = 4096;
 
+/// What a pipe holds, in bytes.
+const PIPE: u64 = 64 * 1024;
+
 /// A request on its way.
 struct Job {
     request: Request,
@@ -89,7 +92,7 @@ pub fn serve(control: &OwnedFd) {
 }
 
 /// One message from the daemon; `None` when it is gone.
-fn receive(control: &OwnedFd) -> io::Result<Option<(Request, OwnedFd, OwnedFd)>> {
+pub fn receive(control: &OwnedFd) -> io::Result<Option<(Request, OwnedFd, OwnedFd)>> {
     let mut bytes = [0; MAX_REQUEST];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -253,25 +256,42 @@ impl Child {
             Ok(Some(status)) => status,
             Err(error) => return Some((Verdict::NoChild(error.to_string()), false)),
         };
-        let told = read_all(&self.answer);
-        // Markers first, then the answer if it came to that.
-        let markers = told.iter().position(|byte| *byte == child::ANSWER).unwrap_or(told.len());
-        let last_of = |pair: [u8; 2]| told[..markers].iter().rfind(|marker| pair.contains(marker));
-        if last_of([child::SUSPENDED, child::RESUMED]) == Some(&child::SUSPENDED) {
+        let told = Told::parse(&read_all(&self.answer));
+        if told.suspended {
             let _ = dm::control().and_then(|control| dm::resume(&control, self.job.map));
         }
         let said = printable(&read_all(&self.said));
-        let said = tail(&said, 400).to_owned();
         let number = |number: Option<i32>| number.and_then(|number| u8::try_from(number).ok()).unwrap_or(u8::MAX);
-        let answer = told.get(markers + 1..).and_then(Answer::parse);
-        let begun = last_of([child::BEGUN, child::SETTLED]) == Some(&child::BEGUN);
-        let verdict = match answer {
+        let verdict = match told.answer {
             Some(answer) if status.exit_status() == Some(0) => Verdict::Answered(with(answer, &said)),
             _ if self.overdue => Verdict::Overdue,
             _ if status.exited() => Verdict::Exited(number(status.exit_status()), said),
             _ => Verdict::Killed(number(status.terminating_signal()), said),
         };
-        Some((verdict, begun))
+        Some((verdict, told.begun))
+    }
+}
+
+/// What a child has told on its pipe.
+pub struct Told {
+    /// The map is still suspended.
+    pub suspended: bool,
+    /// A first key is on one path, and may not be on the others.
+    pub begun: bool,
+    /// The answer, if it came to that.
+    pub answer: Option<Answer>,
+}
+
+impl Told {
+    /// Reads it: markers first, then the answer.
+    pub fn parse(told: &[u8]) -> Self {
+        let markers = told.iter().position(|byte| *byte == child::ANSWER).unwrap_or(told.len());
+        let last_of = |pair: [u8; 2]| told[..markers].iter().rfind(|marker| pair.contains(marker));
+        Self {
+            suspended: last_of([child::SUSPENDED, child::RESUMED]) == Some(&child::SUSPENDED),
+            begun: last_of([child::BEGUN, child::SETTLED]) == Some(&child::BEGUN),
+            answer: told.get(markers + 1..).and_then(Answer::parse),
+        }
     }
 }
 
@@ -283,16 +303,17 @@ fn with(mut answer: Answer, said: &str) -> Answer {
     answer
 }
 
-/// What the library said as part of one line in the log, which a terminal may be shown.
-fn printable(said: &[u8]) -> String {
+/// The end of what the library said as part of one line in the log, which a terminal may be shown.
+pub fn printable(said: &[u8]) -> String {
     let lines = String::from_utf8_lossy(said).trim_end().replace('\n', " / ");
-    lines.replace(char::is_control, " ")
+    tail(&lines.replace(char::is_control, " "), 400).to_owned()
 }
 
-fn read_all(mut pipe: &PipeReader) -> Vec<u8> {
+fn read_all(pipe: &PipeReader) -> Vec<u8> {
     let mut bytes = Vec::new();
-    // It has ended, so this is all; a grandchild that holds the pipe open makes it WouldBlock instead of waiting.
-    let _ = pipe.read_to_end(&mut bytes);
+    // It has ended, so this is all; a grandchild that holds the pipe open makes it WouldBlock instead of waiting, and
+    // one that goes on writing does not make it more than a pipe holds.
+    let _ = pipe.take(PIPE).read_to_end(&mut bytes);
     bytes
 }
 

@@ -53,11 +53,13 @@ pub enum Verdict {
 }
 
 impl Request {
+    /// The bytes for the socket or pipe.
     pub fn to_bytes(&self) -> Vec<u8> {
         let millis = u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX);
         [&millis.to_le_bytes()[..], self.cdb.as_bytes(), &self.parameters].concat()
     }
 
+    /// Reads it; `None` where it makes no sense.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let (millis, rest) = bytes.split_first_chunk::<4>()?;
         let (cdb, parameters) = rest.split_first_chunk::<16>()?;
@@ -77,6 +79,7 @@ impl Answer {
         Completion { status: self.status, sense: self.sense, data: &buffer[..length] }
     }
 
+    /// The bytes for the socket or pipe.
     pub fn to_bytes(&self) -> Vec<u8> {
         // The end of a note is worth more than its beginning, and it must not push out the data.
         let note = tail(&self.note, 1024).as_bytes();
@@ -84,6 +87,7 @@ impl Answer {
         [&[self.status.0][..], self.sense.as_bytes(), &length, note, &self.data].concat()
     }
 
+    /// Reads it; `None` where it makes no sense.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let (status, rest) = bytes.split_first()?;
         let (sense, rest) = rest.split_at_checked(SENSE_LENGTH)?;
@@ -99,6 +103,7 @@ impl Answer {
 }
 
 impl Verdict {
+    /// The bytes for the socket or pipe.
     pub fn to_bytes(&self) -> Vec<u8> {
         match self {
             Self::NotMultipath => vec![0],
@@ -110,6 +115,7 @@ impl Verdict {
         }
     }
 
+    /// Reads it; `None` where it makes no sense.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Some(match bytes {

@@ -5,12 +5,12 @@
 //! went, in a child for each command. This file is the daemon's end: it hands over the descriptor and the command and
 //! turns the verdict into a SCSI answer and, where an administrator should know, one line in the log.
 
-mod broker;
+pub mod broker;
 mod change;
 mod child;
 mod hints;
 mod map;
-mod message;
+pub mod message;
 mod register;
 mod session;
 mod takeover;
@@ -66,7 +66,7 @@ pub fn start_broker(_: &Privileged, sandbox: Sandbox) -> io::Result<Multipath> {
     let flags = SocketFlags::CLOEXEC;
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
     match process::fork()? {
-        Fork::Parent(_) => Ok(Multipath { broker: ours }),
+        Fork::Parent(_) => Ok(Multipath::over(ours)),
         Fork::Child => {
             drop(ours);
             // The log and the trace are the daemon's; the numbers of their descriptors soon mean something else here.
@@ -85,6 +85,11 @@ pub fn start_broker(_: &Privileged, sandbox: Sandbox) -> io::Result<Multipath> {
 }
 
 impl Multipath {
+    /// The daemon's end of a line with a broker at the other.
+    pub const fn over(broker: OwnedFd) -> Self {
+        Self { broker }
+    }
+
     /// Carries out a command for a block device; `None` if multipath has nothing to do with it.
     pub fn execute(&self, device: Device<'_>, cdb: &Cdb, parameters: &[u8], timeout: Duration) -> Option<Answer> {
         static NOTES: Limit = Limit::new();
@@ -144,7 +149,7 @@ impl Multipath {
 
     /// Hands a command over and waits for the verdict.
     fn ask(&self, request: &Request, device: Device<'_>) -> io::Result<Verdict> {
-        let (mut reply, write) = {
+        let (reply, write) = {
             let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
             (PipeReader::from(read), write)
         };
@@ -180,7 +185,7 @@ impl Multipath {
         }
         // One write of the broker's, smaller than the pipe: it is there whole, or not at all.
         let mut bytes = Vec::with_capacity(MAX_VERDICT);
-        reply.read_to_end(&mut bytes)?;
+        reply.take(u64::try_from(MAX_VERDICT).unwrap_or(u64::MAX)).read_to_end(&mut bytes)?;
         Verdict::parse(&bytes).ok_or_else(|| io::Error::other("it has ended"))
     }
 }

@@ -90,7 +90,7 @@ enum Found {
 pub fn start(_: &Privileged, sandbox: Sandbox) -> io::Result<Names> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     match process::fork()? {
-        Fork::Parent(_) => Ok(Names(Mutex::new(Line { socket: ours, asked: 0, resting: None }))),
+        Fork::Parent(_) => Ok(Names::over(ours)),
         Fork::Child => {
             drop(ours);
             // The log and the trace are the daemon's; the numbers of their descriptors soon mean something else here.
@@ -108,7 +108,7 @@ pub fn start(_: &Privileged, sandbox: Sandbox) -> io::Result<Names> {
 }
 
 /// Answers until the daemon is gone.
-fn serve(socket: &OwnedFd) {
+pub fn serve(socket: &OwnedFd) {
     let mut bytes = vec![0; MAX_MESSAGE];
     loop {
         let length = match recv(socket, &mut bytes[..], RecvFlags::empty()) {
@@ -136,6 +136,11 @@ fn serve(socket: &OwnedFd) {
 }
 
 impl Names {
+    /// The daemon's end of a line with the process at the other.
+    pub const fn over(socket: OwnedFd) -> Self {
+        Self(Mutex::new(Line { socket, asked: 0, resting: None }))
+    }
+
     /// Program, unit and virtual machine of a process.
     pub fn process(&self, pid: u32) -> Option<Client> {
         match self.ask(About::Process { pid })? {

@@ -1,0 +1,101 @@
+//! What crosses the sockets between the program's own processes, and the control socket.
+
+use std::{
+    io,
+    os::{
+        fd::{BorrowedFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    path::Path,
+    time::Duration,
+};
+
+use pr_control::Snapshot;
+use scsi_pr::{Cdb, Completion};
+
+pub use crate::device::multipath::{
+    broker::{Told, printable, receive},
+    message::{Answer, MAX_VERDICT, Request, Verdict},
+};
+use crate::{
+    device::{Device, Identity, Kind, multipath::Multipath},
+    observe::{
+        control::{self, Subject},
+        names::{self, Names},
+    },
+    settings::{Given, Settings},
+};
+
+/// How long a command may take: longer than any fuzzer waits.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The daemon's end of the line to the broker.
+pub struct ToBroker(Multipath);
+
+impl ToBroker {
+    /// Whoever is at the other end of this socket is the broker.
+    pub fn over(broker: OwnedFd) -> Self {
+        Self(Multipath::over(broker))
+    }
+
+    /// Has a command carried out; `None` where the broker says that multipath has nothing to do with it.
+    pub fn execute<'buffer>(
+        &self,
+        device: BorrowedFd<'_>,
+        cdb: &Cdb,
+        parameters: &[u8],
+        buffer: &'buffer mut [u8],
+    ) -> Option<Completion<'buffer>> {
+        let identity = Identity { kind: Kind::Block, device: 0xfd00 };
+        let device = Device { descriptor: device, identity, client: 1 };
+        self.0.execute(device, cdb, parameters, PATIENCE).map(|answer| answer.complete(buffer))
+    }
+}
+
+/// The daemon's end of the line to the process that looks names up.
+pub struct ToNames(Names);
+
+impl ToNames {
+    /// Whoever is at the other end of this socket is that process.
+    pub fn over(process: OwnedFd) -> Self {
+        Self(Names::over(process))
+    }
+
+    /// Asks each kind of question in turn; what was understood of the answer, in words.
+    pub fn ask(&self, which: u8) -> Option<String> {
+        let disk = Identity { kind: Kind::Block, device: 0x810 };
+        match which % 4 {
+            0 => self.0.process(7).map(|client| format!("{client:?}")),
+            1 => self.0.disk(disk).map(|device| format!("{device:?}")),
+            2 => self.0.control_group(7).ok().flatten(),
+            _ => self.0.aliases(disk).ok().flatten().map(|aliases| format!("{aliases:?}")),
+        }
+    }
+}
+
+/// Answers the questions on a socket as the process that looks names up does, until they end.
+pub fn look_up(socket: &OwnedFd) {
+    names::serve(socket);
+}
+
+/// One conversation on the control socket.
+///
+/// # Errors
+/// The connection breaks, or it takes too long.
+pub fn control(socket: UnixStream) -> io::Result<()> {
+    control::converse(socket, &Stage)
+}
+
+/// A helper that serves nobody.
+struct Stage;
+
+impl Subject for Stage {
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::default()
+    }
+
+    fn reload(&self, path: &str, text: &str, directory: &Given) -> Result<Vec<String>, String> {
+        let settings = Settings::parse(Path::new(path), text, directory).map_err(|error| error.to_string())?;
+        Ok(settings.warnings)
+    }
+}

@@ -1,0 +1,56 @@
+//! Doors for the fuzzers in `fuzz/`: what they feed is no interface of this crate. There with `--cfg fuzzing` alone,
+//! which cargo-fuzz and `cargo xtask fuzz` set; no program that is installed is built so.
+
+mod inside;
+mod patterns;
+
+use std::path::Path;
+
+pub use inside::{
+    Answer, MAX_VERDICT, Request, ToBroker, ToNames, Told, Verdict, control, look_up, printable, receive,
+};
+pub use patterns::{events, matches, switched, take_apart};
+
+pub use crate::serve::fuzzing::Server;
+pub use crate::settings::Glob;
+use crate::settings::{Given, Settings};
+
+/// The users and groups that there are.
+pub fn directory() -> Given {
+    let users = [("root", 0), ("qemu", 107), ("tenant-a", 1001), ("tenant-b", 1002)];
+    let map = || users.iter().map(|(name, number)| ((*name).to_owned(), *number)).collect();
+    Given { users: map(), groups: map() }
+}
+
+/// A settings file that was read.
+pub struct Read {
+    settings: Settings,
+}
+
+impl Read {
+    /// Reads a settings file that is called `p`.
+    ///
+    /// # Errors
+    /// What is wrong with it, as the program says it.
+    pub fn new(text: &str) -> Result<Self, String> {
+        Settings::parse(Path::new("p"), text, &directory())
+            .map(|settings| Self { settings })
+            .map_err(|error| error.to_string())
+    }
+
+    /// All that it says, to be compared.
+    pub fn in_words(&self) -> String {
+        format!("{:?}", self.settings)
+    }
+
+    /// What is odd about it.
+    pub fn warnings(&self) -> &[String] {
+        &self.settings.warnings
+    }
+
+    /// Its patterns.
+    pub fn patterns(&self) -> impl Iterator<Item = &Glob> {
+        let lists = self.settings.rules.iter().flat_map(|rule| [&rule.units, &rule.contexts, &rule.devices]);
+        lists.flatten().flatten()
+    }
+}

@@ -1,0 +1,62 @@
+//! The server as a fuzzer runs it: the crew on a listening socket, without the steps of a start.
+
+use std::{
+    ffi::OsString,
+    os::fd::OwnedFd,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+use super::{crew, hub::Hub};
+use crate::{cli, config::Config, confine::Confined, device::multipath::Multipath, fuzzing, settings::Settings};
+
+/// A server whose threads run until the process ends.
+pub struct Server(Arc<Hub>);
+
+impl Server {
+    /// Serves a listening socket, with these options of the command line.
+    ///
+    /// # Errors
+    /// In words: an option is wrong, or the system lacks something.
+    pub fn start(listener: OwnedFd, options: &[&str]) -> Result<Self, String> {
+        let arguments = ["qemu-pr-helper"].iter().chain(options).map(OsString::from).collect();
+        let options = cli::parse(arguments).map_err(|code| format!("the options are wrong: {code:?}"))?;
+        let config = Config::new(options, None).map_err(|error| error.to_string())?;
+        // Nobody is at the other end: what a broker may answer has a fuzzer of its own.
+        let (broker, _) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .map_err(|error| error.to_string())?;
+        let hub = Hub::new(listener, Multipath::over(broker), None, &config).map_err(|error| error.to_string())?;
+        let hub = Arc::new(hub);
+        crew::start(&hub, &Confined::pretend()).map_err(|error| error.to_string())?;
+        Ok(Self(hub))
+    }
+
+    /// How many connections there are, those included that are being closed.
+    pub fn connections(&self) -> usize {
+        self.0.slots.in_use()
+    }
+
+    /// Looks for what would be overdue after `time`, as the main thread does.
+    pub fn look_after(&self, time: Duration) {
+        self.0.slots.sweep(Instant::now() + time);
+    }
+
+    /// Forgets the simulated disks.
+    pub fn forget_disks(&self) {
+        self.0.router.clear();
+    }
+
+    /// Puts a settings file into force.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn reload(&self, text: &str) -> Result<(), String> {
+        let path = Path::new("/fuzz.toml");
+        let settings = Settings::parse(path, text, &fuzzing::directory()).map_err(|error| error.to_string())?;
+        self.0.policy.replace(path.into(), settings);
+        Ok(())
+    }
+}
