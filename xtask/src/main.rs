@@ -9,6 +9,7 @@ mod completions;
 mod demo;
 mod dist;
 mod manual;
+mod fuzz;
 mod observability;
 mod packages;
 mod test;
@@ -42,6 +43,8 @@ enum Command {
     },
     /// Run every check there is: formatting, lints, unit tests, and the beds
     Test,
+    /// Feed what outsiders send with bytes that a fuzzer makes up
+    Fuzz(fuzz::Options),
     /// Measure the helper beside the C helper and beside the least that the protocol costs
     Bench(bench::Options),
     /// Write the man pages and the shell completions of both programs to docs/
@@ -91,6 +94,7 @@ fn run(command: Command) -> Result<bool> {
         Command::Demo { guest: false, .. } => demo::simulated(),
         Command::Demo { guest: true, helper } => demo::guest(helper.as_deref()),
         Command::Test => test::run(),
+        Command::Fuzz(options) => fuzz::run_as(&options),
         Command::Observability => observability::run(),
         Command::Bench(options) => bench::run(options),
         Command::Dist { reproducible: true, .. } => archive::run_twice(),

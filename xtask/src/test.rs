@@ -8,6 +8,7 @@ use anyhow::Result;
 use crate::bed::{self, Kind};
 use crate::bench;
 use crate::completions;
+use crate::fuzz;
 use crate::observability;
 use crate::packages;
 use crate::tools;
@@ -35,10 +36,11 @@ pub fn run() -> Result<bool> {
         count(name, result.is_ok());
     }
 
-    let steps: [(&str, Step); 3] = [
+    let steps: [(&str, Step); 4] = [
         ("completions in their shells", completions::check),
         ("alerts and the exporter's page", observability::run),
         ("instruction counts", || bench::instructions(false)),
+        ("fuzzers, a minute each", || fuzz::check(60)),
     ];
     for (name, step) in steps {
         println!("--- {name}");
@@ -96,16 +98,25 @@ fn cargo_steps() -> Vec<(&'static str, Result<Command>)> {
     };
     vec![
         ("formatting", cargo_with("fmt --all --check")),
+        ("formatting of the fuzzers", cargo_with("fmt --manifest-path fuzz/Cargo.toml --check")),
         ("lints", cargo_with("clippy --quiet --workspace --all-targets -- -D warnings")),
-        ("dependencies", dependencies()),
+        ("lints of the fuzzers", fuzz::cargo_with("clippy --quiet --locked").map(deny_warnings)),
+        ("dependencies", dependencies(".")),
+        ("dependencies of the fuzzers", dependencies("fuzz")),
         ("tests", cargo_with(tests)),
         ("examples in the documentation", cargo_with("test --quiet --workspace --doc")),
     ]
 }
 
 /// Licences, sources and duplicates. Advisories are left out: their database is no package of any registry.
-fn dependencies() -> Result<Command> {
+fn dependencies(folder: &str) -> Result<Command> {
     let mut command = tools::cargo_deny()?;
-    command.args(["check", "bans", "licenses", "sources"]);
+    command.args(["--manifest-path", &format!("{folder}/Cargo.toml"), "check", "--config", "deny.toml"]);
+    command.args(["bans", "licenses", "sources"]);
     Ok(command)
+}
+
+fn deny_warnings(mut clippy: Command) -> Command {
+    clippy.args(["--", "-D", "warnings"]);
+    clippy
 }

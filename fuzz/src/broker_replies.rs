@@ -1,0 +1,226 @@
+//! Whatever crosses a socket or a pipe between the program's own processes, and the control socket both ways: each
+//! reader gets what a process may send that somebody has taken over.
+
+use std::{
+    io::{BufRead, BufReader, PipeWriter, Read, Write},
+    mem::MaybeUninit,
+    net::Shutdown,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::net::{UnixListener, UnixStream},
+    },
+    sync::OnceLock,
+    thread,
+    time::Duration,
+};
+
+use pr_control::{Answer, Ask, Control};
+use qemu_pr_helper::fuzzing::{self, MAX_VERDICT, Request, ToBroker, ToNames, Told, Verdict};
+use rustix::{
+    io::{IoSlice, retry_on_intr},
+    net::{
+        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+        SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg, shutdown, socketpair,
+    },
+};
+use scsi_pr::{InAction, PersistentReserveIn, Status};
+
+use crate::Input;
+
+/// One run. The first byte says who reads the others.
+pub fn run(data: &[u8]) {
+    let mut input = Input::new(data);
+    match input.byte() % 8 {
+        0 => verdict(input.rest()),
+        1 => daemon_reads_a_verdict(input),
+        2 => broker_reads_a_child(input),
+        3 => broker_reads_a_request(input),
+        4 => daemon_reads_names(input),
+        5 => names_process_reads(input),
+        6 => helper_reads_an_order(input.rest()),
+        _ => tool_reads_an_answer(input),
+    }
+}
+
+fn pair() -> (OwnedFd, OwnedFd) {
+    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).expect("a pair of sockets")
+}
+
+fn null() -> BorrowedFd<'static> {
+    static NULL: OnceLock<std::fs::File> = OnceLock::new();
+    NULL.get_or_init(|| std::fs::File::open("/dev/null").expect("a null device")).as_fd()
+}
+
+fn verdict(bytes: &[u8]) {
+    let Some(verdict) = Verdict::parse(bytes) else { return };
+    assert!(!verdict.to_string().is_empty());
+    let sent = verdict.to_bytes();
+    assert!(sent.len() <= MAX_VERDICT || bytes.len() > MAX_VERDICT - 4096);
+    // Texts are cut and mended on their way; the second time there is nothing left to mend.
+    let arrived = Verdict::parse(&sent).expect("what is sent makes sense");
+    assert_eq!(Verdict::parse(&arrived.to_bytes()), Some(arrived.clone()));
+    if let (Verdict::Answered(one), Verdict::Answered(other)) = (verdict, arrived) {
+        assert_eq!((one.status, one.sense, &one.data), (other.status, other.sense.clone(), &other.data));
+    }
+}
+
+/// The daemon hands a command over and reads what comes on the pipe, until that is closed.
+fn daemon_reads_a_verdict(mut input: Input<'_>) {
+    let length = usize::from(input.word() % 8193);
+    let bytes = input.rest();
+    let (ours, theirs) = pair();
+    let daemon = ToBroker::over(ours);
+    let cdb = PersistentReserveIn::new(InAction::ReadKeys, 8192).cdb();
+    let mut buffer = vec![0; length];
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let (request, reply) = next_request(&theirs);
+            assert_eq!(Request::parse(&request).map(|request| request.cdb), Some(cdb));
+            // A pipe holds more than a run has bytes.
+            let _ = PipeWriter::from(reply).write_all(bytes);
+        });
+        let completion = daemon.execute(null(), &cdb, &[], &mut buffer);
+        match (Verdict::parse(&bytes[..bytes.len().min(MAX_VERDICT)]), completion) {
+            (Some(Verdict::NotMultipath), completion) => assert_eq!(completion, None),
+            (Some(Verdict::Answered(answer)), Some(completion)) => {
+                let good = answer.status == Status::GOOD;
+                let there = if good { &answer.data[..answer.data.len().min(length)] } else { &[] };
+                assert_eq!(
+                    (completion.status, completion.sense, completion.data),
+                    (answer.status, answer.sense, there)
+                );
+            }
+            (Some(Verdict::NoChild(_)), Some(completion)) => assert_eq!(completion.status, Status::BUSY),
+            (_, Some(completion)) => assert_eq!(completion.status, Status::CHECK_CONDITION),
+            (_, None) => panic!("the command went past multipath"),
+        }
+    });
+}
+
+/// As the broker takes it: bytes, and of the two descriptors the one for the verdict.
+fn next_request(socket: &OwnedFd) -> (Vec<u8>, OwnedFd) {
+    let mut bytes = vec![0; 16384];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut parts = [rustix::io::IoSliceMut::new(&mut bytes)];
+    // libFuzzer looks at its clock by way of a signal.
+    let message = retry_on_intr(|| recvmsg(socket, &mut parts, &mut control, RecvFlags::empty()));
+    let length = message.expect("a request").bytes;
+    bytes.truncate(length);
+    let descriptors = control.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+        _ => None,
+    });
+    let mut descriptors: Vec<OwnedFd> = descriptors.flatten().collect();
+    assert_eq!(descriptors.len(), 2, "the device and the pipe");
+    (bytes, descriptors.pop().expect("the pipe"))
+}
+
+fn broker_reads_a_child(mut input: Input<'_>) {
+    let length = usize::from(input.word());
+    let told = Told::parse(input.take(length));
+    if let Some(answer) = told.answer {
+        assert!(answer.data.len() < length);
+    }
+    let said = fuzzing::printable(input.rest());
+    assert!(said.len() <= 400 && !said.contains(char::is_control), "{said:?}");
+}
+
+fn broker_reads_a_request(mut input: Input<'_>) {
+    let count = usize::from(input.byte() % 5);
+    let bytes = input.rest();
+    let (ours, theirs) = pair();
+    let descriptors = vec![null(); count];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    assert!(count == 0 || control.push(SendAncillaryMessage::ScmRights(&descriptors)));
+    sendmsg(&ours, &[IoSlice::new(bytes)], &mut control, SendFlags::empty()).expect("a message");
+    match fuzzing::receive(&theirs) {
+        Ok(Some((request, device, reply))) => {
+            assert!(count >= 2, "no descriptor is made up");
+            let again = request.to_bytes();
+            assert_eq!(again, bytes[..again.len()], "nothing is made up");
+            drop((device, reply));
+        }
+        Ok(None) => assert!(bytes.is_empty()),
+        Err(_) => assert!(count < 2 || Request::parse(bytes).is_none()),
+    }
+}
+
+fn daemon_reads_names(mut input: Input<'_>) {
+    let which = input.byte();
+    let (ours, theirs) = pair();
+    let daemon = ToNames::over(ours);
+    // What does not repeat the question's number is passed over; the second message makes no sense, and so ends it.
+    for bytes in [input.rest(), b"end"] {
+        send(&theirs, bytes, SendFlags::empty()).expect("a message");
+    }
+    let _ = daemon.ask(which);
+}
+
+fn names_process_reads(mut input: Input<'_>) {
+    let (ours, theirs) = pair();
+    while !input.is_empty() {
+        let length = usize::from(input.word());
+        send(&ours, input.take(length), SendFlags::empty()).expect("a message");
+    }
+    shutdown(&ours, rustix::net::Shutdown::Write).expect("half a socket");
+    fuzzing::look_up(&theirs);
+    drop(theirs);
+    let mut bytes = vec![0; 65536];
+    while let Ok((length @ 1.., _)) = recv(&ours, &mut bytes[..], RecvFlags::empty()) {
+        let answer: serde_json::Value = serde_json::from_slice(&bytes[..length]).expect("an answer is JSON");
+        assert!(answer.get("number").is_some() && answer.get("found").is_some());
+        assert!(!bytes[..length].iter().any(u8::is_ascii_control));
+    }
+}
+
+fn helper_reads_an_order(bytes: &[u8]) {
+    let (mut ours, theirs) = UnixStream::pair().expect("a pair of sockets");
+    ours.write_all(bytes).expect("room for an order");
+    ours.shutdown(Shutdown::Write).expect("half a socket");
+    if fuzzing::control(theirs).is_err() {
+        return;
+    }
+    let mut said = String::new();
+    ours.read_to_string(&mut said).expect("text");
+    // One line, which the tool understands.
+    assert!(said.ends_with('\n') && said.lines().count() == 1, "{said:?}");
+    let answer: Answer = serde_json::from_str(&said).expect("an answer");
+    assert!(matches!(answer, Answer::Snapshot(_) | Answer::Done { .. } | Answer::Failed { .. }));
+    let _ = fuzzing::switched(b"");
+}
+
+fn tool_reads_an_answer(mut input: Input<'_>) {
+    static HELPER: OnceLock<(UnixListener, Control)> = OnceLock::new();
+    let (listener, control) = HELPER.get_or_init(|| {
+        let path = std::env::temp_dir().join(format!("fuzz-control-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        (UnixListener::bind(&path).expect("a socket"), Control::new(path, Duration::from_secs(30)))
+    });
+    let which = input.byte();
+    let cut = usize::from(input.word());
+    let bytes = input.rest();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let (mut socket, _) = listener.accept().expect("the tool");
+            let mut line = String::new();
+            BufReader::new(&socket).read_line(&mut line).expect("a question");
+            assert!(serde_json::from_str::<Ask>(&line).is_ok());
+            let (first, second) = bytes.split_at(cut.min(bytes.len()));
+            // It may have heard enough.
+            let _ = socket.write_all(first).and_then(|()| socket.write_all(second));
+        });
+        let error = match which % 3 {
+            0 => control.snapshot().err(),
+            1 => control.order(&Ask::Trace { patterns: Vec::new() }).err(),
+            _ => match control.follow() {
+                Ok(mut records) => records.find_map(Result::err),
+                Err(error) => Some(error),
+            },
+        };
+        if let Some(error) = error {
+            assert!(!error.to_string().is_empty());
+        }
+    });
+}
