@@ -70,9 +70,8 @@ impl Client {
 
     /// Sends bytes in two pieces. What the server does not take any more is lost, as it should be.
     pub fn send(&mut self, bytes: &[u8], fds: &[Sent], cut: usize) {
-        let cut = if bytes.is_empty() { 0 } else { cut % bytes.len() };
         // A descriptor needs a byte to go with.
-        let (first, second) = bytes.split_at(if cut == 0 { bytes.len() } else { cut });
+        let (first, second) = bytes.split_at(if (1..bytes.len()).contains(&cut) { cut } else { bytes.len() });
         let fds: Vec<_> = fds.iter().map(Sent::fd).collect();
         if self.send_piece(first, &fds) {
             std::thread::yield_now();

@@ -12,11 +12,13 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use qemu_pr_helper::fuzzing::Server;
+use qemu_pr_helper::fuzzing::{Read, Server};
 use rustix::fs::{MemfdFlags, memfd_create};
+
+use super::model::SCENES;
 
 /// `--max-connections`.
 pub const MAX_CONNECTIONS: usize = 6;
@@ -59,6 +61,8 @@ impl Sent {
 pub struct Stage {
     /// The server.
     pub server: Server,
+    /// The settings files of [`SCENES`].
+    pub scenes: [Read; SCENES.len()],
     address: SocketAddr,
     disks: [OwnedFd; DISKS],
     read_only: OwnedFd,
@@ -85,7 +89,8 @@ impl Stage {
         let again = rustix::path::DecInt::from_fd(&disks[0]);
         let path = format!("/proc/self/fd/{}", again.as_str());
         let read_only = File::open(path).expect("the first disk once more").into();
-        Self { server, address, disks, read_only, clients: AtomicU64::new(0) }
+        let scenes = SCENES.map(|text| Read::new(text).expect("settings"));
+        Self { server, scenes, address, disks, read_only, clients: AtomicU64::new(0) }
     }
 
     /// The number that the server gives to the next client.
@@ -116,6 +121,16 @@ impl Stage {
             thread::yield_now();
         }
         assert_eq!(self.server.connections(), connections, "a connection too few");
+    }
+}
+
+/// Waits until this process has so many descriptors again: a thread that has just armed a socket may hold it for a
+/// moment longer than the connection lasts.
+pub fn wait_for_descriptors(count: usize) {
+    let patience = Instant::now() + Duration::from_secs(5);
+    while descriptors() != count {
+        assert!(Instant::now() < patience, "{} descriptors instead of {count}", descriptors());
+        thread::yield_now();
     }
 }
 

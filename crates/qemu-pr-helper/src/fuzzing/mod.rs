@@ -24,7 +24,7 @@ pub fn directory() -> Given {
 
 /// A settings file that was read.
 pub struct Read {
-    settings: Settings,
+    pub(crate) settings: Settings,
 }
 
 impl Read {

@@ -3,7 +3,6 @@
 use std::{
     ffi::OsString,
     os::fd::OwnedFd,
-    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -11,7 +10,7 @@ use std::{
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::{crew, hub::Hub};
-use crate::{cli, config::Config, confine::Confined, device::multipath::Multipath, fuzzing, settings::Settings};
+use crate::{cli, config::Config, confine::Confined, device::multipath::Multipath, fuzzing::Read};
 
 /// A server whose threads run until the process ends.
 pub struct Server(Arc<Hub>);
@@ -49,14 +48,8 @@ impl Server {
         self.0.router.clear();
     }
 
-    /// Puts a settings file into force.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn reload(&self, text: &str) -> Result<(), String> {
-        let path = Path::new("/fuzz.toml");
-        let settings = Settings::parse(path, text, &fuzzing::directory()).map_err(|error| error.to_string())?;
-        self.0.policy.replace(path.into(), settings);
-        Ok(())
+    /// Puts what a settings file says into force.
+    pub fn reload(&self, read: &Read) {
+        self.0.policy.replace("/fuzz.toml".into(), read.settings.clone());
     }
 }
