@@ -45,6 +45,10 @@ fn collect(folder: &Path, texts: &mut Vec<Text>) {
     for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
         let path = entry.expect("an entry").path();
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        if path.file_stem().is_some_and(|stem| stem == "fuzzing") {
+            // Doors for fuzzers: never in what is shipped.
+            continue;
+        }
         if path.is_dir() {
             collect(&path, texts);
         } else if path.extension().is_some_and(|extension| extension == "rs") && !name.ends_with("tests.rs") {
