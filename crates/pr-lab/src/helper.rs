@@ -58,6 +58,11 @@ impl Helper {
         find().expect("it was there")
     }
 
+    /// The processes that it has started and that have not ended, in order of birth.
+    pub fn children(&self) -> Vec<Process> {
+        self.process().children()
+    }
+
     /// Where it listens.
     #[track_caller]
     pub fn socket(&self) -> &Path {

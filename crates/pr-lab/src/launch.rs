@@ -3,7 +3,6 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
-use std::mem::MaybeUninit;
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -11,14 +10,14 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType, recvmsg, socketpair,
-};
+use rustix::io::fcntl_dupfd_cloexec;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::Resource;
 
 use crate::bed::MARK;
 use crate::sys::child::{World, shape};
-use crate::{Bed, Finished, Helper, Outcome, SgIo};
+use crate::sys::notify::Which;
+use crate::{Bed, Faults, Finished, Helper, Outcome, SgIo};
 
 /// What a standard stream of the helper is.
 #[derive(Debug)]
@@ -59,6 +58,7 @@ pub struct Launch {
     streams: [Stream; 3],
     world: World,
     device: Option<Device>,
+    faults: Option<Faults>,
 }
 
 impl Launch {
@@ -76,6 +76,7 @@ impl Launch {
             streams: [Stream::Null, Stream::Collected, Stream::Collected],
             world: World::default(),
             device: None,
+            faults: None,
         }
     }
 
@@ -152,7 +153,7 @@ impl Launch {
 
     /// Hands over a descriptor under this number.
     pub fn fd(mut self, fd: impl Into<OwnedFd>, number: RawFd) -> Self {
-        let high = rustix::io::fcntl_dupfd_cloexec(fd.into(), 100).expect("move a descriptor out of the way");
+        let high = fcntl_dupfd_cloexec(fd.into(), 100).expect("move a descriptor out of the way");
         self.world.descriptors.push((high, number));
         self
     }
@@ -160,6 +161,12 @@ impl Launch {
     /// Answers the helper's `SG_IO` ioctls.
     pub fn device(mut self, device: impl FnMut(&crate::Command) -> Outcome + Send + 'static) -> Self {
         self.device = Some(Box::new(device));
+        self
+    }
+
+    /// Has its system calls recorded, or one of them fail.
+    pub fn faults(mut self, faults: &Faults) -> Self {
+        self.faults = Some(faults.clone());
         self
     }
 
@@ -182,21 +189,28 @@ impl Launch {
     pub fn spawn(mut self) -> Helper {
         let mut command = self.command();
         let collected = self.collect(&mut command);
-        let mailbox = self.device.as_ref().map(|_| {
-            let (test, child) =
-                socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).expect("a socket pair");
-            self.world.divert = Some(child);
-            test
-        });
+        let device = self.divert();
         shape(&mut command, std::mem::take(&mut self.world));
         let child = command.spawn().unwrap_or_else(|error| panic!("start {}: {error}", self.program.display()));
         // The command keeps the child's ends of everything: nothing of it may stay open here.
         drop(command);
-        let device = mailbox.zip(self.device).map(|(mailbox, device)| {
-            SgIo::answering(receive(&mailbox).expect("the listener of the diverted ioctls"), device)
-        });
         let [stdout, stderr] = collected;
         Helper::new(child, self.socket, stdout, stderr, device)
+    }
+
+    /// Has the child send what makes its system calls wait, and a thread here that answers them.
+    fn divert(&mut self) -> Option<SgIo> {
+        let which = self.faults.as_ref().map_or(Which::SgIo, Faults::which);
+        let device = match self.device.take() {
+            None if self.faults.is_none() => return None,
+            device => device.unwrap_or_else(|| Box::new(|_| Outcome::Errno(libc::ENOTTY))),
+        };
+        let (test, child) =
+            socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).expect("a socket pair");
+        // A number that the helper does not come to.
+        let child = if which == Which::SgIo { child } else { fcntl_dupfd_cloexec(child, 500).expect("move it away") };
+        self.world.divert = Some((which, child));
+        Some(SgIo::answering(test, device, self.faults.take()))
     }
 
     fn command(&mut self) -> Command {
@@ -218,7 +232,9 @@ impl Launch {
             command.arg("-k").arg(socket);
         }
         command.args(&self.args).current_dir(&self.dir).env(MARK, &self.dir);
-        for variable in ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "POSIXLY_CORRECT"] {
+        for variable in
+            ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "POSIXLY_CORRECT", "LD_LIBRARY_PATH"]
+        {
             command.env_remove(variable);
         }
         command.envs(self.environment.drain(..));
@@ -285,16 +301,4 @@ impl Text {
         }
         self.so_far()
     }
-}
-
-fn receive(mailbox: &OwnedFd) -> io::Result<OwnedFd> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut byte = [0; 1];
-    recvmsg(mailbox, &mut [io::IoSliceMut::new(&mut byte)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
-    let fds = ancillary.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-        _ => None,
-    });
-    fds.ok_or_else(|| io::ErrorKind::NotFound.into())
 }

@@ -3,6 +3,7 @@
 //! * [`Subject`] names one of the two programs: the reference (Debian's C helper) or ours.
 //! * [`Bed`] is a directory of its own for one test; [`Launch`] starts a subject in it, [`Helper`] is a running one.
 //! * [`SgIo`] answers the `SG_IO` ioctls of a helper, whatever file descriptor they are made on.
+//! * [`Faults`] records a helper's system calls, or has one of them fail.
 //! * [`Raw`] speaks the protocol byte by byte, rightly or wrongly.
 //! * [`ControlStandIn`] listens where a helper's control socket would be.
 //! * [`both`] and [`better`] are the two questions tests ask.
@@ -12,8 +13,10 @@
 
 mod bed;
 mod control;
+mod faults;
 mod helper;
 mod launch;
+mod mailbox;
 mod process;
 mod raw;
 mod sg_io;
@@ -24,6 +27,7 @@ mod wait;
 
 pub use bed::Bed;
 pub use control::{ControlStandIn, eventful_snapshot};
+pub use faults::{Call, Fault, Faults, Life, each_call_fails, plausible};
 pub use helper::{Finished, Helper};
 pub use launch::{Launch, ListenPid, Stream};
 pub use process::Process;

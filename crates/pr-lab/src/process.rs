@@ -72,6 +72,13 @@ impl Process {
         named.filter_map(|(fd, path)| Some((fd, fs::read_link(path).ok()?))).collect()
     }
 
+    /// The processes that it has started and that have not ended, in order of birth.
+    pub fn children(&self) -> Vec<Self> {
+        let listed = fs::read_to_string(self.path(&format!("task/{}/children", self.0))).unwrap_or_default();
+        let children = listed.split_whitespace().filter_map(|id| id.parse().ok()).map(Self);
+        children.filter(Self::is_alive).collect()
+    }
+
     /// Processor time used so far, in clock ticks, user and system together.
     pub fn cpu_ticks(&self) -> u64 {
         let stat = self.stat();

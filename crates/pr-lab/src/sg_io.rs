@@ -4,16 +4,17 @@
 //! The descriptor that the helper makes them on does not matter: /dev/null will do.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
+use crate::faults::{Fate, Faults};
 use crate::raw::fixed_sense;
 use crate::sys::{memory, notify};
-use crate::{Raw, eventually};
+use crate::{Raw, eventually, mailbox};
 
 /// Where the data of a command goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,8 +126,10 @@ type Device = Box<dyn FnMut(&Command) -> Outcome + Send>;
 /// The device that is not there.
 #[derive(Clone)]
 pub struct SgIo {
-    listener: Arc<OwnedFd>,
+    /// Comes when the helper is about to start.
+    listener: Arc<OnceLock<OwnedFd>>,
     state: Arc<Mutex<State>>,
+    faults: Option<Faults>,
 }
 
 struct State {
@@ -151,12 +154,18 @@ struct Header {
 }
 
 impl SgIo {
-    /// Answers every diverted ioctl that arrives at `listener`, until the last process with the filter is gone.
-    pub(crate) fn answering(listener: OwnedFd, device: Device) -> Self {
+    /// Answers every diverted ioctl that arrives at the listener that arrives in the mailbox, until the last process with
+    /// the filter is gone. Other calls that wait are for `faults`.
+    pub(crate) fn answering(mailbox: OwnedFd, device: Device, faults: Option<Faults>) -> Self {
         let state = Arc::new(Mutex::new(State { device, seen: Vec::new(), hung: Vec::new() }));
-        let device = Self { listener: Arc::new(listener), state };
+        let device = Self { listener: Arc::default(), state, faults };
         let worker = device.clone();
-        thread::spawn(move || worker.work());
+        thread::spawn(move || {
+            // Where there is none the helper has not started, and that is said elsewhere.
+            if let Ok(listener) = mailbox::receive(&mailbox) {
+                worker.work(worker.listener.get_or_init(|| listener));
+            }
+        });
         device
     }
 
@@ -195,22 +204,37 @@ impl SgIo {
         }
     }
 
-    fn work(&self) {
+    fn listener(&self) -> BorrowedFd<'_> {
+        self.listener.get().expect("a command came by way of it").as_fd()
+    }
+
+    fn work(&self, listener: &OwnedFd) {
         loop {
-            let mut ready = [PollFd::new(&self.listener, PollFlags::IN)];
+            let mut ready = [PollFd::new(listener, PollFlags::IN)];
             if poll(&mut ready, None).is_err() {
                 continue;
             }
             let events = ready[0].revents();
             if events.contains(PollFlags::IN) {
                 // A caller that died meanwhile leaves nothing to receive, and its memory cannot be read.
-                let Ok(waiting) = notify::receive(self.listener.as_fd()) else { continue };
-                if self.serve(waiting).is_err() {
-                    notify::answer(self.listener.as_fd(), waiting.id, Some(libc::EFAULT));
-                }
+                let Ok(waiting) = notify::receive(listener.as_fd()) else { continue };
+                self.attend(listener.as_fd(), waiting);
             } else if !events.is_empty() {
                 return;
             }
+        }
+    }
+
+    fn attend(&self, listener: BorrowedFd<'_>, waiting: notify::Waiting) {
+        match self.faults.as_ref().map_or(Fate::Pass, |faults| faults.decide(&waiting)) {
+            Fate::Fail(errno) => notify::answer(listener, waiting.id, Some(errno)),
+            Fate::Return(value) => notify::give(listener, waiting.id, value),
+            Fate::Pass if waiting.is_sg_io() => {
+                if self.serve(waiting).is_err() {
+                    notify::answer(listener, waiting.id, Some(libc::EFAULT));
+                }
+            }
+            Fate::Pass => notify::pass(listener, waiting.id),
         }
     }
 
@@ -232,10 +256,10 @@ impl SgIo {
     fn finish(&self, call: &Call, outcome: &Outcome) -> io::Result<()> {
         match outcome {
             Outcome::Hang => return Ok(()),
-            Outcome::Errno(errno) => notify::answer(self.listener.as_fd(), call.waiting.id, Some(*errno)),
+            Outcome::Errno(errno) => notify::answer(self.listener(), call.waiting.id, Some(*errno)),
             Outcome::Answer(answer) => {
                 write_answer(call, answer)?;
-                notify::answer(self.listener.as_fd(), call.waiting.id, None);
+                notify::answer(self.listener(), call.waiting.id, None);
             }
         }
         Ok(())
@@ -248,7 +272,7 @@ impl SgIo {
 
 /// Reads `struct sg_io_hdr` (88 bytes on 64-bit machines) and what it points at.
 fn read_command(waiting: notify::Waiting) -> io::Result<(Command, Header)> {
-    let bytes = memory::read(waiting.thread, waiting.argument, 88)?;
+    let bytes = memory::read(waiting.thread, waiting.arguments[2], 88)?;
     let int = |at: usize| i32::from_ne_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));
     let pointer = |at: usize| u64::from_ne_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
     let header =
@@ -262,8 +286,8 @@ fn read_command(waiting: notify::Waiting) -> io::Result<(Command, Header)> {
     let out = if direction == Direction::ToDevice { header.dxfer_len as usize } else { 0 };
     let command = Command {
         thread: waiting.thread,
-        fd: waiting.fd,
-        device: std::fs::metadata(format!("/proc/{}/fd/{}", waiting.thread, waiting.fd))?.rdev(),
+        fd: waiting.fd(),
+        device: std::fs::metadata(format!("/proc/{}/fd/{}", waiting.thread, waiting.fd()))?.rdev(),
         interface: int(0),
         direction,
         cdb: memory::read(waiting.thread, pointer(24), bytes[8].into())?,
@@ -294,7 +318,7 @@ fn write_answer(call: &Call, answer: &Answer) -> io::Result<()> {
     out.extend(answer.resid.unwrap_or(left).to_ne_bytes());
     out.extend(1_u32.to_ne_bytes());
     out.extend(u32::from(abnormal).to_ne_bytes());
-    memory::write(waiting.thread, waiting.argument + 64, &out)
+    memory::write(waiting.thread, waiting.arguments[2] + 64, &out)
 }
 
 impl std::fmt::Debug for SgIo {

@@ -2,6 +2,7 @@
 
 use std::{
     ffi::{CString, OsStr, OsString},
+    io,
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::PathBuf,
     time::Duration,
@@ -33,27 +34,34 @@ pub fn socket_path(path: OsString) -> Result<PathBuf, String> {
 /// A user by name, or by number where no user has that name.
 #[expect(clippy::needless_pass_by_value, reason = "clap hands values over")]
 pub fn user(name: OsString) -> Result<User, String> {
-    named_or_numbered(&name, users::user_id).map(User).ok_or_else(|| {
-        format!("invalid user '{}': neither a user's name nor a number below 4294967294", name.display())
-    })
+    named_or_numbered("user", &name, users::user_id).map(User)
 }
 
 /// A group by name, or by number where no group has that name.
 #[expect(clippy::needless_pass_by_value, reason = "clap hands values over")]
 pub fn group(name: OsString) -> Result<Group, String> {
-    named_or_numbered(&name, users::group_id).map(Group).ok_or_else(|| {
-        format!("invalid group '{}': neither a group's name nor a number below 4294967294", name.display())
-    })
+    named_or_numbered("group", &name, users::group_id).map(Group)
 }
 
-fn named_or_numbered(name: &OsStr, lookup: fn(&std::ffi::CStr) -> Option<u32>) -> Option<u32> {
+fn named_or_numbered(
+    what: &str,
+    name: &OsStr,
+    look_up: fn(&std::ffi::CStr) -> io::Result<Option<u32>>,
+) -> Result<u32, String> {
     let by_name = CString::new(name.to_owned().into_vec()).ok().filter(|name| !name.is_empty());
-    by_name.and_then(|name| lookup(&name)).or_else(|| {
-        // What strtoul takes: blanks and a plus sign in front. The two highest numbers mean "none" to the kernel and
-        // to setresuid; taking one of them would leave the program running as root.
-        let digits = name.to_str()?.trim_start();
-        digits.parse().ok().filter(|id| *id < u32::MAX - 1)
-    })
+    let found = by_name.map_or(Ok(None), |name| look_up(&name));
+    // What strtoul takes: blanks and a plus sign in front. The two highest numbers mean "none" to the kernel and
+    // to setresuid; taking one of them would leave the program running as root.
+    let number = || name.to_str()?.trim_start().parse().ok().filter(|id| *id < u32::MAX - 1);
+    let shown = name.display();
+    match found {
+        Ok(Some(id)) => Ok(id),
+        Ok(None) => number()
+            .ok_or_else(|| format!("invalid {what} '{shown}': neither a {what}'s name nor a number below 4294967294")),
+        Err(error) => {
+            number().ok_or_else(|| format!("cannot look up the {what} '{shown}': {error}; give its number instead"))
+        }
+    }
 }
 
 /// File permissions, octal.

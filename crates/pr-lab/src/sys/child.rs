@@ -9,6 +9,8 @@ use std::process::Command;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, connect, sendmsg};
 use rustix::process::{Resource, Rlimit, setrlimit, umask};
 
+use super::notify::{Which, divert};
+
 /// The child's world, as far as `Command` cannot shape it.
 #[derive(Debug, Default)]
 pub(crate) struct World {
@@ -17,8 +19,8 @@ pub(crate) struct World {
     /// Descriptors to be placed, which must be far above every place.
     pub(crate) descriptors: Vec<(OwnedFd, RawFd)>,
     pub(crate) closed: Vec<RawFd>,
-    /// Where to send the listener for diverted `SG_IO` ioctls.
-    pub(crate) divert: Option<OwnedFd>,
+    /// Which system calls wait for the test, and where to send the listener for them.
+    pub(crate) divert: Option<(Which, OwnedFd)>,
 }
 
 /// Lets `command` start in this world.
@@ -41,8 +43,14 @@ pub(crate) fn connect_from(command: &mut Command, sockets: Vec<OwnedFd>, address
 }
 
 fn enter(world: &World) -> io::Result<()> {
-    if let Some(test) = &world.divert {
-        send(test, &super::notify::divert_sg_io()?)?;
+    let divert_now = || match &world.divert {
+        Some((which, test)) => send(test, &divert(*which, test.as_raw_fd())?),
+        None => Ok(()),
+    };
+    // A low limit of descriptors is not to be in the way; what other calls would wait for comes last.
+    let is_first = world.divert.as_ref().is_some_and(|(which, _)| *which == Which::SgIo);
+    if is_first {
+        divert_now()?;
     }
     if let Some(mask) = world.umask {
         umask(rustix::fs::Mode::from_raw_mode(mask));
@@ -59,6 +67,10 @@ fn enter(world: &World) -> io::Result<()> {
     }
     for (resource, limit) in &world.limits {
         setrlimit(*resource, Rlimit { current: Some(*limit), maximum: Some(*limit) })?;
+    }
+    if !is_first {
+        // From here on this process' own calls may wait.
+        divert_now()?;
     }
     Ok(())
 }

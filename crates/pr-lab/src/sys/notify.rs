@@ -1,39 +1,85 @@
-//! Seccomp user notifications for one ioctl.
+//! Seccomp user notifications: system calls that wait until the test has looked at them.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 const SG_IO: u32 = 0x2285;
 const RECEIVE: libc::Ioctl = 0xc050_2100;
 const SEND: libc::Ioctl = 0xc018_2101;
 
-/// The place of the system call's number, and of the low half of its second argument, in `struct seccomp_data`.
+/// The place of the system call's number, and of the low halves of its first two arguments, in `struct seccomp_data`.
 const CALL: u32 = 0;
-const REQUEST: u32 = if cfg!(target_endian = "little") { 24 } else { 28 };
+const FIRST: u32 = if cfg!(target_endian = "little") { 16 } else { 20 };
+const REQUEST: u32 = FIRST + 8;
 
-/// An `SG_IO` ioctl that waits for an answer.
+/// Which system calls wait. `SG_IO` always does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// No others.
+    SgIo,
+    /// The one of this number as well.
+    And(i64),
+    /// Every one but `execve`.
+    All,
+}
+
+/// A system call that waits for an answer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Waiting {
     pub(crate) id: u64,
     pub(crate) thread: i32,
-    pub(crate) fd: i32,
-    pub(crate) argument: u64,
+    pub(crate) number: i64,
+    pub(crate) arguments: [u64; 6],
 }
 
-/// Makes every later `SG_IO` of this process and its children wait for whoever holds the returned descriptor.
+impl Waiting {
+    /// Whether this is an `SG_IO` ioctl.
+    pub(crate) fn is_sg_io(&self) -> bool {
+        self.number == libc::SYS_ioctl && self.arguments[1] & 0xffff_ffff == u64::from(SG_IO)
+    }
+
+    /// The file descriptor of an ioctl.
+    pub(crate) fn fd(&self) -> i32 {
+        i32::try_from(self.arguments[0] & 0xffff_ffff).unwrap_or(-1)
+    }
+}
+
+/// Makes these later system calls of this process and its children wait for whoever holds the returned descriptor,
+/// which can be sent on by way of `mailbox`.
 ///
-/// Every other system call passes, other filters stay in force and `no_new_privs` is left alone: so root is needed.
-pub(crate) fn divert_sg_io() -> io::Result<OwnedFd> {
-    let ioctl = u32::try_from(libc::SYS_ioctl).expect("a system call number");
+/// What does not wait passes, other filters stay in force and `no_new_privs` is left alone: so root is needed.
+pub(crate) fn divert(which: Which, mailbox: RawFd) -> io::Result<OwnedFd> {
+    let number = |call: i64| u32::try_from(call).expect("a system call number");
+    let load = |place| statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, place, 0, 0);
+    let equals = |value, else_skip| statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, value, 0, else_skip);
+    let give = |action| statement(libc::BPF_RET | libc::BPF_K, action, 0, 0);
+    let (waits, passes) = (give(libc::SECCOMP_RET_USER_NOTIF), give(libc::SECCOMP_RET_ALLOW));
+    let (other, rest) = match which {
+        Which::SgIo => (u32::MAX, passes),
+        Which::And(call) => (number(call), passes),
+        Which::All => (u32::MAX, waits),
+    };
     let mut program = [
-        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, CALL, 0, 0),
-        statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, ioctl, 0, 3),
-        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, REQUEST, 0, 0),
-        statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, SG_IO, 0, 1),
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_USER_NOTIF, 0, 0),
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0),
+        load(CALL),
+        // How this descriptor gets to the test, and how the program begins.
+        equals(number(libc::SYS_execve), 1),
+        passes,
+        equals(number(libc::SYS_sendmsg), 4),
+        load(FIRST),
+        equals(mailbox.cast_unsigned(), 1),
+        passes,
+        load(CALL),
+        equals(number(libc::SYS_ioctl), 4),
+        load(REQUEST),
+        equals(SG_IO, 1),
+        waits,
+        load(CALL),
+        equals(other, 1),
+        waits,
+        rest,
     ];
-    let program = libc::sock_fprog { len: 6, filter: program.as_mut_ptr() };
+    let length = u16::try_from(program.len()).expect("a short program");
+    let program = libc::sock_fprog { len: length, filter: program.as_mut_ptr() };
     // The second flag: once received, only a fatal signal interrupts the call, as with a real device.
     let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
     // SAFETY: seccomp(SECCOMP_SET_MODE_FILTER) reads the program, which lives until after the call.
@@ -46,7 +92,7 @@ pub(crate) fn divert_sg_io() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// The next waiting ioctl; blocks unless the descriptor polls readable.
+/// The next waiting call; blocks unless the descriptor polls readable.
 pub(crate) fn receive(listener: BorrowedFd<'_>) -> io::Result<Waiting> {
     // SAFETY: all-zero bytes are a valid seccomp_notif, and what the kernel asks for.
     let mut notice: libc::seccomp_notif = unsafe { std::mem::zeroed() };
@@ -56,13 +102,26 @@ pub(crate) fn receive(listener: BorrowedFd<'_>) -> io::Result<Waiting> {
         return Err(io::Error::last_os_error());
     }
     let thread = notice.pid.cast_signed();
-    let fd = i32::try_from(notice.data.args[0] & 0xffff_ffff).unwrap_or(-1);
-    Ok(Waiting { id: notice.id, thread, fd, argument: notice.data.args[2] })
+    Ok(Waiting { id: notice.id, thread, number: notice.data.nr.into(), arguments: notice.data.args })
 }
 
-/// Ends a waiting ioctl: with 0, or with an errno. A caller that has died meanwhile is no failure.
+/// Ends a waiting call: with 0, or with an errno. A caller that has died meanwhile is no failure.
 pub(crate) fn answer(listener: BorrowedFd<'_>, id: u64, errno: Option<i32>) {
-    let mut response = libc::seccomp_notif_resp { id, val: 0, error: errno.map_or(0, |errno| -errno), flags: 0 };
+    respond(listener, libc::seccomp_notif_resp { id, val: 0, error: errno.map_or(0, |errno| -errno), flags: 0 });
+}
+
+/// Ends a waiting call with a value.
+pub(crate) fn give(listener: BorrowedFd<'_>, id: u64, val: i64) {
+    respond(listener, libc::seccomp_notif_resp { id, val, error: 0, flags: 0 });
+}
+
+/// Lets a waiting call go on to the kernel.
+pub(crate) fn pass(listener: BorrowedFd<'_>, id: u64) {
+    let flags = u32::try_from(libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE).expect("a flag");
+    respond(listener, libc::seccomp_notif_resp { id, val: 0, error: 0, flags });
+}
+
+fn respond(listener: BorrowedFd<'_>, mut response: libc::seccomp_notif_resp) {
     // SAFETY: the request reads one seccomp_notif_resp, and `response` is one.
     _ = unsafe { libc::ioctl(listener.as_raw_fd(), SEND, &raw mut response) };
 }

@@ -32,16 +32,18 @@ impl Starter {
         Self(None)
     }
 
-    /// Tells it that the daemon is up, and lets go of its terminal.
+    /// Lets go of its terminal and tells it that the daemon is up.
     ///
     /// # Errors
     /// It is gone: somebody killed it, and with it this start.
     pub fn ready(self) -> io::Result<()> {
         let Some(Waiting { mut pipe, null }) = self.0 else { return Ok(()) };
-        pipe.write_all(&[1])?;
         dup2_stdin(&null)?;
         dup2_stdout(&null)?;
-        dup2_stderr(&null)?;
+        pipe.write_all(&[1])?;
+        // The last, so that there is a place to complain at until then. It is told now that all is well, so that this is
+        // no reason to end.
+        let _ = dup2_stderr(&null);
         Ok(())
     }
 }

@@ -106,7 +106,11 @@ impl Listener {
         let temporary = temporary_name(path);
         let at = |error| ListenError::Bind { path: path.to_owned(), error };
         bind_beside(socket.as_fd(), &temporary).map_err(at)?;
-        let file = fs::symlink_metadata(&temporary).map(|metadata| id(&metadata)).map_err(at)?;
+        let file = fs::symlink_metadata(&temporary).map(|metadata| id(&metadata)).map_err(|error| {
+            // Nobody else chooses this name.
+            let _ = fs::remove_file(&temporary);
+            at(error)
+        })?;
         let this =
             Self { socket, place: Some(Place { path: path.to_owned(), temporary: Some(temporary.clone()), file }) };
         let refused = |what| {

@@ -4,6 +4,7 @@
 //! process is alone and privileged takes a [`Privileged`], [`privilege::drop`] consumes it, and only the
 //! [`Unprivileged`] that comes out of that starts threads.
 
+pub mod companion;
 pub mod daemonize;
 pub mod listen;
 pub mod pidfile;
@@ -20,6 +21,7 @@ use thiserror::Error;
 use tracing::trace;
 
 use self::{
+    companion::CompanionError,
     daemonize::Starter,
     listen::{ListenError, Listener},
     pidfile::{Pidfile, PidfileError},
@@ -81,7 +83,7 @@ pub enum BootError {
     Daemonize(#[source] io::Error),
     /// The process for multipath.
     #[error("cannot start the multipath broker: {0}")]
-    Broker(#[source] io::Error),
+    Broker(#[source] CompanionError),
     /// The working directory of a daemon.
     #[error("cannot change to the directory '/': {0}")]
     ChangeDirectory(#[source] io::Error),
@@ -90,7 +92,7 @@ pub enum BootError {
     Listen(#[from] ListenError),
     /// The names of processes and disks.
     #[error("cannot start the process that looks names up: {0}")]
-    Names(#[source] io::Error),
+    Names(#[source] CompanionError),
     /// The control socket.
     #[error("--control: {0}")]
     Control(#[source] ListenError),
@@ -150,6 +152,12 @@ pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Boot
         Some(path) => Some(Pidfile::create(path)?),
         None => None,
     };
+
+    // Nobody is served without those, and with less than their walls. They have had time to put them up.
+    multipath.await_ready().map_err(BootError::Broker)?;
+    if let Some(names) = &names {
+        names.await_ready().map_err(BootError::Names)?;
+    }
 
     // The socket gets its real name; needs the rights to its directory.
     let control = control.map(Listener::publish).transpose().map_err(BootError::Control)?;

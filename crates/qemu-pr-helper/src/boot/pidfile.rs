@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{FlockOperation, OFlags, fcntl_lock};
+use rustix::{
+    fs::{FlockOperation, OFlags, fcntl_lock},
+    io::Errno,
+};
 use thiserror::Error;
 
 /// Why there is no pidfile.
@@ -21,6 +24,9 @@ pub enum PidfileError {
     NotAFile { path: PathBuf },
     /// Another process has it.
     #[error("cannot lock the pidfile '{}': {error}; another helper with this pidfile runs", .path.display())]
+    Taken { path: PathBuf, error: io::Error },
+    /// Its file system has no locks.
+    #[error("cannot lock the pidfile '{}': {error}; choose another with -f", .path.display())]
     Lock { path: PathBuf, error: io::Error },
     /// The number cannot be written.
     #[error("cannot write the pidfile '{}': {error}", .path.display())]
@@ -40,7 +46,7 @@ impl Pidfile {
         let at = || path.to_owned();
         // Without NONBLOCK, opening a FIFO would wait for somebody who reads it.
         let flags = i32::try_from((OFlags::NONBLOCK | OFlags::NOCTTY).bits()).unwrap_or(0);
-        let mut file = File::options()
+        let file = File::options()
             .write(true)
             .create(true)
             .truncate(false)
@@ -51,20 +57,40 @@ impl Pidfile {
                 Some(libc::ENXIO) => PidfileError::NotAFile { path: at() },
                 _ => PidfileError::Create { path: at(), error },
             })?;
-        if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        let metadata = file.metadata().map_err(|error| {
+            remove_empty(path);
+            PidfileError::Create { path: at(), error }
+        })?;
+        if !metadata.is_file() {
             return Err(PidfileError::NotAFile { path: at() });
         }
-        fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|error| PidfileError::Lock { path: at(), error: error.into() })?;
-        file.set_len(0)
-            .and_then(|()| writeln!(file, "{}", std::process::id()))
+        fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
+            Errno::AGAIN | Errno::ACCESS => PidfileError::Taken { path: at(), error: error.into() },
+            error => {
+                remove_empty(path);
+                PidfileError::Lock { path: at(), error: error.into() }
+            }
+        })?;
+        // From here on it is ours, and goes if anything fails.
+        let mut this = Self { path: at(), file };
+        let number = format!("{}\n", std::process::id());
+        this.file
+            .set_len(0)
+            .and_then(|()| this.file.write_all(number.as_bytes()))
             .map_err(|error| PidfileError::Write { path: at(), error })?;
-        Ok(Self { path: at(), file })
+        Ok(this)
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// Takes away what this start may have made. A helper that runs has its number in the file.
+fn remove_empty(path: &Path) {
+    if fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0) {
+        let _ = fs::remove_file(path);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use libc::c_int;
+use rustix::thread::secure_computing_mode;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
 };
@@ -58,8 +59,12 @@ pub fn apply(process: Process, sandbox: Sandbox) -> Result<bool, FilterError> {
         let program = BpfProgram::try_from(filter)?;
         match seccompiler::apply_filter(&program) {
             Ok(()) => {}
-            // A kernel without filters.
-            Err(seccompiler::Error::Seccomp(error)) if error.raw_os_error() == Some(libc::EINVAL) => return Ok(false),
+            // A kernel without filters does not know the question either.
+            Err(seccompiler::Error::Seccomp(error))
+                if error.raw_os_error() == Some(libc::EINVAL) && secure_computing_mode().is_err() =>
+            {
+                return Ok(false);
+            }
             Err(error) => return Err(error.into()),
         }
     }

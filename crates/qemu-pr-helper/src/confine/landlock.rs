@@ -1,11 +1,12 @@
 //! The files that a process may reach, on kernels that have Landlock.
 
-use std::path::PathBuf;
+use std::{io::ErrorKind, path::PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, RulesetError, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, PathFdError, Ruleset,
+    RulesetAttr, RulesetCreatedAttr, RulesetError, Scope,
 };
+use thiserror::Error;
 
 /// Folders, with everything in them.
 #[derive(Default)]
@@ -23,8 +24,19 @@ pub struct Files<'a> {
 /// The newest version of Landlock that this knows; older kernels do what they can of it.
 const NEWEST: ABI = ABI::V6;
 
+/// Why files are not out of reach.
+#[derive(Debug, Error)]
+pub enum FilesError {
+    /// The kernel does not take the rules.
+    #[error(transparent)]
+    Rules(#[from] RulesetError),
+    /// A folder that a rule is about.
+    #[error(transparent)]
+    Folder(#[from] PathFdError),
+}
+
 /// Rules out every file but these, every TCP port, and signals and abstract sockets of others.
-pub fn restrict(files: &Files<'_>) -> Result<(), RulesetError> {
+pub fn restrict(files: &Files<'_>) -> Result<(), FilesError> {
     let scope = if files.reaches_abstract_sockets { Scope::Signal.into() } else { Scope::from_all(NEWEST) };
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
@@ -37,9 +49,12 @@ pub fn restrict(files: &Files<'_>) -> Result<(), RulesetError> {
     let remove = AccessFs::RemoveFile.into();
     for (folders, access) in [(files.readable, read), (files.removable, remove), (files.writable, write)] {
         for folder in folders {
-            // A folder that is not there now is none that could be needed.
-            if let Ok(folder) = PathFd::new(folder) {
-                ruleset = ruleset.add_rule(PathBeneath::new(folder, access))?;
+            match PathFd::new(folder) {
+                Ok(folder) => ruleset = ruleset.add_rule(PathBeneath::new(folder, access))?,
+                // A folder that is not there now, or that nothing can be reached in, is none that could be needed.
+                Err(PathFdError::OpenCall { source, .. })
+                    if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {}
+                Err(error) => return Err(error.into()),
             }
         }
     }

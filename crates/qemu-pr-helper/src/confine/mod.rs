@@ -55,7 +55,7 @@ pub enum ConfineError {
     Filter(#[from] filter::FilterError),
     /// The files.
     #[error("cannot confine this process to its files: {0}; --sandbox off starts it without")]
-    Files(#[from] ::landlock::RulesetError),
+    Files(#[from] landlock::FilesError),
     /// Everything else.
     #[error("cannot {step}: {error}; --sandbox off starts the program without")]
     Step {

@@ -24,19 +24,21 @@ impl fmt::Display for Number {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Kind {
-    /// Something else, or something that says nothing about itself.
+    /// Something else.
     #[default]
     File,
     /// A disk, a partition, a map.
     Block,
     /// A SCSI generic device, or no disk at all.
     Character,
+    /// It cannot be told. It could be a multipath map, and one that rules are about.
+    Unknown,
 }
 
 impl Identity {
     /// Looks at a descriptor.
     pub fn of(descriptor: BorrowedFd<'_>) -> Self {
-        let Ok(stat) = fstat(descriptor) else { return Self::default() };
+        let Ok(stat) = fstat(descriptor) else { return Self { kind: Kind::Unknown, device: 0 } };
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::BlockDevice => Self { kind: Kind::Block, device: stat.st_rdev },
             FileType::CharacterDevice => Self { kind: Kind::Character, device: stat.st_rdev },
@@ -62,6 +64,7 @@ impl Kind {
             Self::File => "file",
             Self::Block => "block",
             Self::Character => "character",
+            Self::Unknown => "unknown",
         }
     }
 
@@ -70,6 +73,7 @@ impl Kind {
         match code {
             1 => Self::Block,
             2 => Self::Character,
+            3 => Self::Unknown,
             _ => Self::File,
         }
     }
@@ -81,6 +85,7 @@ impl fmt::Display for Identity {
             Kind::File => "file on device",
             Kind::Block => "block device",
             Kind::Character => "character device",
+            Kind::Unknown => "unknown device",
         };
         write!(f, "{kind} {}", self.number())
     }

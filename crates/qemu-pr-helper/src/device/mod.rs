@@ -64,6 +64,11 @@ impl Target<Device<'_>> for Router {
         buffer: &'buffer mut [u8],
     ) -> Completion<'buffer> {
         let Device { descriptor, identity, client } = device;
+        if identity.kind == Kind::Unknown {
+            // Not sent anywhere: on a map it would reach one path of it only.
+            let (status, sense) = outcome::errno_failure(&std::io::ErrorKind::Other.into()).parts();
+            return Completion { status, sense, data: &[] };
+        }
         let route = |by: &str| trace!(target: "pr_helper_route", client, by, device = %identity.number());
         if let Some(simulator) = &self.simulator
             && !crate::sys::sg_io::is_scsi(descriptor)

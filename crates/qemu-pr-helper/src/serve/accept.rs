@@ -50,9 +50,10 @@ pub fn accept(hub: &Hub) -> Place {
         Err(_) => true,
     };
     let place = hub.crew.rejoin();
-    if again && !hub.is_draining() {
-        // It is registered; arming it takes nothing that could run out.
-        let _ = hub.arm(&hub.listener, LISTENER, epoll::EventFlags::IN);
+    // It is registered; arming it takes nothing that could run out. Should it fail all the same, nobody would be accepted
+    // any more.
+    if again && !hub.is_draining() && hub.arm(&hub.listener, LISTENER, epoll::EventFlags::IN).is_err() {
+        hub.pause_accepting();
     }
     place
 }

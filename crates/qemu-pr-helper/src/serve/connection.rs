@@ -90,7 +90,9 @@ pub fn serve(hub: &Hub, token: u64, covered: bool, scratch: &mut Scratch) -> Pla
             // Its next event may wake another thread at once, which is not to find the door locked.
             drop(guard);
             if let Err(error) = hub.arm(&socket, u64::from(token), flags) {
-                warn!("lost sight of client {client}: {error}");
+                // Nothing would ever be heard of it again; then its client had better know.
+                warn!("hanging up on client {client}, which cannot be waited for: {error}");
+                abandon(hub, u64::from(token));
             }
             return place;
         }
@@ -132,20 +134,20 @@ impl Connection {
         &self.socket
     }
 
-    /// Waits for input again after a pause; `client` is who paused.
-    pub fn resume(&self, hub: &Hub, token: u32, client: u64) {
-        if self.client == client
-            && let Err(error) = hub.arm(&self.socket, u64::from(token), EventFlags::IN)
-        {
-            warn!("lost sight of client {client}: {error}");
-        }
+    /// Waits for input again after a pause; `client` is who paused. False if that has to be tried again.
+    pub fn resume(&self, hub: &Hub, token: u32, client: u64) -> bool {
+        self.client != client || hub.arm(&self.socket, u64::from(token), EventFlags::IN).is_ok()
     }
 
     /// Speaks first, as the protocol wants it.
     pub fn greet(&self) -> rustix::io::Result<()> {
-        match channel::send(&self.socket, &GREETING, &[])? {
-            sent if sent == GREETING.len() => Ok(()),
-            _ => Err(Errno::AGAIN),
+        loop {
+            match channel::send(&self.socket, &GREETING, &[]) {
+                Ok(sent) if sent == GREETING.len() => return Ok(()),
+                Ok(_) => return Err(Errno::AGAIN),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 

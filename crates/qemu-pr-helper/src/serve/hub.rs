@@ -198,7 +198,9 @@ impl Hub {
     /// Arms the connections whose moment has come.
     pub fn resume(&self) {
         for (_, token, client) in self.rates.due() {
-            if !self.slots.with(token, |connection| connection.resume(self, token, client)) {
+            let mut is_resumed = true;
+            let is_free = self.slots.with(token, |connection| is_resumed = connection.resume(self, token, client));
+            if !is_free || !is_resumed {
                 // The thread that has just put it to rest is not quite done with it.
                 self.rates.wait((Instant::now(), token, client));
             }
@@ -211,8 +213,9 @@ impl Hub {
             return;
         }
         if self.accept_paused.swap(false, ORDER) && !self.is_draining() {
-            // It is registered; this cannot fail for want of anything.
-            let _ = self.arm(&self.listener, LISTENER, epoll::EventFlags::IN);
+            let armed = self.arm(&self.listener, LISTENER, epoll::EventFlags::IN);
+            // For the next look.
+            self.accept_paused.fetch_or(armed.is_err(), ORDER);
         }
         if self.slots.sweep(Instant::now()) {
             self.quiet_ticks.store(0, ORDER);

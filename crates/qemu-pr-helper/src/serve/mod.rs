@@ -23,6 +23,7 @@ use std::{
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use thiserror::Error;
 use tracing::{error, trace};
 
 use self::hub::Hub;
@@ -43,25 +44,69 @@ const GRACE: Duration = Duration::from_secs(3);
 /// At the end, how often to look for clients that got their answer while nobody could tell them.
 const GLANCE: Duration = Duration::from_millis(20);
 
+/// Why nobody is served, or nobody any more.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// What takes a descriptor.
+    #[error("cannot {step}: {error}; raise the limit of open files (ulimit -n, or LimitNOFILE= in the unit)")]
+    Descriptor {
+        /// What was tried.
+        step: &'static str,
+        /// What the kernel says.
+        error: io::Error,
+    },
+    /// What takes a thread.
+    #[error("cannot start the thread that {work}: {error}; raise TasksMax= in the unit, or ulimit -u")]
+    Thread {
+        /// What it is for.
+        work: &'static str,
+        /// What the kernel says.
+        error: io::Error,
+    },
+    /// Whoever started a daemon.
+    #[error("cannot tell the process that started this one that it serves: {0}; start it again")]
+    Starter(#[source] io::Error),
+    /// The main thread cannot sleep.
+    #[error("cannot wait for signals: {0}")]
+    Wait(#[source] io::Error),
+}
+
+impl ServeError {
+    /// A step that takes a descriptor.
+    fn descriptor<E: Into<io::Error>>(step: &'static str) -> impl FnOnce(E) -> Self {
+        move |error| Self::Descriptor { step, error: error.into() }
+    }
+
+    /// A thread for some work.
+    fn thread(work: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self::Thread { work, error }
+    }
+}
+
 /// Serves until a signal says stop. The main thread itself only watches: signals, deadlines, systemd's watchdog.
-pub fn run(booted: Booted, confined: &Confined, config: &Config) -> io::Result<ExitCode> {
+pub fn run(booted: Booted, confined: &Confined, config: &Config) -> Result<ExitCode, ServeError> {
     let Booted { mut listener, control, pidfile, notifier, starter, multipath, names, .. } = booted;
-    let signals = signal::descriptor()?;
-    observe::start()?;
-    let hub = Arc::new(Hub::new(listener.socket().try_clone_to_owned()?, multipath, names, config)?);
-    crew::start(&hub, confined)?;
+    let again = |listener: &Listener| {
+        listener.socket().try_clone_to_owned().map_err(ServeError::descriptor("open a socket once more"))
+    };
+    let signals = signal::descriptor().map_err(ServeError::descriptor("receive signals"))?;
+    observe::start().map_err(ServeError::thread("writes the log"))?;
+    let hub = Hub::new(again(&listener)?, multipath, names, config);
+    let hub = Arc::new(hub.map_err(ServeError::descriptor("wait for clients"))?);
+    crew::start(&hub, confined).map_err(ServeError::thread("serves clients"))?;
     if let Some(control) = &control {
-        observe::control::start(control.socket().try_clone_to_owned()?, state::State(Arc::clone(&hub)))?;
+        observe::control::start(again(control)?, state::State(Arc::clone(&hub)))
+            .map_err(ServeError::thread("serves the control socket"))?;
     }
 
     // Everything is in place: whoever waits may know.
-    starter.ready()?;
+    starter.ready().map_err(ServeError::Starter)?;
     notifier.ready();
 
-    let name = watch(&hub, &signals, &notifier, config)?;
+    let name = watch(&hub, &signals, &notifier, config).map_err(ServeError::Wait)?;
     trace!(target: "pr_helper_shutdown", signal = name, in_flight = hub.in_flight());
     notifier.stopping();
-    let code = drain(&hub, &mut listener, config)?;
+    let code = drain(&hub, &mut listener, config).map_err(ServeError::Wait)?;
     drop(pidfile);
     drop(control);
     Ok(code)

@@ -159,11 +159,11 @@ pub struct System;
 
 impl Directory for System {
     fn user(&self, name: &str) -> Option<u32> {
-        users::user_id(&CString::new(name).ok()?)
+        users::user_id(&CString::new(name).ok()?).ok()?
     }
 
     fn group(&self, name: &str) -> Option<u32> {
-        users::group_id(&CString::new(name).ok()?)
+        users::group_id(&CString::new(name).ok()?).ok()?
     }
 }
 

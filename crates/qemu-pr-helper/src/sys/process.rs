@@ -24,7 +24,12 @@ pub enum Fork {
 /// # Panics
 /// When this process has more than one thread: the child would have the other threads' locks without the threads.
 pub fn fork() -> io::Result<Fork> {
-    let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+    // Where there is no /proc nobody can tell.
+    let threads = match std::fs::read_dir("/proc/self/task") {
+        Ok(threads) => threads.collect::<io::Result<Vec<_>>>()?.len(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 1,
+        Err(error) => return Err(error),
+    };
     assert_eq!(threads, 1, "a process with several threads must not fork");
     // SAFETY: there is one thread (just counted), so that the child's memory is consistent.
     match unsafe { libc::fork() } {
@@ -36,17 +41,33 @@ pub fn fork() -> io::Result<Fork> {
 
 /// Closes every descriptor but the standard ones and those named: what a process inherited from one that has other
 /// things to do. Whoever calls this never returns to code that owns one of them.
-pub fn close_all_but(keep: &[BorrowedFd<'_>]) {
+///
+/// # Errors
+/// There is neither `close_range` (Linux 5.9) nor a list of them.
+pub fn close_all_but(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut keep: Vec<libc::c_uint> = keep.iter().filter_map(|fd| fd.as_raw_fd().try_into().ok()).collect();
     keep.sort_unstable();
     let mut first = 3;
-    for fd in keep.into_iter().chain([libc::c_uint::MAX]) {
-        if first < fd {
-            // SAFETY: closing descriptors breaks those who still use them; this process has nobody of that kind left.
-            unsafe { libc::close_range(first, fd - 1, 0) };
+    for fd in keep.iter().copied().chain([libc::c_uint::MAX]) {
+        // SAFETY: closing descriptors breaks those who still use them; this process has nobody of that kind left.
+        if first < fd && unsafe { libc::close_range(first, fd - 1, 0) } < 0 {
+            return close_listed(&keep);
         }
         first = fd.saturating_add(1);
     }
+    Ok(())
+}
+
+/// The same, one by one.
+fn close_listed(keep: &[libc::c_uint]) -> io::Result<()> {
+    let names = std::fs::read_dir("/proc/self/fd")?.map(|entry| Ok(entry?.file_name()));
+    let names = names.collect::<io::Result<Vec<_>>>()?;
+    let numbers = names.iter().filter_map(|name| name.to_str()?.parse::<RawFd>().ok());
+    for fd in numbers.filter(|fd| *fd > 2 && libc::c_uint::try_from(*fd).is_ok_and(|fd| !keep.contains(&fd))) {
+        // SAFETY: as above; that of the list itself is closed by now, and closing nothing does no harm.
+        unsafe { libc::close(fd) };
+    }
+    Ok(())
 }
 
 /// Ends the process now, without running destructors: what they would undo belongs to another process, or must stay.
@@ -72,9 +93,9 @@ pub fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
 /// so is the terminal.
 ///
 /// # Errors
-/// There is no `/dev/null`.
+/// There is no `/dev/null`, or what is inherited cannot be closed.
 pub fn seal(keep: &OwnedFd) -> io::Result<()> {
-    close_all_but(&[keep.as_fd()]);
+    close_all_but(&[keep.as_fd()])?;
     let null = File::options().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;

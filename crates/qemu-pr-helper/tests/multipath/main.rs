@@ -10,6 +10,7 @@ mod codes;
 mod crashes;
 mod devices;
 mod disk;
+mod faults;
 mod lab;
 mod library;
 mod one_disk;

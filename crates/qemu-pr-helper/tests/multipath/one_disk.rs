@@ -30,8 +30,8 @@ const STEPS: usize = 80;
 type Said = (u8, [u8; 3]);
 
 /// The disk behind the map.
-struct Mapped {
-    unit: LogicalUnit,
+pub struct Mapped {
+    pub unit: LogicalUnit,
     journal: PathBuf,
     read: usize,
     turn: usize,
@@ -40,8 +40,19 @@ struct Mapped {
 }
 
 impl Mapped {
+    /// A new one, whose library begins with this journal anew.
+    pub fn new(journal: PathBuf) -> Self {
+        std::fs::write(&journal, "").expect("empty the journal");
+        Self { unit: LogicalUnit::default(), journal, read: 0, turn: 0, away: None }
+    }
+
+    /// The key that each of the guest's paths has.
+    pub fn keys(&self) -> [Option<u64>; 2] {
+        PATHS.map(|path| key_of(&self.unit, path))
+    }
+
     /// What the library was asked since the last time is done.
-    fn spread(&mut self) {
+    pub fn spread(&mut self) {
         let events = disk::journal(&self.journal);
         for event in &events[self.read..] {
             if let Event::Begin(call) = event {
@@ -67,7 +78,7 @@ impl Mapped {
         assert_eq!(said.0, 0, "{said:?}");
     }
 
-    fn answer(&mut self, command: &Command) -> Outcome {
+    pub fn answer(&mut self, command: &Command) -> Outcome {
         self.spread();
         // The map takes its paths in turn, as long as it has both.
         self.turn += 1;
@@ -195,10 +206,7 @@ fn conversations(outages: bool) {
     let lab = Lab::new();
     let helper = lab.start(disk::willing);
     for seed in 1..=SEEDS {
-        let journal = lab.bed().path("journal");
-        std::fs::write(&journal, "").expect("empty the journal");
-        let mapped = Mapped { unit: LogicalUnit::default(), journal, read: 0, turn: 0, away: None };
-        let mapped = Arc::new(Mutex::new(mapped));
+        let mapped = Arc::new(Mutex::new(Mapped::new(lab.bed().path("journal"))));
         let answering = Arc::clone(&mapped);
         helper.device().behave(move |command| answering.lock().expect("the disk").answer(command));
         conversation(&helper, &mapped, seed, outages);

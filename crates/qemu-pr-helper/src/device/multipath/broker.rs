@@ -14,6 +14,7 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
     net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg},
     pipe::{PipeFlags, pipe_with},
     process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open, waitid},
@@ -134,8 +135,8 @@ impl Broker {
 
     fn take(&mut self, request: Request, device: OwnedFd, reply: OwnedFd) {
         let map = match classify(device.as_fd()) {
-            Kind::Map(map) => map,
-            Kind::OnMap(name) if matches!(request.cdb.command(), scsi_pr::Command::Out(_)) => {
+            Ok(Kind::Map(map)) => map,
+            Ok(Kind::OnMap(name)) if matches!(request.cdb.command(), scsi_pr::Command::Out(_)) => {
                 let note = format!(
                     "the disk is a part of map {name}, and the command would reach one path of it only; \
                                     give the guest the whole map"
@@ -143,7 +144,10 @@ impl Broker {
                 let refusal = Answer { note, ..invalid(scsi_pr::SenseCode::INVALID_OPERATION_CODE) };
                 return send(&reply, &Verdict::Answered(refusal));
             }
-            Kind::OnMap(_) | Kind::Other => return send(&reply, &Verdict::NotMultipath),
+            Ok(Kind::OnMap(_) | Kind::Other) => return send(&reply, &Verdict::NotMultipath),
+            Err(error) => {
+                return send(&reply, &Verdict::NoChild(format!("cannot tell whether this is a map: {error}")));
+            }
         };
         let queue = self.queues.entry(map.device).or_default();
         if queue.len() >= MAX_QUEUE {
@@ -229,7 +233,10 @@ fn start(job: Job) -> Result<Child, Box<(Job, io::Error)>> {
             // The library writes to standard error whatever it likes. All else is other children's: a pipe that this
             // one kept open would look to the daemon as if there were more to come.
             let _ = rustix::stdio::dup2_stderr(&said_to);
-            process::close_all_but(&[job.device.as_fd(), answer_to.as_fd()]);
+            if let Err(error) = process::close_all_but(&[job.device.as_fd(), answer_to.as_fd()]) {
+                eprintln!("cannot close what other commands have open: {error}");
+                process::exit_now(1);
+            }
             match job.outcome {
                 None => child::run(&job.request, &job.device, answer_to.into()),
                 Some(_) => child::undo(&job.request, &job.device),
@@ -268,7 +275,9 @@ impl Child {
             _ if status.exited() => Verdict::Exited(number(status.exit_status()), said),
             _ => Verdict::Killed(number(status.terminating_signal()), said),
         };
-        Some((verdict, told.begun))
+        // Who has answered has settled it before.
+        let begun = told.begun && !matches!(verdict, Verdict::Answered(_));
+        Some((verdict, begun))
     }
 }
 
@@ -319,5 +328,5 @@ fn read_all(pipe: &PipeReader) -> Vec<u8> {
 
 fn send(reply: &OwnedFd, verdict: &Verdict) {
     // The daemon made this pipe for one verdict; if it does not wait any more, so be it.
-    let _ = rustix::io::write(reply, &verdict.to_bytes());
+    while let Err(Errno::INTR) = rustix::io::write(reply, &verdict.to_bytes()) {}
 }

@@ -60,7 +60,7 @@ pub fn announce_settled() {
 
 /// Takes back what a child began that died.
 pub fn undo(request: &Request, device: &OwnedFd) {
-    let (Kind::Map(map), Ok(list)) = (classify(device.as_fd()), BasicParameters::parse(&request.parameters)) else {
+    let (Ok(Kind::Map(map)), Ok(list)) = (classify(device.as_fd()), BasicParameters::parse(&request.parameters)) else {
         return;
     };
     register::undo(&Session::new(device.as_fd(), map, request.timeout), list.service_action_key);
@@ -75,9 +75,10 @@ pub fn run(request: &Request, device: &OwnedFd, broker: PipeWriter) {
 
 fn answer(request: &Request, device: &OwnedFd) -> Answer {
     let map = match classify(device.as_fd()) {
-        Kind::Map(map) => map,
+        Ok(Kind::Map(map)) => map,
+        Err(error) => return register::failure(format!("the map cannot be looked at any more: {error}")),
         // It was one a moment ago, when the broker looked.
-        Kind::OnMap(_) | Kind::Other => return invalid(SenseCode::INTERNAL_TARGET_FAILURE),
+        Ok(Kind::OnMap(_) | Kind::Other) => return invalid(SenseCode::INTERNAL_TARGET_FAILURE),
     };
     let session = Session::new(device.as_fd(), map, request.timeout);
     match request.cdb.command() {

@@ -49,25 +49,38 @@ fn sysfs(device: u64) -> PathBuf {
     format!("/sys/dev/block/{}:{}", major(device), minor(device)).into()
 }
 
-fn attribute(directory: &Path, name: &str) -> Option<String> {
-    fs::read_to_string(directory.join(name)).ok().map(|text| text.trim_end().to_owned())
+/// What a file in sysfs says; `None` where there is no such file.
+fn attribute(directory: &Path, name: &str) -> io::Result<Option<String>> {
+    match fs::read_to_string(directory.join(name)) {
+        Ok(text) => Ok(Some(text.trim_end().to_owned())),
+        Err(error) if is_absence(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether an error says that there is nothing to be read, and not that reading failed.
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// Finds out what a descriptor is. A device number alone says nothing: it has to be a block device, device-mapper's
 /// uuid has to say multipath, and so has the table, where it can be read.
-pub fn classify(device: BorrowedFd<'_>) -> Kind {
-    let Ok(stat) = fstat(device) else { return Kind::Other };
+///
+/// # Errors
+/// It cannot be told: what is taken for a disk and is a map gets a command on one path only.
+pub fn classify(device: BorrowedFd<'_>) -> io::Result<Kind> {
+    let stat = fstat(device)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::BlockDevice {
-        return Kind::Other;
+        return Ok(Kind::Other);
     }
     let directory = sysfs(stat.st_rdev);
-    let Some(uuid) = attribute(&directory, "dm/uuid") else { return Kind::Other };
+    let Some(uuid) = attribute(&directory, "dm/uuid")? else { return Ok(Kind::Other) };
     if uuid.starts_with(PREFIX) {
-        let name = attribute(&directory, "dm/name").unwrap_or_else(|| uuid.clone());
+        let name = attribute(&directory, "dm/name")?.unwrap_or_else(|| uuid.clone());
         let map = Map { device: stat.st_rdev, name };
-        return if is_multipath_table(map.device) { Kind::Map(map) } else { Kind::Other };
+        return Ok(if is_multipath_table(map.device) { Kind::Map(map) } else { Kind::Other });
     }
-    below(&directory).map_or(Kind::Other, Kind::OnMap)
+    Ok(below(&directory)?.map_or(Kind::Other, Kind::OnMap))
 }
 
 /// Whether the table says multipath. Where it cannot be read the uuid has to do.
@@ -77,12 +90,21 @@ fn is_multipath_table(device: u64) -> bool {
 }
 
 /// The name of a map among the devices that this one lies on.
-fn below(directory: &Path) -> Option<String> {
-    fs::read_dir(directory.join("slaves")).ok()?.flatten().find_map(|entry| {
-        let lower = entry.path();
-        let uuid = attribute(&lower, "dm/uuid")?;
-        if uuid.starts_with(PREFIX) { attribute(&lower, "dm/name").or(Some(uuid)) } else { below(&lower) }
-    })
+fn below(directory: &Path) -> io::Result<Option<String>> {
+    let entries = match fs::read_dir(directory.join("slaves")) {
+        Err(error) if is_absence(&error) => return Ok(None),
+        entries => entries?,
+    };
+    for entry in entries {
+        let lower = entry?.path();
+        let Some(uuid) = attribute(&lower, "dm/uuid")? else { continue };
+        let name =
+            if uuid.starts_with(PREFIX) { Some(attribute(&lower, "dm/name")?.unwrap_or(uuid)) } else { below(&lower)? };
+        if name.is_some() {
+            return Ok(name);
+        }
+    }
+    Ok(None)
 }
 
 impl Map {
@@ -94,7 +116,7 @@ impl Map {
         for entry in slaves.into_iter().flatten().flatten() {
             // The kernel writes '!' for the '/' of names like cciss/c0d0.
             let name = entry.file_name().to_string_lossy().replace('!', "/");
-            match open_path(&name, attribute(&entry.path(), "dev").as_deref()) {
+            match open_path(&name, attribute(&entry.path(), "dev").ok().flatten().as_deref()) {
                 Ok(file) => open.push(PathDevice { name, file }),
                 Err(error) => failed.push(format!("path {name} cannot be opened: {error}")),
             }

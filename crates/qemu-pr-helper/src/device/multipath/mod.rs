@@ -28,10 +28,7 @@ use message::{Answer, MAX_VERDICT, Request, Verdict};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
-    net::{
-        AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sendmsg,
-        socketpair,
-    },
+    net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
     pipe::{PipeFlags, pipe_with},
 };
 use scsi_pr::{Cdb, SenseCode, Status};
@@ -39,14 +36,16 @@ use tracing::{Level, trace, warn};
 
 use super::{Device, Kind};
 use crate::{
-    boot::{Privileged, privilege},
+    boot::{
+        Privileged,
+        companion::{self, CompanionError},
+        privilege,
+    },
     confine::{self, Sandbox},
     observe::{
         limit::{Limit, Source},
         metrics::METRICS,
-        sink,
     },
-    sys::process::{self, Fork},
 };
 
 /// The broker kills a child in time; this is for a broker that does not.
@@ -61,33 +60,25 @@ pub struct Multipath {
     broker: OwnedFd,
 }
 
-/// Starts the broker. Its name in the process list is its own, so that looking for the daemon finds one process.
-pub fn start_broker(_: &Privileged, sandbox: Sandbox) -> io::Result<Multipath> {
-    let flags = SocketFlags::CLOEXEC;
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
-    match process::fork()? {
-        Fork::Parent(_) => Ok(Multipath::over(ours)),
-        Fork::Child => {
-            drop(ours);
-            // The log and the trace are the daemon's; the numbers of their descriptors soon mean something else here.
-            sink::silence();
-            let _ = rustix::thread::set_name(c"qemu-pr-broker");
-            // Without these there is nothing that the broker could do; the daemon sees its end of the line closed.
-            let ready = process::seal(&theirs).is_ok()
-                && privilege::keep_for_multipath().is_ok()
-                && confine::broker(sandbox).is_ok();
-            if ready {
-                broker::serve(&theirs);
-            }
-            process::exit_now(0)
-        }
-    }
+/// Starts the broker.
+pub fn start_broker(privileged: &Privileged, sandbox: Sandbox) -> Result<Multipath, CompanionError> {
+    let confine = || {
+        privilege::keep_for_multipath()?;
+        Ok(confine::broker(sandbox)?)
+    };
+    let broker = companion::start(privileged, c"qemu-pr-broker", confine, broker::serve)?;
+    Ok(Multipath::over(broker))
 }
 
 impl Multipath {
     /// The daemon's end of a line with a broker at the other.
     pub const fn over(broker: OwnedFd) -> Self {
         Self { broker }
+    }
+
+    /// Waits until the broker is ready.
+    pub fn await_ready(&self) -> Result<(), CompanionError> {
+        companion::await_ready(&self.broker)
     }
 
     /// Carries out a command for a block device; `None` if multipath has nothing to do with it.
@@ -160,6 +151,9 @@ impl Multipath {
         let bytes = request.to_bytes();
         let mut send = || sendmsg(&self.broker, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL);
         let mut outcome = send();
+        while outcome == Err(Errno::INTR) {
+            outcome = send();
+        }
         for _ in 0..IN_FLIGHT_TRIES {
             // The kernel counts the descriptors that all processes of this user have sent and nobody has received
             // yet against this process' limit. Others' are soon received.

@@ -9,7 +9,6 @@ mod disk;
 mod peer;
 
 use std::{
-    io,
     os::fd::OwnedFd,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
@@ -18,16 +17,19 @@ use std::{
 use pr_control::{Client, Device};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair},
+    net::{RecvFlags, SendFlags, recv, send},
 };
 use serde::{Deserialize, Serialize};
 
 pub use self::aliases::Aliases;
 use crate::{
-    boot::{Privileged, privilege},
+    boot::{
+        Privileged,
+        companion::{self, CompanionError},
+        privilege,
+    },
     confine::{self, Sandbox},
     device::{Identity, Kind},
-    sys::process::{self, Fork},
 };
 
 /// How long an answer may take. Nobody waits but the log.
@@ -87,24 +89,13 @@ enum Found {
 ///
 /// # Errors
 /// The system has no room for another process.
-pub fn start(_: &Privileged, sandbox: Sandbox) -> io::Result<Names> {
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-    match process::fork()? {
-        Fork::Parent(_) => Ok(Names::over(ours)),
-        Fork::Child => {
-            drop(ours);
-            // The log and the trace are the daemon's; the numbers of their descriptors soon mean something else here.
-            super::sink::silence();
-            // A name of its own, so that looking for the daemon finds one process.
-            let _ = rustix::thread::set_name(c"qemu-pr-names");
-            let ready =
-                process::seal(&theirs).is_ok() && privilege::keep_nothing().is_ok() && confine::names(sandbox).is_ok();
-            if ready {
-                serve(&theirs);
-            }
-            process::exit_now(0)
-        }
-    }
+pub fn start(privileged: &Privileged, sandbox: Sandbox) -> Result<Names, CompanionError> {
+    let confine = || {
+        privilege::keep_nothing()?;
+        Ok(confine::names(sandbox)?)
+    };
+    let socket = companion::start(privileged, c"qemu-pr-names", confine, serve)?;
+    Ok(Names::over(socket))
 }
 
 /// Answers until the daemon is gone.
@@ -141,6 +132,14 @@ impl Names {
         Self(Mutex::new(Line { socket, asked: 0, resting: None }))
     }
 
+    /// Waits until the process is ready.
+    ///
+    /// # Errors
+    /// It will never be.
+    pub fn await_ready(&self) -> Result<(), CompanionError> {
+        companion::await_ready(&self.0.lock().unwrap_or_else(PoisonError::into_inner).socket)
+    }
+
     /// Program, unit and virtual machine of a process.
     pub fn process(&self, pid: u32) -> Option<Client> {
         match self.ask(About::Process { pid })? {
@@ -151,7 +150,7 @@ impl Names {
 
     /// The names of a disk.
     pub fn disk(&self, identity: Identity) -> Option<Device> {
-        if identity.kind == Kind::File {
+        if matches!(identity.kind, Kind::File | Kind::Unknown) {
             return None;
         }
         match self.ask(About::Disk { kind: identity.kind as u8, device: identity.device })? {

@@ -109,8 +109,10 @@ fn in_unit(units: &[Glob], facts: &impl Facts) -> Result<bool, &'static str> {
 fn on_device(patterns: &[Glob], facts: &impl Facts) -> Result<bool, &'static str> {
     let device = facts.device();
     // A file is no disk and has no names.
-    if device.kind == Kind::File {
-        return Ok(false);
+    match device.kind {
+        Kind::File => return Ok(false),
+        Kind::Unknown => return Err("the device"),
+        Kind::Block | Kind::Character => {}
     }
     let number = device.number().to_string();
     if patterns.iter().any(|pattern| pattern.matches(&number)) {

@@ -1,0 +1,112 @@
+//! Processes that are forked off at the start, for what the daemon itself gives up.
+//!
+//! Each has a line to the daemon, on which it first says whether its walls stand: a start that is to serve with them
+//! does not go on without.
+
+use std::{ffi::CStr, io, os::fd::OwnedFd};
+
+use rustix::{
+    io::Errno,
+    net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair},
+};
+use thiserror::Error;
+
+use super::{Privileged, privilege::PrivilegeError};
+use crate::{
+    confine::ConfineError,
+    observe::sink,
+    sys::process::{self, Fork},
+};
+
+/// What a companion says when it is ready; anything else is why it is not.
+const READY: &[u8] = b"ready";
+
+/// The longest reason.
+const MAX_REASON: usize = 1024;
+
+/// Why there is no such process.
+#[derive(Debug, Error)]
+pub enum CompanionError {
+    /// The system has no room for another process, or for the line to it.
+    #[error(transparent)]
+    Start(#[from] io::Error),
+    /// It could not become what it is to be.
+    #[error("{0}")]
+    Unready(String),
+    /// It said nothing.
+    #[error("it ended before it was ready")]
+    Ended,
+}
+
+/// Starts a process with a name of its own, so that looking for the daemon finds one process. It gives up its rights
+/// and puts up its walls with `confine`, and then does its work until its line to the daemon, which this returns, ends.
+pub fn start(
+    _: &Privileged,
+    name: &CStr,
+    confine: impl FnOnce() -> Result<(), UnreadyError>,
+    work: impl FnOnce(&OwnedFd),
+) -> Result<OwnedFd, CompanionError> {
+    let (ours, theirs) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).map_err(io::Error::from)?;
+    match process::fork()? {
+        Fork::Parent(_) => Ok(ours),
+        Fork::Child => {
+            drop(ours);
+            // The log and the trace are the daemon's; the numbers of their descriptors soon mean something else here.
+            sink::silence();
+            let _ = rustix::thread::set_name(name);
+            let ready = process::seal(&theirs).map_err(UnreadyError::Seal).and_then(|()| confine());
+            match ready {
+                Ok(()) if say(&theirs, READY).is_ok() => work(&theirs),
+                Ok(()) => {}
+                Err(error) => {
+                    let reason = error.to_string();
+                    let _ = say(&theirs, &reason.as_bytes()[..reason.len().min(MAX_REASON)]);
+                }
+            }
+            process::exit_now(0)
+        }
+    }
+}
+
+/// Why a companion cannot do its work.
+#[derive(Debug, Error)]
+pub enum UnreadyError {
+    /// It cannot let go of the daemon's files.
+    #[error("cannot let go of the files of the process that started it: {0}")]
+    Seal(#[source] io::Error),
+    /// It cannot give up its rights.
+    #[error(transparent)]
+    Privilege(#[from] PrivilegeError),
+    /// Its walls do not stand.
+    #[error(transparent)]
+    Confine(#[from] ConfineError),
+}
+
+/// Waits until a companion is ready. To be called once, before anything else is said on its line.
+///
+/// # Errors
+/// It is not, and why.
+pub fn await_ready(line: &OwnedFd) -> Result<(), CompanionError> {
+    let mut word = [0; MAX_REASON];
+    loop {
+        match recv(line, &mut word[..], RecvFlags::empty()) {
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(CompanionError::Start(error.into())),
+            Ok((0, _)) => return Err(CompanionError::Ended),
+            Ok((length, _)) if word[..length] == *READY => return Ok(()),
+            Ok((length, _)) => {
+                return Err(CompanionError::Unready(String::from_utf8_lossy(&word[..length]).into_owned()));
+            }
+        }
+    }
+}
+
+fn say(line: &OwnedFd, word: &[u8]) -> Result<(), Errno> {
+    loop {
+        match send(line, word, SendFlags::NOSIGNAL) {
+            Err(Errno::INTR) => {}
+            result => return result.map(drop),
+        }
+    }
+}
