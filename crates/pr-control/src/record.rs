@@ -45,12 +45,25 @@ pub enum What {
         /// Each action and result, and how often.
         counts: Vec<Count>,
     },
+    /// Somebody at the control socket asked for new settings.
+    Reload {
+        /// The settings file, as it was named.
+        path: String,
+        /// Whether the settings are in force now.
+        accepted: bool,
+        /// How many rules are, if they are.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rules: Option<u64>,
+        /// Why not, if they are not.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
 }
 
 /// The process at the other end of a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Client {
-    /// The number of the connection, from 1 on since the start of the helper.
+    /// The number of the connection, from 1 on since the start of the helper; 0 at the control socket.
     pub connection: u64,
     /// Its process number when it connected.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -154,6 +167,10 @@ impl fmt::Display for What {
                 }
                 Ok(())
             }
+            Self::Reload { path, rules, reason, .. } => match reason {
+                Some(reason) => write!(f, "new settings refused: {reason}; file {path}"),
+                None => write!(f, "new settings, with {} rules; file {path}", rules.unwrap_or(0)),
+            },
         }
     }
 }
@@ -212,7 +229,10 @@ impl fmt::Display for Device {
 
 impl fmt::Display for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "client {}", self.connection)?;
+        match self.connection {
+            0 => f.write_str("by the control socket")?,
+            connection => write!(f, "client {connection}")?,
+        }
         if let Some(vm) = &self.vm {
             write!(f, ", VM {vm}")?;
         }

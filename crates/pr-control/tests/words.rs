@@ -51,11 +51,37 @@ fn a_record_reads_as_a_sentence() {
         Count { action: "REGISTER".into(), result: "good".into(), count: 900 },
         Count { action: "CLEAR".into(), result: "conflict".into(), count: 1 },
     ];
-    let left_out = Record { what: What::LeftOut { counts }, client: Client::default(), ..preempt() };
+    let left_out = Record { what: What::LeftOut { counts }, ..preempt() };
+    let left_out = Record { client: Client { connection: 3, ..Client::default() }, ..left_out };
     assert_eq!(
         left_out.to_string(),
-        "left out of this trail, because there was so much of it: 900 x REGISTER good, 1 x CLEAR conflict; client 0"
+        "left out of this trail, because there was so much of it: 900 x REGISTER good, 1 x CLEAR conflict; client 3"
     );
+}
+
+#[test]
+fn who_asked_for_new_settings_and_what_came_of_it_reads_as_a_sentence() {
+    let path = || "/etc/qemu-pr-helper.toml".to_owned();
+    let client = || Client { pid: Some(4242), uid: Some(0), program: Some("qemu-pr-ctl".into()), ..Client::default() };
+    let record = |what| Record { what, client: client(), ..preempt() };
+    let accepted = record(What::Reload { path: path(), accepted: true, rules: Some(3), reason: None });
+    assert_eq!(
+        accepted.to_string(),
+        "new settings, with 3 rules; file /etc/qemu-pr-helper.toml; by the control socket, qemu-pr-ctl[4242], user 0"
+    );
+    let reason = Some("user 107 may look".to_owned());
+    let refused = record(What::Reload { path: path(), accepted: false, rules: None, reason });
+    assert_eq!(
+        refused.to_string(),
+        "new settings refused: user 107 may look; file /etc/qemu-pr-helper.toml; by the control socket, \
+         qemu-pr-ctl[4242], user 0"
+    );
+    let json = serde_json::to_string(&accepted).unwrap();
+    assert_eq!(
+        json,
+        r#"{"time_us":1700000000000001,"client":{"connection":0,"pid":4242,"uid":0,"program":"qemu-pr-ctl"},"event":"reload","path":"/etc/qemu-pr-helper.toml","accepted":true,"rules":3}"#
+    );
+    assert_eq!(serde_json::from_str::<Record>(&json).unwrap(), accepted);
 }
 
 #[test]

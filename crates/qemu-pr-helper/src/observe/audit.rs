@@ -1,4 +1,5 @@
-//! The audit trail: one record for each PERSISTENT RESERVE OUT and each refusal.
+//! The audit trail: one record for each PERSISTENT RESERVE OUT, each refusal, and each time that somebody asks for new
+//! settings.
 //!
 //! A connection's thread writes down numbers and goes on; the thread that writes the log makes words of them and asks
 //! for the names that belong to them (`names`). A process that does very much gets a record for some of it, and one
@@ -18,7 +19,7 @@ use std::{
 use pr_control::{Client, Count, Outcome, REQUEST_RESULTS, Record, What};
 use scsi_pr::{Cdb, Command, OutAction, ReservationKey, Scope, Sense, Status};
 
-use super::{metrics, names::Names, share::Counts};
+use super::{metrics, metrics::METRICS, names::Names, share::Counts, sink};
 use crate::device::Identity;
 
 /// How keys appear in the trail.
@@ -50,6 +51,8 @@ pub enum Pending {
     Command(Box<Done>),
     /// What was done besides.
     LeftOut(u64, Peer, u64, Box<Counts>),
+    /// A record that is one already.
+    Whole(Box<Record>),
 }
 
 /// A command and what came of it, in numbers.
@@ -122,6 +125,30 @@ pub fn device(identity: Identity) -> pr_control::Device {
     scribe.map_or_else(|| bare_device(identity), |mut scribe| scribe.device(identity))
 }
 
+/// A record of somebody who asked for new settings: how many rules there are now, or why they are refused. The names are
+/// looked up here and now: who asks is gone as soon as there is an answer.
+pub fn reload(peer: Peer, path: &str, result: Result<u64, &str>) {
+    if !is_on() {
+        return;
+    }
+    let client = {
+        let scribe = SCRIBE.get().map(|scribe| scribe.lock().unwrap_or_else(PoisonError::into_inner));
+        scribe.map_or_else(|| bare_client(0, peer), |scribe| scribe.stranger(0, peer).0)
+    };
+    let (path, reason) = (clipped(path), result.err().map(clipped));
+    let what = What::Reload { path, accepted: result.is_ok(), rules: result.ok(), reason };
+    METRICS.audit_records.count();
+    sink::audit(Pending::Whole(Box::new(Record { time_us: now(), client, what })));
+}
+
+/// Text from elsewhere as part of one line, and no more of it than anybody reads.
+fn clipped(text: &str) -> String {
+    text.chars().take(CLIPPED).map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// In characters.
+const CLIPPED: usize = 1000;
+
 /// Who makes words of numbers.
 struct Scribe {
     names: Option<Arc<Names>>,
@@ -140,6 +167,7 @@ const FRESH: Duration = Duration::from_secs(5);
 impl Scribe {
     fn resolve(&mut self, pending: Pending) -> Option<Record> {
         let (time_us, client, what) = match pending {
+            Pending::Whole(record) => return Some(*record),
             Pending::Introduction(client, peer) => {
                 self.client(client, peer);
                 return None;
@@ -199,12 +227,21 @@ impl Scribe {
         if let Some(known) = self.clients.iter().rfind(|known| known.connection == connection) {
             return known.clone();
         }
-        let bare = bare_client(connection, peer);
+        let (client, is_named) = self.stranger(connection, peer);
         // Who could not be asked for now is asked for again.
-        let Some(named) = self.names.as_ref().and_then(|names| names.process(peer.pid)) else { return bare };
-        let client = Client { program: named.program, unit: named.unit, vm: named.vm, ..bare };
-        remember(&mut self.clients, client.clone());
+        if is_named {
+            remember(&mut self.clients, client.clone());
+        }
         client
+    }
+
+    /// A client that nothing is known of, and whether its names could be asked for.
+    fn stranger(&self, connection: u64, peer: Peer) -> (Client, bool) {
+        let bare = bare_client(connection, peer);
+        match self.names.as_ref().and_then(|names| names.process(peer.pid)) {
+            Some(named) => (Client { program: named.program, unit: named.unit, vm: named.vm, ..bare }, true),
+            None => (bare, false),
+        }
     }
 
     fn device(&mut self, identity: Identity) -> pr_control::Device {

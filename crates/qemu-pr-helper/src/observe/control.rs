@@ -17,7 +17,11 @@ use pr_control::{Answer, Ask, MAX_ASK, Snapshot};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use tracing::trace;
 
-use super::{sink, trace as events};
+use super::{
+    audit::{self, Peer},
+    limit::Limit,
+    sink, trace as events,
+};
 use crate::{settings::Given, sys::socket};
 
 /// How long a client may take to ask, and to take the answer.
@@ -30,8 +34,8 @@ const STACK: usize = 1024 * 1024;
 pub trait Subject: Send + Sync + 'static {
     /// The state now.
     fn snapshot(&self) -> Snapshot;
-    /// Takes these settings from now on; what is odd about them, or why not.
-    fn reload(&self, path: &str, text: &str, directory: &Given) -> Result<Vec<String>, String>;
+    /// Takes these settings from now on; how many rules they have and what is odd about them, or why not.
+    fn reload(&self, path: &str, text: &str, directory: &Given) -> Result<(u64, Vec<String>), String>;
 }
 
 /// Serves a listening socket from a thread of its own.
@@ -58,6 +62,9 @@ pub fn start(listener: OwnedFd, subject: impl Subject) -> io::Result<()> {
     Ok(())
 }
 
+/// Records of those who may not change anything, and try.
+static REFUSED: Limit = Limit::new();
+
 /// One conversation.
 ///
 /// # Errors
@@ -66,6 +73,7 @@ pub fn converse(socket: UnixStream, subject: &impl Subject) -> io::Result<()> {
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.set_write_timeout(Some(PATIENCE))?;
     let peer = socket::peer(socket.as_fd())?;
+    let who = Peer { pid: peer.pid.unwrap_or(0), uid: peer.uid };
     let mut line = String::new();
     let limit = u64::try_from(MAX_ASK).unwrap_or(u64::MAX);
     BufReader::new(&socket).take(limit).read_line(&mut line)?;
@@ -75,7 +83,7 @@ pub fn converse(socket: UnixStream, subject: &impl Subject) -> io::Result<()> {
     let may_change = peer.uid == 0 || peer.uid == rustix::process::getuid().as_raw();
     let answer = match ask {
         Ok(Ask::Snapshot) => Answer::Snapshot(Box::new(subject.snapshot())),
-        Ok(Ask::Log) if !super::audit::is_on() => {
+        Ok(Ask::Log) if !audit::is_on() => {
             Answer::Failed { reason: "there is no audit trail: the helper was started with --audit off".to_owned() }
         }
         Ok(Ask::Log) => {
@@ -87,14 +95,25 @@ pub fn converse(socket: UnixStream, subject: &impl Subject) -> io::Result<()> {
                 }
             };
         }
-        Ok(Ask::Trace { .. } | Ask::Reload { .. }) if !may_change => {
-            Answer::Failed { reason: format!("user {} may look, and root alone may change something", peer.uid) }
+        Ok(ask @ (Ask::Trace { .. } | Ask::Reload { .. })) if !may_change => {
+            let reason = format!("user {} may look, and root alone may change something", peer.uid);
+            if let Ask::Reload { path, .. } = ask {
+                // Whoever may look may fill the trail with this, but slowly.
+                if let Some(more) = REFUSED.admit(who.into()) {
+                    audit::reload(who, &path, Err(&format!("{reason}{more}")));
+                }
+            }
+            Answer::Failed { reason }
         }
         Ok(Ask::Trace { patterns }) => Answer::Done { warnings: events::set(&patterns) },
-        Ok(Ask::Reload { path, text, users, groups }) => match subject.reload(&path, &text, &Given { users, groups }) {
-            Ok(warnings) => Answer::Done { warnings },
-            Err(reason) => Answer::Failed { reason },
-        },
+        Ok(Ask::Reload { path, text, users, groups }) => {
+            let result = subject.reload(&path, &text, &Given { users, groups });
+            audit::reload(who, &path, result.as_ref().map(|(rules, _)| *rules).map_err(String::as_str));
+            match result {
+                Ok((_, warnings)) => Answer::Done { warnings },
+                Err(reason) => Answer::Failed { reason },
+            }
+        }
         Err(error) => Answer::Failed { reason: format!("this is no question that this helper knows: {error}") },
     };
     say(&socket, &answer)

@@ -64,9 +64,9 @@ impl From<tracing::Level> for Level {
 /// How important a record is: a refusal wants looking at, a command that failed may.
 pub fn level_of(record: &Record) -> Level {
     match &record.what {
-        What::Refusal { .. } => Level::Warning,
+        What::Refusal { .. } | What::Reload { accepted: false, .. } => Level::Warning,
         What::Command { outcome, .. } if outcome.status == "GOOD" => Level::Info,
-        What::Command { .. } | What::LeftOut { .. } => Level::Notice,
+        What::Command { .. } | What::LeftOut { .. } | What::Reload { .. } => Level::Notice,
     }
 }
 

@@ -142,6 +142,13 @@ impl Entry {
                 self.command("refusal", device, command, outcome);
                 self.field("QEMU_PR_REASON", reason);
             }
+            What::Reload { path, accepted, rules, reason } => {
+                self.field("QEMU_PR_EVENT", &"reload");
+                self.field("QEMU_PR_PATH", path);
+                self.field("QEMU_PR_RESULT", &if *accepted { "accepted" } else { "refused" });
+                self.optional("QEMU_PR_RULES", rules.as_ref());
+                self.optional("QEMU_PR_REASON", reason.as_ref());
+            }
             What::LeftOut { counts } => {
                 self.field("QEMU_PR_EVENT", &"left-out");
                 self.field("QEMU_PR_COUNT", &counts.iter().map(|Count { count, .. }| count).sum::<u64>());

@@ -42,16 +42,17 @@ impl Subject for State {
         }
     }
 
-    fn reload(&self, path: &str, text: &str, directory: &Given) -> Result<Vec<String>, String> {
+    fn reload(&self, path: &str, text: &str, directory: &Given) -> Result<(u64, Vec<String>), String> {
         let settings = settings::Settings::parse(Path::new(path), text, directory).map_err(|error| {
             let still =
                 if self.0.policy.current().is_some() { "the settings in force stay" } else { "none are in force" };
             format!("{error}; {still}")
         })?;
         info!("{path}: new settings are in force, with {} rules", settings.rules.len());
+        let rules = u64::try_from(settings.rules.len()).unwrap_or(u64::MAX);
         let warnings = settings.warnings.clone();
         self.0.policy.replace(path.into(), settings);
-        Ok(warnings)
+        Ok((rules, warnings))
     }
 }
 

@@ -124,7 +124,7 @@ fn what_a_flood_leaves_out_is_counted_and_the_sum_is_right() {
                         *counts.entry(count.action).or_default() += count.count;
                     }
                 }
-                What::Refusal { .. } => panic!("a refusal"),
+                other => panic!("{other:?}"),
             }
         }
         assert_eq!(counts, HashMap::from([("REGISTER".to_owned(), 990), ("CLEAR".to_owned(), 10)]));

@@ -1,4 +1,5 @@
 use std::{
+    collections::BTreeMap,
     fs,
     io::{Read, Write},
     os::{
@@ -11,7 +12,7 @@ use std::{
     thread,
 };
 
-use pr_control::{Ask, Control};
+use pr_control::{Ask, Client, Control, What};
 use pr_lab::prelude::*;
 use rustix::{
     fs::{Mode, OFlags, open},
@@ -19,7 +20,7 @@ use rustix::{
     thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid},
 };
 
-use crate::{control, control_path, keys, launch, ours};
+use crate::{control, control_path, keys, launch, ours, records};
 
 const NOBODY: u32 = 65534;
 
@@ -171,6 +172,44 @@ fn the_group_may_look_and_root_alone_may_change_something() {
         });
         let stranger = as_nobody(NOBODY, || control.snapshot().unwrap_err().to_string());
         assert!(stranger.contains("no permission"), "{stranger}");
+        helper.end(Signal::TERM).expect_silent_success();
+    });
+}
+
+#[test]
+fn who_asked_for_new_settings_and_what_came_of_it_is_in_the_trail() {
+    ours(|bed| {
+        fs::set_permissions(bed.dir(), fs::Permissions::from_mode(0o755)).unwrap();
+        let helper = launch(bed).args(["--control-group", "12345"]).start();
+        let control = Control::new(control_path(bed), PATIENCE);
+        let mut trail = control.follow().expect("a trail");
+        let before = control.snapshot().expect("a state").totals.audit_records;
+        let ask = |text: &str| Ask::Reload {
+            path: "/etc/new\n.toml".into(),
+            text: text.into(),
+            users: BTreeMap::new(),
+            groups: BTreeMap::new(),
+        };
+        control.order(&ask("[[rule]]\n")).expect("new settings");
+        control.order(&ask("default = 1")).expect_err("no settings");
+        as_nobody(12345, || control.order(&ask("")).expect_err("not root"));
+        let found = records(&mut trail, 3);
+        for (record, uid) in found.iter().zip([0, 0, NOBODY]) {
+            let Client { connection, pid, uid: user, program, .. } = &record.client;
+            assert_eq!((*connection, *pid, *user), (0, Some(std::process::id()), Some(uid)));
+            assert!(program.is_some(), "{record}");
+        }
+        let whats: Vec<_> = found.into_iter().map(|record| record.what).collect();
+        let path = || "/etc/new?.toml".to_owned();
+        assert_eq!(whats[0], What::Reload { path: path(), accepted: true, rules: Some(1), reason: None });
+        for (what, why) in whats[1..].iter().zip(["1:11", "user 65534 may look"]) {
+            let What::Reload { path: named, accepted: false, rules: None, reason: Some(reason) } = what else {
+                panic!("{what:?}")
+            };
+            assert!(*named == path() && reason.contains(why), "{named} {reason}");
+        }
+        let after = control.snapshot().expect("a state").totals.audit_records;
+        assert_eq!(after - before, 3);
         helper.end(Signal::TERM).expect_silent_success();
     });
 }
