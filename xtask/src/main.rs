@@ -12,6 +12,7 @@ mod fuzz;
 mod manual;
 mod observability;
 mod packages;
+mod sanitize;
 mod test;
 mod tools;
 mod workspace;
@@ -61,6 +62,8 @@ enum Command {
     Manual,
     /// Try the shell completions in bash, fish and zsh
     Completions,
+    /// Run the helper's integration tests with a helper whose every access to memory is checked
+    Sanitize,
     /// Check the dashboard's alerts, and have the exporter's page read by others' parsers
     Observability,
     /// Boot a virtual machine with a real SCSI stack and try a helper in it
@@ -95,6 +98,7 @@ fn run(command: Command) -> Result<bool> {
         Command::Demo { guest: true, helper } => demo::guest(helper.as_deref()),
         Command::Test => test::run(),
         Command::Fuzz(options) => fuzz::run_as(&options),
+        Command::Sanitize => sanitize::all(),
         Command::Observability => observability::run(),
         Command::Bench(options) => bench::run(options),
         Command::Dist { reproducible: true, .. } => archive::run_twice(),

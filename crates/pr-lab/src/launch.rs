@@ -41,6 +41,10 @@ pub enum ListenPid {
     Is(String),
 }
 
+/// The environment variable with arguments for each of our helpers, before those of the test: `cargo xtask sanitize`
+/// has some.
+const ARGUMENTS: &str = "PR_LAB_OURS_ARGS";
+
 type Device = Box<dyn FnMut(&crate::Command) -> Outcome + Send>;
 
 /// A helper about to be started.
@@ -228,6 +232,11 @@ impl Launch {
         let mut words = words.into_iter();
         let mut command = Command::new(words.next().expect("a program"));
         command.args(words);
+        if self.is_ours
+            && let Ok(args) = std::env::var(ARGUMENTS)
+        {
+            command.args(args.split_whitespace());
+        }
         if let Some(socket) = &self.socket {
             command.arg("-k").arg(socket);
         }

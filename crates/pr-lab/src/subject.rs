@@ -32,9 +32,10 @@ impl Subject {
         Self { who: Who::Reference, program }
     }
 
-    /// Our helper, at the path that Cargo hands to the integration tests.
+    /// Our helper, at the path that Cargo hands to the integration tests, or a build of it that `PR_LAB_OURS` names.
     pub fn ours(program: impl AsRef<Path>) -> Self {
-        Self { who: Who::Ours, program: program.as_ref().to_path_buf() }
+        let program = std::env::var_os("PR_LAB_OURS").map_or_else(|| program.as_ref().to_path_buf(), PathBuf::from);
+        Self { who: Who::Ours, program }
     }
 
     /// Which of the two it is.

@@ -147,17 +147,17 @@ pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Boot
         None => None,
     };
 
-    // The pidfile: locked, so that a second helper with the same one stops here.
-    let pidfile = match &config.pidfile {
-        Some(path) => Some(Pidfile::create(path)?),
-        None => None,
-    };
-
     // Nobody is served without those, and with less than their walls. They have had time to put them up.
     multipath.await_ready().map_err(BootError::Broker)?;
     if let Some(names) = &names {
         names.await_ready().map_err(BootError::Names)?;
     }
+
+    // The pidfile: locked, so that a second helper with the same one stops here.
+    let pidfile = match &config.pidfile {
+        Some(path) => Some(Pidfile::create(path)?),
+        None => None,
+    };
 
     // The socket gets its real name; needs the rights to its directory.
     let control = control.map(Listener::publish).transpose().map_err(BootError::Control)?;

@@ -82,3 +82,17 @@ fn a_block_device_without_multipath_gets_the_command_as_it_is() {
     let in_daemon = |thread: i32| fs::exists(format!("/proc/{daemon}/task/{thread}")).unwrap();
     assert!(helper.device().seen().iter().all(|command| in_daemon(command.thread)), "by the daemon itself");
 }
+
+#[test]
+fn a_device_that_cannot_be_looked_at_is_busy_and_not_taken_for_a_disk() {
+    let lab = Lab::new();
+    let uuid = lab.bed().path("sysfs/7:0/dm/uuid");
+    std::fs::remove_file(&uuid).expect("remove the uuid");
+    // Something that is there and cannot be read.
+    std::fs::create_dir(&uuid).expect("create a directory");
+    let helper = lab.start(willing);
+    // One path alone would have had the key.
+    helper.connect().pr_out(node(0), 0, &keys(0, 0xa1)).expect_bare(8);
+    assert_eq!(lab.log(), [""; 0]);
+    helper.await_stderr("cannot tell whether this is a map");
+}
