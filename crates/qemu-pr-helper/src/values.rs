@@ -34,33 +34,35 @@ pub fn socket_path(path: OsString) -> Result<PathBuf, String> {
 /// A user by name, or by number where no user has that name.
 #[expect(clippy::needless_pass_by_value, reason = "clap hands values over")]
 pub fn user(name: OsString) -> Result<User, String> {
-    named_or_numbered("user", &name, users::user_id).map(User)
+    let shown = name.display();
+    match named_or_numbered(&name, users::user_id) {
+        Ok(Some(id)) => Ok(User(id)),
+        Ok(None) => Err(format!("invalid user '{shown}': neither a user's name nor a number below 4294967294")),
+        Err(error) => Err(format!("cannot look up the user '{shown}': {error}; give its number instead")),
+    }
 }
 
 /// A group by name, or by number where no group has that name.
 #[expect(clippy::needless_pass_by_value, reason = "clap hands values over")]
 pub fn group(name: OsString) -> Result<Group, String> {
-    named_or_numbered("group", &name, users::group_id).map(Group)
+    let shown = name.display();
+    match named_or_numbered(&name, users::group_id) {
+        Ok(Some(id)) => Ok(Group(id)),
+        Ok(None) => Err(format!("invalid group '{shown}': neither a group's name nor a number below 4294967294")),
+        Err(error) => Err(format!("cannot look up the group '{shown}': {error}; give its number instead")),
+    }
 }
 
-fn named_or_numbered(
-    what: &str,
-    name: &OsStr,
-    look_up: fn(&std::ffi::CStr) -> io::Result<Option<u32>>,
-) -> Result<u32, String> {
+fn named_or_numbered(name: &OsStr, look_up: fn(&std::ffi::CStr) -> io::Result<Option<u32>>) -> io::Result<Option<u32>> {
     let by_name = CString::new(name.to_owned().into_vec()).ok().filter(|name| !name.is_empty());
     let found = by_name.map_or(Ok(None), |name| look_up(&name));
     // What strtoul takes: blanks and a plus sign in front. The two highest numbers mean "none" to the kernel and
     // to setresuid; taking one of them would leave the program running as root.
     let number = || name.to_str()?.trim_start().parse().ok().filter(|id| *id < u32::MAX - 1);
-    let shown = name.display();
     match found {
-        Ok(Some(id)) => Ok(id),
-        Ok(None) => number()
-            .ok_or_else(|| format!("invalid {what} '{shown}': neither a {what}'s name nor a number below 4294967294")),
-        Err(error) => {
-            number().ok_or_else(|| format!("cannot look up the {what} '{shown}': {error}; give its number instead"))
-        }
+        Ok(Some(id)) => Ok(Some(id)),
+        // Whoever gives a number needs no data base.
+        found => number().map_or(found, |id| Ok(Some(id))),
     }
 }
 
