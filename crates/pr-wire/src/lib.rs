@@ -32,3 +32,9 @@ pub const MAX_DATA: usize = 8192;
 
 /// The bytes of a CDB on the wire; shorter commands are padded with zeros.
 pub const WIRE_CDB: usize = 16;
+
+/// The protocol is somebody else's (QEMU's `scsi/pr-helper.h`): whatever becomes of the code, these stay.
+const _: () = {
+    assert!(GREETING.len() == 4 && WIRE_CDB == 16 && MAX_DATA == 8192);
+    assert!(HEADER_LENGTH == 104 && scsi_pr::SENSE_LENGTH == 96 && scsi_pr::CDB_LENGTH <= WIRE_CDB);
+};

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "a C library is spoken to by symbols and pointers; each block says why it is sound")]
 
 use std::ffi::{c_int, c_uint, c_void};
+use std::mem::offset_of;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicI32, AtomicU32};
 
@@ -31,6 +32,12 @@ pub struct OutParameters {
     private_buffer: [u8; 8192],
     num_transportid: u32,
 }
+
+const _: () = {
+    assert!(size_of::<OutParameters>() == 8220 && align_of::<OutParameters>() == 4);
+    assert!(offset_of!(OutParameters, sa_key) == 8 && offset_of!(OutParameters, sa_flags) == 20);
+    assert!(offset_of!(OutParameters, private_buffer) == 24 && offset_of!(OutParameters, num_transportid) == 8216);
+};
 
 /// `int libmpathpersist_init(void)`
 #[unsafe(no_mangle)]

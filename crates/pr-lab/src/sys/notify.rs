@@ -1,6 +1,7 @@
 //! Seccomp user notifications: system calls that wait until the test has looked at them.
 
 use std::io;
+use std::mem::offset_of;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 const SG_IO: u32 = 0x2285;
@@ -11,6 +12,14 @@ const SEND: libc::Ioctl = 0xc018_2101;
 const CALL: u32 = 0;
 const FIRST: u32 = if cfg!(target_endian = "little") { 16 } else { 20 };
 const REQUEST: u32 = FIRST + 8;
+
+/// `<linux/seccomp.h>`; the first two sizes are part of the ioctls' numbers.
+const _: () = {
+    assert!(size_of::<libc::seccomp_notif>() == 0x50 && size_of::<libc::seccomp_notif_resp>() == 0x18);
+    assert!((RECEIVE >> 16) & 0x3fff == 0x50 && (SEND >> 16) & 0x3fff == 0x18);
+    assert!(offset_of!(libc::seccomp_notif, pid) == 8 && offset_of!(libc::seccomp_notif, data) == 16);
+    assert!(offset_of!(libc::seccomp_data, nr) == CALL as usize && offset_of!(libc::seccomp_data, args) == 16);
+};
 
 /// Which system calls wait. `SG_IO` always does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

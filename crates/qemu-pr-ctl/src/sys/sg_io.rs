@@ -3,6 +3,7 @@
 use std::{
     ffi::{c_int, c_uint, c_void},
     io,
+    mem::offset_of,
     os::fd::{AsRawFd as _, BorrowedFd},
     ptr,
     time::Duration,
@@ -45,7 +46,18 @@ struct Header {
 }
 
 #[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<Header>() == 88 && std::mem::offset_of!(Header, resid) == 72);
+const _: () = {
+    assert!(size_of::<Header>() == 88 && align_of::<Header>() == 8);
+    assert!(offset_of!(Header, interface_id) == 0 && offset_of!(Header, dxfer_direction) == 4);
+    assert!(offset_of!(Header, cmd_len) == 8 && offset_of!(Header, mx_sb_len) == 9);
+    assert!(offset_of!(Header, iovec_count) == 10 && offset_of!(Header, dxfer_len) == 12);
+    assert!(offset_of!(Header, dxferp) == 16 && offset_of!(Header, cmdp) == 24 && offset_of!(Header, sbp) == 32);
+    assert!(offset_of!(Header, timeout) == 40 && offset_of!(Header, flags) == 44);
+    assert!(offset_of!(Header, pack_id) == 48 && offset_of!(Header, usr_ptr) == 56);
+    assert!(offset_of!(Header, status) == 64 && offset_of!(Header, sb_len_wr) == 67);
+    assert!(offset_of!(Header, host_status) == 68 && offset_of!(Header, driver_status) == 70);
+    assert!(offset_of!(Header, resid) == 72 && offset_of!(Header, duration) == 76 && offset_of!(Header, info) == 80);
+};
 
 /// The data that goes with a command.
 pub enum Transfer<'a> {

@@ -8,6 +8,8 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd},
 };
 
+use super::layout::layout;
+
 /// The control node.
 pub const CONTROL: &str = "/dev/mapper/control";
 
@@ -45,10 +47,16 @@ const HEADER: usize = 312;
 const TARGET_TYPE: usize = 24;
 const TARGET_TYPE_LENGTH: usize = 16;
 
+layout!(
+    DmIoctl, 4408, 8,
+    version 0 data_size 12 data_start 16 target_count 20 open_count 24 flags 28 event_nr 32 padding 36 dev 40 name 48
+    uuid 176 data 305 target 312
+);
+
 const _: () = {
-    assert!(offset_of!(DmIoctl, dev) == 40);
     assert!(offset_of!(DmIoctl, target) == HEADER);
     assert!((DM_DEV_SUSPEND >> 16) & 0x3fff == HEADER as libc::Ioctl);
+    assert!((DM_TABLE_STATUS >> 16) & 0x3fff == HEADER as libc::Ioctl);
 };
 
 /// Opens the control node.

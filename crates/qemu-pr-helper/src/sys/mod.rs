@@ -5,6 +5,7 @@
 #[cfg(test)]
 pub mod attempts;
 pub mod dm;
+mod layout;
 pub mod mpath;
 pub mod peer;
 pub mod process;

@@ -5,7 +5,6 @@
 
 use std::{
     ffi::{c_int, c_uint, c_void},
-    mem::offset_of,
     os::fd::{AsRawFd, BorrowedFd},
     ptr,
 };
@@ -13,6 +12,8 @@ use std::{
 use libloading::os::unix::{Library as Shared, RTLD_LOCAL, RTLD_NOW};
 use scsi_pr::{BasicParameters, OutAction};
 use thiserror::Error;
+
+use super::layout::layout;
 
 /// The name that has not changed since 2010.
 pub const FILE: &str = "libmpathpersist.so.0";
@@ -41,13 +42,11 @@ struct ParameterDescriptor {
     trnptid_list: [*mut c_void; MAX_TRANSPORT_IDS],
 }
 
-#[cfg(target_pointer_width = "64")]
-const _: () = {
-    assert!(offset_of!(ParameterDescriptor, sa_flags) == 20);
-    assert!(offset_of!(ParameterDescriptor, private_buffer) == 24);
-    assert!(offset_of!(ParameterDescriptor, num_transportid) == 8216);
-    assert!(offset_of!(ParameterDescriptor, trnptid_list) == 8224);
-};
+layout!(
+    ParameterDescriptor, 8480, 8,
+    key 0 sa_key 8 obsolete_1 16 sa_flags 20 reserved 21 obsolete_2 22 private_buffer 24 num_transportid 8216
+    trnptid_list 8224
+);
 
 /// The bits of `sa_flags` are those of the parameter list.
 const SA_FLAG_APTPL: u8 = 0x01;

@@ -12,6 +12,8 @@ use rustix::{
 };
 use syscalls::Sysno;
 
+use super::layout::layout;
+
 /// Has the C library's allocator stay with the memory that it has: it asks the system how many processors there are
 /// before it makes another arena, and idle threads' arenas are memory that nobody uses.
 #[cfg(target_env = "gnu")]
@@ -46,8 +48,7 @@ struct SigSys {
     arch: u32,
 }
 
-/// Where the system call's number is on a machine of 64 bits.
-const _: () = assert!(mem::offset_of!(SigSys, syscall) == 24 || cfg!(target_pointer_width = "32"));
+layout!(SigSys, 32, 8, signo 0 errno 4 code 8 call_addr 16 syscall 24 arch 28);
 
 /// The exit status of a process that SIGSYS has ended, as a shell tells it.
 const STATUS: c_int = 128 + libc::SIGSYS;

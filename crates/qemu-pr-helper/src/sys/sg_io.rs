@@ -10,6 +10,8 @@ use std::{
 
 use scsi_pr::SENSE_LENGTH;
 
+use super::layout::layout;
+
 /// Sends a command.
 pub const SG_IO: libc::Ioctl = 0x2285;
 /// Asks whether there is anything to send commands to.
@@ -47,12 +49,12 @@ struct SgIoHdr {
     info: c_uint,
 }
 
-#[cfg(target_pointer_width = "64")]
-const _: () = {
-    assert!(size_of::<SgIoHdr>() == 88 && align_of::<SgIoHdr>() == 8);
-    assert!(std::mem::offset_of!(SgIoHdr, dxferp) == 16 && std::mem::offset_of!(SgIoHdr, timeout) == 40);
-    assert!(std::mem::offset_of!(SgIoHdr, status) == 64 && std::mem::offset_of!(SgIoHdr, resid) == 72);
-};
+layout!(
+    SgIoHdr, 88, 8,
+    interface_id 0 dxfer_direction 4 cmd_len 8 mx_sb_len 9 iovec_count 10 dxfer_len 12 dxferp 16 cmdp 24 sbp 32 timeout 40
+    flags 44 pack_id 48 usr_ptr 56 status 64 masked_status 65 msg_status 66 sb_len_wr 67 host_status 68 driver_status 70
+    resid 72 duration 76 info 80
+);
 
 /// The data that goes with a command. At most 4 GiB; the protocol's limit is 8 KiB.
 pub enum Transfer<'a> {

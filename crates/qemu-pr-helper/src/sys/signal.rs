@@ -7,6 +7,10 @@ use std::{
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
 };
 
+use super::layout::layout;
+
+layout!(libc::signalfd_siginfo, 128, 8, ssi_signo 0);
+
 /// The signals that end the program.
 const ENDING: [libc::c_int; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
 

@@ -10,6 +10,11 @@ use std::{
     },
 };
 
+use super::layout::layout;
+
+layout!(libc::sockaddr_un, 110, 2, sun_family 0 sun_path 2);
+layout!(libc::ucred, 12, 4, pid 0 uid 4 gid 8);
+
 /// The longest path, in bytes. At this length there is no terminating NUL, which Linux allows and the standard
 /// library and rustix do not.
 pub const MAX_PATH: usize = 108;

@@ -3,6 +3,7 @@
 
 use std::ffi::{c_int, c_uint, c_void};
 use std::io;
+use std::mem::offset_of;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::ptr;
 
@@ -45,6 +46,15 @@ pub struct Header {
     duration: c_uint,
     info: c_uint,
 }
+
+#[cfg(target_pointer_width = "64")]
+const _: () = {
+    assert!(size_of::<Header>() == 88 && align_of::<Header>() == 8);
+    assert!(offset_of!(Header, dxfer_len) == 12 && offset_of!(Header, dxferp) == 16 && offset_of!(Header, cmdp) == 24);
+    assert!(offset_of!(Header, sbp) == 32 && offset_of!(Header, timeout) == 40 && offset_of!(Header, status) == 64);
+    assert!(offset_of!(Header, sb_len_wr) == 67 && offset_of!(Header, host_status) == 68);
+    assert!(offset_of!(Header, driver_status) == 70 && offset_of!(Header, resid) == 72);
+};
 
 impl Header {
     /// A command's header without its pointers.

@@ -1,6 +1,7 @@
 //! `SG_IO`, the way around any helper: what the device itself answers to a command.
 
 use std::io;
+use std::mem::offset_of;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 /// `SG_IO` from <scsi/sg.h>.
@@ -54,6 +55,15 @@ struct Header {
     duration: libc::c_uint,
     info: libc::c_uint,
 }
+
+#[cfg(target_pointer_width = "64")]
+const _: () = {
+    assert!(size_of::<Header>() == 88 && align_of::<Header>() == 8);
+    assert!(offset_of!(Header, dxfer_len) == 12 && offset_of!(Header, dxferp) == 16 && offset_of!(Header, cmdp) == 24);
+    assert!(offset_of!(Header, sbp) == 32 && offset_of!(Header, timeout) == 40 && offset_of!(Header, status) == 64);
+    assert!(offset_of!(Header, sb_len_wr) == 67 && offset_of!(Header, host_status) == 68);
+    assert!(offset_of!(Header, driver_status) == 70 && offset_of!(Header, resid) == 72);
+};
 
 const FROM_DEVICE: libc::c_int = -3;
 const TO_DEVICE: libc::c_int = -2;
