@@ -33,6 +33,7 @@ pub fn run(report: &mut Report) -> Result<()> {
     let _luns = Loopback::set_up(2)?;
     domain::prepare()?;
     let guest = Domain::start_bare(GUEST)?;
+    remark("the guest boots");
     wait::until("a map of the second disk", PATIENCE, || Ok(fs::exists("/dev/mapper/mpatha")?.then_some(())))?;
     let mut reader = Reader { shell: Shell::start()?, guest };
     reader.guest.wake()?;
