@@ -9,10 +9,12 @@ mod completions;
 mod demo;
 mod dist;
 mod fuzz;
+mod image;
 mod manual;
 mod observability;
 mod packages;
 mod sanitize;
+mod schemas;
 mod test;
 mod tools;
 mod workspace;
@@ -66,6 +68,10 @@ enum Command {
     Sanitize,
     /// Check the dashboard's alerts, and have the exporter's page read by others' parsers
     Observability,
+    /// Hold the Kubernetes manifests and the bill of materials against others' schemas
+    Schemas,
+    /// Make the container image for KubeVirt's nodes, without a container engine
+    Image(image::Options),
     /// Boot a virtual machine with a real SCSI stack and try a helper in it
     Bed {
         /// Which machine to boot
@@ -100,6 +106,8 @@ fn run(command: Command) -> Result<bool> {
         Command::Fuzz(options) => fuzz::run_as(&options),
         Command::Sanitize => sanitize::all(),
         Command::Observability => observability::run(),
+        Command::Schemas => schemas::run(),
+        Command::Image(options) => image::run(&options),
         Command::Bench(options) => bench::run(options),
         Command::Dist { reproducible: true, .. } => archive::run_twice(),
         Command::Dist { packages, .. } => Ok(dist::run()? && (!packages || archive::run_all()?)),

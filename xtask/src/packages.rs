@@ -42,6 +42,9 @@ pub const FOR_RPM: &[Package] = &[("rpm", "/usr/bin/rpm")];
 /// What the manual's commands need beside this project's programs.
 pub const FOR_MANUAL: &[Package] = &[("curl", "/usr/bin/curl")];
 
+/// What puts the container image together.
+pub const FOR_IMAGE: &[Package] = &[("mmdebstrap", "/usr/bin/mmdebstrap")];
+
 /// Shells that completions are made for and that not every machine has.
 pub const SHELLS: &[Package] = &[("zsh", "/usr/bin/zsh"), ("fish", "/usr/bin/fish")];
 
@@ -57,6 +60,9 @@ const MULTIPATH: &[&str] = &["multipath-tools", "kpartx", "udev", "dmsetup", "li
 
 /// promtool, and the Prometheus project's own reader of OpenMetrics. The first comes with a server that would be started.
 const OBSERVABILITY: &[&str] = &["prometheus", "python3-prometheus-client"];
+
+/// What reads manifests and schemas.
+const SCHEMAS: &[&str] = &["python3-yaml", "python3-jsonschema", "python3-pyrsistent", "python3-attr"];
 
 /// Installs what is wanted and the host lacks; without the right to do so, says what to install.
 pub fn install_missing(wanted: &[&[Package]]) -> Result<()> {
@@ -105,6 +111,11 @@ pub fn unpack_for_beds() -> Result<PathBuf> {
 /// Unpacks what checks alerts and metrics, and returns the folder that it lies in.
 pub fn unpack_for_observability() -> Result<PathBuf> {
     unpack("observability", OBSERVABILITY, None)
+}
+
+/// Unpacks what holds documents against schemas, and returns the folder that it lies in.
+pub fn unpack_for_schemas() -> Result<PathBuf> {
+    unpack("schemas", SCHEMAS, None)
 }
 
 /// Unpacks packages, and the one that an empty one stands for, in a folder of their own below the target folder.

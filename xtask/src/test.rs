@@ -11,6 +11,7 @@ use crate::completions;
 use crate::fuzz;
 use crate::observability;
 use crate::packages;
+use crate::schemas;
 use crate::tools;
 use crate::workspace::{cargo, run as run_command};
 
@@ -36,9 +37,10 @@ pub fn run() -> Result<bool> {
         count(name, result.is_ok());
     }
 
-    let steps: [(&str, Step); 4] = [
+    let steps: [(&str, Step); 5] = [
         ("completions in their shells", completions::check),
         ("alerts and the exporter's page", observability::run),
+        ("manifests and the bill of materials", schemas::run),
         ("instruction counts", || bench::instructions(false)),
         ("fuzzers, a minute each", || fuzz::check(60)),
     ];

@@ -1,4 +1,4 @@
-//! The bill of materials, as `CycloneDX` 1.6 (<https://cyclonedx.org/docs/1.6/json/>): which crates, in which version and
+//! The bill of materials, as CycloneDX 1.6 (<https://cyclonedx.org/docs/1.6/json/>): which crates, in which version and
 //! with which checksum, are in the programs. Scanners look known vulnerabilities up with it.
 
 use anyhow::{Context as _, Result};

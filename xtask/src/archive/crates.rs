@@ -23,6 +23,9 @@ pub struct Crate {
     /// An SPDX expression.
     pub license: Option<String>,
     pub repository: Option<String>,
+    /// The oldest Rust that builds it, if it says so.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only a test compares it"))]
+    rust_version: Option<String>,
     manifest_path: PathBuf,
     source: Option<String>,
     targets: Vec<Target>,
@@ -101,13 +104,18 @@ impl Crate {
     }
 }
 
-/// Everything that is in either program, or that made code in it.
-pub fn all() -> Result<Crates> {
+/// What Cargo knows of this workspace, as it is built on this machine.
+fn metadata() -> Result<Metadata> {
     let host = output(Command::new("rustc").arg("-vV"))?;
     let host = host.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc names no platform")?;
     let mut command = cargo();
     command.args(["metadata", "--format-version", "1", "--locked", "--filter-platform", host]);
-    let metadata: Metadata = serde_json::from_str(&output(&mut command)?)?;
+    Ok(serde_json::from_str(&output(&mut command)?)?)
+}
+
+/// Everything that is in either program, or that made code in it.
+pub fn all() -> Result<Crates> {
+    let metadata = metadata()?;
     let checksums = checksums()?;
     let mut known: Crates = metadata.packages.into_iter().map(|it| (it.id.clone(), it)).collect();
     let mut uses: BTreeMap<String, Vec<String>> = metadata
@@ -153,4 +161,37 @@ fn checksums() -> Result<BTreeMap<(String, String), String>> {
     };
     let blocks = lock.split("[[package]]");
     Ok(blocks.filter_map(|it| Some(((value(it, "name")?, value(it, "version")?), value(it, "checksum")?))).collect())
+}
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test is there to panic")]
+mod tests {
+    use super::*;
+
+    fn release(version: &str) -> Vec<u32> {
+        version.split('.').take(2).map(|number| number.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn no_dependency_asks_for_a_newer_rust_than_this_workspace_says() {
+        let metadata = metadata().unwrap();
+        let ours = metadata.packages.iter().find(|it| it.is_ours()).and_then(|it| it.rust_version.clone()).unwrap();
+        let used = |it: &&Crate| metadata.resolve.nodes.iter().any(|node| node.id == it.id);
+        for it in metadata.packages.iter().filter(used) {
+            let Some(wanted) = &it.rust_version else { continue };
+            assert!(release(wanted) <= release(&ours), "{} {} needs Rust {wanted}, we say {ours}", it.name, it.version);
+        }
+    }
+
+    #[test]
+    fn the_programs_are_made_of_what_they_name_and_of_no_test() {
+        let crates = all().unwrap();
+        let find = |name: &str| crates.values().find(|it| it.name == name);
+        assert!(find("rustix").is_some_and(|it| it.is_linked && it.checksum.is_some()));
+        assert!(find("clap_derive").is_some_and(|it| !it.is_linked), "it runs in the compiler");
+        assert!(find("syn").is_some_and(|it| !it.is_linked), "a macro is made of it");
+        for name in ["tempfile", "pr-lab", "plotters"] {
+            assert!(find(name).is_none(), "{name} is in no program");
+        }
+    }
 }

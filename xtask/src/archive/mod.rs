@@ -126,6 +126,11 @@ fn build() -> Result<()> {
     Ok(())
 }
 
+/// The bill of materials, as it is in every package.
+pub fn bill_of_materials() -> Result<String> {
+    bom::document(&crates::all()?)
+}
+
 /// The compiler's options: those that are asked for, and names instead of this machine's folders. Errors that a program
 /// cannot mend name a line of the source, and nobody needs to know where that lay.
 fn flags() -> Result<OsString> {

@@ -15,6 +15,8 @@ use super::image::{self, Root};
 use super::kernel::Kernel;
 use super::vm::Disk;
 use crate::archive;
+use crate::image as container;
+use crate::image::pod::{Pod, command_line};
 use crate::workspace::{output, root, run, target};
 
 /// The release that the host is.
@@ -125,8 +127,9 @@ fn files(to: &Path, kind: Kind, kernel: &Kernel, reference: bool) -> Result<()> 
     if !reference {
         let deb = archive::deb()?;
         fs::copy(&deb, stage.join("qemu-pr-helper-rs.deb"))?;
-        if kind == Kind::Manual {
-            manual(&stage.join("manual"), &deb)?;
+        match kind {
+            Kind::Manual => manual(&stage.join("manual"), &deb)?,
+            _ => pod(&stage.join("pod"))?,
         }
     }
     let run_script = stage.join("run");
@@ -139,7 +142,7 @@ fn files(to: &Path, kind: Kind, kernel: &Kernel, reference: bool) -> Result<()> 
             .args(["-q", "-t", "ext4", "-O", "^has_journal", "-d"])
             .arg(&stage)
             .arg(to)
-            .arg("96M"),
+            .arg(if reference { "96M" } else { "600M" }),
     )?;
     fs::remove_dir_all(stage)?;
     Ok(())
@@ -153,6 +156,16 @@ fn manual(to: &Path, deb: &Path) -> Result<()> {
         let entry = entry?;
         fs::copy(entry.path(), to.join(entry.file_name()))?;
     }
+    Ok(())
+}
+
+/// The container image's files, and what runs them as KubeVirt's DaemonSet says.
+fn pod(folder: &Path) -> Result<()> {
+    // As it lies in the machine, whose folders are the node's.
+    let pod = Pod::new(Path::new("/bed/pod/root"), Path::new(""))?;
+    pod.unpack(&container::tree(container::SUITE)?, &folder.join("root"))?;
+    let helper = pod.container("pr-helper")?;
+    fs::write(folder.join("pr-helper"), pod.script(helper, &command_line(helper, &[]))?)?;
     Ok(())
 }
 

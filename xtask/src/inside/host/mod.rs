@@ -5,6 +5,7 @@ mod command;
 pub mod domain;
 mod guests;
 mod package;
+mod pod;
 mod process;
 mod restart;
 mod unit;
@@ -35,6 +36,7 @@ pub fn run(report: &mut Report, reference: bool) -> Result<()> {
     } else {
         package::arrives(report, &originals);
         unit::run(report, &luns.lun(0)[0], luns.lun(1));
+        pod::run(report, luns.lun(1));
     }
     guests::run(report, luns.lun(0), reference)?;
     if !reference {

@@ -21,6 +21,9 @@ const EXPOSURE: f64 = 2.3;
 /// The same for the service as it may be on a host without multipath.
 const EXPOSURE_WITHOUT_MULTIPATH: f64 = 1.5;
 
+/// The same for the service as it may be where multipathd listens at a path.
+const EXPOSURE_BY_PATH: f64 = 1.9;
+
 /// udev and multipathd are busy with the start of the host.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -57,26 +60,39 @@ pub fn run(report: &mut Report, disk: &Node, paths: &[Node; 2]) {
     report.check("its processes have given up what they need not have", privileges);
     report.check("confined as it is, it changes a multipath map on both paths", || {
         wait::until("a map of the second LUN", PATIENCE, || Ok(fs::exists(MAP)?.then_some(())))?;
-        sh(&format!("qemu-pr-ctl register --socket {SOCKET} --new-key {KEY:#x} {MAP}"))?;
-        let keys = paths[0].directly(&Request::read(InAction::ReadKeys))?.keys()?;
-        ensure!(keys == [KEY, KEY], "the keys are {keys:x?}");
-        let kept = sh("cat /etc/multipath/prkeys")?;
-        ensure!(kept.contains(&format!("{KEY:x}")), "multipathd did not keep the key: {kept}");
-        sh(&format!("qemu-pr-ctl unregister --socket {SOCKET} --key {KEY:#x} {MAP}"))?;
-        let keys = paths[0].directly(&Request::read(InAction::ReadKeys))?.keys()?;
-        ensure!(keys.is_empty(), "the keys {keys:x?} stayed");
-        Ok(())
+        changes_map(SOCKET, paths)
+    });
+    let name =
+        format!("as it may be where multipathd has a path, its exposure is at most {EXPOSURE_BY_PATH}, and it serves");
+    report.check(&name, || {
+        as_it_may_be("multipathd-by-path", || exposure(EXPOSURE_BY_PATH).and_then(|()| changes(disk)))
     });
     let name =
         format!("as it may be without multipath, its exposure is at most {EXPOSURE_WITHOUT_MULTIPATH}, and it serves");
-    report.check(&name, || {
-        let folder = format!("/etc/systemd/system/{SERVICE}.d");
-        let restart = format!("systemctl daemon-reload && systemctl restart {SERVICE}");
-        let with = format!("mkdir -p {folder} && cp /usr/share/doc/qemu-pr-helper-rs/examples/*.conf {folder}/");
-        let result = sh(&format!("{with} && {restart}")).and_then(|_| without_multipath(disk));
-        sh(&format!("rm -r {folder} && {restart}"))?;
-        result
-    });
+    report.check(&name, || as_it_may_be("without-multipath", || without_multipath(disk)));
+}
+
+/// Looks at the service with one of the package's examples in place.
+fn as_it_may_be(example: &str, look: impl FnOnce() -> Result<()>) -> Result<()> {
+    let folder = format!("/etc/systemd/system/{SERVICE}.d");
+    let restart = format!("systemctl daemon-reload && systemctl restart {SERVICE}");
+    let with = format!("mkdir -p {folder} && cp /usr/share/doc/qemu-pr-helper-rs/examples/{example}.conf {folder}/");
+    let result = sh(&format!("{with} && {restart}")).and_then(|_| look());
+    sh(&format!("rm -r {folder} && {restart}"))?;
+    result
+}
+
+/// Through a helper's socket, a key comes to both paths of the map and to multipathd, and goes again.
+pub fn changes_map(socket: &str, paths: &[Node; 2]) -> Result<()> {
+    sh(&format!("qemu-pr-ctl register --socket {socket} --new-key {KEY:#x} {MAP}"))?;
+    let keys = paths[0].directly(&Request::read(InAction::ReadKeys))?.keys()?;
+    ensure!(keys == [KEY, KEY], "the keys are {keys:x?}");
+    let kept = sh("cat /etc/multipath/prkeys")?;
+    ensure!(kept.contains(&format!("{KEY:x}")), "multipathd did not keep the key: {kept}");
+    sh(&format!("qemu-pr-ctl unregister --socket {socket} --key {KEY:#x} {MAP}"))?;
+    let keys = paths[0].directly(&Request::read(InAction::ReadKeys))?.keys()?;
+    ensure!(keys.is_empty(), "the keys {keys:x?} stayed");
+    Ok(())
 }
 
 /// Holds what `systemd-analyze security` says against a limit.
@@ -89,12 +105,17 @@ fn exposure(limit: f64) -> Result<()> {
     Ok(())
 }
 
+/// Changes a disk.
+fn changes(disk: &Node) -> Result<()> {
+    let disk = disk.path().display();
+    sh(&format!("qemu-pr-ctl register --socket {SOCKET} --new-key {KEY:#x} {disk}"))?;
+    sh(&format!("qemu-pr-ctl unregister --socket {SOCKET} --key {KEY:#x} {disk}")).map(drop)
+}
+
 /// A service that is nobody in particular, changing a disk.
 fn without_multipath(disk: &Node) -> Result<()> {
     exposure(EXPOSURE_WITHOUT_MULTIPATH)?;
-    let disk = disk.path().display();
-    sh(&format!("qemu-pr-ctl register --socket {SOCKET} --new-key {KEY:#x} {disk}"))?;
-    sh(&format!("qemu-pr-ctl unregister --socket {SOCKET} --key {KEY:#x} {disk}"))?;
+    changes(disk)?;
     let users = status(property(SERVICE, "MainPID")?.parse()?, "Uid")?;
     ensure!(users.split_whitespace().all(|user| user != "0"), "it runs as {users}");
     Ok(())

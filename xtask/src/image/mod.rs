@@ -1,0 +1,81 @@
+//! `cargo xtask image`: the container image for KubeVirt's nodes, made without a container engine, and tried.
+//!
+//! A Debian is put together by mmdebstrap and finished by the script that the Containerfile runs as well. What becomes of
+//! it is an archive in the layout of the Open Container Initiative, which any engine loads.
+
+mod oci;
+pub mod pod;
+mod serve;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use crate::archive;
+use crate::packages;
+use crate::workspace::{output, root, target};
+
+/// What is made and what is done with it.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Which Debian it is made of
+    #[arg(long, default_value = SUITE)]
+    suite: String,
+    /// Run the DaemonSet's command line in the image and be its client
+    #[arg(long)]
+    serve: bool,
+}
+
+/// Debian 13, as in the Containerfile.
+pub const SUITE: &str = "trixie";
+
+/// What the image is made from, beside the Debian package.
+const FILES: [&str; 3] = ["install", "entrypoint.sh", "multipath.conf"];
+
+/// Makes the image and says where it is.
+pub fn run(options: &Options) -> Result<bool> {
+    let folder = folder()?;
+    let tree = tree(&options.suite)?;
+    let image = folder.join(format!("qemu-pr-helper-{}-oci.tar", env!("CARGO_PKG_VERSION")));
+    oci::write(&tree, &image)?;
+    print!("{}", output(Command::new("sha256sum").arg(&image))?);
+    if options.serve { serve::run(&tree) } else { Ok(true) }
+}
+
+fn folder() -> Result<PathBuf> {
+    let folder = target().join("image");
+    fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    Ok(folder)
+}
+
+/// Makes the image's files, as one archive, and returns its path.
+pub fn tree(suite: &str) -> Result<PathBuf> {
+    packages::install_missing(&[packages::FOR_IMAGE])?;
+    let to = folder()?.join("root.tar");
+    let stage = tempfile::tempdir()?;
+    let stage = stage.path();
+    for file in FILES {
+        fs::copy(root().join("packaging/container").join(file), stage.join(file))?;
+    }
+    let deb = archive::deb()?;
+    fs::copy(&deb, stage.join(deb.file_name().context("a package without a name")?))?;
+
+    let mut command = Command::new("mmdebstrap");
+    command.args(["--quiet", "--mode=root", "--variant=minbase", "--skip=output/dev"]);
+    for kind in ["doc", "info", "locale", "man", "groff", "lintian", "linda"] {
+        command.arg(format!("--dpkgopt=path-exclude=/usr/share/{kind}/*"));
+    }
+    command.arg("--dpkgopt=path-include=/usr/share/doc/*/copyright");
+    command.arg("--dpkgopt=path-include=/usr/share/doc/qemu-pr-helper-rs/*");
+    command.arg(format!("--customize-hook=cp -r {} \"$1\"/tmp/pr", stage.display()));
+    command.arg("--customize-hook=chroot \"$1\" /tmp/pr/install");
+    // The name of this machine, and how it finds others.
+    command.arg("--customize-hook=rm -f \"$1\"/etc/hostname \"$1\"/etc/resolv.conf");
+    command.env("SOURCE_DATE_EPOCH", archive::epoch());
+    let _ = fs::remove_file(&to);
+    println!("making a Debian {suite} (some minutes)");
+    output(command.arg(suite).arg(&to))?;
+    Ok(to)
+}
