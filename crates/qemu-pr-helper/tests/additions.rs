@@ -140,6 +140,33 @@ fn a_failed_start_leaves_nothing_in_the_directory() {
 }
 
 #[test]
+fn the_last_that_a_watcher_hears_is_that_the_socket_has_come() {
+    use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
+    ours(|bed| {
+        for stale in [false, true] {
+            if stale {
+                drop(std::os::unix::net::UnixListener::bind(bed.socket()).unwrap());
+            }
+            let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).unwrap();
+            let changes = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE;
+            inotify::add_watch(&watch, bed.dir(), changes).unwrap();
+            let helper = bed.start();
+            let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+            let mut events = Reader::new(&watch, &mut buffer);
+            let mut last = ReadFlags::empty();
+            while let Ok(event) = events.next() {
+                let name = event.file_name().map(std::ffi::CStr::to_bytes);
+                if name == bed.socket().file_name().map(std::os::unix::ffi::OsStrExt::as_bytes) {
+                    last = event.events();
+                }
+            }
+            assert_eq!(last, ReadFlags::MOVED_TO, "over a stale socket: {stale}");
+            helper.end(Signal::TERM).expect_silent_success();
+        }
+    });
+}
+
+#[test]
 fn of_many_that_start_at_once_over_a_stale_socket_one_serves() {
     ours(|bed| {
         for _ in 0..10 {

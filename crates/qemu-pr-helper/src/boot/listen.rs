@@ -179,8 +179,9 @@ impl Place {
                 }
             }
             let Some(stale) = examine(&self.path)? else { continue };
-            // Swapped, not overwritten: if it is another file by now, it goes back unharmed.
-            let swap = || renameat_with(CWD, &temporary, CWD, &self.path, RenameFlags::EXCHANGE);
+            // Swapped, not overwritten: if it is another file by now, it goes back unharmed. The path comes first, so that
+            // the last that a watcher hears of it is that a file has come: KubeVirt's virt-handler goes by that.
+            let swap = || renameat_with(CWD, &self.path, CWD, &temporary, RenameFlags::EXCHANGE);
             if swap().is_err() {
                 continue;
             }
