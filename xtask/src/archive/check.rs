@@ -1,6 +1,7 @@
 //! What holds for the programs in every package.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
@@ -29,6 +30,16 @@ pub fn programs() -> Result<()> {
             let told = content.windows(place.len()).any(|bytes| bytes == place.as_bytes());
             ensure!(!told, "{program} tells that it was built in {place}");
         }
+    }
+    Ok(())
+}
+
+/// The Debian package has what the licences of others ask for, and what tells what is in it.
+pub fn deb(package: &Path) -> Result<()> {
+    let files = output(Command::new("dpkg-deb").arg("--contents").arg(package))?;
+    for paper in ["copyright", "THIRD-PARTY", "rust-standard-library.html", "sbom.cdx.json"] {
+        let path = format!("./usr/share/doc/qemu-pr-helper-rs/{paper}");
+        ensure!(files.lines().any(|line| line.ends_with(&path)), "{} lacks {path}", package.display());
     }
     Ok(())
 }

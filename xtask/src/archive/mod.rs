@@ -57,6 +57,7 @@ pub fn run_all() -> Result<bool> {
     fs::copy(papers().join("sbom.cdx.json"), &bom)?;
     let packages = [make_deb()?, rpm::make()?, tarball()?];
     check::programs()?;
+    check::deb(&packages[0])?;
     rpm::check(&packages[1])?;
     let mut files = packages.to_vec();
     files.push(bom);

@@ -79,3 +79,22 @@ pub fn tree(suite: &str) -> Result<PathBuf> {
     output(command.arg(suite).arg(&to))?;
     Ok(to)
 }
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test is there to panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_containerfile_makes_the_same_of_the_same() {
+        let containerfile = fs::read_to_string(root().join("packaging/container/Containerfile")).unwrap();
+        for line in [
+            format!("ARG SUITE={SUITE}"),
+            format!("COPY qemu-pr-helper-rs_*.deb {} /tmp/pr/", FILES.join(" ")),
+            "RUN /tmp/pr/install".to_owned(),
+            format!("ENTRYPOINT [\"{}\"]", oci::ENTRYPOINT),
+        ] {
+            assert!(containerfile.lines().any(|found| found == line), "the Containerfile lacks: {line}");
+        }
+    }
+}

@@ -13,7 +13,7 @@ use crate::archive;
 use crate::workspace::{output, run};
 
 /// What is run if nobody says otherwise: the Containerfile says the same.
-const ENTRYPOINT: &str = "/entrypoint.sh";
+pub const ENTRYPOINT: &str = "/entrypoint.sh";
 
 /// The names that the specification has for the kinds of files.
 const KIND: &str = "application/vnd.oci.image";

@@ -26,7 +26,9 @@ pub fn check(files: &Value) -> Result<()> {
     ensure!(helper["command"] == json!(["/entrypoint.sh"]), "the helper is started by something else");
     let arguments = list(&helper["args"])?;
     ensure!(arguments.starts_with(&[json!("-k"), json!(SOCKET)]), "the socket is not where KubeVirt looks for it");
-    ensure!(list(&helper["readinessProbe"]["exec"]["command"])?.contains(&json!(SOCKET)), "another socket is probed");
+    let control = list(&helper["readinessProbe"]["exec"]["command"])?.last();
+    ensure!(control.is_some_and(|path| arguments.contains(path)), "the probe asks at another control socket");
+    ensure!(list(&exporter["args"])?.iter().any(|word| Some(word) == control), "the exporter asks at another one");
     let volumes = list(&pod["spec"]["volumes"])?;
     for container in containers {
         for mount in list(&container["volumeMounts"])? {
