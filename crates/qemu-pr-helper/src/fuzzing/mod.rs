@@ -3,6 +3,7 @@
 
 mod inside;
 mod patterns;
+mod records;
 
 use std::path::Path;
 
@@ -10,6 +11,7 @@ pub use inside::{
     Answer, MAX_VERDICT, Request, ToBroker, ToNames, Told, Verdict, control, look_up, printable, receive,
 };
 pub use patterns::{events, matches, switched, take_apart};
+pub use records::{offer, recorded};
 
 pub use crate::serve::fuzzing::Server;
 pub use crate::settings::Glob;

@@ -4,7 +4,7 @@
 
 pub mod audit;
 pub mod control;
-mod follow;
+pub mod follow;
 pub mod format;
 mod ftrace;
 mod journal;

@@ -4,13 +4,27 @@ use std::{
     ffi::OsString,
     os::fd::OwnedFd,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use super::{crew, hub::Hub};
-use crate::{cli, config::Config, confine::Confined, device::multipath::Multipath, fuzzing::Read};
+use super::{crew, hub::Hub, wait_for};
+use crate::{
+    cli,
+    config::Config,
+    confine::Confined,
+    device::multipath::Multipath,
+    fuzzing::Read,
+    observe::{
+        audit::{self, Keys},
+        format::LogFormat,
+        log,
+        names::Names,
+        sink, trace,
+    },
+};
 
 /// A server whose threads run until the process ends.
 pub struct Server(Arc<Hub>);
@@ -30,7 +44,20 @@ impl Server {
         let hub = Hub::new(listener, Multipath::over(broker), None, &config).map_err(|error| error.to_string())?;
         let hub = Arc::new(hub);
         crew::start(&hub, &Confined::pretend()).map_err(|error| error.to_string())?;
+        let main = Arc::clone(&hub);
+        thread::spawn(move || watch(&main));
         Ok(Self(hub))
+    }
+
+    /// Has all be traced and recorded that can be, and nothing of it written: standard error is the fuzzer's.
+    pub fn be_talkative() {
+        sink::silence();
+        let _ = log::install("fuzz", true, LogFormat::Text);
+        trace::set(["*"]);
+        // Nobody is at the other end.
+        if let Ok((names, _)) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None) {
+            audit::start(Arc::new(Names::over(names)), Some(Keys::Show));
+        }
     }
 
     /// How many connections there are, those included that are being closed.
@@ -51,5 +78,19 @@ impl Server {
     /// Puts what a settings file says into force.
     pub fn reload(&self, read: &Read) {
         self.0.policy.replace("/fuzz.toml".into(), read.settings.clone());
+    }
+}
+
+/// What the main thread does but for signals and the watchdog.
+fn watch(hub: &Hub) {
+    loop {
+        let tick = hub.is_ticking().then_some(Duration::from_secs(1));
+        let pause = [tick, hub.rates.pause()].into_iter().flatten().min();
+        if wait_for(&[hub.wake()], pause).is_err() {
+            return;
+        }
+        hub.heard();
+        hub.sweep();
+        hub.resume();
     }
 }

@@ -26,6 +26,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use thiserror::Error;
 use tracing::{error, trace};
 
+#[cfg(fuzzing)]
+pub use self::connection::keys;
 use self::hub::Hub;
 use crate::{
     boot::{Booted, listen::Listener, systemd::Notifier},

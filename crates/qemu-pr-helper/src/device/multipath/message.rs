@@ -93,12 +93,7 @@ impl Answer {
         let (sense, rest) = rest.split_at_checked(SENSE_LENGTH)?;
         let (length, rest) = rest.split_first_chunk::<2>()?;
         let (note, data) = rest.split_at_checked(u16::from_le_bytes(*length).into())?;
-        Some(Self {
-            status: Status(*status),
-            sense: Sense::from_device(sense),
-            data: data.to_vec(),
-            note: String::from_utf8_lossy(note).into_owned(),
-        })
+        Some(Self { status: Status(*status), sense: Sense::from_device(sense), data: data.to_vec(), note: line(note) })
     }
 }
 
@@ -117,14 +112,13 @@ impl Verdict {
 
     /// Reads it; `None` where it makes no sense.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Some(match bytes {
             [0] => Self::NotMultipath,
             [1, answer @ ..] => Self::Answered(Answer::parse(answer)?),
-            [2, code, said @ ..] => Self::Exited(*code, text(said)),
-            [3, signal, said @ ..] => Self::Killed(*signal, text(said)),
+            [2, code, said @ ..] => Self::Exited(*code, line(said)),
+            [3, signal, said @ ..] => Self::Killed(*signal, line(said)),
             [4] => Self::Overdue,
-            [5, why @ ..] => Self::NoChild(text(why)),
+            [5, why @ ..] => Self::NoChild(line(why)),
             _ => return None,
         })
     }
@@ -142,6 +136,11 @@ impl fmt::Display for Verdict {
             Self::NoChild(why) => write!(f, "not started: {why}"),
         }
     }
+}
+
+/// Text from another process as part of one line in the log.
+fn line(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).replace(char::is_control, " ")
 }
 
 /// The last part of a text, at most so many bytes.
@@ -190,6 +189,20 @@ mod tests {
         }
         assert_eq!(Request::parse(&[0; 19]), None);
         assert_eq!(Answer::parse(&[0; 98]), None);
+    }
+
+    #[test]
+    fn what_another_process_says_is_no_line_of_its_own_in_the_log() {
+        let said = |bytes: &[u8]| match Verdict::parse(bytes) {
+            Some(Verdict::Exited(_, said) | Verdict::Killed(_, said) | Verdict::NoChild(said)) => said,
+            Some(Verdict::Answered(answer)) => answer.note,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(said(b"\x02\x01a\nb\x1b[2J"), "a b [2J");
+        assert_eq!(said(b"\x03\x09a\r"), "a ");
+        assert_eq!(said(b"\x05a\nb"), "a b");
+        let answer = Answer { status: Status::GOOD, sense: Sense::NONE, data: vec![], note: "a\nb".to_owned() };
+        assert_eq!(said(&Verdict::Answered(answer).to_bytes()), "a b");
     }
 
     #[test]

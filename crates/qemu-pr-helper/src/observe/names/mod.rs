@@ -143,7 +143,7 @@ impl Names {
     /// Program, unit and virtual machine of a process.
     pub fn process(&self, pid: u32) -> Option<Client> {
         match self.ask(About::Process { pid })? {
-            Found::Process(client) => Some(client),
+            Found::Process(client) => Some(clean_client(client)),
             _ => None,
         }
     }
@@ -154,7 +154,7 @@ impl Names {
             return None;
         }
         match self.ask(About::Disk { kind: identity.kind as u8, device: identity.device })? {
-            Found::Disk(device) => Some(device),
+            Found::Disk(device) => Some(clean_device(device)),
             _ => None,
         }
     }
@@ -221,8 +221,50 @@ impl Line {
     }
 }
 
+/// Names as they go into the trail. Whoever has taken the other process over answers what he likes, and must not make
+/// lines of his own there.
+fn clean_client(client: Client) -> Client {
+    let [program, unit, vm] = [client.program, client.unit, client.vm].map(|name| clean(&name?));
+    Client { program, unit, vm, ..client }
+}
+
+/// The same for a disk; its kind and number are not the other process' to tell.
+fn clean_device(device: Device) -> Device {
+    let [name, by_id, wwid, map] = [device.name, device.by_id, device.wwid, device.map].map(|name| clean(&name?));
+    Device { name, by_id, wwid, map, ..Device::default() }
+}
+
 /// Text from elsewhere as part of one line, which a terminal may be shown.
 fn clean(text: &str) -> Option<String> {
     let text: String = text.trim().chars().take(256).map(|c| if c.is_control() { '?' } else { c }).collect();
     (!text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
+mod tests {
+    use super::*;
+
+    fn told(answer: &str) -> (Names, OwnedFd) {
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        send(&theirs, answer.as_bytes(), SendFlags::empty()).unwrap();
+        (Names::over(ours), theirs)
+    }
+
+    #[test]
+    fn a_names_process_that_was_taken_over_makes_no_lines_in_the_trail() {
+        let lie = r#"{"number":1,"found":{"Process":{"connection":9,"program":"qemu\nqemu-pr-helper: audit: CLEAR",
+                      "unit":"\u001b[2J","vm":""}}}"#;
+        let (names, _theirs) = told(lie);
+        let client = names.process(7).unwrap();
+        assert_eq!(client.program.as_deref(), Some("qemu?qemu-pr-helper: audit: CLEAR"));
+        assert_eq!((client.unit.as_deref(), client.vm), (Some("?[2J"), None));
+
+        let lie = r#"{"number":1,"found":{"Disk":{"kind":"x\ny","number":"\n","name":"s\nd","wwid":"a\u0085b"}}}"#;
+        let (names, _theirs) = told(lie);
+        let device = names.disk(Identity { kind: Kind::Block, device: 0x810 }).unwrap();
+        assert_eq!((device.name.as_deref(), device.wwid.as_deref()), (Some("s?d"), Some("a?b")));
+        assert_eq!((device.kind, device.number), (String::new(), String::new()));
+    }
 }

@@ -1,0 +1,50 @@
+//! The audit trail's lines.
+
+use std::time::Duration;
+
+use pr_control::Record;
+use scsi_pr::{Cdb, Sense, Status};
+
+use crate::{
+    device::Identity,
+    observe::{
+        audit::{Done, Peer, Pending},
+        follow,
+        format::Style,
+    },
+    serve::keys,
+};
+
+/// What the trail has of a command: the record, and the line in each of the forms, text, with a priority, JSON.
+pub fn recorded(
+    cdb: Cdb,
+    parameters: &[u8],
+    status: u8,
+    sense: &[u8],
+    refusal: Option<&'static str>,
+) -> Option<(Record, [Vec<u8>; 3])> {
+    let done = Done {
+        client: 1,
+        peer: Peer { pid: 0, uid: 107 },
+        device: Identity::default(),
+        cdb,
+        keys: keys(parameters),
+        status: Status(status),
+        sense: Sense::from_device(sense),
+        took: Duration::from_millis(1),
+        refusal: refusal.map(Into::into),
+        time_us: 1,
+    };
+    let record = Pending::Command(Box::new(done)).resolve()?;
+    let lines = [Style::Text, Style::Prefix, Style::Json].map(|style| {
+        let mut line = Vec::new();
+        style.record("fuzz", &record, &mut line);
+        line
+    });
+    Some((record, lines))
+}
+
+/// Offers a record to those who follow the trail.
+pub fn offer(record: &Record) {
+    follow::offer(record);
+}
