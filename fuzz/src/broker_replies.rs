@@ -9,13 +9,13 @@ use std::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::{UnixListener, UnixStream},
     },
-    sync::OnceLock,
+    sync::{Once, OnceLock},
     thread,
     time::Duration,
 };
 
-use pr_control::{Answer, Ask, Control};
-use qemu_pr_helper::fuzzing::{self, MAX_VERDICT, Request, ToBroker, ToNames, Told, Verdict};
+use pr_control::{Answer, Ask, Client, Control, Record, What};
+use qemu_pr_helper::fuzzing::{self, MAX_VERDICT, Request, Server, ToBroker, ToNames, Told, Verdict};
 use rustix::{
     io::{IoSlice, retry_on_intr},
     net::{
@@ -23,14 +23,16 @@ use rustix::{
         SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg, shutdown, socketpair,
     },
 };
-use scsi_pr::{InAction, PersistentReserveIn, Status};
+use scsi_pr::{Cdb, InAction, PersistentReserveIn, Status};
 
 use crate::Input;
 
 /// One run. The first byte says who reads the others.
 pub fn run(data: &[u8]) {
+    static TALKATIVE: Once = Once::new();
+    TALKATIVE.call_once(Server::be_talkative);
     let mut input = Input::new(data);
-    match input.byte() % 8 {
+    match input.byte() % 9 {
         0 => verdict(input.rest()),
         1 => daemon_reads_a_verdict(input),
         2 => broker_reads_a_child(input),
@@ -38,7 +40,8 @@ pub fn run(data: &[u8]) {
         4 => daemon_reads_names(input),
         5 => names_process_reads(input),
         6 => helper_reads_an_order(input.rest()),
-        _ => tool_reads_an_answer(input),
+        7 => tool_reads_an_answer(input),
+        _ => trail_tells(input),
     }
 }
 
@@ -59,6 +62,12 @@ fn verdict(bytes: &[u8]) {
     // Texts are cut and mended on their way; the second time there is nothing left to mend.
     let arrived = Verdict::parse(&sent).expect("what is sent makes sense");
     assert_eq!(Verdict::parse(&arrived.to_bytes()), Some(arrived.clone()));
+    let said = match &verdict {
+        Verdict::Exited(_, said) | Verdict::Killed(_, said) | Verdict::NoChild(said) => said,
+        Verdict::Answered(answer) => &answer.note,
+        Verdict::NotMultipath | Verdict::Overdue => "",
+    };
+    assert!(!said.contains(char::is_control), "it would be a line of its own in the log: {said:?}");
     if let (Verdict::Answered(one), Verdict::Answered(other)) = (verdict, arrived) {
         assert_eq!((one.status, one.sense, &one.data), (other.status, other.sense.clone(), &other.data));
     }
@@ -157,7 +166,10 @@ fn daemon_reads_names(mut input: Input<'_>) {
     for bytes in [input.rest(), b"end"] {
         send(&theirs, bytes, SendFlags::empty()).expect("a message");
     }
-    let _ = daemon.ask(which);
+    if let Some(text) = daemon.ask(which) {
+        assert!(!text.contains(char::is_control), "it would be a line of its own in the trail: {text:?}");
+        assert!(text.chars().count() < 5 * 300);
+    }
 }
 
 fn names_process_reads(mut input: Input<'_>) {
@@ -184,13 +196,30 @@ fn helper_reads_an_order(bytes: &[u8]) {
     if fuzzing::control(theirs).is_err() {
         return;
     }
+    let mut ours = BufReader::new(ours);
     let mut said = String::new();
+    ours.read_line(&mut said).expect("text");
+    if let Ok(Answer::Following) = serde_json::from_str(&said) {
+        return follower_is_told(ours);
+    }
     ours.read_to_string(&mut said).expect("text");
     // One line, which the tool understands.
     assert!(said.ends_with('\n') && said.lines().count() == 1, "{said:?}");
     let answer: Answer = serde_json::from_str(&said).expect("an answer");
     assert!(matches!(answer, Answer::Snapshot(_) | Answer::Done { .. } | Answer::Failed { .. }));
     let _ = fuzzing::switched(b"");
+}
+
+fn follower_is_told(mut ours: BufReader<UnixStream>) {
+    let record = Record { time_us: 1, client: Client::default(), what: What::LeftOut { counts: Vec::new() } };
+    fuzzing::offer(&record);
+    let mut told = String::new();
+    ours.read_line(&mut told).expect("text");
+    let Ok(Answer::Record(answer)) = serde_json::from_str(&told) else { panic!("no record: {told:?}") };
+    assert_eq!(*answer, record);
+    // Whoever is gone is forgotten with the next one.
+    drop(ours);
+    fuzzing::offer(&record);
 }
 
 fn tool_reads_an_answer(mut input: Input<'_>) {
@@ -226,4 +255,20 @@ fn tool_reads_an_answer(mut input: Input<'_>) {
             assert!(!error.to_string().is_empty());
         }
     });
+}
+
+/// A record is one line in each of its forms, and what followers get of it is what it was.
+fn trail_tells(mut input: Input<'_>) {
+    let (status, refused, length) = (input.byte(), input.byte(), usize::from(input.byte()));
+    let Some(cdb) = input.take(16).first_chunk().and_then(|bytes| Cdb::new(*bytes).ok()) else { return };
+    let sense = input.take(length);
+    let refusal = (refused & 1 == 1).then_some("the rule \"x\" denies it");
+    let (record, lines) = fuzzing::recorded(cdb, input.rest(), status, sense, refusal).expect("a record");
+    for line in &lines {
+        let text = str::from_utf8(line).ok().and_then(|line| line.strip_suffix('\n')).expect("a line");
+        assert!(!text.contains(char::is_control), "{text:?}");
+    }
+    assert_eq!(serde_json::from_slice::<Record>(&lines[2]).ok(), Some(record.clone()));
+    let answer = serde_json::to_vec(&Answer::Record(Box::new(record.clone()))).expect("JSON");
+    assert_eq!(serde_json::from_slice::<Answer>(&answer).ok(), Some(Answer::Record(Box::new(record))));
 }

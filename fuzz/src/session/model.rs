@@ -6,11 +6,12 @@ use scsi_pr::{Cdb, Completion, Sense, SenseCode, Status};
 use super::stage::{DISKS, MAX_CONNECTIONS, Sent};
 
 /// The settings files that a run may have in force.
-pub const SCENES: [&str; 4] = [
+pub const SCENES: [&str; 5] = [
     "",
     "default = \"deny\"\n[[rule]]\nname = \"ask\"\naction = [\"read\"]\ndecision = \"allow\"\n",
     "[limits]\nconnections-per-process = 3\ncommands-per-device = 1000\n",
     "[[rule]]\nname = \"own\"\nkeys = { prefix = \"0xa1\", bits = 8 }\n",
+    "[limits]\nrequests-per-second = 20000\nburst = 8\n",
 ];
 
 const HEADER: usize = 104;

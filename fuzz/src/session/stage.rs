@@ -82,6 +82,7 @@ impl Stage {
         let listener = UnixListener::bind_addr(&address).expect("a socket");
         let connections = MAX_CONNECTIONS.to_string();
         let options = ["--simulate", "--max-connections", &connections, "--request-timeout", "3600"];
+        Server::be_talkative();
         let server = Server::start(listener.into(), &options).expect("a server");
         let memory = |name: &str| memfd_create(name, MemfdFlags::CLOEXEC).expect("a file in memory");
         let null: OwnedFd = File::options().read(true).write(true).open("/dev/null").expect("a null device").into();
