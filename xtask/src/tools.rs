@@ -16,16 +16,6 @@ pub fn cargo_deny() -> Result<Command> {
     subcommand("deny", "0.20.2", &[])
 }
 
-/// `cargo vet`, which looks whether every dependency is on record.
-pub fn cargo_vet() -> Result<Command> {
-    let mut command = subcommand("vet", "0.10.3", &[])?;
-    if !has("vet") {
-        // As Cargo would: it gives its subcommands their own name.
-        command.arg("vet");
-    }
-    Ok(command)
-}
-
 /// `cargo deb`, which makes the Debian package. It calls `xz`, which every Debian has, instead of building it.
 pub fn cargo_deb() -> Result<Command> {
     subcommand("deb", "3.8.0", &["--no-default-features"])
