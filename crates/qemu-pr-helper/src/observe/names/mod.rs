@@ -243,6 +243,8 @@ fn clean(text: &str) -> Option<String> {
 #[cfg(test)]
 #[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
 mod tests {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
     use super::*;
 
     fn told(answer: &str) -> (Names, OwnedFd) {
