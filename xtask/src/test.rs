@@ -113,8 +113,8 @@ fn cargo_steps() -> Vec<(&'static str, Result<Command>)> {
 /// Licences, sources and duplicates. Advisories are left out: their database is no package of any registry.
 fn dependencies(folder: &str) -> Result<Command> {
     let mut command = tools::cargo_deny()?;
-    command.args(["--manifest-path", &format!("{folder}/Cargo.toml"), "check", "--config", "deny.toml"]);
-    command.args(["bans", "licenses", "sources"]);
+    command.args(["--manifest-path", &format!("{folder}/Cargo.toml"), "--config", "deny.toml"]);
+    command.args(["check", "bans", "licenses", "sources"]);
     Ok(command)
 }
 

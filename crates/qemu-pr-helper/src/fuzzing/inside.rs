@@ -95,8 +95,8 @@ impl Subject for Stage {
         Snapshot::default()
     }
 
-    fn reload(&self, path: &str, text: &str, directory: &Given) -> Result<Vec<String>, String> {
+    fn reload(&self, path: &str, text: &str, directory: &Given) -> Result<(u64, Vec<String>), String> {
         let settings = Settings::parse(Path::new(path), text, directory).map_err(|error| error.to_string())?;
-        Ok(settings.warnings)
+        Ok((0, settings.warnings))
     }
 }
