@@ -1,5 +1,6 @@
 //! Whatever crosses a socket or a pipe between the program's own processes, and the control socket both ways: each
-//! reader gets what a process may send that somebody has taken over.
+//! reader gets what a process may send that somebody has taken over. And what the trail makes of a command, and the
+//! daemon of what the kernel says of one.
 
 use std::{
     io::{BufRead, BufReader, PipeWriter, Read, Write},
@@ -23,7 +24,7 @@ use rustix::{
         SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg, shutdown, socketpair,
     },
 };
-use scsi_pr::{Cdb, InAction, PersistentReserveIn, Status};
+use scsi_pr::{Cdb, InAction, PersistentReserveIn, SENSE_LENGTH, Status};
 
 use crate::Input;
 
@@ -32,7 +33,7 @@ pub fn run(data: &[u8]) {
     static TALKATIVE: Once = Once::new();
     TALKATIVE.call_once(Server::be_talkative);
     let mut input = Input::new(data);
-    match input.byte() % 9 {
+    match input.byte() % 10 {
         0 => verdict(input.rest()),
         1 => daemon_reads_a_verdict(input),
         2 => broker_reads_a_child(input),
@@ -41,7 +42,8 @@ pub fn run(data: &[u8]) {
         5 => names_process_reads(input),
         6 => helper_reads_an_order(input.rest()),
         7 => tool_reads_an_answer(input),
-        _ => trail_tells(input),
+        8 => trail_tells(input),
+        _ => kernel_answers(input),
     }
 }
 
@@ -271,4 +273,25 @@ fn trail_tells(mut input: Input<'_>) {
     assert_eq!(serde_json::from_slice::<Record>(&lines[2]).ok(), Some(record.clone()));
     let answer = serde_json::to_vec(&Answer::Record(Box::new(record.clone()))).expect("JSON");
     assert_eq!(serde_json::from_slice::<Answer>(&answer).ok(), Some(Answer::Record(Box::new(record))));
+}
+
+/// What is not known to be GOOD is not reported as GOOD, and a conflict never as anything else.
+fn kernel_answers(mut input: Input<'_>) {
+    let (status, host, driver, written) = (input.byte(), input.word(), input.word(), input.byte());
+    let mut sense = [0xee; SENSE_LENGTH];
+    let said = input.take(SENSE_LENGTH);
+    sense[..said.len()].copy_from_slice(said);
+    let (told, what) = fuzzing::answered(status, host, driver, &sense, written);
+    if told == Status::GOOD {
+        // DRIVER_SENSE alone says no more than that there are sense data.
+        assert!(status == 0 && host == 0 && matches!(driver, 0 | 8), "{status:#x} {host:#x} {driver:#x}");
+    }
+    if status == Status::RESERVATION_CONFLICT.0 {
+        assert_eq!(told, Status::RESERVATION_CONFLICT);
+    }
+    if host == 0 && driver == 0 {
+        let written = usize::from(written).min(SENSE_LENGTH);
+        assert_eq!((told.0, &what.as_bytes()[..written]), (status, &sense[..written]));
+        assert!(what.as_bytes()[written..].iter().all(|byte| *byte == 0), "nothing that was not written");
+    }
 }

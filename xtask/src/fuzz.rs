@@ -4,9 +4,7 @@
 //! does is to call Cargo with these flags, and a fresh machine would build it for two minutes first.
 
 use std::{
-    env,
-    fmt::Write as _,
-    fs,
+    env, fs,
     path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
@@ -23,6 +21,9 @@ const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer
                      -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
                      -Cllvm-args=-sanitizer-coverage-trace-compares -Zsanitizer=address -Cdebug-assertions \
                      -Ccodegen-units=1";
+
+/// How much of a failure is shown, in lines: what happened, and most of where.
+const SHOWN: usize = 40;
 
 /// What is fuzzed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -138,7 +139,12 @@ impl Target {
             fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
         }
         let mut command = Command::new(folder.join(host()?).join("release").join(&name));
-        command.current_dir(root()).env("TMPDIR", temporary).args(["-timeout=10", "-rss_limit_mb=2048"]);
+        // libFuzzer shows where it was.
+        command
+            .current_dir(root())
+            .env("TMPDIR", temporary)
+            .env("RUST_BACKTRACE", "0")
+            .args(["-timeout=10", "-rss_limit_mb=2048"]);
         command.arg(format!("-artifact_prefix={}/", artifacts.display()));
         Ok(command)
     }
@@ -186,18 +192,14 @@ impl Target {
             );
             return Ok(true);
         }
-        let mut told = format!("{name}: {status}\n");
-        let found = log.lines().find_map(|line| line.split("Test unit written to ").nth(1));
-        // From the failure on; what comes before are the fuzzer's own remarks.
-        let remarks = |line: &&str| line.starts_with('#') || line.trim_start().starts_with("NEW_FUNC");
-        let lines: Vec<&str> = log.lines().filter(|line| !remarks(line)).collect();
-        for line in lines.iter().skip(lines.len().saturating_sub(60)) {
-            writeln!(told, "  {line}")?;
+        println!("{name}: {status}; all that it said is in {}", self.log().display());
+        // What comes before the failure are the fuzzer's own remarks.
+        let failures = ["panicked at", "ERROR: ", "ALARM: "];
+        let lines = log.lines().skip_while(|line| !failures.iter().any(|failure| line.contains(failure)));
+        lines.take(SHOWN).for_each(|line| println!("  {line}"));
+        if let Some(input) = log.lines().find_map(|line| line.split("Test unit written to ").nth(1)) {
+            println!("again: cargo xtask fuzz {name} --input {}", input.trim());
         }
-        if let Some(input) = found {
-            writeln!(told, "again: cargo xtask fuzz {name} --input {}", input.trim())?;
-        }
-        print!("{told}");
         Ok(false)
     }
 }

@@ -16,17 +16,20 @@ use stage::{FDS, Stage};
 /// Clients at a time, one more than the server takes.
 const CLIENTS: usize = stage::MAX_CONNECTIONS + 1;
 
+/// Requests of one run, about: on a machine that does other things as well each takes two changes of thread.
+const ENOUGH: usize = 400;
+
 /// One run: a byte for the settings in force, then what each client does.
 pub fn run(data: &[u8]) {
     let stage = Stage::get();
     let mut input = Input::new(data);
     let scene = usize::from(input.byte()) % SCENES.len();
-    let mut play = Play { stage, model: Model::new(scene), clients: Default::default() };
+    let mut play = Play { stage, model: Model::new(scene), clients: Default::default(), sent: 0 };
     stage.server.forget_disks();
     stage.server.reload(&stage.scenes[scene]);
     let descriptors = stage::descriptors();
 
-    while !input.is_empty() {
+    while !input.is_empty() && play.sent < ENOUGH {
         play.step(&mut input);
     }
     for place in 0..CLIENTS {
@@ -42,6 +45,8 @@ struct Play {
     stage: &'static Stage,
     model: Model,
     clients: [Option<Client>; CLIENTS],
+    /// How often something was sent.
+    sent: usize,
 }
 
 impl Play {
@@ -99,6 +104,7 @@ impl Play {
     /// Sends bytes in two pieces, the descriptors with the first byte of the first one.
     fn send(&mut self, place: usize, bytes: &[u8], fds: u8, cut: usize) {
         let Some(client) = &self.clients[place] else { return };
+        self.sent += 1;
         let fds = self.stage.descriptors_for(fds);
         let requests = client.wire.preview(bytes, &fds);
         // What others have under way on the same disk comes first, or nobody could say which is first.

@@ -3,7 +3,7 @@
 mod buffer;
 mod identity;
 pub mod multipath;
-mod outcome;
+pub mod outcome;
 mod sg_io;
 mod simulate;
 

@@ -11,19 +11,20 @@ use std::{
 };
 
 use pr_control::Snapshot;
-use scsi_pr::{Cdb, Completion};
+use scsi_pr::{Cdb, Completion, SENSE_LENGTH, Sense, Status};
 
 pub use crate::device::multipath::{
     broker::{Told, printable, receive},
     message::{Answer, MAX_VERDICT, Request, Verdict},
 };
 use crate::{
-    device::{Device, Identity, Kind, multipath::Multipath},
+    device::{Device, Identity, Kind, multipath::Multipath, outcome},
     observe::{
         control::{self, Subject},
         names::{self, Names},
     },
     settings::{Given, Settings},
+    sys::sg_io::Outcome,
 };
 
 /// How long a command may take: longer than any fuzzer waits.
@@ -99,4 +100,10 @@ impl Subject for Stage {
         let settings = Settings::parse(Path::new(path), text, directory).map_err(|error| error.to_string())?;
         Ok((0, settings.warnings))
     }
+}
+
+/// What a client is told of a command, by the status, host and driver bytes and the sense data that the kernel has of it.
+pub fn answered(status: u8, host: u16, driver: u16, sense: &[u8; SENSE_LENGTH], written: u8) -> (Status, Sense) {
+    let outcome = Outcome { status, host_status: host, driver_status: driver, sense_written: written, resid: 0 };
+    outcome::answer(outcome, sense)
 }
