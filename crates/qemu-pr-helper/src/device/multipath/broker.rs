@@ -82,9 +82,16 @@ pub fn serve(control: &OwnedFd) {
                     open = false;
                     broker.forget_waiting();
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // A message that makes no sense is lost with its descriptors; whoever sent it sees its pipe end.
-                Err(_) => {}
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted | io::ErrorKind::OutOfMemory => break,
+                    // A message that makes no sense is lost with its descriptors; whoever sent it sees its pipe end.
+                    io::ErrorKind::InvalidData | io::ErrorKind::ConnectionReset => {}
+                    // The socket is of no use any more, and asking it again would never end.
+                    _ => {
+                        open = false;
+                        broker.forget_waiting();
+                    }
+                },
             }
         }
         broker.kill_overdue();
@@ -329,4 +336,15 @@ fn read_all(pipe: &PipeReader) -> Vec<u8> {
 fn send(reply: &OwnedFd, verdict: &Verdict) {
     // The daemon made this pipe for one verdict; if it does not wait any more, so be it.
     while let Err(Errno::INTR) = rustix::io::write(reply, &verdict.to_bytes()) {}
+}
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_is_of_no_use_ends_the_broker() {
+        serve(&std::fs::File::open("/dev/null").unwrap().into());
+    }
 }
