@@ -45,8 +45,8 @@ fn collect(folder: &Path, texts: &mut Vec<Text>) {
     for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
         let path = entry.expect("an entry").path();
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-        if path.file_stem().is_some_and(|stem| stem == "fuzzing") {
-            // Doors for fuzzers: never in what is shipped.
+        if path.file_stem().is_some_and(|stem| stem == "fuzzing" || stem == "model") {
+            // Doors for fuzzers, and what plays the crew: never in what is shipped.
             continue;
         }
         if path.is_dir() {

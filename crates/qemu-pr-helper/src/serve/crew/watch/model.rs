@@ -50,6 +50,8 @@ struct World {
     is_dead: Mutex<bool>,
     revived: Condvar,
     threads: AtomicUsize,
+    /// Threads in reserve, or on their way there.
+    resting: AtomicUsize,
     has_room: AtomicBool,
     is_over: AtomicBool,
 }
@@ -74,6 +76,7 @@ impl World {
             is_dead: Mutex::new(true),
             revived: Condvar::new(),
             threads: AtomicUsize::new(0),
+            resting: AtomicUsize::new(0),
             has_room: AtomicBool::new(true),
             is_over: AtomicBool::new(false),
         });
@@ -87,9 +90,10 @@ impl World {
         if !self.has_room.load(SeqCst) {
             return false;
         }
-        let threads = self.threads.fetch_add(1, SeqCst) + 1;
         let most = lock(&self.clients).len() + WAITING;
-        assert!(threads <= most, "{threads} threads, and {most} are enough");
+        let resting = self.resting.load(SeqCst);
+        let needed = self.threads.fetch_add(1, SeqCst) + 1 - resting;
+        assert!(needed <= most, "{needed} threads are at work, and {most} are enough");
         let world = Arc::clone(self);
         thread::spawn(move || {
             world.work();
@@ -104,7 +108,9 @@ impl World {
             let Some(number) = self.wait() else { return };
             let is_covered = self.crew.leave(|| self.start());
             let place = self.serve(number, is_covered);
-            if !self.crew.take(place) {
+            let goes_on = self.crew.take(place);
+            self.resting.fetch_sub(1, SeqCst);
+            if !goes_on {
                 return;
             }
         }
@@ -136,6 +142,7 @@ impl World {
         }
         lock(&self.clients)[number].answers += usize::from(command.is_some());
         self.stir.notify_all();
+        self.resting.fetch_add(1, SeqCst);
         let place = self.crew.rejoin();
         lock(&self.clients)[number].is_armed = true;
         self.stir.notify_all();
