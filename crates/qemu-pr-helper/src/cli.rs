@@ -132,6 +132,15 @@ pub struct Options {
     #[arg(long, value_name = "HOW", value_enum, default_value = "enforce")]
     pub sandbox: Sandbox,
 
+    /// Have dm-multipath done by the broker at this Unix socket (qemu-pr-broker.socket), not by a process of this one's own
+    #[arg(long, value_name = "PATH", allow_hyphen_values = true, value_parser = OsStringValueParser::new().try_map(values::socket_path))]
+    pub broker: Option<PathBuf>,
+
+    /// Be that broker, for the helper at the other end of the connection that systemd hands over (qemu-pr-broker@.service);
+    /// of the other options it minds --sandbox
+    #[arg(long)]
+    pub serve_broker: bool,
+
     /// Simulate a disk behind every descriptor that is not a SCSI device (for tests and demonstrations)
     #[arg(long)]
     pub simulate: bool,

@@ -56,6 +56,8 @@ pub struct Config {
     pub simulate: bool,
     /// `--sandbox`.
     pub sandbox: Sandbox,
+    /// `--broker`.
+    pub broker: Option<PathBuf>,
     /// `--control`.
     pub control: Option<PathBuf>,
     /// `--control-group`.
@@ -99,6 +101,7 @@ impl Config {
             drain_timeout: options.drain_timeout,
             simulate: options.simulate,
             sandbox: options.sandbox,
+            broker: options.broker,
             control: options.control,
             control_group: options.control_group,
             audit: (options.audit == Switch::On).then_some(options.audit_keys),

@@ -60,6 +60,9 @@ pub fn command() -> clap::Command {
 }
 
 fn run(options: cli::Options, before: &sys::signal::Before) -> Result<ExitCode, Box<dyn Error>> {
+    if options.serve_broker {
+        match boot::broker(options.sandbox)? {}
+    }
     let settings = settings::Settings::load(options.config.as_deref())?;
     for warning in settings.iter().flat_map(|(_, settings)| &settings.warnings) {
         warn!("{warning}");

@@ -1,17 +1,31 @@
-//! Processes that are forked off at the start, for what the daemon itself gives up.
+//! Processes that are forked off at the start, for what the daemon itself gives up; or that a unit of their own starts,
+//! so that the daemon's never has it.
 //!
 //! Each has a line to the daemon, on which it first says whether its walls stand: a start that is to serve with them
 //! does not go on without.
 
-use std::{ffi::CStr, io, os::fd::OwnedFd};
+use std::{
+    env,
+    ffi::CStr,
+    io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
 
 use rustix::{
     io::Errno,
-    net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair},
+    net::{
+        self, AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, getpeername, recv, send,
+        socket_with, socketpair, sockopt,
+    },
 };
 use thiserror::Error;
 
-use super::{Privileged, privilege::PrivilegeError};
+use super::{
+    Privileged,
+    privilege::PrivilegeError,
+    systemd::{self, ActivationError},
+};
 use crate::{
     confine::ConfineError,
     observe::sink,
@@ -38,6 +52,45 @@ pub enum CompanionError {
     Ended,
 }
 
+/// Why there is no line to a companion that somebody else starts.
+#[derive(Debug, Error)]
+pub enum LineError {
+    /// Nobody is there.
+    #[error("--broker '{}': {error}; is qemu-pr-broker.socket active?", path.display())]
+    Connect {
+        /// Where it was to be.
+        path: PathBuf,
+        /// What the kernel says.
+        error: Errno,
+    },
+    /// There is no daemon.
+    #[error("--serve-broker is for qemu-pr-broker@.service: no connection to a helper was handed over")]
+    Missing,
+    /// There is something else.
+    #[error("--serve-broker is for qemu-pr-broker@.service: what was handed over is no connection to a helper")]
+    Strange,
+    /// What systemd says makes no sense.
+    #[error(transparent)]
+    Activation(#[from] ActivationError),
+}
+
+/// The line to a companion that waits at a socket: its own unit has started it, or will now.
+pub fn connect(path: &Path) -> Result<OwnedFd, LineError> {
+    let connect = || {
+        let line = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        net::connect(&line, &SocketAddrUnix::new(path)?)?;
+        Ok(line)
+    };
+    connect().map_err(|error| LineError::Connect { path: path.into(), error })
+}
+
+/// The companion's end of that line, handed over by systemd.
+pub fn handed_over() -> Result<OwnedFd, LineError> {
+    let line = systemd::activation(false, |name| env::var(name).ok())?.ok_or(LineError::Missing)?;
+    let is_line = sockopt::socket_type(&line) == Ok(SocketType::SEQPACKET) && getpeername(&line).is_ok();
+    if is_line { Ok(line) } else { Err(LineError::Strange) }
+}
+
 /// Starts a process with a name of its own, so that looking for the daemon finds one process. It gives up its rights
 /// and puts up its walls with `confine`, and then does its work until its line to the daemon, which this returns, ends.
 pub fn start(
@@ -52,21 +105,31 @@ pub fn start(
         Fork::Parent(_) => Ok(ours),
         Fork::Child => {
             drop(ours);
-            // The log and the trace are the daemon's; the numbers of their descriptors soon mean something else here.
-            sink::silence();
-            let _ = rustix::thread::set_name(name);
-            let ready = process::seal(&theirs).map_err(UnreadyError::Seal).and_then(|()| confine());
-            match ready {
-                Ok(()) if say(&theirs, READY).is_ok() => work(&theirs),
-                Ok(()) => {}
-                Err(error) => {
-                    let reason = error.to_string();
-                    let _ = say(&theirs, &reason.as_bytes()[..reason.len().min(MAX_REASON)]);
-                }
-            }
-            process::exit_now(0)
+            become_one(&theirs, name, confine, work)
         }
     }
+}
+
+/// What a companion is from here on: this process, with its line to the daemon and nothing else of what it was.
+pub fn become_one(
+    line: &OwnedFd,
+    name: &CStr,
+    confine: impl FnOnce() -> Result<(), UnreadyError>,
+    work: impl FnOnce(&OwnedFd),
+) -> ! {
+    // The log and the trace are the daemon's; the numbers of their descriptors soon mean something else here.
+    sink::silence();
+    let _ = rustix::thread::set_name(name);
+    let ready = process::seal(line).map_err(UnreadyError::Seal).and_then(|()| confine());
+    match ready {
+        Ok(()) if say(line, READY).is_ok() => work(line),
+        Ok(()) => {}
+        Err(error) => {
+            let reason = error.to_string();
+            let _ = say(line, &reason.as_bytes()[..reason.len().min(MAX_REASON)]);
+        }
+    }
+    process::exit_now(0)
 }
 
 /// Why a companion cannot do its work.

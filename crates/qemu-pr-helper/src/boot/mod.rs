@@ -12,6 +12,7 @@ pub mod privilege;
 pub mod systemd;
 
 use std::{
+    convert::Infallible,
     env, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -21,7 +22,7 @@ use thiserror::Error;
 use tracing::trace;
 
 use self::{
-    companion::CompanionError,
+    companion::{CompanionError, LineError},
     daemonize::Starter,
     listen::{ListenError, Listener},
     pidfile::{Pidfile, PidfileError},
@@ -30,7 +31,8 @@ use self::{
 };
 use crate::{
     config::{Config, DEFAULT_SOCKET},
-    device::multipath::{Multipath, start_broker},
+    confine::Sandbox,
+    device::multipath::{self, Multipath},
     observe::{
         audit,
         names::{self, Names},
@@ -78,6 +80,9 @@ pub enum BootError {
     /// The environment says something about activation that cannot be.
     #[error(transparent)]
     Activation(#[from] ActivationError),
+    /// The line to a process that another unit starts.
+    #[error(transparent)]
+    Line(#[from] LineError),
     /// The process cannot go to the background.
     #[error("cannot go to the background: {0}")]
     Daemonize(#[source] io::Error),
@@ -121,8 +126,12 @@ pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Boot
         env::set_current_dir("/").map_err(BootError::ChangeDirectory)?;
     }
 
-    // The one process that keeps more than SG_IO; forked before there is anything that it should not inherit.
-    let multipath = start_broker(&privileged, config.sandbox).map_err(BootError::Broker)?;
+    // The one process that keeps more than SG_IO: another unit's, or forked before there is anything that it should not
+    // inherit.
+    let multipath = match &config.broker {
+        Some(path) => Multipath::over(companion::connect(path)?),
+        None => multipath::start_broker(&privileged, config.sandbox).map_err(BootError::Broker)?,
+    };
 
     // Those who read the audit trail want names; a process without rights looks them up.
     // So do rules about units and disks.
@@ -167,6 +176,12 @@ pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Boot
     // From here on there is nothing that a break-in could use beyond the commands themselves.
     let unprivileged = privilege::drop(privileged, config.user, config.group, config.simulate)?;
     Ok(Booted { listener, control, pidfile, notifier, starter, multipath, names, unprivileged })
+}
+
+/// The life of a process that a unit starts to be the broker of one daemon.
+pub fn broker(sandbox: Sandbox) -> Result<Infallible, BootError> {
+    let line = companion::handed_over()?;
+    multipath::become_broker(&Privileged(()), &line, sandbox)
 }
 
 /// The control socket: root's, and a group's if it is given.

@@ -1,6 +1,7 @@
 //! A world in which loop devices are multipath maps and paths.
 
 use std::fs::{self, File};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -95,6 +96,12 @@ impl Lab {
     /// A helper in this world; its disk answers as `disk` says.
     pub fn launch(&self, disk: impl FnMut(u32, Op) -> Outcome + Send + 'static) -> Launch {
         self.enter(self.bed.launch()).device(disk::answering(Arc::clone(&self.log), disk))
+    }
+
+    /// The same program as the broker of the daemon at the other end of a connection.
+    pub fn broker_on(&self, daemon: OwnedFd, disk: impl FnMut(u32, Op) -> Outcome + Send + 'static) -> Launch {
+        let launch = self.bed.launch().bare().arg("--serve-broker").activated("1", ListenPid::Own).fd(daemon, 3);
+        self.enter(launch).device(disk::answering(Arc::clone(&self.log), disk))
     }
 
     /// A helper that has greeted.

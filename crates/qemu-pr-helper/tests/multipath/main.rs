@@ -19,3 +19,4 @@ mod preempt;
 mod register;
 mod release;
 mod reserve;
+mod unit;

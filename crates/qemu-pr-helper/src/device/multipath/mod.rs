@@ -16,6 +16,7 @@ mod session;
 mod takeover;
 
 use std::{
+    ffi::CStr,
     io::{self, IoSlice, PipeReader, Read},
     mem::MaybeUninit,
     os::fd::{AsFd, OwnedFd},
@@ -38,7 +39,7 @@ use super::{Device, Kind};
 use crate::{
     boot::{
         Privileged,
-        companion::{self, CompanionError},
+        companion::{self, CompanionError, UnreadyError},
         privilege,
     },
     confine::{self, Sandbox},
@@ -60,14 +61,24 @@ pub struct Multipath {
     broker: OwnedFd,
 }
 
+/// What the broker is called among the processes.
+const NAME: &CStr = c"qemu-pr-broker";
+
 /// Starts the broker.
 pub fn start_broker(privileged: &Privileged, sandbox: Sandbox) -> Result<Multipath, CompanionError> {
-    let confine = || {
-        privilege::keep_for_multipath()?;
-        Ok(confine::broker(sandbox)?)
-    };
-    let broker = companion::start(privileged, c"qemu-pr-broker", confine, broker::serve)?;
+    let broker = companion::start(privileged, NAME, || reduce(sandbox), broker::serve)?;
     Ok(Multipath::over(broker))
+}
+
+/// Makes this process the broker of the daemon at the other end of the line.
+pub fn become_broker(_: &Privileged, line: &OwnedFd, sandbox: Sandbox) -> ! {
+    companion::become_one(line, NAME, || reduce(sandbox), broker::serve)
+}
+
+/// Leaves the broker what multipath needs.
+fn reduce(sandbox: Sandbox) -> Result<(), UnreadyError> {
+    privilege::keep_for_multipath()?;
+    Ok(confine::broker(sandbox)?)
 }
 
 impl Multipath {
