@@ -33,6 +33,7 @@ const BESIDES: &[&str] = &[
     "docs/completions",
     "docs/manual",
     "packaging/systemd",
+    "packaging/sysusers",
     "packaging/qemu-pr-helper.toml",
     "README.md",
     "CHANGELOG.md",

@@ -18,8 +18,14 @@ use crate::workspace::{output, root};
 /// What the units are called, so that those of QEMU's own package keep their names.
 const UNITS: &str = "qemu-pr-helper-rs";
 
+/// The units that no other package has.
+const BROKER: [&str; 2] = ["qemu-pr-broker.socket", "qemu-pr-broker@.service"];
+
 /// Where the helper lies: the name of the program is what libvirt's tools look for, the folder is ours.
 const HELPER: &str = "/usr/libexec/qemu-pr-helper-rs/qemu-pr-helper";
+
+/// Whom the service runs as.
+const SYSUSERS: &str = "/usr/lib/sysusers.d/qemu-pr-helper-rs.conf";
 
 /// What QEMU's own package has, in Fedora and RHEL.
 const THEIRS: [&str; 4] = [
@@ -43,15 +49,22 @@ pub fn make() -> Result<PathBuf> {
 /// The units under their other name, for the helper at its other place.
 fn units(to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
-    for kind in ["service", "socket"] {
-        let unit = fs::read_to_string(root().join(format!("packaging/systemd/qemu-pr-helper.{kind}")))?;
-        let unit = unit
+    let unit = |name: &str| -> Result<String> {
+        let unit = fs::read_to_string(root().join("packaging/systemd").join(name))?;
+        Ok(unit
             .replace("qemu-pr-helper.socket", &format!("{UNITS}.socket"))
+            .replace("qemu-pr-helper.service", &format!("{UNITS}.service"))
             .replace("man:qemu-pr-helper(8)", &format!("man:{UNITS}(8)"))
-            .replace("ExecStart=/usr/bin/qemu-pr-helper", &format!("ExecStart={HELPER}"))
-            // There is one socket for everybody: whoever is started takes it over.
-            .replace("[Unit]\n", &format!("[Unit]\nConflicts=qemu-pr-helper.{kind}\n"));
+            .replace("ExecStart=/usr/bin/qemu-pr-helper", &format!("ExecStart={HELPER}")))
+    };
+    for kind in ["service", "socket"] {
+        let unit = unit(&format!("qemu-pr-helper.{kind}"))?;
+        // There is one socket for everybody: whoever is started takes it over.
+        let unit = unit.replace("[Unit]\n", &format!("[Unit]\nConflicts=qemu-pr-helper.{kind}\n"));
         fs::write(to.join(format!("{UNITS}.{kind}")), unit)?;
+    }
+    for name in BROKER {
+        fs::write(to.join(name), unit(name)?)?;
     }
     Ok(())
 }
@@ -105,6 +118,9 @@ fn installs(package: &Path) -> Result<()> {
     let start = format!("ExecStart={HELPER} ");
     let unit = fs::read_to_string(inside(&format!("/usr/lib/systemd/system/{UNITS}.service")))?;
     ensure!(unit.contains(&start) && unit.contains(&format!("Requires={UNITS}.socket")), "the service starts another");
+    let broker = fs::read_to_string(inside(&format!("/usr/lib/systemd/system/{}", BROKER[1])))?;
+    ensure!(broker.contains(&start) && broker.contains(&format!("Before={UNITS}.service")), "the broker is another's");
+    ensure!(fs::exists(inside(SYSUSERS))?, "nothing makes the service's user");
     rpm(&["--erase", "--nodeps", "--noscripts", name])?;
     ensure!(!fs::exists(inside(HELPER))?, "{HELPER} outlives its package");
     Ok(())
@@ -115,12 +131,14 @@ fn installs(package: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// Runs a script of the package as RPM would, with a `systemctl` that notes what it is asked for.
+    /// Runs a script of the package as RPM would, with systemd's programs noting what they are asked for.
     fn asked(script: &str, remaining: &str) -> String {
         let place = tempfile::tempdir().unwrap();
-        let systemctl = place.path().join("systemctl");
-        fs::write(&systemctl, "#!/bin/sh\necho \"$@\" >>\"$NOTES\"\nexit 1\n").unwrap();
-        output(Command::new("chmod").arg("755").arg(&systemctl)).unwrap();
+        for program in ["systemctl", "systemd-sysusers"] {
+            let path = place.path().join(program);
+            fs::write(&path, "#!/bin/sh\necho \"$@\" >>\"$NOTES\"\nexit 1\n").unwrap();
+            output(Command::new("chmod").arg("755").arg(&path)).unwrap();
+        }
         let path = format!("{}:/usr/bin:/bin", place.path().display());
         let notes = place.path().join("notes");
         let script = root().join("packaging/rpm").join(script);
@@ -132,15 +150,15 @@ mod tests {
 
     #[test]
     fn an_installation_starts_nothing_and_an_upgrade_restarts_what_runs() {
-        assert_eq!(asked("post", "1"), "daemon-reload\n");
-        assert_eq!(asked("post", "2"), "daemon-reload\n");
+        assert_eq!(asked("post", "1"), "qemu-pr-helper-rs.conf\ndaemon-reload\n");
+        assert_eq!(asked("post", "2"), "qemu-pr-helper-rs.conf\ndaemon-reload\n");
         assert_eq!(asked("preun", "1"), "");
         assert_eq!(asked("postun", "1"), "daemon-reload\ntry-restart qemu-pr-helper-rs.service\n");
     }
 
     #[test]
     fn a_removal_ends_what_runs() {
-        let ended = "disable --now --quiet qemu-pr-helper-rs.socket qemu-pr-helper-rs.service\n";
+        let ended = "disable --now --quiet qemu-pr-helper-rs.socket qemu-pr-helper-rs.service qemu-pr-broker.socket\n";
         assert_eq!(asked("preun", "0"), ended);
         assert_eq!(asked("postun", "0"), "daemon-reload\n");
     }
@@ -150,11 +168,14 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         units(place.path()).unwrap();
         let unit = |kind: &str| fs::read_to_string(place.path().join(format!("{UNITS}.{kind}"))).unwrap();
-        assert!(unit("service").contains(&format!("\nExecStart={HELPER} --control ")));
+        assert!(unit("service").contains(&format!("\nExecStart={HELPER} --broker ")));
         assert!(unit("service").contains("\nAlso=qemu-pr-helper-rs.socket\n"));
         for kind in ["service", "socket"] {
             assert!(unit(kind).contains(&format!("\nConflicts=qemu-pr-helper.{kind}\n")), "{}", unit(kind));
             assert!(unit(kind).contains("\nDocumentation=man:qemu-pr-helper-rs(8)\n"), "{}", unit(kind));
         }
+        let broker = fs::read_to_string(place.path().join(BROKER[1])).unwrap();
+        assert!(broker.contains(&format!("\nExecStart={HELPER} --serve-broker\n")), "{broker}");
+        assert!(broker.contains("\nBefore=qemu-pr-helper-rs.service\n"), "{broker}");
     }
 }

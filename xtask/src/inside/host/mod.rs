@@ -24,6 +24,10 @@ const SOCKET: &str = "/run/qemu-pr-helper.sock";
 const SERVICE: &str = "qemu-pr-helper.service";
 const SOCKET_UNIT: &str = "qemu-pr-helper.socket";
 
+/// The units of what multipath needs.
+const BROKER: &str = "qemu-pr-broker@.service";
+const BROKER_SOCKET: &str = "qemu-pr-broker.socket";
+
 /// Runs it.
 pub fn run(report: &mut Report, reference: bool) -> Result<()> {
     // Where LIO keeps registrations that are to persist.

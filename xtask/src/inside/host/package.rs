@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Result, ensure};
 
 use super::command::{property, sh, try_sh};
-use super::{SERVICE, SOCKET, SOCKET_UNIT};
+use super::{BROKER_SOCKET, SERVICE, SOCKET, SOCKET_UNIT};
 use crate::report::Report;
 
 const OURS: &str = "/bed/qemu-pr-helper-rs.deb";
@@ -82,7 +82,7 @@ pub fn arrives(report: &mut Report, originals: &Originals) {
         Ok(())
     });
     report.check("the installation enables and starts nothing", || {
-        for unit in [SERVICE, SOCKET_UNIT] {
+        for unit in [SERVICE, SOCKET_UNIT, BROKER_SOCKET] {
             ensure!(property(unit, "LoadState")? == "loaded", "{unit} is not known");
             ensure!(property(unit, "ActiveState")? == "inactive", "{unit} was started");
         }
@@ -109,7 +109,7 @@ pub fn leaves(report: &mut Report, originals: &Originals) {
     });
     report.check("its removal ends its units and restores Debian's helper byte for byte", || {
         sh("dpkg --remove qemu-pr-helper-rs")?;
-        for unit in [SERVICE, SOCKET_UNIT] {
+        for unit in [SERVICE, SOCKET_UNIT, BROKER_SOCKET] {
             let (load, active) = (property(unit, "LoadState")?, property(unit, "ActiveState")?);
             ensure!(load == "not-found" && active == "inactive", "{unit} is {load} and {active}");
         }

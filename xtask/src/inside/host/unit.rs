@@ -4,25 +4,25 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use scsi_pr::InAction;
 
-use super::command::{property, sh};
+use super::command::{property, sh, try_sh};
 use super::process::{self, NAME, Process, status};
-use super::{SERVICE, SOCKET, SOCKET_UNIT};
+use super::{BROKER, BROKER_SOCKET, SERVICE, SOCKET, SOCKET_UNIT};
 use crate::node::Node;
 use crate::report::{Report, remark};
 use crate::request::Request;
 use crate::wait;
 
 /// What `systemd-analyze security` may say at most. What keeps it from less stands in the unit, line by line.
-const EXPOSURE: f64 = 2.3;
+const EXPOSURE: f64 = 1.1;
 
-/// The same for the service as it may be on a host without multipath.
-const EXPOSURE_WITHOUT_MULTIPATH: f64 = 1.5;
+/// The same for the broker's service, which no guest can send a byte to.
+const EXPOSURE_OF_BROKER: f64 = 2.1;
 
-/// The same for the service as it may be where multipathd listens at a path.
-const EXPOSURE_BY_PATH: f64 = 1.9;
+/// The same for the broker's as it may be where multipathd listens at a path.
+const EXPOSURE_BY_PATH: f64 = 1.6;
 
 /// udev and multipathd are busy with the start of the host.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -35,7 +35,8 @@ const KEY: u64 = 0x5e;
 /// Tries the package's units on a disk, and on a LUN's paths that multipathd makes a map of.
 pub fn run(report: &mut Report, disk: &Node, paths: &[Node; 2]) {
     report.check("systemd finds no fault with the units", || {
-        let complaints = sh(&format!("systemd-analyze verify --man=no {SERVICE} {SOCKET_UNIT} 2>&1"))?;
+        let complaints =
+            sh(&format!("systemd-analyze verify --man=no {SERVICE} {SOCKET_UNIT} {BROKER} {BROKER_SOCKET} 2>&1"))?;
         ensure!(complaints.is_empty(), "{complaints}");
         Ok(())
     });
@@ -56,25 +57,57 @@ pub fn run(report: &mut Report, disk: &Node, paths: &[Node; 2]) {
         ensure!(state == "active" && status == "Serving.", "the service is {state} and says {status}");
         Ok(())
     });
-    report.check(&format!("systemd-analyze security tells an exposure of at most {EXPOSURE}"), || exposure(EXPOSURE));
+    report.check("the broker's socket is for the service and root alone", || {
+        let socket = fs::symlink_metadata("/run/qemu-pr-broker.sock")?;
+        let user: u32 = sh("id -u qemu-pr-helper")?.parse()?;
+        ensure!(socket.mode() & 0o777 == 0o600 && socket.uid() == user, "mode {:o}, {}", socket.mode(), socket.uid());
+        Ok(())
+    });
+    report.check(&format!("systemd-analyze security tells an exposure of at most {EXPOSURE}"), || {
+        exposure(SERVICE, EXPOSURE)
+    });
+    report.check(&format!("that of the broker's service is at most {EXPOSURE_OF_BROKER}"), || {
+        exposure(&broker()?, EXPOSURE_OF_BROKER)
+    });
     report.check("its processes have given up what they need not have", privileges);
     report.check("confined as it is, it changes a multipath map on both paths", || {
         wait::until("a map of the second LUN", PATIENCE, || Ok(fs::exists(MAP)?.then_some(())))?;
         changes_map(SOCKET, paths)
     });
-    let name =
-        format!("as it may be where multipathd has a path, its exposure is at most {EXPOSURE_BY_PATH}, and it serves");
+    let name = format!("as the broker may be where multipathd has a path, its exposure is at most {EXPOSURE_BY_PATH}");
     report.check(&name, || {
-        as_it_may_be("multipathd-by-path", || exposure(EXPOSURE_BY_PATH).and_then(|()| changes(disk)))
+        with_example("multipathd-by-path", || exposure(&broker()?, EXPOSURE_BY_PATH).and_then(|()| changes(disk)))
     });
-    let name =
-        format!("as it may be without multipath, its exposure is at most {EXPOSURE_WITHOUT_MULTIPATH}, and it serves");
-    report.check(&name, || as_it_may_be("without-multipath", || without_multipath(disk)));
+    report.check("a broker ends with its helper, and the next helper has one of its own", || {
+        let before = broker()?;
+        sh(&format!("systemctl restart {SERVICE}"))?;
+        wait::until("the end of a broker", PATIENCE, || Ok((brokers()?.len() == 1).then_some(())))?;
+        ensure!(broker()? != before, "it is still {before}");
+        changes_map(SOCKET, paths)
+    });
+    report.check("nobody can stop a broker below its helper", || {
+        let (stopped, said) = try_sh(&format!("systemctl stop '{}'", broker()?))?;
+        ensure!(!stopped, "it could be stopped: {said}");
+        changes_map(SOCKET, paths)
+    });
 }
 
-/// Looks at the service with one of the package's examples in place.
-fn as_it_may_be(example: &str, look: impl FnOnce() -> Result<()>) -> Result<()> {
-    let folder = format!("/etc/systemd/system/{SERVICE}.d");
+/// The services of the brokers that run.
+fn brokers() -> Result<Vec<String>> {
+    let listed = sh("systemctl list-units --plain --no-legend --state=active 'qemu-pr-broker@*.service'")?;
+    Ok(listed.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect())
+}
+
+/// The service of the one broker.
+fn broker() -> Result<String> {
+    let running = brokers()?;
+    let [broker] = &running[..] else { bail!("not one broker but {running:?}") };
+    Ok(broker.clone())
+}
+
+/// Looks at the broker with one of the package's examples in place.
+fn with_example(example: &str, look: impl FnOnce() -> Result<()>) -> Result<()> {
+    let folder = format!("/etc/systemd/system/{BROKER}.d");
     let restart = format!("systemctl daemon-reload && systemctl restart {SERVICE}");
     let with = format!("mkdir -p {folder} && cp /usr/share/doc/qemu-pr-helper-rs/examples/{example}.conf {folder}/");
     let result = sh(&format!("{with} && {restart}")).and_then(|_| look());
@@ -96,8 +129,8 @@ pub fn changes_map(socket: &str, paths: &[Node; 2]) -> Result<()> {
 }
 
 /// Holds what `systemd-analyze security` says against a limit.
-fn exposure(limit: f64) -> Result<()> {
-    let told = sh(&format!("systemd-analyze security --no-pager {SERVICE} | tail -n 1"))?;
+fn exposure(service: &str, limit: f64) -> Result<()> {
+    let told = sh(&format!("systemd-analyze security --no-pager '{service}' | tail -n 1"))?;
     remark(&told);
     let value = told.split_once(": ").and_then(|(_, rest)| rest.split(' ').next()).context("no exposure")?;
     let exposure: f64 = value.parse()?;
@@ -112,29 +145,24 @@ fn changes(disk: &Node) -> Result<()> {
     sh(&format!("qemu-pr-ctl unregister --socket {SOCKET} --key {KEY:#x} {disk}")).map(drop)
 }
 
-/// A service that is nobody in particular, changing a disk.
-fn without_multipath(disk: &Node) -> Result<()> {
-    exposure(EXPOSURE_WITHOUT_MULTIPATH)?;
-    changes(disk)?;
-    let users = status(property(SERVICE, "MainPID")?.parse()?, "Uid")?;
-    ensure!(users.split_whitespace().all(|user| user != "0"), "it runs as {users}");
-    Ok(())
-}
-
 /// `CAP_SYS_RAWIO`, and `CAP_SYS_ADMIN`, as `/proc/PID/status` shows them.
+const NONE: &str = "0000000000000000";
 const RAWIO: &str = "0000000000020000";
 const RAWIO_AND_ADMIN: &str = "0000000000220000";
 
 fn privileges() -> Result<()> {
-    let due =
-        [(NAME, RAWIO, "0"), ("qemu-pr-broker", RAWIO_AND_ADMIN, "0"), ("qemu-pr-names", "0000000000000000", "65534")];
+    let own = sh("id -u qemu-pr-helper")?;
+    let due = [
+        // Without the right to it nobody can give up what the unit leaves him to gain; new privileges are ruled out.
+        (NAME, RAWIO, RAWIO, own.as_str()),
+        ("qemu-pr-names", NONE, RAWIO, &own),
+        ("qemu-pr-broker", RAWIO_AND_ADMIN, RAWIO_AND_ADMIN, "0"),
+    ];
     let processes = process::all()?;
     ensure!(processes.len() == due.len(), "there are {processes:?}");
     for Process { pid, name, .. } in processes {
-        let (_, capabilities, user) = due.iter().find(|row| row.0 == name).context(name.clone())?;
-        for (field, due) in
-            [("CapPrm", *capabilities), ("CapBnd", "0000000000000000"), ("NoNewPrivs", "1"), ("Seccomp", "2")]
-        {
+        let (_, capabilities, bounds, user) = due.iter().find(|row| row.0 == name).context(name.clone())?;
+        for (field, due) in [("CapPrm", *capabilities), ("CapBnd", *bounds), ("NoNewPrivs", "1"), ("Seccomp", "2")] {
             let found = status(pid, field)?;
             ensure!(found == due, "{field} of {name} is {found}, not {due}");
         }
