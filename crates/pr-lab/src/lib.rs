@@ -3,6 +3,7 @@
 //! * [`Subject`] names one of the two programs: the reference (Debian's C helper) or ours.
 //! * [`Bed`] is a directory of its own for one test; [`Launch`] starts a subject in it, [`Helper`] is a running one.
 //! * [`SgIo`] answers the `SG_IO` ioctls of a helper, whatever file descriptor they are made on.
+//! * [`send_command`] is `SG_IO` itself, for devices that are there.
 //! * [`Faults`] records a helper's system calls, or has one of them fail.
 //! * [`Raw`] speaks the protocol byte by byte, rightly or wrongly.
 //! * [`ControlStandIn`] listens where a helper's control socket would be.
@@ -35,6 +36,7 @@ pub use raw::{PR_IN, PR_OUT, Raw, Reply, connect_stream, null, try_connect};
 pub use sg_io::{Answer, Command, Direction, Outcome, SgIo};
 pub use stranger::Stranger;
 pub use subject::{Subject, Who, better, both, ours};
+pub use sys::sg_io::{Sent, Way, send_command};
 pub use wait::{PATIENCE, eventually, within};
 
 /// What a test of the helpers begins with.

@@ -4,6 +4,7 @@
 //! The descriptor that the helper makes them on does not matter: /dev/null will do.
 
 use std::io;
+use std::mem::offset_of;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -13,6 +14,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::faults::{Fate, Faults};
 use crate::raw::fixed_sense;
+use crate::sys::sg_io::{FROM_DEVICE, Header as SgIoHeader, NO_DATA, TO_DEVICE};
 use crate::sys::{memory, notify};
 use crate::{Raw, eventually, mailbox};
 
@@ -270,17 +272,22 @@ impl SgIo {
     }
 }
 
-/// Reads `struct sg_io_hdr` (88 bytes on 64-bit machines) and what it points at.
+/// Reads `struct sg_io_hdr` and what it points at.
 fn read_command(waiting: notify::Waiting) -> io::Result<(Command, Header)> {
-    let bytes = memory::read(waiting.thread, waiting.arguments[2], 88)?;
+    let bytes = memory::read(waiting.thread, waiting.arguments[2], size_of::<SgIoHeader>())?;
     let int = |at: usize| i32::from_ne_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));
+    let short = |at: usize| u16::from_ne_bytes(bytes[at..at + 2].try_into().expect("2 bytes"));
     let pointer = |at: usize| u64::from_ne_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
-    let header =
-        Header { data: pointer(16), sense: pointer(32), max_sense_len: bytes[9], dxfer_len: int(12).cast_unsigned() };
-    let direction = match int(4) {
-        -1 => Direction::None,
-        -2 => Direction::ToDevice,
-        -3 => Direction::FromDevice,
+    let header = Header {
+        data: pointer(offset_of!(SgIoHeader, dxferp)),
+        sense: pointer(offset_of!(SgIoHeader, sbp)),
+        max_sense_len: bytes[offset_of!(SgIoHeader, mx_sb_len)],
+        dxfer_len: int(offset_of!(SgIoHeader, dxfer_len)).cast_unsigned(),
+    };
+    let direction = match int(offset_of!(SgIoHeader, dxfer_direction)) {
+        NO_DATA => Direction::None,
+        TO_DEVICE => Direction::ToDevice,
+        FROM_DEVICE => Direction::FromDevice,
         other => Direction::Other(other),
     };
     let out = if direction == Direction::ToDevice { header.dxfer_len as usize } else { 0 };
@@ -288,18 +295,25 @@ fn read_command(waiting: notify::Waiting) -> io::Result<(Command, Header)> {
         thread: waiting.thread,
         fd: waiting.fd(),
         device: std::fs::metadata(format!("/proc/{}/fd/{}", waiting.thread, waiting.fd()))?.rdev(),
-        interface: int(0),
+        interface: int(offset_of!(SgIoHeader, interface_id)),
         direction,
-        cdb: memory::read(waiting.thread, pointer(24), bytes[8].into())?,
-        max_sense_len: bytes[9],
-        iovec_count: u16::from_ne_bytes([bytes[10], bytes[11]]),
+        cdb: memory::read(
+            waiting.thread,
+            pointer(offset_of!(SgIoHeader, cmdp)),
+            bytes[offset_of!(SgIoHeader, cmd_len)].into(),
+        )?,
+        max_sense_len: header.max_sense_len,
+        iovec_count: short(offset_of!(SgIoHeader, iovec_count)),
         dxfer_len: header.dxfer_len,
-        timeout_ms: int(40).cast_unsigned(),
-        flags: int(44).cast_unsigned(),
+        timeout_ms: int(offset_of!(SgIoHeader, timeout)).cast_unsigned(),
+        flags: int(offset_of!(SgIoHeader, flags)).cast_unsigned(),
         data_out: memory::read(waiting.thread, header.data, out)?,
     };
     Ok((command, header))
 }
+
+/// Where the header's second half begins: what the kernel writes, without a gap from here on.
+const STATUS: u64 = offset_of!(SgIoHeader, status) as u64;
 
 fn write_answer(call: &Call, answer: &Answer) -> io::Result<()> {
     let Call { waiting, from_device, header } = *call;
@@ -318,7 +332,7 @@ fn write_answer(call: &Call, answer: &Answer) -> io::Result<()> {
     out.extend(answer.resid.unwrap_or(left).to_ne_bytes());
     out.extend(1_u32.to_ne_bytes());
     out.extend(u32::from(abnormal).to_ne_bytes());
-    memory::write(waiting.thread, waiting.arguments[2] + 64, &out)
+    memory::write(waiting.thread, waiting.arguments[2] + STATUS, &out)
 }
 
 impl std::fmt::Debug for SgIo {

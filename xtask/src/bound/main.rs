@@ -4,10 +4,9 @@
 //! `epoll_wait`, `recvmsg`, for a PERSISTENT RESERVE OUT `recv`, `ioctl`, `close`, `sendmsg`. It is no helper: one
 //! dead disk or one client that stops in the middle stops everyone, nobody's rights are looked at, and it keeps what
 //! rights it was started with.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 mod serve;
-mod sys;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -5,14 +5,17 @@ use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::time::Duration;
 
+use pr_lab::{Sent, Way, send_command};
 use pr_wire::{Descriptors, GREETING, HEADER_LENGTH, MAX_DATA, WIRE_CDB, channel};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
-use crate::sys::{Header, Transfer};
+/// As long as this daemon waits for a disk.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 const PR_IN: u8 = 0x5e;
 const PR_OUT: u8 = 0x5f;
@@ -106,23 +109,22 @@ impl Connection {
             return None;
         }
         let data = &mut scratch.data[..data];
-        let transfer = match cdb[0] {
-            PR_IN => Transfer::In,
+        let way = match cdb[0] {
+            PR_IN => Way::In(data.len()),
             PR_OUT => {
                 // It came with the CDB. If not, everyone waits for this client.
                 let (length, _) = recv(&self.socket, &mut *data, RecvFlags::WAITALL).ok()?;
-                (length == data.len()).then_some(Transfer::Out)?
+                (length == data.len()).then_some(Way::Out(length))?
             }
             _ => return None,
         };
-        let mut header = Header::new(&transfer);
         let (answer, sense) = scratch.answer.split_at_mut(8);
         sense.fill(0);
-        let done = header.execute(device.as_fd(), &cdb[..10], data, sense);
+        let done = send_command(device.as_fd(), &cdb[..10], way, data, sense, TIMEOUT);
         drop(device);
         let (status, size) = match done {
-            Ok((0, received)) if cdb[0] == PR_IN => (0, received),
-            Ok((status, _)) => (status, 0),
+            Ok(Sent { status: 0, transferred, .. }) if cdb[0] == PR_IN => (0, transferred),
+            Ok(Sent { status, .. }) => (status, 0),
             Err(_) => {
                 sense[..IOERR.len()].copy_from_slice(&IOERR);
                 (CHECK_CONDITION, 0)

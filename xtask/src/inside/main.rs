@@ -2,6 +2,7 @@
 //!
 //! `bed-inside kernel|guest|multipath|multipath-guest|host|manual ours|reference`: which scenarios to run, and whose helper lies in /usr/bin. The format of
 //! the report is described where it is read, in `bed/vm.rs`.
+#![forbid(unsafe_code)]
 
 mod ctl;
 mod fence;
@@ -25,7 +26,7 @@ mod rights;
 mod scenario;
 #[path = "../session.rs"]
 mod session;
-mod sys;
+mod sg_io;
 mod tool;
 mod trail;
 mod wait;

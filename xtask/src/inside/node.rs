@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use scsi_pr::{Sense, Status};
 
 use crate::request::{Answer, Request};
-use crate::sys::{Transfer, sg_io};
+use crate::sg_io::{Transfer, sg_io};
 
 /// A block device that leads to a LUN through one nexus.
 pub struct Node(PathBuf);

@@ -4,7 +4,8 @@ use std::io;
 use std::mem::offset_of;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-const SG_IO: u32 = 0x2285;
+use super::sg_io::SG_IO;
+
 const RECEIVE: libc::Ioctl = 0xc050_2100;
 const SEND: libc::Ioctl = 0xc018_2101;
 

@@ -12,7 +12,7 @@ use scsi_pr::{InAction, Reservation, Status};
 
 use crate::node::{self, Block};
 use crate::request::{Answer, Request};
-use crate::sys::{Transfer, sg_io};
+use crate::sg_io::{Transfer, sg_io};
 
 /// A disk or a map, opened once.
 pub struct Port {
