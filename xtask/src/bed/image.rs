@@ -43,16 +43,12 @@ const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
 
 /// Writes the root image of a bed.
 pub fn write(to: &Path, kind: Kind, kernel: &Kernel, helper: &Path, reference: bool) -> Result<()> {
-    let mut root = Root::new(kernel.packages.clone());
-    root.program(Path::new("/bin/busybox"), "bin/busybox")?;
+    let mut root = driven(kernel)?;
     root.program(helper, "usr/bin/qemu-pr-helper")?;
     root.program(&target().join("release/qemu-pr-ctl"), "usr/bin/qemu-pr-ctl")?;
     root.program(Path::new("/usr/bin/sg_persist"), "usr/bin/sg_persist")?;
-    root.program(&target().join("release/bed-inside"), "bin/bed-inside")?;
     root.program(Path::new("/sbin/dmsetup"), "sbin/dmsetup")?;
     root.program(&kernel.packages.join("sbin/iscsistart"), "sbin/iscsistart")?;
-    root.text("etc/passwd", PASSWD);
-    root.text("etc/group", GROUP);
     let modules = root.modules(kernel, MODULES)?;
     if kind.has_multipath() {
         multipath::add(&mut root, &kernel.packages)?;
@@ -70,6 +66,28 @@ pub fn write(to: &Path, kind: Kind, kernel: &Kernel, helper: &Path, reference: b
     let command = format!("/bin/bed-inside {} {}\n{END}", kind.word(), super::whose(reference));
     root.content("init", 0o755, init(&modules, &command).into_bytes());
     root.write_to(to)
+}
+
+/// The root image of the machine in which subjects are measured: their programs, by their numbers.
+pub fn write_to_measure(to: &Path, kernel: &Kernel, programs: &[&Path], words: &str) -> Result<()> {
+    let mut root = driven(kernel)?;
+    for (number, program) in programs.iter().enumerate() {
+        root.program(program, &format!("subjects/{number}"))?;
+    }
+    let modules = root.modules(kernel, MODULES)?;
+    let command = format!("/bin/bed-inside {} {words}\n{END}", Kind::Bench.word());
+    root.content("init", 0o755, init(&modules, &command).into_bytes());
+    root.write_to(to)
+}
+
+/// What each machine has that `bed-inside` drives.
+fn driven(kernel: &Kernel) -> Result<Root> {
+    let mut root = Root::new(kernel.packages.clone());
+    root.program(Path::new("/bin/busybox"), "bin/busybox")?;
+    root.program(&target().join("release/bed-inside"), "bin/bed-inside")?;
+    root.text("etc/passwd", PASSWD);
+    root.text("etc/group", GROUP);
+    Ok(root)
 }
 
 /// The guest's root: it has `sg_persist`, and does what comes down its serial line.

@@ -3,6 +3,7 @@
 //! This half builds the machine's root image, boots it, and listens. What happens in the machine is the second program
 //! of this package, `bed-inside`, under `src/inside`.
 
+mod bench;
 mod cpio;
 mod host;
 mod image;
@@ -18,6 +19,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::workspace::{cargo, run as run_command, target};
 
+pub use bench::measure;
 pub use vm::Tally;
 
 /// Debian's own helper, against which a bed shows that it is right itself.
@@ -38,6 +40,9 @@ pub enum Kind {
     Host,
     /// The same Debian, on which somebody who has just got the package follows the manual, word for word
     Manual,
+    /// The LUN of the first bed, on which `cargo xtask bench` measures
+    #[value(skip)]
+    Bench,
 }
 
 impl Kind {
@@ -50,6 +55,7 @@ impl Kind {
             Kind::MultipathGuest => "multipath-guest",
             Kind::Host => "host",
             Kind::Manual => "manual",
+            Kind::Bench => "bench",
         }
     }
 
@@ -93,7 +99,7 @@ pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally
         !kind.is_distribution() || !is_given || (reference && kind == Kind::Host),
         "this bed installs this project's package; Debian's helper has the bed host --helper {REFERENCE}"
     );
-    run_command(cargo().args(["build", "--quiet", "--release", "--package", "xtask", "--bin", "bed-inside"]))?;
+    build_driver()?;
     run_command(cargo().args(["build", "--quiet", "--release", "--package", "qemu-pr-ctl"]))?;
     let kernel = kernel::Kernel::unpack()?;
 
@@ -112,7 +118,7 @@ pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally
         println!("bed {} with {}", kind.word(), helper.display());
     }
     let started = Instant::now();
-    let tally = vm::boot(kind, &kernel, &image, &disks, &console, options.story)?;
+    let tally = vm::boot(kind, &kernel, &image, &disks, &console, options.story)?.tally;
     if !options.story {
         println!("{tally}, {} s", started.elapsed().as_secs());
     }
@@ -126,6 +132,11 @@ pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally
         }
     }
     Ok(tally)
+}
+
+/// The program inside.
+fn build_driver() -> Result<()> {
+    run_command(cargo().args(["build", "--quiet", "--release", "--package", "xtask", "--bin", "bed-inside"]))
 }
 
 /// The word that tells the program inside which helper it has.

@@ -9,6 +9,7 @@
 //! | `known weakness shown: NAME: what was seen` | a weakness of the reference helper, shown to be there |
 //! | `story TEXT` | what happens next, for a reader |
 //! | `screen HOST: TEXT` | what somebody at that host would see, for the same reader |
+//! | `sample JSON` | a turn's value, where subjects are measured |
 //! | `end PASSED FAILED` | the last line of a driver that came to its end |
 //!
 //! Anything else is a remark and is shown as it is.
@@ -22,6 +23,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use measure::turn::Sample;
 
 use super::Kind;
 use super::kernel::Kernel;
@@ -54,7 +56,7 @@ const SILENCE: Duration = Duration::from_secs(600);
 /// Every machine ends, however slow its host.
 fn limit(kind: Kind) -> Duration {
     match kind {
-        Kind::Kernel => Duration::from_secs(600),
+        Kind::Kernel | Kind::Bench => Duration::from_secs(600),
         Kind::Guest | Kind::Multipath | Kind::MultipathGuest | Kind::Host | Kind::Manual => Duration::from_secs(1200),
     }
 }
@@ -67,8 +69,17 @@ pub struct Disk {
     pub temporary: bool,
 }
 
+/// What was heard of a machine.
+#[derive(Debug, Default)]
+pub struct Heard {
+    /// The checks.
+    pub tally: Tally,
+    /// What was measured, in the order of the turns.
+    pub samples: Vec<Sample>,
+}
+
 /// Boots the machine and follows it to its end.
-pub fn boot(kind: Kind, kernel: &Kernel, image: &Path, disks: &[Disk], console: &Path, story: bool) -> Result<Tally> {
+pub fn boot(kind: Kind, kernel: &Kernel, image: &Path, disks: &[Disk], console: &Path, story: bool) -> Result<Heard> {
     let mut machine = Machine::start(kind, kernel, image, disks, console)?;
     let mut listener = Listener { story, ..Listener::default() };
     let end = machine.follow(limit(kind), &mut listener);
@@ -78,7 +89,7 @@ pub fn boot(kind: Kind, kernel: &Kernel, image: &Path, disks: &[Disk], console: 
     } else if listener.reported != Some((listener.tally.passed, listener.tally.failed)) {
         listener.fault("the machine ended before its driver did", console);
     }
-    Ok(listener.tally)
+    Ok(Heard { tally: listener.tally, samples: listener.samples })
 }
 
 /// How the kernel begins to say that it is broken.
@@ -157,6 +168,7 @@ struct Listener {
     tally: Tally,
     /// The driver's own count, once it has come to its end.
     reported: Option<(u32, u32)>,
+    samples: Vec<Sample>,
     story: bool,
 }
 
@@ -170,6 +182,14 @@ impl Listener {
         } else if line.starts_with("FAIL ") {
             self.tally.failed += 1;
             println!("{line}");
+        } else if let Some(sample) = line.strip_prefix("sample ") {
+            match serde_json::from_str(sample) {
+                Ok(sample) => self.samples.push(sample),
+                Err(error) => {
+                    self.tally.failed += 1;
+                    println!("FAIL a sample that cannot be read ({error}): {sample}");
+                }
+            }
         } else if let Some(counts) = line.strip_prefix("end ") {
             let mut counts = counts.split(' ').map(str::parse);
             if let (Some(Ok(passed)), Some(Ok(failed))) = (counts.next(), counts.next()) {
@@ -220,5 +240,16 @@ mod tests {
         assert_eq!(listener.reported, Some((listener.tally.passed, listener.tally.failed)));
         assert!(!listener.tally.succeeded());
         assert!(!Tally::default().succeeded());
+    }
+
+    #[test]
+    fn a_sample_is_kept_as_it_was_measured_and_one_that_was_cut_is_a_failure() {
+        let mut listener = Listener::default();
+        let sample = Sample { row: "READ KEYS".to_owned(), load: 16, subject: "C helper".to_owned(), value: 1234.5 };
+        let line = format!("sample {}", serde_json::json!(sample));
+        listener.hear(&line);
+        assert_eq!((listener.samples.as_slice(), listener.tally.failed), (&[sample][..], 0));
+        listener.hear(&line[..line.len() / 2]);
+        assert_eq!((listener.samples.len(), listener.tally.failed), (1, 1));
     }
 }

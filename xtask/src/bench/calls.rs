@@ -11,11 +11,11 @@ use anyhow::{Context as _, Result, bail};
 use pr_lab::Process;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::crowd::Crowd;
 use super::figure::Figure;
 use super::plan::Plan;
-use super::request::Request;
-use super::subject::Subject;
+use measure::crowd::Crowd;
+use measure::request::{Request, Target};
+use measure::subject::Subject;
 
 /// With so many clients: one, so that every request is waited for, as QEMU's are.
 const CLIENTS: u32 = 1;
@@ -45,7 +45,7 @@ pub fn measure(plan: &Plan, subjects: &[Subject]) -> Result<(Vec<Figure>, BTreeM
 
 fn count(subject: &Subject, request: Request, requests: u32) -> Result<Shares> {
     let running = subject.start();
-    let mut crowd = Crowd::connect(running.socket(), CLIENTS)?;
+    let mut crowd = Crowd::connect(running.socket(), CLIENTS, &Target::nothing()?)?;
     crowd.ask_times(request, 200)?;
     let folder = tempfile::tempdir()?;
     let result = folder.path().join("calls");

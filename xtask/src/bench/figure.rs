@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::stats::{median, quantile, ratios};
+use measure::stats::{median, quantile, ratios};
 
 /// A row of the result: one measure at one load.
 #[derive(Clone, Debug, Serialize)]
@@ -13,6 +13,9 @@ pub struct Figure {
     pub load: Option<u32>,
     /// The unit of every value.
     pub unit: &'static str,
+    /// What a reader of the row has to know besides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// A subject's name and its values, one for each round. JSON's `null` is "no answer".
     pub samples: Vec<(String, Vec<f64>)>,
 }
@@ -31,7 +34,7 @@ pub struct Ratio {
 impl Figure {
     /// A row without a value yet.
     pub fn new(row: &str, load: Option<u32>, unit: &'static str) -> Self {
-        Self { row: row.to_owned(), load, unit, samples: Vec::new() }
+        Self { row: row.to_owned(), load, unit, note: None, samples: Vec::new() }
     }
 
     /// Adds the value of one round.

@@ -5,11 +5,12 @@ use serde::Serialize;
 use super::calls;
 use super::figure::{Figure, find};
 use super::isolation;
+use super::lun;
 use super::memory;
-use super::request::Request;
 use super::requests::{self, COMING, CONNECTIONS};
 use super::start;
-use super::subject::{BOUND, OURS, THEIRS};
+use measure::request::Request;
+use measure::subject::{BOUND, OURS, THEIRS};
 
 /// What a goal looks at.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -61,6 +62,11 @@ pub fn goals() -> Vec<Goal> {
         goals.extend(CONNECTIONS.map(|load| goal(request.name(), Some(load), bound, Limit::AtLeast(0.9))));
         let row = requests::processor_row(request);
         goals.extend(CONNECTIONS.map(|load| goal(&row, Some(load), bound, Limit::AtMost(1.25))));
+    }
+    // On a disk that answers, most of the time is the disk's: what replaces a helper is not to be slower.
+    for request in [Request::Keys, Request::Register] {
+        let row = lun::row(request.name());
+        goals.extend(lun::CONNECTIONS.map(|load| goal(&row, Some(load), theirs, Limit::AtLeast(1.0))));
     }
     goals.extend(COMING.map(|load| goal("connect", Some(load), theirs, Limit::AtLeast(1.45))));
     goals.push(goal(&calls::row(Request::In), None, Measure::Own, Limit::AtMost(6.0)));

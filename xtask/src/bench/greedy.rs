@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow};
 use pr_lab::Stranger;
 
-use super::crowd::{Crowd, Slice};
 use super::plan::Plan;
-use super::request::{Request, connect, device, take_answer};
-use super::stats::{median, order, ratios};
-use super::subject::{Running, Subject};
+use measure::crowd::{Crowd, Slice};
+use measure::request::{Request, Target, connect, device, take_answer};
+use measure::stats::{median, order, ratios};
+use measure::subject::{Running, Subject};
 
 /// How many connections the greedy one has.
 const CONNECTIONS: usize = 100;
@@ -77,7 +77,7 @@ fn measure(subject: &Subject, medians: &mut Medians) -> Result<()> {
         greedy.clients().iter().map(|client| client.stream().try_clone()).collect::<Result<_, _>>()?;
     let stop = AtomicBool::new(false);
     let (latencies, slice) = thread::scope(|scope| {
-        let flood = scope.spawn(|| Crowd::of(streams)?.ask_until(Request::In, &stop));
+        let flood = scope.spawn(|| Crowd::of(streams, &Target::nothing()?)?.ask_until(Request::In, &stop));
         thread::sleep(WARM_UP);
         let latencies = polite(&running);
         stop.store(true, Ordering::Relaxed);

@@ -6,22 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::workspace::output;
-
-/// The processors that this program may use, from the first on.
-pub fn processors() -> Result<Vec<usize>> {
-    let set = sched_getaffinity(None)?;
-    Ok((0..CpuSet::MAX_CPU).filter(|number| set.is_set(*number)).collect())
-}
-
-/// Puts this thread on one processor, and with it every thread and process that it starts from now on.
-pub fn stay_on(processor: usize) -> Result<()> {
-    let mut set = CpuSet::new();
-    set.set(processor);
-    sched_setaffinity(None, &set).with_context(|| format!("cannot stay on processor {processor}"))
-}
 
 /// What this daemon budgets: five descriptors for each connection, and some for itself. Nobody here needs more.
 const DESCRIPTORS_EACH: u64 = 5;

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::crowd::Crowd;
 use super::figure::Figure;
 use super::machine::most_connections;
 use super::plan::Plan;
-use super::request::Request;
-use super::subject::Subject;
-use super::turn::{in_rounds, started};
+use measure::crowd::Crowd;
+use measure::request::{Request, Target};
+use measure::subject::Subject;
+use measure::turn::{in_rounds, started};
 
 /// Resident memory of the helper's own process.
 pub const IDLE: &str = "idle RSS";
@@ -37,18 +37,19 @@ pub fn measure(subjects: &[Subject]) -> Result<Vec<Figure>> {
     let mut proportional = Figure::new("idle PSS with its children", None, "kB");
     let mut private = Figure::new("idle private memory with its children", None, "kB");
     let mut added = Figure::new(ADDED, None, "kB");
+    let target = Target::nothing()?;
     for _ in 0..TIMES {
         for subject in subjects {
             let name = &subject.name;
             let running = subject.start();
             // The first client's way is warm, as in any helper that has served one.
-            Crowd::connect(running.socket(), 1)?.ask_times(Request::In, 10)?;
+            Crowd::connect(running.socket(), 1, &target)?.ask_times(Request::In, 10)?;
             let (own, below) = (running.memory()?, running.children_memory()?);
             idle.push(name, own.resident);
             children.push(name, below.resident);
             proportional.push(name, (own + below).proportional);
             private.push(name, (own + below).private);
-            let crowd = Crowd::connect(running.socket(), 1000)?;
+            let crowd = Crowd::connect(running.socket(), 1000, &target)?;
             settle();
             let with = running.memory()? + running.children_memory()?;
             added.push(name, with.resident - (own + below).resident);
@@ -64,8 +65,8 @@ pub fn measure_growth(plan: &Plan, subjects: &[Subject]) -> Result<Vec<Figure>> 
     for connections in CONNECTIONS.into_iter().chain([most_connections(MOST)]) {
         let mut cost = Figure::new(COST, Some(connections), "µs");
         let mut resident = Figure::new(RESIDENT, Some(connections), "kB");
-        let mut all = started(subjects, connections)?;
-        in_rounds(plan, Request::In, &mut all, |name, turn| cost.push(name, turn.each(turn.used())))?;
+        let mut all = started(subjects, connections, &Target::nothing()?)?;
+        in_rounds(plan.rounds, Request::In, &mut all, |name, turn| cost.push(name, turn.each(turn.used())))?;
         for (name, running, _) in &all {
             let memory = running.memory()? + running.children_memory()?;
             resident.push(name, memory.resident);

@@ -4,27 +4,21 @@
 //! ratio within a round. Nothing here is part of `cargo xtask test`, except that the instruction counts repeat exactly.
 
 mod calls;
-mod crowd;
 mod dead;
 mod figure;
 mod goals;
 mod greedy;
 mod instructions;
 mod isolation;
+mod lun;
 mod machine;
 mod memory;
 mod overhead;
 mod page;
 mod plan;
 mod plot;
-mod request;
 mod requests;
 mod start;
-mod stats;
-mod subject;
-mod sys;
-mod tree;
-mod turn;
 
 use std::collections::BTreeMap;
 use std::env;
@@ -40,10 +34,11 @@ use self::goals::Verdict;
 pub use self::instructions::run as instructions;
 use self::page::Report;
 use self::plan::{Plan, Rows};
-use self::subject::{BOUND, OURS, Subject, THEIRS};
 use crate::bed::{REFERENCE, our_helper};
 use crate::packages;
 use crate::workspace::{cargo, root, run as run_command, target};
+use measure::processors::{self, stay_on};
+use measure::subject::{BOUND, OURS, Subject, THEIRS};
 
 /// What `cargo xtask bench` is asked to do.
 #[derive(clap::Args)]
@@ -97,8 +92,8 @@ pub fn run(options: Options) -> Result<bool> {
         fs::canonicalize(&helper).with_context(|| format!("the helper {} is not there", helper.display()))
     })?;
     machine::make_room()?;
-    let processors = machine::processors()?;
-    machine::stay_on(*processors.last().context("no processor may be used")?)?;
+    let processors = processors::usable()?;
+    stay_on(&[*processors.last().context("no processor may be used")?])?;
     let plan = if quick { Plan::quick(rows, processors) } else { Plan::thorough(rows, processors) };
     if greedy {
         return greedy::run(&plan, &ours).map(|()| true);
@@ -157,6 +152,7 @@ fn measure(plan: &Plan, subjects: &[Subject]) -> Result<Report> {
     add(Rows::Memory, &mut || memory::measure(subjects))?;
     add(Rows::Isolation, &mut || isolation::measure(plan, subjects))?;
     add(Rows::Growth, &mut || memory::measure_growth(plan, subjects))?;
+    add(Rows::Lun, &mut || lun::measure(plan, subjects))?;
     // Last: it moves this thread to another processor.
     add(Rows::TwoProcessors, &mut || requests::measure_on_two(plan, subjects))?;
     Ok(Report {
@@ -174,16 +170,18 @@ fn measure(plan: &Plan, subjects: &[Subject]) -> Result<Report> {
 
 fn method(plan: &Plan) -> String {
     format!(
-        "Made by `cargo xtask bench`. {} interleaved rounds (A B B A) of {} ms each; one client program with one request \
-         on its way on each connection, in one thread; client and server on the same processor unless a row says \
-         otherwise. On one processor the second in \"requests/s\" is one of processor time, client's and server's \
-         together: what a machine that does nothing else shows by the clock, and a busy one as well. The descriptor is /dev/null's, on which `SG_IO` fails at once: what is measured is the helper, not a \
-         disk. Values are medians; ratios are medians of the ratios within a round, with their quartiles. \"{OURS}\" is \
-         the release build with its default options; \"{BOUND}\" is the smallest single-threaded server that speaks the \
-         protocol (`xtask/src/bound`), which one dead disk would stop. The machine does other things as well: absolute \
-         values are this machine's at that time, ratios are what to look at.",
-        plan.rounds,
-        plan.slice.as_millis()
+        "Made by `cargo xtask bench`. {} interleaved rounds (A B B A) of {} ms each; one client program with one \
+         request on its way on each connection, in one thread; client and server on the same processor unless a row \
+         says otherwise. On one processor the second in \"requests/s\" is one of processor time, client's and \
+         server's together: what a machine that does nothing else shows by the clock, and a busy one as well. Unless \
+         a row says otherwise the descriptor is /dev/null's, on which `SG_IO` fails at once: what is measured is the \
+         helper, not a disk. Values are medians; ratios are medians of the ratios within a round, with their \
+         quartiles. \"{OURS}\" is the release build with its default options; \"{BOUND}\" is the smallest \
+         single-threaded server that speaks the protocol (`xtask/src/bound`), which one dead disk would stop. The \
+         machine does other things as well: absolute values are this machine's at that time, ratios are what to look \
+         at.",
+        plan.rounds.count,
+        plan.rounds.slice.as_millis()
     )
 }
 

@@ -9,9 +9,9 @@ use super::figure::Figure;
 use super::machine;
 use super::page::Report;
 use super::plan::Plan;
-use super::request::Request;
-use super::subject::Subject;
-use super::turn::{in_rounds, started};
+use measure::request::{Request, Target};
+use measure::subject::Subject;
+use measure::turn::{in_rounds, started};
 
 /// What is compared: a name, and the options that make it. The last one is what the others are measured against.
 /// Messages and the audit trail's lines go to /dev/null.
@@ -33,10 +33,10 @@ pub fn measure(plan: &Plan, program: &Path) -> Result<Report> {
         VARIANTS.iter().map(|(name, options)| Subject::new(name, program).with(options)).collect();
     let mut figures = Vec::new();
     for connections in CONNECTIONS {
-        let mut all = started(&subjects, connections)?;
+        let mut all = started(&subjects, connections, &Target::nothing()?)?;
         for request in [Request::In, Request::Out] {
             let mut rate = Figure::new(request.name(), Some(connections), "requests/s");
-            in_rounds(plan, request, &mut all, |name, turn| rate.push(name, turn.rate()))?;
+            in_rounds(plan.rounds, request, &mut all, |name, turn| rate.push(name, turn.rate()))?;
             figures.push(rate);
         }
     }

@@ -83,7 +83,11 @@ impl Report {
         let mut head: Vec<String> = if loaded { vec![load_name(row).to_owned()] } else { Vec::new() };
         head.extend(self.subjects.iter().cloned());
         head.extend(self.compared.iter().map(|(one, other)| format!("{one} / {other}")));
-        let _ = write!(page, "\n## {row} ({unit})\n\n| {} |\n|{}\n", head.join(" | "), "---:|".repeat(head.len()));
+        let _ = write!(page, "\n## {row} ({unit})\n\n");
+        if let Some(note) = figures.iter().find_map(|figure| figure.note.as_ref()) {
+            let _ = write!(page, "{note}\n\n");
+        }
+        let _ = write!(page, "| {} |\n|{}\n", head.join(" | "), "---:|".repeat(head.len()));
         for figure in figures {
             let mut cells: Vec<String> = figure.load.iter().map(u32::to_string).collect();
             cells.extend(self.subjects.iter().map(|name| value(figure.median(name))));
@@ -156,6 +160,7 @@ mod tests {
         let mut requests = Figure::new("PR IN", Some(16), "requests/s");
         let mut hung = Figure::new("healthy p99 beside hung commands", Some(96), "µs");
         for (ours, theirs) in [(30_000.0, 10_000.0), (33_000.0, 10_000.0), (31_000.0, 10_000.0)] {
+            requests.note = Some("On the moon.".to_owned());
             requests.push("ours", ours);
             requests.push("theirs", theirs);
             hung.push("ours", 50.0);
@@ -183,6 +188,7 @@ mod tests {
             "* kernel: 6.1",
             "![requests a second](requests.svg)",
             "## PR IN (requests/s)",
+            "On the moon.",
             "| connections | ours | theirs | ours / theirs |",
             "| 16 | 31000 | 10000 | **3.10** (3.10 – 3.30) |",
             "| hung commands | ours | theirs | ours / theirs |",
@@ -202,6 +208,7 @@ mod tests {
         assert_eq!(figure["samples"][0][1].as_array().map(Vec::len), Some(3));
         assert_eq!(figure["medians"]["ours"], 31_000.0);
         assert_eq!(figure["ratios"]["ours / theirs"]["median"], 3.1);
+        assert_eq!((&figure["note"], json["figures"][1].get("note")), (&"On the moon.".into(), None));
         assert!(json["figures"][1]["medians"]["theirs"].is_null());
         assert_eq!(json["verdicts"][0]["held"], false);
     }

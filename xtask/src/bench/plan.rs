@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
+use measure::turn::Rounds;
 
 /// A group of rows, by the name that `--rows` takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -23,15 +24,15 @@ pub enum Rows {
     Growth,
     /// A healthy client's latency while others wait for a dead device
     Isolation,
+    /// A LUN of a real kernel, in a virtual machine: READ KEYS and REGISTER at 1 and 16 connections
+    Lun,
 }
 
 /// How often and how long.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// How many rounds, each of them once over all subjects.
-    pub rounds: usize,
-    /// How long a subject is measured in a round.
-    pub slice: Duration,
+    /// How often all subjects have their turns.
+    pub rounds: Rounds,
     /// How often each subject is started.
     pub starts: usize,
     /// How many requests are counted under strace.
@@ -50,8 +51,7 @@ impl Plan {
     /// Five to eight minutes.
     pub fn thorough(rows: Vec<Rows>, processors: Vec<usize>) -> Self {
         Self {
-            rounds: 12,
-            slice: Duration::from_millis(240),
+            rounds: Rounds { count: 12, slice: Duration::from_millis(240) },
             starts: 40,
             traced: 3000,
             isolation_rounds: 7,
@@ -64,8 +64,7 @@ impl Plan {
     /// About a minute.
     pub fn quick(rows: Vec<Rows>, processors: Vec<usize>) -> Self {
         Self {
-            rounds: 5,
-            slice: Duration::from_millis(60),
+            rounds: Rounds { count: 5, slice: Duration::from_millis(60) },
             starts: 11,
             traced: 1000,
             isolation_rounds: 2,

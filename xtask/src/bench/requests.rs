@@ -3,11 +3,11 @@
 use anyhow::Result;
 
 use super::figure::Figure;
-use super::machine::stay_on;
 use super::plan::Plan;
-use super::request::Request;
-use super::subject::Subject;
-use super::turn::{coming_in_rounds, in_rounds, started};
+use measure::processors::stay_on;
+use measure::request::{Request, Target};
+use measure::subject::Subject;
+use measure::turn::{coming_in_rounds, in_rounds, started};
 
 /// The loads of the table.
 pub const CONNECTIONS: [u32; 5] = [1, 16, 64, 256, 1000];
@@ -27,12 +27,12 @@ pub const SHARE: &str = "share of the processor";
 pub fn measure(plan: &Plan, subjects: &[Subject]) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for connections in CONNECTIONS {
-        let mut all = started(subjects, connections)?;
+        let mut all = started(subjects, connections, &Target::nothing()?)?;
         let mut share = Figure::new(SHARE, Some(connections), "%");
         for request in [Request::In, Request::Out] {
             let mut rate = Figure::new(request.name(), Some(connections), "requests/s");
             let mut processor = Figure::new(&processor_row(request), Some(connections), "µs");
-            in_rounds(plan, request, &mut all, |name, turn| {
+            in_rounds(plan.rounds, request, &mut all, |name, turn| {
                 rate.push(name, turn.rate());
                 processor.push(name, turn.each(turn.server));
                 share.push(name, 100.0 * turn.rate_by_clock() / turn.rate());
@@ -52,11 +52,11 @@ pub fn measure_on_two(plan: &Plan, subjects: &[Subject]) -> Result<Vec<Figure>> 
     };
     let mut figures = Vec::new();
     for connections in CONNECTIONS {
-        stay_on(servers)?;
-        let mut all = started(subjects, connections)?;
-        stay_on(clients)?;
+        stay_on(&[servers])?;
+        let mut all = started(subjects, connections, &Target::nothing()?)?;
+        stay_on(&[clients])?;
         let mut rate = Figure::new("PR IN, two processors", Some(connections), "requests/s");
-        in_rounds(plan, Request::In, &mut all, |name, turn| rate.push(name, turn.rate_by_clock()))?;
+        in_rounds(plan.rounds, Request::In, &mut all, |name, turn| rate.push(name, turn.rate_by_clock()))?;
         figures.push(rate);
     }
     Ok(figures)
@@ -68,7 +68,7 @@ pub fn measure_coming(plan: &Plan, subjects: &[Subject]) -> Result<Vec<Figure>> 
     for clients in COMING {
         let all: Vec<_> = subjects.iter().map(|subject| (subject.name.as_str(), subject.start())).collect();
         let mut rate = Figure::new("connect", Some(clients), "connections/s");
-        coming_in_rounds(plan, clients, &all, |name, turn| rate.push(name, turn.rate()))?;
+        coming_in_rounds(plan.rounds, clients, &all, |name, turn| rate.push(name, turn.rate()))?;
         figures.push(rate);
     }
     Ok(figures)

@@ -1,9 +1,11 @@
 //! The driver program of a bed: runs as the only task of a virtual machine and reports to its serial line.
 //!
-//! `bed-inside kernel|guest|multipath|multipath-guest|host|manual ours|reference`: which scenarios to run, and whose helper lies in /usr/bin. The format of
-//! the report is described where it is read, in `bed/vm.rs`.
+//! `bed-inside kernel|guest|multipath|multipath-guest|host|manual ours|reference`: which scenarios to run, and whose helper
+//! lies in /usr/bin. `bed-inside bench …` measures instead of trying, see `bench.rs`. The format of the report is
+//! described where it is read, in `bed/vm.rs`.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod ctl;
 mod fence;
 mod guest;
@@ -50,6 +52,9 @@ fn main() -> ExitCode {
 }
 
 fn run(words: &[&str], report: &mut Report) -> Result<()> {
+    if let ["bench", words @ ..] = words {
+        return bench::run(report, words);
+    }
     let [bed, whose] = *words else {
         bail!("usage: bed-inside kernel|guest|multipath|multipath-guest|host|manual ours|reference")
     };

@@ -1,6 +1,7 @@
 //! The report: one line per check, as soon as it is made.
 
 use anyhow::{Error, Result};
+use measure::turn::Sample;
 
 /// Counts the checks and prints them.
 #[derive(Default)]
@@ -63,6 +64,12 @@ pub fn story(text: &str) {
 /// Shows what somebody would see on the screen of one of the two hosts.
 pub fn screen(host: char, text: &str) {
     println!("screen {host}: {text}");
+}
+
+/// Tells what was measured in one turn.
+pub fn sample(row: &str, load: u32, subject: &str, value: f64) {
+    let sample = Sample { row: row.to_owned(), load, subject: subject.to_owned(), value };
+    println!("sample {}", serde_json::json!(sample));
 }
 
 /// Remarks on what was measured.

@@ -1,6 +1,5 @@
 //! Many clients in one thread, each with one request on its way.
 
-use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -12,7 +11,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, Event, EventData, EventFlags};
 
-use super::request::{Request, connect, device, hello, take_answer};
+use crate::request::{Request, Target, connect, device, hello, take_answer};
 
 /// After so long without any answer, none will come.
 const PATIENCE: Timespec = Timespec { tv_sec: 20, tv_nsec: 0 };
@@ -30,23 +29,23 @@ pub struct Slice {
 pub struct Crowd {
     set: OwnedFd,
     clients: Vec<UnixStream>,
-    device: File,
+    target: Target,
     events: Vec<Event>,
 }
 
 impl Crowd {
-    /// Connects so many clients.
-    pub fn connect(socket: &Path, count: u32) -> Result<Self> {
-        Self::of((0..count).map(|_| connect(socket)).collect::<Result<_>>()?)
+    /// Connects so many clients, who will send their requests to this target.
+    pub fn connect(socket: &Path, count: u32, target: &Target) -> Result<Self> {
+        Self::of((0..count).map(|_| connect(socket)).collect::<Result<_>>()?, target)
     }
 
     /// These clients, who have greeted.
-    pub fn of(clients: Vec<UnixStream>) -> Result<Self> {
+    pub fn of(clients: Vec<UnixStream>, target: &Target) -> Result<Self> {
         let set = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         for (number, client) in (0_u64..).zip(&clients) {
             epoll::add(&set, client, EventData::new_u64(number), EventFlags::IN)?;
         }
-        Ok(Self { set, clients, device: device()?, events: Vec::with_capacity(256) })
+        Ok(Self { set, clients, target: target.clone(), events: Vec::with_capacity(256) })
     }
 
     /// Lets every client ask again as soon as it has its answer, for so long.
@@ -68,7 +67,7 @@ impl Crowd {
 
     fn ask(&mut self, request: Request, start: Instant, more: impl Fn(u32) -> bool) -> Result<Slice> {
         for client in &self.clients {
-            request.send(client, &self.device)?;
+            request.send(client, &self.target)?;
         }
         let mut waiting = self.clients.len();
         let mut requests = 0;
@@ -76,10 +75,10 @@ impl Crowd {
             wait(&self.set, &mut self.events)?;
             for event in &self.events {
                 let client = &self.clients[usize::try_from(event.data.u64())?];
-                take_answer(client)?;
+                self.target.take_answer(client)?;
                 requests += 1;
                 if more(requests) {
-                    request.send(client, &self.device)?;
+                    request.send(client, &self.target)?;
                 } else {
                     waiting -= 1;
                 }

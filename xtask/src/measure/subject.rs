@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use pr_lab::{Bed, Helper, Stream, Subject as Program};
 
-use super::sys::processor_time;
-use super::tree::{Memory, memory_of, processes_below};
+use crate::sys::processor_time;
+use crate::tree::{Memory, memory_of, processes_below};
 
 /// Debian's C helper.
 pub const THEIRS: &str = "C helper";
@@ -38,6 +38,7 @@ impl Subject {
     }
 
     /// The same with more options.
+    #[must_use]
     pub fn with(&self, options: &[&str]) -> Self {
         let mut subject = self.clone();
         subject.options.extend(options.iter().map(|option| (*option).to_owned()));
@@ -45,6 +46,7 @@ impl Subject {
     }
 
     /// The same, serving so many clients: who has a limit lifts it.
+    #[must_use]
     pub fn with_room_for(&self, connections: u32) -> Self {
         let limited = self.name != THEIRS && self.name != BOUND;
         // Up to a thousand as it is shipped.

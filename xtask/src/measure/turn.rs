@@ -3,13 +3,22 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 
-use super::crowd::{Crowd, Slice, come_and_go};
-use super::plan::Plan;
-use super::request::Request;
-use super::stats::order;
-use super::subject::{Running, Subject};
-use super::sys::processor_time;
+use crate::crowd::{Crowd, Slice, come_and_go};
+use crate::request::{Request, Target};
+use crate::stats::order;
+use crate::subject::{Running, Subject};
+use crate::sys::processor_time;
+
+/// How often all subjects have their turns, and how long one takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Rounds {
+    /// How many rounds, each of them once over all subjects.
+    pub count: usize,
+    /// How long a subject is measured in a round.
+    pub slice: Duration,
+}
 
 /// What was done in how much time.
 #[derive(Clone, Copy, Debug)]
@@ -54,14 +63,27 @@ impl Turn {
     }
 }
 
+/// A turn's value on its way from the machine that it was measured in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// What was measured.
+    pub row: String,
+    /// At how many connections.
+    pub load: u32,
+    /// Whose turn it was.
+    pub subject: String,
+    /// What came of it.
+    pub value: f64,
+}
+
 /// A subject, running, with its clients.
 pub type Busy<'a> = (&'a str, Running, Crowd);
 
 /// Starts every subject with so many clients. Who is not being measured only sleeps.
-pub fn started(subjects: &[Subject], connections: u32) -> Result<Vec<Busy<'_>>> {
+pub fn started<'a>(subjects: &'a [Subject], connections: u32, target: &Target) -> Result<Vec<Busy<'a>>> {
     let start = |subject: &Subject| -> Result<(Running, Crowd)> {
         let running = subject.with_room_for(connections).start();
-        let crowd = Crowd::connect(running.socket(), connections)?;
+        let crowd = Crowd::connect(running.socket(), connections, target)?;
         Ok((running, crowd))
     };
     subjects
@@ -71,14 +93,19 @@ pub fn started(subjects: &[Subject], connections: u32) -> Result<Vec<Busy<'_>>> 
 }
 
 /// Measures all subjects in each round, and before that once for nothing.
-pub fn in_rounds(plan: &Plan, request: Request, all: &mut [Busy<'_>], mut take: impl FnMut(&str, Turn)) -> Result<()> {
+pub fn in_rounds(
+    rounds: Rounds,
+    request: Request,
+    all: &mut [Busy<'_>],
+    mut take: impl FnMut(&str, Turn),
+) -> Result<()> {
     for (_, _, crowd) in all.iter_mut() {
-        crowd.ask_for(request, plan.slice / 4)?;
+        crowd.ask_for(request, rounds.slice / 4)?;
     }
-    for round in 0..plan.rounds {
+    for round in 0..rounds.count {
         for index in order(round, all.len()) {
             let (name, running, crowd) = &mut all[index];
-            take(name, Turn::of(running, || crowd.ask_for(request, plan.slice))?);
+            take(name, Turn::of(running, || crowd.ask_for(request, rounds.slice))?);
         }
     }
     Ok(())
@@ -86,18 +113,18 @@ pub fn in_rounds(plan: &Plan, request: Request, all: &mut [Busy<'_>], mut take: 
 
 /// The same for clients that come, ask once and go.
 pub fn coming_in_rounds(
-    plan: &Plan,
+    rounds: Rounds,
     clients: u32,
     all: &[(&str, Running)],
     mut take: impl FnMut(&str, Turn),
 ) -> Result<()> {
     for (_, running) in all {
-        come_and_go(running.socket(), clients, plan.slice / 4)?;
+        come_and_go(running.socket(), clients, rounds.slice / 4)?;
     }
-    for round in 0..plan.rounds {
+    for round in 0..rounds.count {
         for index in order(round, all.len()) {
             let (name, running) = &all[index];
-            take(name, Turn::of(running, || come_and_go(running.socket(), clients, plan.slice))?);
+            take(name, Turn::of(running, || come_and_go(running.socket(), clients, rounds.slice))?);
         }
     }
     Ok(())

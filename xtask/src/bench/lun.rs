@@ -1,0 +1,82 @@
+//! The real thing: a LUN of a real kernel, in the virtual machine of the kernel bed.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use measure::processors::stay_on;
+use measure::subject::Subject;
+use measure::turn::{Rounds, Sample};
+
+use super::figure::Figure;
+use super::plan::Plan;
+use crate::{bed, packages};
+
+/// What the page says of these rows.
+const NOTE: &str = "By the clock of a virtual machine, on a LUN of its kernel's own target (LIO, tcm_loop, a file in \
+    memory), through the socket; helper, client and LUN on one of its processors. QEMU translates that processor's \
+    instructions (TCG), so that all of it is many times slower than a host: under TCG only the ratios mean anything.";
+
+/// So many clients at a time: one guest, and a host full of them.
+pub const CONNECTIONS: [u32; 2] = [1, 16];
+
+/// A turn is at least so long: shorter ones are too few requests, where instructions are translated.
+const SHORTEST: Duration = Duration::from_millis(150);
+
+/// The row of a request.
+pub fn row(request: &str) -> String {
+    format!("{request} on a LUN (TCG)")
+}
+
+/// Measures in the machine, in the same turns as here.
+pub fn measure(plan: &Plan, subjects: &[Subject]) -> Result<Vec<Figure>> {
+    packages::install_missing(&[packages::FOR_BEDS])?;
+    let own = measure::processors::usable()?;
+    stay_on(&plan.processors)?;
+    let rounds = Rounds { slice: plan.rounds.slice.max(SHORTEST), ..plan.rounds };
+    let samples = bed::measure(subjects, &CONNECTIONS, rounds);
+    stay_on(&own)?;
+    Ok(figures(samples?))
+}
+
+/// One figure for each row and load, in the order of the turns.
+fn figures(samples: Vec<Sample>) -> Vec<Figure> {
+    let mut figures: Vec<Figure> = Vec::new();
+    for Sample { row: request, load, subject, value } in samples {
+        let row = row(&request);
+        let place = figures.iter().position(|figure| figure.row == row && figure.load == Some(load));
+        let place = place.unwrap_or_else(|| {
+            figures.push(Figure { note: Some(NOTE.to_owned()), ..Figure::new(&row, Some(load), "requests/s") });
+            figures.len() - 1
+        });
+        figures[place].push(&subject, value);
+    }
+    figures
+}
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test is there to panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_turns_of_a_row_and_load_are_one_figure_in_the_order_of_the_rounds() {
+        let sample = |request: &str, load, subject: &str, value| Sample {
+            row: request.to_owned(),
+            load,
+            subject: subject.to_owned(),
+            value,
+        };
+        let figures = figures(vec![
+            sample("READ KEYS", 1, "ours", 1.0),
+            sample("READ KEYS", 1, "theirs", 2.0),
+            sample("READ KEYS", 1, "theirs", 3.0),
+            sample("READ KEYS", 1, "ours", 4.0),
+            sample("READ KEYS", 16, "ours", 5.0),
+            sample("REGISTER", 1, "ours", 6.0),
+        ]);
+        let values: Vec<_> = figures.iter().map(|figure| (figure.load, figure.values("ours"))).collect();
+        assert_eq!(values, [(Some(1), &[1.0, 4.0][..]), (Some(16), &[5.0]), (Some(1), &[6.0])]);
+        assert_eq!(figures[0].values("theirs"), [2.0, 3.0]);
+        assert_eq!(figures[2].row, "REGISTER on a LUN (TCG)");
+    }
+}
