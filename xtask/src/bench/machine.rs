@@ -9,22 +9,40 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::workspace::output;
 
-/// What this daemon budgets: five descriptors for each connection, and some for itself. Nobody here needs more.
+/// What this daemon sets aside: five descriptors for each connection, and some for itself. Nobody here needs more.
 const DESCRIPTORS_EACH: u64 = 5;
-const OWN_DESCRIPTORS: u64 = 32;
+const OWN_DESCRIPTORS: u64 = 24;
 
-/// Raises the limit on descriptors as far as it goes, here and in what is started from now on.
-pub fn make_room() -> Result<()> {
+/// Raises the limit on descriptors, here and in what is started from now on: as far as so many connections need, for
+/// which root may raise the hard limit as well, or as far as the hard limit allows.
+pub fn make_room(connections: u32) -> Result<()> {
     let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+    let needed = OWN_DESCRIPTORS + DESCRIPTORS_EACH * u64::from(connections);
+    let enough = limit.maximum.map(|maximum| maximum.max(needed));
+    setrlimit(Resource::Nofile, Rlimit { current: enough, maximum: enough })
+        .or_else(|_| setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }))
         .context("the limit on descriptors cannot be raised")
 }
 
-/// So many connections at once, or as many hundreds as there are descriptors for.
-pub fn most_connections(wanted: u32) -> u32 {
-    let Some(limit) = getrlimit(Resource::Nofile).current else { return wanted };
-    let possible = limit.saturating_sub(OWN_DESCRIPTORS) / DESCRIPTORS_EACH / 100 * 100;
-    wanted.min(u32::try_from(possible).unwrap_or(u32::MAX))
+/// So many connections at once, or as many as there are descriptors for; then in words why.
+pub fn most_connections(wanted: u32) -> (u32, Option<String>) {
+    within(wanted, getrlimit(Resource::Nofile).current)
+}
+
+fn within(wanted: u32, limit: Option<u64>) -> (u32, Option<String>) {
+    let Some(limit) = limit else { return (wanted, None) };
+    let possible = limit.saturating_sub(OWN_DESCRIPTORS) / DESCRIPTORS_EACH;
+    match u32::try_from(possible) {
+        Ok(possible) if possible < wanted => {
+            let why = format!(
+                "The last load was to be {wanted} connections: on this machine no process may have more than {limit} \
+                 descriptors (the hard limit, which could not be raised), and this daemon, which sets {DESCRIPTORS_EACH} \
+                 aside for each connection, serves {possible} with them."
+            );
+            (possible, Some(why))
+        }
+        _ => (wanted, None),
+    }
 }
 
 /// What a reader wants to know of the machine, which has so many processors for this.
@@ -46,4 +64,20 @@ pub fn description(processors: usize) -> BTreeMap<&'static str, String> {
         ("compiler", said("rustc", "--version")),
         ("C helper", theirs.split_once(' ').map_or(theirs.clone(), |(_, version)| version.to_owned())),
     ])
+}
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test is there to panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fewer_connections_than_wanted_are_told_in_words() {
+        assert_eq!(within(4000, Some(20_024)), (4000, None));
+        assert_eq!(within(4000, None), (4000, None));
+        let (possible, why) = within(4000, Some(20_000));
+        let why = why.expect("words");
+        assert_eq!(possible, 3995);
+        assert!(why.contains("4000 connections") && why.contains("more than 20000 descriptors"), "{why}");
+    }
 }

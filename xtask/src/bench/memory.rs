@@ -21,11 +21,11 @@ pub const COST: &str = "growth: a PR IN";
 /// The memory of the helper and its children.
 pub const RESIDENT: &str = "growth: RSS";
 
-/// The loads of the growth, and after them as many as there are descriptors for, up to [`MOST`].
+/// The loads of the growth, before the largest.
 const CONNECTIONS: [u32; 6] = [1, 4, 16, 64, 256, 1000];
 
-/// The largest load.
-const MOST: u32 = 4000;
+/// The largest load of the growth.
+pub const MOST: u32 = 4000;
 
 /// How often a memory is measured: it is nearly the same each time.
 const TIMES: usize = 3;
@@ -62,7 +62,11 @@ pub fn measure(subjects: &[Subject]) -> Result<Vec<Figure>> {
 /// Cost and memory at every load up to 4000 connections.
 pub fn measure_growth(plan: &Plan, subjects: &[Subject]) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
-    for connections in CONNECTIONS.into_iter().chain([most_connections(MOST)]) {
+    let (most, why) = most_connections(MOST);
+    if let Some(why) = &why {
+        println!("{why}");
+    }
+    for connections in CONNECTIONS.into_iter().chain([most]) {
         let mut cost = Figure::new(COST, Some(connections), "µs");
         let mut resident = Figure::new(RESIDENT, Some(connections), "kB");
         let mut all = started(subjects, connections, &Target::nothing()?)?;
@@ -71,6 +75,7 @@ pub fn measure_growth(plan: &Plan, subjects: &[Subject]) -> Result<Vec<Figure>> 
             let memory = running.memory()? + running.children_memory()?;
             resident.push(name, memory.resident);
         }
+        (cost.note, resident.note) = (why.clone(), why.clone());
         figures.extend([cost, resident]);
     }
     Ok(figures)

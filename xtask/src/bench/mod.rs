@@ -91,7 +91,7 @@ pub fn run(options: Options) -> Result<bool> {
     let ours = helper.map_or_else(our_helper, |helper| {
         fs::canonicalize(&helper).with_context(|| format!("the helper {} is not there", helper.display()))
     })?;
-    machine::make_room()?;
+    machine::make_room(memory::MOST)?;
     let processors = processors::usable()?;
     stay_on(&[*processors.last().context("no processor may be used")?])?;
     let plan = if quick { Plan::quick(rows, processors) } else { Plan::thorough(rows, processors) };
