@@ -1,27 +1,27 @@
 //! The bed that measures: the first bed's kernel and LUN, and several helpers that take turns on it.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Result, ensure};
-use measure::subject::Subject;
 use measure::turn::{Rounds, Sample};
 
 use super::kernel::Kernel;
 use super::{Kind, build_driver, image, vm};
 use crate::workspace::target;
 
-/// Boots a machine with the subjects in it, lets them serve so many connections at a time, and returns what each turn
-/// came to.
+/// Boots a machine with the subjects in it (their names and programs), lets them serve so many connections at a time, and
+/// returns what each turn came to.
 ///
 /// # Errors
 /// Whatever keeps the machine from being built or booted, and a subject that does not do its work there.
-pub fn measure(subjects: &[Subject], connections: &[u32], rounds: Rounds) -> Result<Vec<Sample>> {
+pub fn measure(subjects: &[(&str, &Path)], connections: &[u32], rounds: Rounds) -> Result<Vec<Sample>> {
     build_driver()?;
     let kernel = Kernel::unpack()?;
     let name = format!("{}-{}", Kind::Bench.word(), std::process::id());
     let [image, console] = ["cpio", "console"].map(|ending| target().join("bed").join(format!("{name}.{ending}")));
-    let programs: Vec<_> = subjects.iter().map(|subject| subject.program.as_path()).collect();
-    let names: Vec<String> = subjects.iter().map(|subject| format!("'{}'", subject.name)).collect();
+    let programs: Vec<&Path> = subjects.iter().map(|(_, program)| *program).collect();
+    let names: Vec<String> = subjects.iter().map(|(name, _)| format!("'{name}'")).collect();
     let connections: Vec<String> = connections.iter().map(u32::to_string).collect();
     let slice = rounds.slice.as_millis();
     let words = format!("{} {slice} {} {}", rounds.count, connections.join(","), names.join(" "));

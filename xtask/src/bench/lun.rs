@@ -13,8 +13,9 @@ use crate::{bed, packages};
 
 /// What the page says of these rows.
 const NOTE: &str = "By the clock of a virtual machine, on a LUN of its kernel's own target (LIO, tcm_loop, a file in \
-    memory), through the socket; helper, client and LUN on one of its processors. QEMU translates that processor's \
-    instructions (TCG), so that all of it is many times slower than a host: under TCG only the ratios mean anything.";
+    memory), through the socket; helper, client and LUN on one of its processors, in turns of at least 150 ms. QEMU \
+    translates that processor's instructions (TCG), so that all of it is many times slower than a host: under TCG only \
+    the ratios mean anything.";
 
 /// So many clients at a time: one guest, and a host full of them.
 pub const CONNECTIONS: [u32; 2] = [1, 16];
@@ -33,7 +34,8 @@ pub fn measure(plan: &Plan, subjects: &[Subject]) -> Result<Vec<Figure>> {
     let own = measure::processors::usable()?;
     stay_on(&plan.processors)?;
     let rounds = Rounds { slice: plan.rounds.slice.max(SHORTEST), ..plan.rounds };
-    let samples = bed::measure(subjects, &CONNECTIONS, rounds);
+    let programs: Vec<_> = subjects.iter().map(|subject| (subject.name.as_str(), subject.program.as_path())).collect();
+    let samples = bed::measure(&programs, &CONNECTIONS, rounds);
     stay_on(&own)?;
     Ok(figures(samples?))
 }

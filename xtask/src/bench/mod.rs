@@ -44,7 +44,7 @@ use measure::subject::{BOUND, OURS, Subject, THEIRS};
 #[derive(clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "a command line has flags")]
 pub struct Options {
-    /// About a minute instead of six: fewer and shorter rounds
+    /// One or two minutes instead of seven: fewer and shorter rounds
     #[arg(long)]
     quick: bool,
     /// Hold the result against the project's goals; exit with 1 if one is missed

@@ -61,7 +61,7 @@ impl Plan {
         }
     }
 
-    /// About a minute.
+    /// One or two minutes.
     pub fn quick(rows: Vec<Rows>, processors: Vec<usize>) -> Self {
         Self {
             rounds: Rounds { count: 5, slice: Duration::from_millis(60) },

@@ -31,10 +31,8 @@ pub fn run(report: &mut Report, words: &[&str]) -> Result<()> {
     let luns = Loopback::set_up(1)?;
     let node = &luns.lun(0)[0];
     for subject in &subjects {
-        report
-            .check(&format!("the key that it registers and what it reads are the LUN's own: {}", subject.name), || {
-                same_work(subject, node)
-            });
+        let check = format!("the key that it registers and what it reads are the LUN's own: {}", subject.name);
+        report.check(&check, || same_work(subject, node));
     }
     // Where the kernel's own work for the LUN is done as well.
     stay_on(&[0])?;
