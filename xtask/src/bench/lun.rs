@@ -12,16 +12,17 @@ use super::plan::Plan;
 use crate::{bed, packages};
 
 /// What the page says of these rows.
-const NOTE: &str = "By the clock of a virtual machine, on a LUN of its kernel's own target (LIO, tcm_loop, a file in \
-    memory), through the socket; helper, client and LUN on one of its processors, in turns of at least 150 ms. QEMU \
-    translates that processor's instructions (TCG), so that all of it is many times slower than a host: under TCG only \
-    the ratios mean anything.";
+const NOTE: &str = "On a LUN of a real kernel's own target (LIO, by tcm_loop, a file in memory), through the socket, in a \
+    virtual machine with one processor. QEMU translates its instructions (TCG) and its clock counts them, a nanosecond \
+    each: the client's, the helper's, the kernel's and the LUN's, whatever else the host does, and nothing of what caches \
+    do to them. Under TCG only the ratios mean anything. A turn takes 60 ms of that \
+    clock, and after two everybody is started anew.";
 
 /// So many clients at a time: one guest, and a host full of them.
 pub const CONNECTIONS: [u32; 2] = [1, 16];
 
-/// A turn is at least so long: shorter ones are too few requests, where instructions are translated.
-const SHORTEST: Duration = Duration::from_millis(150);
+/// How long a turn is by the machine's clock, each second of which is several of ours: some hundred requests.
+const SLICE: Duration = Duration::from_millis(60);
 
 /// The row of a request.
 pub fn row(request: &str) -> String {
@@ -33,7 +34,7 @@ pub fn measure(plan: &Plan, subjects: &[Subject]) -> Result<Vec<Figure>> {
     packages::install_missing(&[packages::FOR_BEDS])?;
     let own = measure::processors::usable()?;
     stay_on(&plan.processors)?;
-    let rounds = Rounds { slice: plan.rounds.slice.max(SHORTEST), ..plan.rounds };
+    let rounds = Rounds { slice: SLICE, ..plan.rounds };
     let programs: Vec<_> = subjects.iter().map(|subject| (subject.name.as_str(), subject.program.as_path())).collect();
     let samples = bed::measure(&programs, &CONNECTIONS, rounds);
     stay_on(&own)?;

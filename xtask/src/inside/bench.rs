@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use measure::processors::stay_on;
 use measure::request::{KEY, Request as Measured, Target};
 use measure::subject::Subject;
 use measure::turn::{Rounds, in_rounds, started};
@@ -20,6 +19,10 @@ use crate::request::Request;
 /// The subjects' programs, by their numbers.
 const PROGRAMS: &str = "/subjects";
 
+/// After so many rounds, A B and B A, everybody starts anew: the clock here lets the threads of a process fall into one
+/// rhythm and stay in it, and it is not always the same one.
+const TOGETHER: usize = 2;
+
 /// `ROUNDS MILLISECONDS CONNECTIONS,… NAME…`: how often and how long, how many clients at a time, and what the subjects
 /// are called.
 pub fn run(report: &mut Report, words: &[&str]) -> Result<()> {
@@ -34,16 +37,17 @@ pub fn run(report: &mut Report, words: &[&str]) -> Result<()> {
         let check = format!("the key that it registers and what it reads are the LUN's own: {}", subject.name);
         report.check(&check, || same_work(subject, node));
     }
-    // Where the kernel's own work for the LUN is done as well.
-    stay_on(&[0])?;
     let target = Target::disk(node.path())?;
     for connections in connections.split(',') {
         let connections = connections.parse()?;
-        let mut all = started(&subjects, connections, &target)?;
-        for request in [Measured::Keys, Measured::Register] {
-            in_rounds(rounds, request, &mut all, |name, turn| {
-                sample(request.name(), connections, name, turn.rate_by_clock());
-            })?;
+        for first in (0..rounds.count).step_by(TOGETHER) {
+            let mut all = started(&subjects, connections, &target)?;
+            let part = Rounds { count: TOGETHER.min(rounds.count - first), ..rounds };
+            for request in [Measured::Keys, Measured::Register] {
+                in_rounds(part, request, &mut all, |name, turn| {
+                    sample(request.name(), connections, name, turn.rate_by_clock());
+                })?;
+            }
         }
     }
     Ok(())
