@@ -15,8 +15,8 @@ use crate::{bed, packages};
 const NOTE: &str = "On a LUN of a real kernel's own target (LIO, by tcm_loop, a file in memory), through the socket, in a \
     virtual machine with one processor. QEMU translates its instructions (TCG) and its clock counts them, a nanosecond \
     each: the client's, the helper's, the kernel's and the LUN's, whatever else the host does, and nothing of what caches \
-    do to them. Under TCG only the ratios mean anything. A turn takes 60 ms of that \
-    clock, and after two everybody is started anew.";
+    do to them. Under TCG only the ratios mean anything. A turn takes 60 ms of that clock, and after two everybody is \
+    started anew.";
 
 /// So many clients at a time: one guest, and a host full of them.
 pub const CONNECTIONS: [u32; 2] = [1, 16];
