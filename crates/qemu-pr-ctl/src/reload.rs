@@ -53,12 +53,14 @@ fn read(path: &Path) -> io::Result<String> {
     fs::read_to_string(path)
 }
 
-/// The numbers of the users or groups that rules name. Of a file that is no TOML there are none; the helper says where
-/// it goes wrong.
+/// The numbers of the users or groups that rules and defaults name. Of a file that is no TOML there are none; the helper
+/// says where it goes wrong.
 fn numbers(text: &str, key: &str, look_up: impl Fn(&str) -> Option<u32>) -> BTreeMap<String, u32> {
     let table: Table = toml::from_str(text).unwrap_or_default();
     let rules = table.get("rule").and_then(Value::as_array).into_iter().flatten();
-    let named = rules.filter_map(|rule| rule.get(key)?.as_array()).flatten().filter_map(Value::as_str);
+    let listed = rules.filter_map(|rule| rule.get(key)?.as_array()).flatten();
+    let default = table.get("defaults").and_then(|defaults| defaults.get(format!("control-{key}")));
+    let named = listed.chain(default).filter_map(Value::as_str);
     named.filter_map(|name| Some((name.to_owned(), look_up(name)?))).collect()
 }
 
@@ -74,7 +76,9 @@ mod tests {
         let users = BTreeMap::from([("a".to_owned(), 97), ("b".to_owned(), 98)]);
         assert_eq!(numbers(text, "user", number), users);
         assert_eq!(numbers(text, "group", number), BTreeMap::from([("g".to_owned(), 103)]));
-        for nonsense in ["", "[[rule", "rule = 1", "[[rule]]\nuser = 1", "[rule]\nuser = [\"a\"]"] {
+        let defaults = "[defaults]\ncontrol-group = \"g\"\n";
+        assert_eq!(numbers(defaults, "group", number), BTreeMap::from([("g".to_owned(), 103)]));
+        for nonsense in ["", "defaults = 1", "[[rule", "rule = 1", "[[rule]]\nuser = 1", "[rule]\nuser = [\"a\"]"] {
             assert_eq!(numbers(nonsense, "user", number), BTreeMap::new(), "{nonsense}");
         }
     }

@@ -54,7 +54,13 @@ fn report(path: &Path, settings: &Settings) -> String {
     }
     let count = settings.rules.len();
     let rules = if count == 1 { "rule" } else { "rules" };
-    let _ = text.write_fmt(format_args!("{}: ok, {count} {rules}\n", path.display()));
+    let _ = text.write_fmt(format_args!("{}: ok, {count} {rules}", path.display()));
+    match settings.defaults.len() {
+        0 => {}
+        1 => text.push_str(", 1 default"),
+        defaults => _ = text.write_fmt(format_args!(", {defaults} defaults")),
+    }
+    text.push('\n');
     text
 }
 

@@ -2,6 +2,7 @@
 //! glued short ones, the last of several wins, operands are ignored, options act in their order, errors exit with 1.
 
 use std::{
+    collections::BTreeSet,
     ffi::{OsStr, OsString},
     fmt::Write as _,
     io::Write as _,
@@ -14,6 +15,7 @@ use clap::{
     Arg, ArgAction, CommandFactory, FromArgMatches, Parser,
     builder::{OsStringValueParser, TypedValueParser},
     error::{ContextKind, ContextValue, ErrorKind},
+    parser::ValueSource,
 };
 
 use crate::confine::Sandbox;
@@ -22,6 +24,7 @@ use crate::observe::{
     format::LogFormat,
     trace::{self, TraceBackend, TraceOption},
 };
+use crate::settings::Defaults;
 use crate::values::{self, Group, User};
 
 /// Carries SCSI-3 persistent reservation commands from QEMU guests to the disk.
@@ -112,15 +115,16 @@ pub struct Options {
     #[arg(long, value_name = "HOW", value_enum, default_value = "show")]
     pub audit_keys: Keys,
 
-    /// Tell qemu-pr-ctl about connections, counters and the audit trail at this Unix socket
-    #[arg(long, value_name = "PATH", allow_hyphen_values = true, value_parser = OsStringValueParser::new().try_map(values::socket_path))]
+    /// Tell qemu-pr-ctl about connections, counters and the audit trail at this Unix socket; %s in the last part of the
+    /// path stands for -k's, with hyphens for slashes
+    #[arg(long, value_name = "PATH", allow_hyphen_values = true, value_parser = OsStringValueParser::new().try_map(values::control_path))]
     pub control: Option<PathBuf>,
 
     /// Let this group (name or number) look there, too; without it root alone may
     #[arg(long, value_name = "GROUP", allow_hyphen_values = true, value_parser = OsStringValueParser::new().try_map(values::group))]
     pub control_group: Option<Group>,
 
-    /// Read who may do what from this file (see qemu-pr-helper.toml(5)) [default: /etc/qemu-pr-helper.toml if there is one]
+    /// Read who may do what, and defaults of these options, from this file (see qemu-pr-helper.toml(5)) [default: /etc/qemu-pr-helper.toml if there is one]
     #[arg(long, value_name = "PATH", allow_hyphen_values = true)]
     pub config: Option<PathBuf>,
 
@@ -160,6 +164,10 @@ pub struct Options {
     /// Accepted and ignored, as the C helper does.
     #[arg(hide = true)]
     operands: Vec<OsString>,
+
+    /// The long names of the options that are there.
+    #[arg(skip)]
+    pub given: BTreeSet<String>,
 }
 
 /// Something that is done or not.
@@ -177,14 +185,36 @@ const ORIGINAL: [&str; 10] =
     ["help", "version", "socket", "pidfile", "daemon", "trace", "user", "group", "verbose", "quiet"];
 
 /// Reads the command line. `Err` is how the program ends right away: help, version, a list, or an error.
-pub fn parse(arguments: Vec<OsString>) -> Result<Options, ExitCode> {
+pub fn parse(arguments: &[OsString]) -> Result<Options, ExitCode> {
     let program = arguments.first().cloned().unwrap_or_else(|| "qemu-pr-helper".into());
     let command = definition(std::env::var_os("POSIXLY_CORRECT").is_some());
-    command
-        .clone()
-        .try_get_matches_from(arguments)
-        .and_then(|matches| Options::from_arg_matches(&matches))
-        .map_err(|error| stop(&command, &program, &error))
+    read(&command, arguments).map_err(|error| stop(&command, &program, &error))
+}
+
+/// Reads it once more, with defaults in front: of several values the last one wins.
+pub fn parse_with(arguments: &[OsString], options: Options, defaults: &Defaults) -> Result<Options, ExitCode> {
+    let given = options.given.clone();
+    let (program, rest) = arguments.split_at(arguments.len().min(1));
+    let defaults: Vec<OsString> = defaults.arguments(&given).collect();
+    if defaults.is_empty() {
+        return Ok(options);
+    }
+    Ok(Options { given, ..parse(&[program, &defaults, rest].concat())? })
+}
+
+/// Whether an argument is an option with a value that can be.
+pub fn check(argument: &str) -> Result<(), String> {
+    let mut command = Options::command().version(pr_control::VERSION);
+    command.build();
+    let outcome = read(&command, &["qemu-pr-helper".into(), argument.into()]);
+    outcome.map(drop).map_err(|error| reason(&command, &error))
+}
+
+fn read(command: &clap::Command, arguments: &[OsString]) -> Result<Options, clap::Error> {
+    let matches = command.clone().try_get_matches_from(arguments)?;
+    let is_given = |id: &&clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+    let given = matches.ids().filter(is_given).map(|id| id.as_str().replace('_', "-")).collect();
+    Options::from_arg_matches(&matches).map(|options| Options { given, ..options })
 }
 
 /// The options as clap knows them. `posix` is getopt's own switch: options end at the first operand.

@@ -12,7 +12,7 @@ use crate::{
         audit::Keys,
         trace::{self, TraceError},
     },
-    settings::Settings,
+    settings::{AtStart, Settings},
     values::{Group, User},
 };
 
@@ -58,7 +58,7 @@ pub struct Config {
     pub sandbox: Sandbox,
     /// `--broker`.
     pub broker: Option<PathBuf>,
-    /// `--control`.
+    /// `--control`, with `%s` in it still if that is there.
     pub control: Option<PathBuf>,
     /// `--control-group`.
     pub control_group: Option<Group>,
@@ -66,6 +66,8 @@ pub struct Config {
     pub audit: Option<Keys>,
     /// The settings file and what it says.
     pub settings: Option<(PathBuf, Settings)>,
+    /// Where the options come from.
+    pub at_start: AtStart,
 }
 
 impl Config {
@@ -74,6 +76,7 @@ impl Config {
         for warning in trace::apply(&options.trace, options.trace_backend)? {
             warn!("{warning}");
         }
+        let defaults = settings.as_ref().map(|(_, settings)| settings.defaults.clone()).unwrap_or_default();
         let wanted = u64::from(options.max_connections);
         let possible = connections_within(wanted, getrlimit(Resource::Nofile), |limit| {
             setrlimit(Resource::Nofile, limit).map_err(Into::into)
@@ -106,6 +109,7 @@ impl Config {
             control_group: options.control_group,
             audit: (options.audit == Switch::On).then_some(options.audit_keys),
             settings,
+            at_start: AtStart { defaults, given: options.given },
         })
     }
 }

@@ -22,10 +22,19 @@ mod sys;
 mod values;
 mod wildcard;
 
-use std::{env, error::Error, ffi::OsStr, panic, path::Path, process::ExitCode};
+use std::{
+    env,
+    error::Error,
+    ffi::OsStr,
+    panic,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::CommandFactory as _;
 use tracing::{error, warn};
+
+use self::settings::Settings;
 
 /// The program, from its command line to its end.
 pub fn main() -> ExitCode {
@@ -33,7 +42,7 @@ pub fn main() -> ExitCode {
     let before = sys::signal::block();
     let arguments: Vec<_> = env::args_os().collect();
     let program = program_name(arguments.first().map_or(OsStr::new(""), |program| program));
-    let options = match cli::parse(arguments) {
+    let options = match cli::parse(&arguments) {
         Ok(options) => options,
         Err(code) => return code,
     };
@@ -43,10 +52,22 @@ pub fn main() -> ExitCode {
     if options.check_config {
         return check::settings(&program, options.config.as_deref());
     }
+    // First the options that the settings have, and then what is wrong with them.
+    // A broker has no use for them, and a mistake in them does not keep it from its work.
+    let settings = if options.serve_broker { Ok(None) } else { Settings::load(options.config.as_deref()) };
+    let options = match &settings {
+        Ok(Some((_, settings))) => match cli::parse_with(&arguments, options, &settings.defaults) {
+            Ok(options) => options,
+            Err(code) => return code,
+        },
+        _ => options,
+    };
     let log = observe::log::install(&program, options.verbose && !options.quiet, options.log_format);
     // The standard library's hook may want to read debug information, and what is confined opens no files.
     panic::set_hook(Box::new(|info| error!("internal error: {info}")));
-    let code = log.map_err(Into::into).and_then(|()| run(options, &before)).unwrap_or_else(|error| {
+    let code = log.map_err(Into::into).and_then(|()| run(options, settings?, &before)).unwrap_or_else(|error| {
+        // Whoever started this reads standard error; libvirt shows it to people.
+        observe::log::say_on_standard_error();
         error!("{error}");
         ExitCode::FAILURE
     });
@@ -59,11 +80,14 @@ pub fn command() -> clap::Command {
     cli::Options::command().version(env!("CARGO_PKG_VERSION"))
 }
 
-fn run(options: cli::Options, before: &sys::signal::Before) -> Result<ExitCode, Box<dyn Error>> {
+fn run(
+    options: cli::Options,
+    settings: Option<(PathBuf, Settings)>,
+    before: &sys::signal::Before,
+) -> Result<ExitCode, Box<dyn Error>> {
     if options.serve_broker {
         match boot::broker(options.sandbox)? {}
     }
-    let settings = settings::Settings::load(options.config.as_deref())?;
     for warning in settings.iter().flat_map(|(_, settings)| &settings.warnings) {
         warn!("{warning}");
     }

@@ -4,7 +4,7 @@ use std::{
     ffi::{CString, OsStr, OsString},
     io,
     os::unix::ffi::{OsStrExt, OsStringExt},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -29,6 +29,50 @@ pub fn socket_path(path: OsString) -> Result<PathBuf, String> {
         return Err(format!("the socket path '{shown}' is too long: {length} bytes, the limit is {limit}"));
     }
     Ok(path.into())
+}
+
+/// What stands for a helper's own socket in the path of its control socket.
+const PLACEHOLDER: &[u8] = b"%s";
+
+/// So much of the path of a control socket is left to what stands for `%s`: more than libvirt's names have.
+const ROOM: usize = 64;
+
+/// A path for the control socket, with or without a `%s`.
+pub fn control_path(path: OsString) -> Result<PathBuf, String> {
+    let path = socket_path(path)?;
+    let (shown, bytes) = (path.display(), path.as_os_str().as_bytes());
+    let Some(percent) = bytes.iter().position(|byte| *byte == b'%') else { return Ok(path) };
+    let rest = &bytes[percent..];
+    let stands_for_name = rest.starts_with(PLACEHOLDER) && !rest[1..].contains(&b'%') && !rest.contains(&b'/');
+    if !stands_for_name {
+        return Err(format!(
+            "in the socket path '{shown}' a '%s' may stand for the name of -k's socket, once, in the last part, and no \
+             other '%'"
+        ));
+    }
+    let (length, limit) = (bytes.len() - PLACEHOLDER.len(), socket::MAX_PATH - ROOM);
+    if length > limit {
+        return Err(format!(
+            "the socket path '{shown}' leaves no room for what '%s' stands for: the rest has {length} bytes, the limit is \
+             {limit}"
+        ));
+    }
+    Ok(path)
+}
+
+/// The path of the control socket of a helper that listens at `socket`, and whether helpers share its folder: then each
+/// has a name of its own there.
+pub fn control_of(path: &Path, socket: &Path) -> (PathBuf, bool) {
+    let bytes = path.as_os_str().as_bytes();
+    let place = bytes.windows(PLACEHOLDER.len()).position(|window| window == PLACEHOLDER);
+    let Some(place) = place else { return (path.to_owned(), false) };
+    let parts: Vec<&[u8]> = socket.iter().map(OsStrExt::as_bytes).filter(|part| *part != b"/").collect();
+    let name = parts.join(&b'-');
+    // The end tells more than the beginning, which is the same for all.
+    let room = socket::MAX_PATH.saturating_sub(bytes.len() - PLACEHOLDER.len());
+    let name = &name[name.len().saturating_sub(room)..];
+    let path = [&bytes[..place], name, &bytes[place + PLACEHOLDER.len()..]].concat();
+    (PathBuf::from(OsString::from_vec(path)), true)
 }
 
 /// A user by name, or by number where no user has that name.

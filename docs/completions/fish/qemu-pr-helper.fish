@@ -21,9 +21,9 @@ off\t'It is not'"
 complete -c qemu-pr-helper -l audit-keys -d 'How the audit trail tells reservation keys; a hash is another one after a restart' -r -f -a "show\t'As they are'
 hash\t'As a number that is the same for the same key until the program ends'
 hide\t'Not at all'"
-complete -c qemu-pr-helper -l control -d 'Tell qemu-pr-ctl about connections, counters and the audit trail at this Unix socket' -r -F
+complete -c qemu-pr-helper -l control -d 'Tell qemu-pr-ctl about connections, counters and the audit trail at this Unix socket; %s in the last part of the path stands for -k\'s, with hyphens for slashes' -r -F
 complete -c qemu-pr-helper -l control-group -d 'Let this group (name or number) look there, too; without it root alone may' -r
-complete -c qemu-pr-helper -l config -d 'Read who may do what from this file (see qemu-pr-helper.toml(5)) [default: /etc/qemu-pr-helper.toml if there is one]' -r -F
+complete -c qemu-pr-helper -l config -d 'Read who may do what, and defaults of these options, from this file (see qemu-pr-helper.toml(5)) [default: /etc/qemu-pr-helper.toml if there is one]' -r -F
 complete -c qemu-pr-helper -l sandbox -d 'Confine the program to the system calls and files that it needs: off, log (only say so to the kernel\'s log) or enforce' -r -f -a "off\t'There are none'
 log\t'What they would stop is reported to the kernel\'s log, and happens'
 enforce\t'They stand'"

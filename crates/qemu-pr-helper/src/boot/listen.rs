@@ -5,11 +5,14 @@
 //! answers is replaced.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs, io,
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-        unix::fs::{MetadataExt, PermissionsExt},
+        unix::{
+            ffi::OsStrExt,
+            fs::{MetadataExt, PermissionsExt},
+        },
     },
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
@@ -17,7 +20,7 @@ use std::{
 
 use rustix::{
     fs::{CWD, FileType, RenameFlags, chown, fcntl_getfl, fcntl_setfl, renameat_with},
-    net::{AddressFamily, SocketFlags, SocketType, listen, socket_with, sockopt},
+    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, getsockname, listen, socket_with, sockopt},
     process::Gid,
 };
 use thiserror::Error;
@@ -144,6 +147,15 @@ impl Listener {
     /// The path, where it is ours.
     pub fn path(&self) -> Option<&Path> {
         self.place.as_ref().map(|place| place.path.as_path())
+    }
+
+    /// Where clients connect. What systemd listens on may have no path.
+    pub fn address(&self) -> PathBuf {
+        let named = || match getsockname(&self.socket).map(SocketAddrUnix::try_from) {
+            Ok(Ok(address)) => address.path_bytes().map(|path| OsStr::from_bytes(path).into()),
+            _ => None,
+        };
+        self.path().map(Into::into).or_else(named).unwrap_or_else(|| "unnamed".into())
     }
 
     /// Removes the path, if our socket is still there. New clients find nobody.

@@ -13,7 +13,10 @@ pub mod systemd;
 
 use std::{
     convert::Infallible,
-    env, io,
+    env,
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -37,6 +40,7 @@ use crate::{
         audit,
         names::{self, Names},
     },
+    values,
 };
 
 /// Proof that the process has one thread and whatever rights it was started with.
@@ -101,6 +105,25 @@ pub enum BootError {
     /// The control socket.
     #[error("--control: {0}")]
     Control(#[source] ListenError),
+    /// Another helper's control socket.
+    #[error(
+        "--control: {} is in use: another program{who} accepts connections there; stop it, or put a %s into the path, \
+         which gives each helper one of its own", .path.display()
+    )]
+    ControlInUse {
+        /// The path.
+        path: PathBuf,
+        /// Whose it is.
+        who: String,
+    },
+    /// The folder of control sockets.
+    #[error("--control: cannot make the folder {}: {error}; make it, or name another", .path.display())]
+    ControlFolder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
     /// The pidfile.
     #[error(transparent)]
     Pidfile(#[from] PidfileError),
@@ -152,7 +175,7 @@ pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Boot
     };
 
     let control = match &config.control {
-        Some(path) => Some(control_socket(&privileged, path, config).map_err(BootError::Control)?),
+        Some(path) => Some(control_socket(&privileged, path, &listener.address(), config)?),
         None => None,
     };
 
@@ -169,7 +192,7 @@ pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Boot
     };
 
     // The socket gets its real name; needs the rights to its directory.
-    let control = control.map(Listener::publish).transpose().map_err(BootError::Control)?;
+    let control = control.map(Listener::publish).transpose().map_err(control_error)?;
     let listener = listener.publish()?;
     trace!(target: "pr_helper_ready", socket = ?listener.path());
 
@@ -185,7 +208,28 @@ pub fn broker(sandbox: Sandbox) -> Result<Infallible, BootError> {
 }
 
 /// The control socket: root's, and a group's if it is given.
-fn control_socket(privileged: &Privileged, path: &Path, config: &Config) -> Result<Listener, ListenError> {
+fn control_socket(privileged: &Privileged, path: &Path, socket: &Path, config: &Config) -> Result<Listener, BootError> {
+    let (path, is_shared) = values::control_of(path, socket);
+    if is_shared && let Some(folder) = path.parent() {
+        shared_folder(folder).map_err(|error| BootError::ControlFolder { path: folder.to_owned(), error })?;
+    }
     let mode = if config.control_group.is_some() { 0o660 } else { 0o600 };
-    Listener::bind(privileged, path, Some(mode), config.control_group)
+    Listener::bind(privileged, &path, Some(mode), config.control_group).map_err(control_error)
+}
+
+/// Makes a folder that many helpers use and none of them owns, unless it is there. Everybody may look into it, whatever
+/// the umask: the sockets in it have permissions of their own.
+fn shared_folder(folder: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Ok(()) => fs::set_permissions(folder, fs::Permissions::from_mode(0o755)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn control_error(error: ListenError) -> BootError {
+    match error {
+        ListenError::InUse { path, who } => BootError::ControlInUse { path, who },
+        error => BootError::Control(error),
+    }
 }

@@ -4,7 +4,10 @@
 //! What is switched off costs a load and a branch where it would arise: the answers to "is this wanted?" are kept
 //! there, and made anew when the set of traced events changes.
 
-use std::fmt::{self, Write as _};
+use std::{
+    fmt::{self, Write as _},
+    sync::atomic::Ordering,
+};
 
 use tracing::{
     Event, Level, Metadata, Subscriber,
@@ -20,7 +23,7 @@ use tracing_subscriber::{
 use super::{
     format::{LogFormat, Style},
     journal::{self, Journal, JournalError},
-    sink, trace,
+    output, sink, trace,
 };
 
 /// About the length of a line.
@@ -40,8 +43,14 @@ pub fn install(program: &str, verbose: bool, format: LogFormat) -> Result<(), Jo
     let _ = tracing::subscriber::set_global_default(subscriber);
     sink::configure(|output| program.clone_into(&mut output.program));
     let (style, journal) = choose(format)?;
-    sink::configure(|output| (output.style, output.journal) = (style, journal));
+    let apart = journal.is_some() && !journal::is_standard_error();
+    sink::configure(|output| (output.style, output.journal, output.apart) = (style, journal, apart));
     Ok(())
+}
+
+/// Has everything from here on said on standard error, too, where that is not the journal anyway.
+pub fn say_on_standard_error() {
+    output::REPEATS.store(true, Ordering::Relaxed);
 }
 
 /// What standard error is to look like, and whether the journal is spoken to directly.

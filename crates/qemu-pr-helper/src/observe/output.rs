@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io,
     os::fd::{AsFd, BorrowedFd},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use rustix::{
@@ -26,6 +26,9 @@ const BATCH: usize = 64 * 1024;
 /// What an idle program may keep of its buffers.
 const KEPT: usize = 4096;
 
+/// Whether standard error is to have what the journal has.
+pub static REPEATS: AtomicBool = AtomicBool::new(false);
+
 static WRITTEN: AtomicU64 = AtomicU64::new(0);
 
 /// How many entries have been taken up so far: whoever waits sees that it goes on.
@@ -41,6 +44,8 @@ pub struct Output {
     pub style: Style,
     /// The journal; standard error is for what it does not take.
     pub journal: Option<Journal>,
+    /// Standard error is somebody else's.
+    pub apart: bool,
     /// `-T file=`; standard error where there is none.
     pub trace_file: Option<File>,
     /// `--trace-backend ftrace`, instead of standard error.
@@ -84,6 +89,7 @@ impl Output {
             program: String::new(),
             style: Style::Text,
             journal: None,
+            apart: false,
             trace_file: None,
             marker: None,
             standard_error: Lines::new(),
@@ -127,8 +133,9 @@ impl Output {
     }
 
     fn message(&mut self, time_us: u64, level: Level, text: &str) {
-        let Self { program, style, journal, .. } = self;
-        if journal.as_ref().is_none_or(|journal| journal.message(program, level, text).is_err()) {
+        let Self { program, style, journal, apart, .. } = self;
+        let is_untold = journal.as_ref().is_none_or(|journal| journal.message(program, level, text).is_err());
+        if is_untold || (*apart && REPEATS.load(Ordering::Relaxed)) {
             let full = self.standard_error.add(|out| style.message(program, time_us, level, text, out));
             self.let_out_if(full);
         }

@@ -97,8 +97,11 @@ pub fn run(booted: Booted, confined: &Confined, config: &Config) -> Result<ExitC
     let hub = Arc::new(hub.map_err(ServeError::descriptor("wait for clients"))?);
     crew::start(&hub, confined).map_err(ServeError::thread("serves clients"))?;
     if let Some(control) = &control {
-        observe::control::start(again(control)?, state::State(Arc::clone(&hub)))
-            .map_err(ServeError::thread("serves the control socket"))?;
+        observe::control::start(
+            again(control)?,
+            state::State { hub: Arc::clone(&hub), at_start: config.at_start.clone() },
+        )
+        .map_err(ServeError::thread("serves the control socket"))?;
     }
 
     // Everything is in place: whoever waits may know.

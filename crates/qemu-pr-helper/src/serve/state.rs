@@ -13,11 +13,16 @@ use crate::{
         metrics::{METRICS, micros},
         trace,
     },
-    settings::{self, Given},
+    settings::{self, AtStart, Given},
 };
 
 /// The hub, as the control socket sees it.
-pub struct State(pub Arc<Hub>);
+pub struct State {
+    /// The hub.
+    pub hub: Arc<Hub>,
+    /// The options, which stay what they are.
+    pub at_start: AtStart,
+}
 
 impl Subject for State {
     fn snapshot(&self) -> Snapshot {
@@ -27,14 +32,14 @@ impl Subject for State {
             pid: std::process::id(),
             started_us: audit::now().saturating_sub(uptime_us),
             uptime_us,
-            max_connections: u64::try_from(self.0.slots.capacity()).unwrap_or(u64::MAX),
+            max_connections: u64::try_from(self.hub.slots.capacity()).unwrap_or(u64::MAX),
             totals: METRICS.totals(observe::lost()),
             requests: METRICS.requests(),
             violations: METRICS.violations(),
             refusals: METRICS.refusals(&Refusal::NAMES),
-            connections: self.0.slots.all().filter_map(|slot| slot.flight.look()).map(connection).collect(),
+            connections: self.hub.slots.all().filter_map(|slot| slot.flight.look()).map(connection).collect(),
             trace: trace::enabled().into_iter().map(str::to_owned).collect(),
-            settings: self.0.policy.current().map(|current| Settings {
+            settings: self.hub.policy.current().map(|current| Settings {
                 path: current.path.display().to_string(),
                 rules: u64::try_from(current.settings.rules.len()).unwrap_or(u64::MAX),
                 since_us: current.since_us,
@@ -45,13 +50,20 @@ impl Subject for State {
     fn reload(&self, path: &str, text: &str, directory: &Given) -> Result<(u64, Vec<String>), String> {
         let settings = settings::Settings::parse(Path::new(path), text, directory).map_err(|error| {
             let still =
-                if self.0.policy.current().is_some() { "the settings in force stay" } else { "none are in force" };
+                if self.hub.policy.current().is_some() { "the settings in force stay" } else { "none are in force" };
             format!("{error}; {still}")
         })?;
         info!("{path}: new settings are in force, with {} rules", settings.rules.len());
         let rules = u64::try_from(settings.rules.len()).unwrap_or(u64::MAX);
-        let warnings = settings.warnings.clone();
-        self.0.policy.replace(path.into(), settings);
+        let mut warnings = settings.warnings.clone();
+        let changed = self.at_start.changed(&settings.defaults);
+        if !changed.is_empty() {
+            warnings.push(format!(
+                "[defaults] counts when a helper starts, and this one was started with others ({}); start it again for them",
+                changed.join(", ")
+            ));
+        }
+        self.hub.policy.replace(path.into(), settings);
         Ok((rules, warnings))
     }
 }

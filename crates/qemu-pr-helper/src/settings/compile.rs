@@ -6,7 +6,7 @@ use scsi_pr::{InAction, OutAction};
 use toml::Spanned;
 
 use super::{
-    Action, Decision, Directory, Glob, KeyLimit, Limits, Rule, Settings,
+    Action, Decision, Directory, Glob, KeyLimit, Limits, Rule, Settings, defaults,
     written::{self, Number, Who},
 };
 
@@ -27,13 +27,15 @@ const MAX_NAME: usize = 64;
 /// The two highest numbers mean "none" to the kernel.
 const MAX_ID: i64 = 4_294_967_293;
 
-fn wrong<T>(span: Range<usize>, problem: impl Into<String>) -> Result<T, Wrong> {
+/// An error, there.
+pub fn wrong<T>(span: Range<usize>, problem: impl Into<String>) -> Result<T, Wrong> {
     Err(Wrong { span, problem: problem.into() })
 }
 
 /// The settings that a file means.
 pub fn settings(file: written::File, directory: &impl Directory) -> Result<Settings, Wrong> {
-    let written::File { default, limits, rule } = file;
+    let written::File { default, defaults, limits, rule } = file;
+    let defaults = defaults::compile(defaults, directory)?;
     let limits = self::limits(&limits)?;
     let mut rules: Vec<Rule> = Vec::with_capacity(rule.len());
     let mut warnings = Vec::new();
@@ -67,7 +69,7 @@ pub fn settings(file: written::File, directory: &impl Directory) -> Result<Setti
                 .to_owned(),
         );
     }
-    Ok(Settings { default, limits, rules, warnings })
+    Ok(Settings { default, defaults, limits, rules, warnings })
 }
 
 /// Whether two rules share some of their keys, and not all: the same keys twice are one tenant's.
@@ -148,7 +150,8 @@ fn list<W, T>(
     list.into_inner().into_iter().map(make).collect::<Result<_, _>>().map(Some)
 }
 
-fn number(what: &str, who: Spanned<Who>, look_up: impl Fn(&str) -> Option<u32>) -> Result<u32, Wrong> {
+/// The number of a user or a group.
+pub fn number(what: &str, who: Spanned<Who>, look_up: impl Fn(&str) -> Option<u32>) -> Result<u32, Wrong> {
     let span = who.span();
     let valid = |number: i64| u32::try_from(number).ok().filter(|_| number <= MAX_ID);
     match who.into_inner() {

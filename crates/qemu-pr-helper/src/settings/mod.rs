@@ -5,6 +5,7 @@
 //! that says where and what to do; there is no third thing.
 
 mod compile;
+mod defaults;
 mod error;
 mod glob;
 mod written;
@@ -19,7 +20,11 @@ use std::{
 use scsi_pr::{Command, InAction, OutAction, ReservationKey};
 use serde::Deserialize;
 
-pub use self::{error::SettingsError, glob::Glob};
+pub use self::{
+    defaults::{AtStart, Defaults},
+    error::SettingsError,
+    glob::Glob,
+};
 use crate::sys::users;
 
 /// Where the file is if nobody says.
@@ -33,6 +38,8 @@ pub const MAX_LENGTH: usize = pr_control::MAX_SETTINGS;
 pub struct Settings {
     /// What happens to a request that no rule is about.
     pub default: Decision,
+    /// Options for a helper that was started without them.
+    pub defaults: Defaults,
     /// How much of everything one client may have.
     pub limits: Limits,
     /// The first that fits decides.

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -29,6 +31,19 @@ fn nothing_written_is_nothing_limited() {
 fn every_key_means_what_it_says() {
     let text = r#"
         default = "deny"
+        [defaults]
+        verbose = false
+        quiet = true
+        log-format = "journal"
+        max-connections = 64
+        request-timeout = 2.5
+        command-timeout = 60
+        drain-timeout = 10
+        audit = "on"
+        audit-keys = "hash"
+        control = "/run/prh/%s"
+        control-group = "kvm"
+        sandbox = "log"
         [limits]
         connections-per-user = 64
         connections-per-process = 16
@@ -77,6 +92,34 @@ fn every_key_means_what_it_says() {
         commands_per_device: Some(8),
     };
     assert_eq!(settings.limits, limits);
+    let arguments: Vec<_> = settings.defaults.arguments(&BTreeSet::new()).collect();
+    let all = [
+        "--quiet",
+        "--log-format=journal",
+        "--max-connections=64",
+        "--request-timeout=2.5",
+        "--command-timeout=60",
+        "--drain-timeout=10",
+        "--audit=on",
+        "--audit-keys=hash",
+        "--control=/run/prh/%s",
+        "--control-group=104",
+        "--sandbox=log",
+    ];
+    assert_eq!(arguments, all);
+}
+
+#[test]
+fn the_command_line_decides_about_what_is_on_it() {
+    let defaults = parse("[defaults]\nquiet = true\naudit = \"off\"\nsandbox = \"log\"").unwrap().defaults;
+    let left = |given: &[&str]| {
+        let given = given.iter().map(ToString::to_string).collect();
+        defaults.arguments(&given).map(|argument| argument.into_string().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(left(&["socket"]), ["--quiet", "--audit=off", "--sandbox=log"]);
+    assert_eq!(left(&["audit"]), ["--quiet", "--sandbox=log"]);
+    // More words, or fewer: that is one question.
+    assert_eq!(left(&["verbose", "sandbox"]), ["--audit=off"]);
 }
 
 #[test]
@@ -121,6 +164,24 @@ fn what_is_wrong_is_told_with_its_place_and_its_remedy() {
         ("[[rule]]\nkeys = { value = 3, mask = 1 }", "2:18", "widen the mask"),
         ("[[rule]]\nkeys = { value = \"0x+1\", mask = 1 }", "2:18", "hexadecimal digits"),
         ("[[rule]]\nkeys = { prefix = -1, bits = 8 }", "2:19", "expected a key"),
+        ("[defaults]\nsocket = \"/s\"", "2:1", "correct or remove it"),
+        ("[defaults]\nquiet = \"yes\"", "2:9", "true or false"),
+        ("[defaults]\nquiet = true\nverbose = true", "2:9", "contradict each other"),
+        ("[defaults]\naudit = true", "2:9", "give one of: on off"),
+        ("[defaults]\naudit = []", "2:9", "expected a string, a number, true or false"),
+        ("[defaults]\nlog-format = \"xml\"", "2:14", "give one of: auto text"),
+        ("[defaults]\nlog-format = \"\"", "2:14", "requires a value"),
+        ("[defaults]\nmax-connections = 0", "2:19", "between 1 and 1000000"),
+        ("[defaults]\nrequest-timeout = nan", "2:19", "between 0.001 and 86400"),
+        ("[defaults]\ncontrol = \"control\"", "2:11", "start it with '/'"),
+        ("[defaults]\ncontrol = \"/%s/control\"", "2:11", "in the last part"),
+        ("[defaults]\ncontrol = \"/%d\"", "2:11", "no other '%'"),
+        ("[defaults]\ncontrol = \"/%s%s\"", "2:11", "once"),
+        (&format!("[defaults]\ncontrol = \"/{}%s\"", "x".repeat(44)), "2:11", "the limit is 44"),
+        ("[defaults]\ncontrol = \"/run/\\u0000\"", "2:11", "control character"),
+        ("[defaults]\ncontrol-group = \"bogus\"", "2:17", "create it"),
+        ("[defaults]\ncontrol-group = 1.5", "2:17", "a name or a number"),
+        ("[defaults]\ncontrol-group = 4294967295", "2:17", "they go from 0 to"),
         ("a = 1\na = 2", "2:1", "duplicate"),
         ("ä = \"\u{1}\"", "1:1", "ä"),
     ];
@@ -179,6 +240,10 @@ fn globs_fit_whole_names() {
 fn lines() -> impl Strategy<Value = String> {
     let line = prop::sample::select(vec![
         "default = \"deny\"",
+        "[defaults]",
+        "control = \"/run/%s\"",
+        "control-group = \"kvm\"",
+        "verbose = true",
         "[limits]",
         "burst = 5",
         "requests-per-second = 1",
@@ -240,6 +305,7 @@ fn the_example_changes_nothing_and_is_in_order_with_everything_in_it() {
     assert_eq!(parse(&as_it_is).unwrap(), Settings::default());
     let settings = parse(&in_full).unwrap();
     assert_eq!(settings.rules.len(), 3);
+    assert_eq!(settings.defaults.len(), 12);
     assert!(settings.limits.commands_per_device.is_some() && settings.limits.burst.is_some());
 }
 
@@ -249,7 +315,7 @@ fn the_example_and_the_man_page_have_every_key() {
     let page =
         fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/man/qemu-pr-helper.toml.5")).unwrap();
     // serde says which keys there are when it meets one that is not.
-    for wrong in ["x = 1", "[limits]\nx = 1", "[[rule]]\nx = 1", "[[rule]]\nkeys = { x = 1 }"] {
+    for wrong in ["x = 1", "[defaults]\nx = 1", "[limits]\nx = 1", "[[rule]]\nx = 1", "[[rule]]\nkeys = { x = 1 }"] {
         let error = parse(wrong).unwrap_err().to_string();
         let (_, keys) = error.split_once("expected one of ").expect("a list of keys");
         let keys = keys.split(';').next().unwrap().split(", ").map(|key| key.trim_matches('`'));

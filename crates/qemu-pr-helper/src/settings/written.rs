@@ -12,8 +12,37 @@ use super::Decision;
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct File {
     pub default: Decision,
+    pub defaults: Defaults,
     pub limits: Limits,
     pub rule: Vec<Spanned<Rule>>,
+}
+
+/// `[defaults]`: each key is the name of an option.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Defaults {
+    pub verbose: Option<Spanned<Scalar>>,
+    pub quiet: Option<Spanned<Scalar>>,
+    pub log_format: Option<Spanned<Scalar>>,
+    pub max_connections: Option<Spanned<Scalar>>,
+    pub request_timeout: Option<Spanned<Scalar>>,
+    pub command_timeout: Option<Spanned<Scalar>>,
+    pub drain_timeout: Option<Spanned<Scalar>>,
+    pub audit: Option<Spanned<Scalar>>,
+    pub audit_keys: Option<Spanned<Scalar>>,
+    pub control: Option<Spanned<Scalar>>,
+    pub control_group: Option<Spanned<Scalar>>,
+    pub sandbox: Option<Spanned<Scalar>>,
+}
+
+/// The value of an option.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(untagged, expecting = "expected a string, a number, true or false")]
+pub enum Scalar {
+    Flag(bool),
+    Integer(i64),
+    Float(f64),
+    Text(String),
 }
 
 /// `[limits]`.

@@ -28,6 +28,11 @@ fn a_file_can_be_checked_without_starting_anything() {
         assert!(words.starts_with(&format!("qemu-pr-helper: {path}:2:9: there is no user")), "{words}");
         assert!(words.contains("create it, or write its number (the line is: user = "), "{words}");
         assert_eq!(code, 1);
+        let defaults = "[defaults]\nquiet = true\naudit = \"off\"\n";
+        assert_eq!(check(bed, defaults), (format!("{path}: ok, 0 rules, 2 defaults\n"), 0));
+        let (words, code) = check(bed, "[defaults]\naudit = \"of\"\n");
+        assert!(words.starts_with(&format!("qemu-pr-helper: {path}:2:9: option '--audit' cannot have")), "{words}");
+        assert_eq!(code, 1);
         assert!(!bed.socket().exists());
     });
 }
