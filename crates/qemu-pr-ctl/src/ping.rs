@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::pipe::PipeFlags;
 use scsi_pr::{InAction, OutAction, PersistentReserveIn, ReservationKey, SenseCode, Status};
 use serde::Serialize;
 
@@ -19,8 +20,12 @@ use crate::{
     trouble::Trouble,
 };
 
-/// A descriptor that every system has and that is no disk: what it takes to answer is the helper's own time.
-const NO_DISK: &str = "/dev/null";
+/// A descriptor that is no disk, and open for reading only: what it takes to answer is the helper's own time. The helper
+/// takes a request about a pipe for one about itself, and neither records nor counts it.
+fn no_disk() -> Result<OwnedFd, Trouble> {
+    let (reader, _) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|error| Trouble::Pipe(error.into()))?;
+    Ok(reader)
+}
 
 #[derive(Serialize)]
 struct Pong {
@@ -46,7 +51,7 @@ pub fn run(options: &Options, device: Option<&Path>, requests: usize) -> Result<
     let start = Instant::now();
     let mut link = Link::open(&options.socket, options.patience())?;
     let connect = start.elapsed();
-    let file = link::device(device.unwrap_or(Path::new(NO_DISK)), Access::Read)?;
+    let file = device.map_or_else(no_disk, |device| link::device(device, Access::Read))?;
     let times = Times::new((0..requests).map(|_| once(&mut link, &file)).collect::<Result<_, _>>()?);
     let answers = Answers::probe(&mut link)?;
     let pong = Pong {
@@ -71,7 +76,7 @@ pub fn once(link: &mut Link<'_>, device: &OwnedFd) -> Result<Duration, Trouble> 
 impl Answers {
     /// Nothing here reaches a disk: the descriptor is none.
     fn probe(link: &mut Link<'_>) -> Result<Self, Trouble> {
-        let file = link::device(Path::new(NO_DISK), Access::Read)?;
+        let file = no_disk()?;
         let cdb = PersistentReserveIn::new(InAction::ReportCapabilities, 8).cdb();
         let simulates = link.execute(&file, &cdb, &[])?.status == Status::GOOD;
         // A registration of nothing: were it carried out, nothing would be changed.

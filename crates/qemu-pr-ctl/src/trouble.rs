@@ -113,6 +113,8 @@ pub enum Trouble {
     UserDenied { user: String, control: PathBuf },
     #[error("cannot watch for signals: {0}")]
     Signals(io::Error),
+    #[error("cannot make a pipe: {0}")]
+    Pipe(io::Error),
     #[error("cannot write the answer: {0}")]
     Output(io::Error),
 }
@@ -222,7 +224,7 @@ impl Trouble {
             Self::Control(error) => control_kind(error),
             Self::NoUser(_) | Self::NotRoot | Self::Become { .. } | Self::UserDenied { .. } => "user",
             Self::Settings { .. } => "settings",
-            Self::Output(_) | Self::Signals(_) | Self::NoThread { .. } => "output",
+            Self::Output(_) | Self::Signals(_) | Self::Pipe(_) | Self::NoThread { .. } => "output",
         }
     }
 
@@ -260,6 +262,7 @@ impl Trouble {
             | Self::UserDenied { .. }
             | Self::NotScsi(_)
             | Self::Signals(_)
+            | Self::Pipe(_)
             | Self::NoThread { .. }
             | Self::Output(_) => exit::NOT_OPENED,
             Self::Control(error) => control_exit(error),

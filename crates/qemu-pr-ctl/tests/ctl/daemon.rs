@@ -22,8 +22,13 @@ pub struct Daemon {
 
 impl Daemon {
     pub fn start() -> Self {
+        Self::start_with(&["--simulate"])
+    }
+
+    /// One with these options, and a control socket.
+    pub fn start_with(options: &[&str]) -> Self {
         let bed = Bed::new(&Subject::ours(program()));
-        let helper = bed.launch().arg("--simulate").arg("--control").arg(bed.path("control")).start();
+        let helper = bed.launch().args(options).arg("--control").arg(bed.path("control")).start();
         std::fs::write(bed.path("disk"), "").expect("a file");
         Self { bed, helper }
     }

@@ -5,10 +5,12 @@ use std::{
     process::{Command, Stdio},
 };
 
+use pr_control::{Control, Requests};
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::{
+    daemon::Daemon,
     run::{PROGRAM, run},
     simulate::{Simulator, signal},
 };
@@ -23,6 +25,32 @@ fn ping_times_as_many_requests_as_are_wanted() {
     assert_eq!((&json["requests"]["count"], &json["features"]), (&5.into(), &0.into()));
     assert!(json["requests"]["p99_microseconds"].as_f64().is_some_and(|time| time > 0.0), "{json}");
     assert_eq!((&json["answers"]["simulates"], &json["answers"]["guards_read_only"]), (&true.into(), &true.into()));
+}
+
+#[test]
+fn a_ping_leaves_nothing_in_the_trail_and_in_the_figures() {
+    for options in [&[][..], &["--simulate"]] {
+        let daemon = Daemon::start_with(options);
+        let control = Control::new(daemon.control(), pr_lab::PATIENCE);
+        let mut trail = control.follow().expect("a trail");
+        let said = run(daemon.socket(), &["ping"]).expect_done();
+        let answers = [("simulates disks", options.is_empty()), ("guards read-only descriptors", false)];
+        for (what, is_no) in answers {
+            let line = said.lines().find(|line| line.contains(what)).expect("an answer");
+            assert!(line.ends_with(if is_no { "no" } else { "yes" }), "{said}");
+        }
+        let now = control.snapshot().expect("a state");
+        assert_eq!(now.requests.iter().map(Requests::count).sum::<u64>(), 0);
+        assert_eq!(now.refusals.iter().map(|refusal| refusal.count).sum::<u64>(), 0);
+        assert_eq!((now.totals.audit_records, now.totals.audit_left_out), (0, 0));
+        // What comes next is the first that is in there; no disk is needed for that.
+        let said = run(daemon.socket(), &["register", "--new-key", "0xa", &daemon.disk()]);
+        assert_eq!(said.code == Some(0), !options.is_empty(), "{said:?}");
+        let record = format!("{:?}", trail.next());
+        assert!(record.contains("REGISTER") && record.contains("0xa"), "{record}");
+        let now = control.snapshot().expect("a state");
+        assert_eq!(now.requests.iter().map(Requests::count).sum::<u64>(), 1);
+    }
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub enum Kind {
     Block,
     /// A SCSI generic device, or no disk at all.
     Character,
+    /// A pipe. No disk is ever behind one.
+    Pipe,
     /// It cannot be told. It could be a multipath map, and one that rules are about.
     Unknown,
 }
@@ -41,6 +43,7 @@ impl Identity {
         let Ok(stat) = fstat(descriptor) else { return Self { kind: Kind::Unknown, device: 0 } };
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::BlockDevice => Self { kind: Kind::Block, device: stat.st_rdev },
+            FileType::Fifo => Self { kind: Kind::Pipe, device: stat.st_dev },
             FileType::CharacterDevice => Self { kind: Kind::Character, device: stat.st_rdev },
             _ => Self { kind: Kind::File, device: stat.st_dev },
         }
@@ -64,6 +67,7 @@ impl Kind {
             Self::File => "file",
             Self::Block => "block",
             Self::Character => "character",
+            Self::Pipe => "pipe",
             Self::Unknown => "unknown",
         }
     }
@@ -73,7 +77,8 @@ impl Kind {
         match code {
             1 => Self::Block,
             2 => Self::Character,
-            3 => Self::Unknown,
+            3 => Self::Pipe,
+            4 => Self::Unknown,
             _ => Self::File,
         }
     }
@@ -85,6 +90,7 @@ impl fmt::Display for Identity {
             Kind::File => "file on device",
             Kind::Block => "block device",
             Kind::Character => "character device",
+            Kind::Pipe => "pipe on device",
             Kind::Unknown => "unknown device",
         };
         write!(f, "{kind} {}", self.number())

@@ -20,7 +20,7 @@ use super::{
     ending::Reason,
     flight::Flight,
     hub::Hub,
-    policy::{Asked, Refused},
+    policy::{Asked, Refused, is_probe},
     share::Share,
 };
 use crate::{
@@ -270,12 +270,14 @@ impl Connection {
             socket: self.socket.as_fd(),
             share: &mut self.share,
         });
-        let is_recorded = admitted.is_err() || matches!(cdb.command(), Command::Out(_));
+        // What is not about a disk is none of those whose disks these are: neither in the trail nor in the figures.
+        let is_probe = is_probe(&cdb, identity, keys);
+        let is_recorded = !is_probe && (admitted.is_err() || matches!(cdb.command(), Command::Out(_)));
         if is_recorded {
             self.budget.introduce(self.client, self.peer);
         }
         let (completion, refusal) = match admitted {
-            Err(refused) => (self.refuse(&refused), Some(refused.reason)),
+            Err(refused) => (self.refuse(&refused, is_probe), Some(refused.reason)),
             Ok(place) => {
                 trace!(target: "pr_helper_policy", client = self.client, verdict = "allowed");
                 let completion = hub.router.execute(device, &cdb, &request.parameters, buffer);
@@ -285,7 +287,9 @@ impl Connection {
         };
         let took = start.elapsed();
         flight.end(&request.cdb, completion.status, &completion.sense);
-        METRICS.request(&request.cdb, completion.status, took);
+        if !is_probe {
+            METRICS.request(&request.cdb, completion.status, took);
+        }
         // Who has the answer may count on it that the disk is not held open here any more.
         drop(request);
         // Before the answer: what a client does because of it comes later in the trail.
@@ -315,8 +319,10 @@ impl Connection {
         self.send(hub, &header, completion.data)
     }
 
-    fn refuse(&self, Refused { kind, reason }: &Refused) -> Completion<'static> {
-        METRICS.refusal(*kind as usize);
+    fn refuse(&self, Refused { kind, reason }: &Refused, is_probe: bool) -> Completion<'static> {
+        if !is_probe {
+            METRICS.refusal(*kind as usize);
+        }
         let answer = kind.answer();
         trace!(
             target: "pr_helper_policy",

@@ -20,7 +20,7 @@ use std::{
 };
 
 use rustix::fs::{OFlags, fcntl_getfl};
-use scsi_pr::{Cdb, Command, Completion, Sense, SenseCode, Status};
+use scsi_pr::{Cdb, Command, Completion, OutAction, ReservationKey, Sense, SenseCode, Status};
 
 pub use self::facts::Known;
 use self::{
@@ -29,7 +29,7 @@ use self::{
 };
 use super::share::Share;
 use crate::{
-    device::Identity,
+    device::{Identity, Kind},
     observe::{
         audit::{self, Peer},
         names::Names,
@@ -222,6 +222,18 @@ impl Policy {
         *count += 1;
         Ok(Place(self, device))
     }
+}
+
+/// Whether a request asks about the helper and not about a disk, as `qemu-pr-ctl ping` does: there is a pipe where the
+/// disk would be, and nothing would be changed if there were one. It is answered like any other.
+pub fn is_probe(cdb: &Cdb, device: Identity, keys: Option<[ReservationKey; 2]>) -> bool {
+    let is_harmless = match cdb.command() {
+        Command::In(_) => true,
+        Command::Out(command) => {
+            command.action() == Some(OutAction::Register) && keys == Some([ReservationKey::ZERO; 2])
+        }
+    };
+    device.kind == Kind::Pipe && is_harmless
 }
 
 /// Whether the client opened the descriptor without the right to write. A descriptor that does not say is read-only.

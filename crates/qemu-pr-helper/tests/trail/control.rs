@@ -278,3 +278,35 @@ fn reload() -> Ask {
     let (users, groups) = Default::default();
     Ask::Reload { path: "test".into(), text: "default = \"deny\"".into(), users, groups }
 }
+
+#[test]
+fn what_is_asked_about_a_pipe_is_answered_and_neither_recorded_nor_counted_if_it_is_harmless() {
+    ours(|bed| {
+        let helper = launch(bed).start();
+        let client = helper.connect();
+        let mut trail = control(bed).follow().expect("a trail");
+        let pipe = || std::io::pipe().expect("a pipe");
+        let (reader, writer) = pipe();
+        assert_eq!(client.pr_in(&reader, 0, 8).status, 2);
+        assert_eq!(client.pr_in(&reader, 2, 8).status, 2);
+        client.pr_out(&reader, 0, &keys(0, 0)).expect_check(5, 0x20, 0);
+        assert_eq!(client.pr_out(&writer, 0, &keys(0, 0)).status, 2);
+        let snapshot = control(bed).snapshot().expect("an answer");
+        assert_eq!(snapshot.requests.iter().map(pr_control::Requests::count).sum::<u64>(), 0);
+        assert_eq!(snapshot.refusals.iter().map(|named| named.count).sum::<u64>(), 0);
+        assert_eq!(snapshot.totals.audit_records, 0);
+        assert_eq!(snapshot.connections[0].requests, 4, "it is no secret who asks");
+
+        // Whoever would have changed something is told of, whatever stands in for the disk.
+        let read_only = open("/dev/null", OFlags::RDONLY, Mode::empty()).unwrap();
+        client.pr_out(&reader, 0, &keys(0, 1)).expect_check(5, 0x20, 0);
+        client.pr_out(&reader, 6, &keys(0, 0)).expect_check(5, 0x20, 0);
+        client.pr_out(&read_only, 0, &keys(0, 0)).expect_check(5, 0x20, 0);
+        for record in records(&mut trail, 3) {
+            assert!(matches!(record.what, What::Refusal { .. }), "{record}");
+        }
+        let snapshot = control(bed).snapshot().expect("an answer");
+        assert_eq!(snapshot.requests.iter().map(pr_control::Requests::count).sum::<u64>(), 3);
+        assert_eq!(helper.end(Signal::TERM).code(), 0);
+    });
+}

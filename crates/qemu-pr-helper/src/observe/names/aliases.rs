@@ -35,7 +35,7 @@ pub fn look_up(identity: Identity) -> Option<Aliases> {
     let class = match identity.kind {
         Kind::Block => "block",
         Kind::Character => "char",
-        Kind::File | Kind::Unknown => return None,
+        Kind::File | Kind::Pipe | Kind::Unknown => return None,
     };
     let path = format!("/sys/dev/{class}/{}", identity.number());
     find(Path::new(&path), identity.kind, Path::new("/run/udev/data"))

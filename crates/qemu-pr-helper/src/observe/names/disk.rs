@@ -12,7 +12,7 @@ pub fn look_up(identity: Identity) -> Device {
     let (class, letter) = match identity.kind {
         Kind::Block => ("block", 'b'),
         Kind::Character => ("char", 'c'),
-        Kind::File | Kind::Unknown => return Device::default(),
+        Kind::File | Kind::Pipe | Kind::Unknown => return Device::default(),
     };
     let number = identity.number();
     find(Path::new(&format!("/sys/dev/{class}/{number}")), Path::new(&format!("/run/udev/data/{letter}{number}")))

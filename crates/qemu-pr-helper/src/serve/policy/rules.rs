@@ -110,7 +110,7 @@ fn on_device(patterns: &[Glob], facts: &impl Facts) -> Result<bool, &'static str
     let device = facts.device();
     // A file is no disk and has no names.
     match device.kind {
-        Kind::File => return Ok(false),
+        Kind::File | Kind::Pipe => return Ok(false),
         Kind::Unknown => return Err("the device"),
         Kind::Block | Kind::Character => {}
     }
