@@ -56,8 +56,9 @@ pub fn plausible(call: &Call, daemon: &str) -> &'static [i32] {
         // Asking for a limit does not fail.
         "prlimit64" if third == 0 => &[],
         "seccomp" => &[ENOMEM, EINVAL],
-        // The question which Landlock this is. A kernel without answers like this.
-        "landlock_create_ruleset" if first == 0 => &[EOPNOTSUPP],
+        // The question which Landlock this is. A kernel without answers like the first, and whoever forbids asking like the
+        // second.
+        "landlock_create_ruleset" if first == 0 => &[EOPNOTSUPP, EPERM],
         "access" | "faccessat" | "chmod" | "fchmodat" | "chown" | "fchownat" | "bind" | "connect" | "rename"
         | "renameat" | "renameat2" | "unlink" | "unlinkat" | "statx" | "newfstatat" => &[EACCES],
         "listen" | "getsockopt" | "setsockopt" | "shutdown" => &[ENOBUFS],

@@ -1,12 +1,17 @@
 //! The files that a process may reach, on kernels that have Landlock.
 
-use std::{io::ErrorKind, path::PathBuf};
+use std::{
+    io::{self, ErrorKind},
+    path::PathBuf,
+};
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, PathFdError, Ruleset,
-    RulesetAttr, RulesetCreatedAttr, RulesetError, Scope,
+    RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 use thiserror::Error;
+
+use crate::sys;
 
 /// Folders, with everything in them.
 #[derive(Default)]
@@ -30,6 +35,14 @@ pub enum FilesError {
     /// The kernel does not take the rules.
     #[error(transparent)]
     Rules(#[from] RulesetError),
+    /// It is not known whether there is Landlock. Walls that are promised where it is must not be left out for that.
+    #[error(
+        "whether this kernel has Landlock cannot be found out: {0}; allow landlock_create_ruleset (a container's seccomp profile may forbid it)"
+    )]
+    Unknown(#[source] io::Error),
+    /// The kernel has it and the rules do not count.
+    #[error("the kernel has Landlock and does not enforce the rules")]
+    NotEnforced,
     /// A folder that a rule is about.
     #[error(transparent)]
     Folder(#[from] PathFdError),
@@ -37,6 +50,9 @@ pub enum FilesError {
 
 /// Rules out every file but these, every TCP port, and signals and abstract sockets of others.
 pub fn restrict(files: &Files<'_>) -> Result<(), FilesError> {
+    if !sys::sandbox::has_landlock().map_err(FilesError::Unknown)? {
+        return Ok(());
+    }
     let scope = if files.reaches_abstract_sockets { Scope::Signal.into() } else { Scope::from_all(NEWEST) };
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
@@ -58,6 +74,9 @@ pub fn restrict(files: &Files<'_>) -> Result<(), FilesError> {
             }
         }
     }
-    ruleset.restrict_self()?;
-    Ok(())
+    // The library asks again, and takes whatever goes wrong for a kernel without Landlock.
+    match ruleset.restrict_self()?.ruleset {
+        RulesetStatus::NotEnforced => Err(FilesError::NotEnforced),
+        RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => Ok(()),
+    }
 }

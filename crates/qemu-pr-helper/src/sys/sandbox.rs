@@ -2,7 +2,7 @@
 
 use std::{
     ffi::{c_int, c_void},
-    mem, ptr,
+    io, mem, ptr,
 };
 
 use rustix::{
@@ -25,6 +25,28 @@ pub fn one_arena() {
 /// Other C libraries have one anyway.
 #[cfg(not(target_env = "gnu"))]
 pub fn one_arena() {}
+
+/// `LANDLOCK_CREATE_RULESET_VERSION` (`<linux/landlock.h>`): nothing is made, the kernel tells its version.
+const LANDLOCK_VERSION: u32 = 1;
+
+/// Whether the kernel has Landlock.
+///
+/// # Errors
+/// It does not tell: something between the kernel and this program answers in its place.
+pub fn has_landlock() -> io::Result<bool> {
+    // SAFETY: without a ruleset, and with a size of zero, nothing is read or written.
+    let version =
+        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, ptr::null::<c_void>(), 0_usize, LANDLOCK_VERSION) };
+    if version >= 0 {
+        return Ok(true);
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        // Not built in, and switched off at boot.
+        Some(libc::ENOSYS | libc::EOPNOTSUPP) => Ok(false),
+        _ => Err(error),
+    }
+}
 
 /// Has a system call that a filter traps end the process with a message that names it.
 pub fn report_violations() {
