@@ -39,6 +39,7 @@ mod trouble;
 mod validate;
 mod values;
 mod watch;
+mod which;
 
 use std::{
     env,

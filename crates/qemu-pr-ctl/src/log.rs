@@ -10,6 +10,7 @@ use crate::{
     cli::{Helper, Options},
     out,
     trouble::Trouble,
+    which,
 };
 
 /// A gap in the trail, for programs: it looks like a record that happened to this client.
@@ -21,7 +22,8 @@ struct Gap {
 
 /// Follows until interrupted, or until the helper hangs up.
 pub fn run(options: &Options, helper: &Helper) -> Result<(), Trouble> {
-    let control = Control::new(&helper.control, options.control_patience());
+    let path = which::control(&helper.control)?;
+    let control = Control::new(&path, options.control_patience());
     let zone = TimeZone::system();
     let folds = io::stdout().is_terminal();
     for told in control.follow().map_err(Trouble::Control)? {
@@ -36,7 +38,7 @@ pub fn run(options: &Options, helper: &Helper) -> Result<(), Trouble> {
             }
         }
     }
-    Err(Trouble::TrailEnds(helper.control.clone()))
+    Err(Trouble::TrailEnds(path))
 }
 
 fn print(line: &str, folds: bool) -> Result<(), Trouble> {

@@ -15,6 +15,7 @@ use crate::{
     steer,
     sys::users,
     trouble::Trouble,
+    which,
 };
 
 /// The file of a helper that has none.
@@ -40,7 +41,7 @@ pub fn run(options: &Options, reload: &Reload) -> Result<(), Trouble> {
 
 /// The file that the helper had last.
 fn in_force(options: &Options, reload: &Reload) -> Result<PathBuf, Trouble> {
-    let control = Control::new(&reload.helper.control, options.control_patience());
+    let control = Control::new(which::control(&reload.helper.control)?, options.control_patience());
     let settings = control.snapshot().map_err(Trouble::Control)?.settings;
     Ok(settings.map_or_else(|| DEFAULT_PATH.into(), |settings| settings.path.into()))
 }

@@ -13,6 +13,7 @@ use crate::{
     exporter::HUNG_US,
     out,
     trouble::Trouble,
+    which,
 };
 
 /// The columns. Those without a number give way when there is no room.
@@ -39,7 +40,7 @@ enum Shape {
 
 /// Shows it once, or again and again.
 pub fn run(options: &Options, state: &cli::State) -> Result<(), Trouble> {
-    let control = Control::new(&state.helper.control, options.control_patience());
+    let control = Control::new(which::control(&state.helper.control)?, options.control_patience());
     let Some(interval) = state.watch else {
         let snapshot = control.snapshot().map_err(Trouble::Control)?;
         return if options.json { out::json(&snapshot) } else { out::print(&text(&snapshot, out::width())) };

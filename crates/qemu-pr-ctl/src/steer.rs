@@ -9,6 +9,7 @@ use crate::{
     cli::{Helper, Options, Trace},
     out,
     trouble::Trouble,
+    which,
 };
 
 /// What `--json` prints of a change.
@@ -43,9 +44,10 @@ pub fn trace(options: &Options, trace: &Trace) -> Result<(), Trouble> {
 
 /// Has a helper do something, and tells what it says to that.
 pub fn order(options: &Options, helper: &Helper, ask: &Ask, done: &str) -> Result<(), Trouble> {
-    let warnings = Control::new(&helper.control, options.control_patience()).order(ask).map_err(Trouble::Control)?;
+    let path = which::control(&helper.control)?;
+    let warnings = Control::new(&path, options.control_patience()).order(ask).map_err(Trouble::Control)?;
     if options.json {
-        return out::json(&Carried { control: &helper.control, done, warnings });
+        return out::json(&Carried { control: &path, done, warnings });
     }
     let mut text = format!("{done}\n");
     for warning in &warnings {
@@ -55,10 +57,11 @@ pub fn order(options: &Options, helper: &Helper, ask: &Ask, done: &str) -> Resul
 }
 
 fn list(options: &Options, helper: &Helper) -> Result<(), Trouble> {
-    let control = Control::new(&helper.control, options.control_patience());
+    let path = which::control(&helper.control)?;
+    let control = Control::new(&path, options.control_patience());
     let trace = control.snapshot().map_err(Trouble::Control)?.trace;
     if options.json {
-        return out::json(&Traced { control: &helper.control, trace });
+        return out::json(&Traced { control: &path, trace });
     }
     if trace.is_empty() {
         return out::print("nothing is traced; 'qemu-pr-ctl trace enable PATTERN' changes that\n");

@@ -94,6 +94,12 @@ pub enum Trouble {
     NoInitiator,
     #[error(transparent)]
     Control(ControlError),
+    #[error("no helper has a control socket in {}; name another folder, or a socket, with --control", .0.display())]
+    NoControl(PathBuf),
+    #[error("several helpers have their control sockets in {}; name one of them with --control: {names}", .folder.display())]
+    WhichControl { folder: PathBuf, names: String },
+    #[error("cannot look for control sockets in {}: {error}; name the socket itself with --control", .folder.display())]
+    ControlFolder { folder: PathBuf, error: io::Error },
     #[error("the audit trail ends here: the helper at {} has hung up; it has ended, or is starting anew", .0.display())]
     TrailEnds(PathBuf),
     #[error("cannot read the settings {}: {error}; name another file with --config", .path.display())]
@@ -208,7 +214,13 @@ impl Trouble {
     /// Which of the four it is: the socket, the helper, the answer of a disk, or this side.
     pub const fn kind(&self) -> &'static str {
         match self {
-            Self::NoSocket(_) | Self::NotASocket(_) | Self::NobodyListens(_) | Self::Connect { .. } => "no-socket",
+            Self::NoSocket(_)
+            | Self::NotASocket(_)
+            | Self::NobodyListens(_)
+            | Self::Connect { .. }
+            | Self::NoControl(_)
+            | Self::WhichControl { .. }
+            | Self::ControlFolder { .. } => "no-socket",
             Self::NoPermission { .. } | Self::DeviceDenied { .. } | Self::CommandDenied(_) => "no-permission",
             Self::HungUp { .. } | Self::Broken { .. } | Self::TrailEnds(_) => "hung-up",
             Self::TimedOut { .. } => "timed-out",
@@ -261,6 +273,9 @@ impl Trouble {
             | Self::Settings { .. }
             | Self::UserDenied { .. }
             | Self::NotScsi(_)
+            | Self::NoControl(_)
+            | Self::WhichControl { .. }
+            | Self::ControlFolder { .. }
             | Self::Signals(_)
             | Self::Pipe(_)
             | Self::NoThread { .. }

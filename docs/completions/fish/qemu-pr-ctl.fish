@@ -102,13 +102,13 @@ complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand bench" -s k -l s
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand bench" -l timeout -d 'How long to wait for the helper [default: 90; at its control socket 5]' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand bench" -l json -d 'Print JSON, for programs'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand bench" -s h -l help -d 'Print help'
-complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand state" -l control -d 'The control socket of the helper' -r -F
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand state" -l control -d 'The control socket of the helper, or a folder with no other in it' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand state" -l watch -d 'Show it again and again, until interrupted' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand state" -s k -l socket -d 'The socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand state" -l timeout -d 'How long to wait for the helper [default: 90; at its control socket 5]' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand state" -l json -d 'Print JSON, for programs'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand state" -s h -l help -d 'Print help'
-complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand log" -l control -d 'The control socket of the helper' -r -F
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand log" -l control -d 'The control socket of the helper, or a folder with no other in it' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand log" -s k -l socket -d 'The socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand log" -l timeout -d 'How long to wait for the helper [default: 90; at its control socket 5]' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand log" -l json -d 'Print JSON, for programs'
@@ -121,17 +121,17 @@ complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and not _
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and not __fish_seen_subcommand_from enable disable list help" -f -a "disable" -d 'No longer trace these events'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and not __fish_seen_subcommand_from enable disable list help" -f -a "list" -d 'List the events that are traced now'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and not __fish_seen_subcommand_from enable disable list help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from enable" -l control -d 'The control socket of the helper' -r -F
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from enable" -l control -d 'The control socket of the helper, or a folder with no other in it' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from enable" -s k -l socket -d 'The socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from enable" -l timeout -d 'How long to wait for the helper [default: 90; at its control socket 5]' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from enable" -l json -d 'Print JSON, for programs'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from enable" -s h -l help -d 'Print help'
-complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from disable" -l control -d 'The control socket of the helper' -r -F
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from disable" -l control -d 'The control socket of the helper, or a folder with no other in it' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from disable" -s k -l socket -d 'The socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from disable" -l timeout -d 'How long to wait for the helper [default: 90; at its control socket 5]' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from disable" -l json -d 'Print JSON, for programs'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from disable" -s h -l help -d 'Print help'
-complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from list" -l control -d 'The control socket of the helper' -r -F
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from list" -l control -d 'The control socket of the helper, or a folder with no other in it' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from list" -s k -l socket -d 'The socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from list" -l timeout -d 'How long to wait for the helper [default: 90; at its control socket 5]' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from list" -l json -d 'Print JSON, for programs'
@@ -141,7 +141,7 @@ complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fis
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from help" -f -a "list" -d 'List the events that are traced now'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reload" -l config -d 'The settings file [default: the one that the helper has]' -r -F
-complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reload" -l control -d 'The control socket of the helper' -r -F
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reload" -l control -d 'The control socket of the helper, or a folder with no other in it' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reload" -s k -l socket -d 'The socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reload" -l timeout -d 'How long to wait for the helper [default: 90; at its control socket 5]' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reload" -l json -d 'Print JSON, for programs'

@@ -9,7 +9,7 @@ use super::{DEFAULT_CONTROL, trial};
 /// Which helper.
 #[derive(Debug, Args)]
 pub struct Helper {
-    /// The control socket of the helper
+    /// The control socket of the helper, or a folder with no other in it
     #[arg(long, value_name = "PATH", default_value = DEFAULT_CONTROL)]
     pub control: PathBuf,
 }

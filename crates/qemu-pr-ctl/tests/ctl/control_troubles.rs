@@ -132,3 +132,37 @@ fn programs_are_told_what_went_wrong() {
         assert!(lines > 1 || run.stdout.lines().count() == 1, "{run:?}");
     }
 }
+
+#[test]
+fn a_folder_means_the_only_control_socket_in_it() {
+    let helper = ControlStandIn::telling(Snapshot::default());
+    let dir = tempfile::tempdir().expect("a directory");
+    let expect = |words: &[&str]| run_control(dir.path(), &["state"]).expect_trouble(15, words);
+    expect(&["no helper has a control socket in", "--control"]);
+    // Neither other files nor sockets on their way are any.
+    fs::write(dir.path().join("file"), "").expect("a file");
+    drop(UnixListener::bind(dir.path().join(".web1.123")).expect("a socket"));
+    expect(&["no helper has a control socket in"]);
+
+    let front = UnixListener::bind(dir.path().join("web1")).expect("a socket");
+    let back = helper.path();
+    let serve = move || {
+        let (asker, _) = front.accept().expect("somebody who asks");
+        let mut question = String::new();
+        BufReader::new(&asker).read_line(&mut question).expect("a question");
+        let mut helper = std::os::unix::net::UnixStream::connect(back).expect("the helper");
+        helper.write_all(question.as_bytes()).expect("the question");
+        let mut answer = String::new();
+        BufReader::new(&helper).read_line(&mut answer).expect("an answer");
+        (&asker).write_all(answer.as_bytes()).expect("the answer");
+        front
+    };
+    let served = thread::spawn(serve);
+    run_control(dir.path(), &["state"]).expect_done();
+    let _front = served.join().expect("one answer");
+
+    let _other = UnixListener::bind(dir.path().join("db1")).expect("a socket");
+    for words in [&["state"][..], &["log"], &["trace", "list"], &["reload"]] {
+        run_control(dir.path(), words).expect_trouble(15, &["several helpers", "with --control: db1, web1"]);
+    }
+}
