@@ -291,7 +291,8 @@ fn a_daemon_goes_on_speaking_to_the_journal() {
 fn traces_go_into_the_kernels_buffer() {
     ours(|bed| {
         let log = bed.path("log");
-        let script = "mount -t tracefs tracefs /sys/kernel/tracing && exec \"$0\" \"$@\"";
+        let script = "\
+            { mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing; } && exec \"$0\" \"$@\"";
         let trace = format!("*,file={}", log.display());
         let helper = launch_after(bed, script).args(["--trace-backend", "ftrace", "-T", &trace]).start();
         helper.connect().expect_served();
