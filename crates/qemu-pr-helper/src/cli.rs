@@ -187,8 +187,8 @@ const ORIGINAL: [&str; 10] =
 /// Reads the command line. `Err` is how the program ends right away: help, version, a list, or an error.
 pub fn parse(arguments: &[OsString]) -> Result<Options, ExitCode> {
     let program = arguments.first().cloned().unwrap_or_else(|| "qemu-pr-helper".into());
-    let command = definition(std::env::var_os("POSIXLY_CORRECT").is_some());
-    read(&command, arguments).map_err(|error| stop(&command, &program, &error))
+    let mut command = definition(std::env::var_os("POSIXLY_CORRECT").is_some(), arguments);
+    read(&mut command, arguments).map_err(|error| stop(&command, &program, &error))
 }
 
 /// Reads it once more, with defaults in front: of several values the last one wins.
@@ -206,24 +206,35 @@ pub fn parse_with(arguments: &[OsString], options: Options, defaults: &Defaults)
 pub fn check(argument: &str) -> Result<(), String> {
     let mut command = Options::command().version(pr_control::VERSION);
     command.build();
-    let outcome = read(&command, &["qemu-pr-helper".into(), argument.into()]);
+    let outcome = read(&mut command, &["qemu-pr-helper".into(), argument.into()]);
     outcome.map(drop).map_err(|error| reason(&command, &error))
 }
 
-fn read(command: &clap::Command, arguments: &[OsString]) -> Result<Options, clap::Error> {
-    let matches = command.clone().try_get_matches_from(arguments)?;
+fn read(command: &mut clap::Command, arguments: &[OsString]) -> Result<Options, clap::Error> {
+    let matches = command.try_get_matches_from_mut(arguments)?;
     let is_given = |id: &&clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
     let given = matches.ids().filter(is_given).map(|id| id.as_str().replace('_', "-")).collect();
     Options::from_arg_matches(&matches).map(|options| Options { given, ..options })
 }
 
 /// The options as clap knows them. `posix` is getopt's own switch: options end at the first operand.
-fn definition(posix: bool) -> clap::Command {
-    let mut command = abbreviated(Options::command())
-        .version(pr_control::VERSION)
-        .mut_arg("operands", |operands| operands.trailing_var_arg(posix));
+fn definition(posix: bool, arguments: &[OsString]) -> clap::Command {
+    let command = Options::command();
+    // Abbreviations are a hundred names more, and who writes a unit has no need of them.
+    let command = if has_abbreviation(&command, arguments) { abbreviated(command) } else { command };
+    let mut command =
+        command.version(pr_control::VERSION).mut_arg("operands", |operands| operands.trailing_var_arg(posix));
     command.build();
     command
+}
+
+/// Whether an argument looks like a long option and is not the name of one.
+fn has_abbreviation(command: &clap::Command, arguments: &[OsString]) -> bool {
+    let names = arguments.iter().filter_map(|argument| argument.as_encoded_bytes().strip_prefix(b"--"));
+    let mut names = names.map(|name| name.split(|byte| *byte == b'=').next().unwrap_or_default());
+    let is_whole =
+        |name: &[u8]| command.get_arguments().any(|known| known.get_long().is_some_and(|long| long.as_bytes() == name));
+    names.any(|name| !is_whole(name))
 }
 
 /// Adds every clear abbreviation of every long option as a hidden alias. (clap's own inference takes the first option

@@ -1,8 +1,9 @@
 use super::*;
 
 fn parsed(arguments: &[&str]) -> Result<Options, clap::Error> {
-    let arguments = std::iter::once("qemu-pr-helper").chain(arguments.iter().copied());
-    let matches = definition(false).try_get_matches_from(arguments)?;
+    let arguments: Vec<_> =
+        std::iter::once("qemu-pr-helper").chain(arguments.iter().copied()).map(Into::into).collect();
+    let matches = definition(false, &arguments).try_get_matches_from(arguments)?;
     Options::from_arg_matches(&matches)
 }
 
@@ -12,7 +13,8 @@ fn socket(arguments: &[&str]) -> Option<PathBuf> {
 
 #[test]
 fn the_definition_of_the_options_is_sound() {
-    definition(false).debug_assert();
+    definition(false, &[]).debug_assert();
+    definition(false, &["--abbr".into()]).debug_assert();
 }
 
 #[test]
@@ -69,7 +71,7 @@ fn options_act_in_their_order() {
 
 #[test]
 fn each_error_names_option_value_reason_and_remedy() {
-    let command = definition(false);
+    let command = definition(false, &[]);
     let rows: [(&[&str], &[&str]); 10] = [
         (&["-k", "rel"], &["--socket", "'rel'", "not absolute", "'/'"]),
         (&["-k", ""], &["--socket", "''", "not absolute"]),
@@ -94,8 +96,8 @@ fn each_error_names_option_value_reason_and_remedy() {
 fn paths_need_not_be_utf_8() {
     use std::os::unix::ffi::OsStringExt;
     let path = OsString::from_vec(b"/run/\xff\xfe.sock".to_vec());
-    let arguments = ["qemu-pr-helper".into(), "-k".into(), path.clone()];
-    let matches = definition(false).try_get_matches_from::<_, OsString>(arguments);
+    let arguments: [OsString; 3] = ["qemu-pr-helper".into(), "-k".into(), path.clone()];
+    let matches = definition(false, &arguments).try_get_matches_from(arguments);
     let options = matches.and_then(|matches| Options::from_arg_matches(&matches));
     assert_eq!(options.ok().and_then(|options| options.socket), Some(path.into()));
 }

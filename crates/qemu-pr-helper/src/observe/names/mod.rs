@@ -16,6 +16,7 @@ use std::{
 
 use pr_control::{Client, Device};
 use rustix::{
+    buffer::spare_capacity,
     event::{PollFd, PollFlags, Timespec, poll},
     net::{RecvFlags, SendFlags, recv, send},
 };
@@ -100,15 +101,17 @@ pub fn start(privileged: &Privileged, sandbox: Sandbox) -> Result<Names, Compani
 
 /// Answers until the daemon is gone.
 pub fn serve(socket: &OwnedFd) {
-    let mut bytes = vec![0; MAX_MESSAGE];
+    // Of all this room a question takes little, and what is never written to is no memory.
+    let mut bytes = Vec::with_capacity(MAX_MESSAGE);
     loop {
-        let length = match recv(socket, &mut bytes[..], RecvFlags::empty()) {
-            Ok((0, _)) => return,
-            Ok((length, _)) => length,
+        bytes.clear();
+        match recv(socket, spare_capacity(&mut bytes), RecvFlags::empty()) {
+            Ok((_, 0)) => return,
+            Ok(_) => {}
             Err(rustix::io::Errno::INTR) => continue,
             Err(_) => return,
-        };
-        let Ok(Question { number, about }) = serde_json::from_slice(&bytes[..length]) else { continue };
+        }
+        let Ok(Question { number, about }) = serde_json::from_slice(&bytes) else { continue };
         let found = match about {
             About::Process { pid } => Found::Process(peer::look_up(pid)),
             About::Disk { kind, device } => {
@@ -199,21 +202,22 @@ impl Line {
         let question = serde_json::to_vec(&Question { number, about }).ok()?;
         send(&self.socket, &question, SendFlags::NOSIGNAL | SendFlags::DONTWAIT).ok()?;
         let deadline = Instant::now() + PATIENCE;
-        let mut bytes = vec![0; MAX_MESSAGE];
+        let mut bytes = Vec::with_capacity(MAX_MESSAGE);
         loop {
+            bytes.clear();
             let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now())).ok()?;
             match poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&left)) {
                 Ok(0) => return None,
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(_) => return None,
             }
-            let length = match recv(&self.socket, &mut bytes[..], RecvFlags::DONTWAIT) {
-                Ok((0, _)) => return None,
-                Ok((length, _)) => length,
+            match recv(&self.socket, spare_capacity(&mut bytes), RecvFlags::DONTWAIT) {
+                Ok((_, 0)) => return None,
+                Ok(_) => {}
                 Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => continue,
                 Err(_) => return None,
-            };
-            let answer: Answer = serde_json::from_slice(&bytes[..length]).ok()?;
+            }
+            let answer: Answer = serde_json::from_slice(&bytes).ok()?;
             if answer.number == number {
                 return Some(answer.found);
             }
