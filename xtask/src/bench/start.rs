@@ -20,6 +20,10 @@ pub const ROW: &str = "start to first greeting";
 /// So long between two looks for the socket: short against any start.
 const LOOK: Duration = Duration::from_micros(50);
 
+/// So long between one subject's end and the next one's start: a helper's other processes notice by themselves that it
+/// is gone, and their ending is not to count as the next one's start.
+const REST: Duration = Duration::from_millis(10);
+
 /// Starts every subject many times.
 pub fn measure(plan: &Plan, subjects: &[Subject]) -> Result<Vec<Figure>> {
     let folder = tempfile::tempdir()?;
@@ -48,6 +52,7 @@ fn once(subject: &Subject, socket: &Path) -> Result<Duration> {
     let time = start.elapsed();
     child.kill()?;
     child.wait()?;
+    sleep(REST);
     greeted.with_context(|| format!("{} does not greet", subject.program.display()))?;
     Ok(time)
 }
