@@ -34,7 +34,7 @@ use crate::{
     config::Config,
     confine::Confined,
     observe,
-    sys::signal,
+    sys::{memory, signal},
 };
 
 /// How often the main thread looks at connections that owe something, at least.
@@ -107,6 +107,7 @@ pub fn run(booted: Booted, confined: &Confined, config: &Config) -> Result<ExitC
     // Everything is in place: whoever waits may know.
     starter.ready().map_err(ServeError::Starter)?;
     notifier.ready();
+    memory::forget_start();
 
     let name = watch(&hub, &signals, &notifier, config).map_err(ServeError::Wait)?;
     trace!(target: "pr_helper_shutdown", signal = name, in_flight = hub.in_flight());

@@ -6,6 +6,7 @@
 pub mod attempts;
 pub mod dm;
 mod layout;
+pub mod memory;
 pub mod mpath;
 pub mod peer;
 pub mod process;

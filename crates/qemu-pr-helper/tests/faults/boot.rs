@@ -27,6 +27,7 @@ const TOLERABLE: &[(&str, &str, &str)] = &[
     ("openat", "/etc/ld.so.cache", "the loader looks into the folders"),
     ("newfstatat", "/etc/ld.so.cache", "the loader looks into the folders"),
     ("mmap", "", "the loader, or the allocator: there is another way"),
+    ("madvise", "", "memory that is of no use any more stays"),
     ("munmap", "", "the loader: memory that nobody uses"),
     ("brk", "", "the allocator maps memory instead"),
     ("openat", "/lib", "the loader looks into the next folder"),
