@@ -16,6 +16,7 @@ use super::{
     share,
 };
 use crate::{
+    boot::systemd::Kept,
     observe::{
         audit::Peer,
         limit::{Limit, Source},
@@ -93,6 +94,32 @@ fn welcome(hub: &Hub, socket: OwnedFd) {
         Err(error) => {
             debug!("client {client} left before it was served: {error}");
             drop(guard);
+            hub.release(token);
+        }
+    }
+}
+
+/// Gives a client that another process has greeted a slot.
+pub fn take_over(hub: &Hub, kept: Kept) {
+    let Some(token) = hub.slots.reserve() else {
+        METRICS.turned_away.count();
+        if let Some(more) = FULL.admit(Source::Unknown) {
+            let limit = hub.slots.capacity();
+            warn!("hanging up on a client of the process before this one: all {limit} connections are in use{more}");
+        }
+        return;
+    };
+    let (client, peer) = (hub.next_client(), peer(&kept.socket));
+    trace!(target: "pr_helper_accept", client, pid = peer.pid, uid = peer.uid);
+    METRICS.accepted.count();
+    let connection = Connection::taken_over(kept, client, peer);
+    let slot = hub.slots.get(token);
+    slot.flight.open(client, peer);
+    let data = epoll::EventData::new_u64(u64::from(token));
+    match epoll::add(&hub.epoll, connection.socket(), data, once(epoll::EventFlags::IN)) {
+        Ok(()) => *slot.lock() = Some(connection),
+        Err(error) => {
+            warn!("hanging up on client {client}, which cannot be waited for: {error}");
             hub.release(token);
         }
     }

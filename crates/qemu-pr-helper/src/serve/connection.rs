@@ -24,6 +24,7 @@ use super::{
     share::Share,
 };
 use crate::{
+    boot::systemd::Kept,
     device::{DataBuffer, Device, Identity},
     observe::{
         audit::{self, Peer},
@@ -62,6 +63,8 @@ enum Next {
     Wait(EventFlags),
     /// Do not read from it before this.
     Pause(Instant),
+    /// Leave it to the main thread: it is another process's next.
+    Leave,
     /// Hang up.
     Close(Reason),
 }
@@ -89,7 +92,10 @@ pub fn serve(hub: &Hub, token: u64, covered: bool, scratch: &mut Scratch) -> Pla
             let place = hub.crew.rejoin();
             // Its next event may wake another thread at once, which is not to find the door locked.
             drop(guard);
-            if let Err(error) = hub.arm(&socket, u64::from(token), flags) {
+            // One that has just been taken for another process is not waited for any more, and that is no error.
+            if let Err(error) = hub.arm(&socket, u64::from(token), flags)
+                && !hub.hands_over()
+            {
                 // Nothing would ever be heard of it again; then its client had better know.
                 warn!("hanging up on client {client}, which cannot be waited for: {error}");
                 abandon(hub, u64::from(token));
@@ -100,6 +106,11 @@ pub fn serve(hub: &Hub, token: u64, covered: bool, scratch: &mut Scratch) -> Pla
             let place = hub.crew.rejoin();
             hub.pause(due, token, connection.client);
             return place;
+        }
+        Next::Leave => {
+            drop(guard);
+            hub.call();
+            return hub.crew.rejoin();
         }
         Next::Close(reason) => reason,
     };
@@ -127,6 +138,12 @@ impl Connection {
             deadline: None,
             overdue: false,
         }
+    }
+
+    /// A client that another process has accepted.
+    pub fn taken_over(kept: Kept, client: u64, peer: Peer) -> Self {
+        let decoder = if kept.has_negotiated { Decoder::between_requests() } else { Decoder::new() };
+        Self { decoder, ..Self::new(kept.socket, client, peer) }
     }
 
     /// The socket.
@@ -175,12 +192,33 @@ impl Connection {
         may_go
     }
 
+    /// Whether there is nothing that another process would have to know.
+    pub fn may_leave(&self) -> bool {
+        self.decoder.is_idle() && self.unsent.is_none() && !self.overdue
+    }
+
+    /// Ends it here, for another process; `None` if it is in use here after all.
+    pub fn hand_over(mut self, hub: &Hub) -> Option<Kept> {
+        self.say(hub, &Reason::HandedOver);
+        hub.router.forget(self.client);
+        let has_negotiated = self.decoder.has_negotiated();
+        // Whoever has just armed it may not have let go of it yet.
+        let socket = match Arc::try_unwrap(self.socket) {
+            Ok(socket) => socket,
+            Err(shared) => shared.try_clone().ok()?,
+        };
+        Some(Kept { socket, has_negotiated })
+    }
+
     fn drive(&mut self, hub: &Hub, flight: &Flight, covered: bool, scratch: &mut Scratch) -> Next {
         if self.overdue {
             return Next::Close(Reason::Overdue);
         }
         if let Some(rest) = self.unsent.take() {
             return self.send(hub, &rest, &[]);
+        }
+        if hub.hands_over() && self.may_leave() {
+            return Next::Leave;
         }
         if self.decoder.is_idle()
             && let Some(due) = Share::wait(&mut self.share, hub, self.peer)
@@ -200,6 +238,7 @@ impl Connection {
                 }
                 Ok(received) => received,
                 // Once more after that: the client may have been faster.
+                Err(Errno::AGAIN) if hub.hands_over() && self.may_leave() => return Next::Leave,
                 Err(Errno::AGAIN) if hub.is_draining() && self.dismiss() => continue,
                 Err(Errno::AGAIN) => return self.wait_for_more(hub),
                 Err(Errno::INTR) => continue,
@@ -336,7 +375,7 @@ impl Connection {
     /// it has gone.
     fn send(&mut self, hub: &Hub, head: &[u8], tail: &[u8]) -> Next {
         let last = hub.is_draining();
-        if last {
+        if last && !hub.hands_over() {
             // Before the answer: what the client sends next comes after it.
             let _ = shutdown(&self.socket, Shutdown::Read);
         }
@@ -347,7 +386,11 @@ impl Connection {
         };
         if sent == head.len() + tail.len() {
             self.deadline = None;
-            return if last { Next::Close(Reason::Draining) } else { Next::Wait(EventFlags::IN) };
+            return match last {
+                true if hub.hands_over() => Next::Leave,
+                true => Next::Close(Reason::Draining),
+                false => Next::Wait(EventFlags::IN),
+            };
         }
         let rest = [head, tail].concat().split_off(sent);
         self.unsent = Some(rest.into_boxed_slice());

@@ -1,10 +1,10 @@
 //! What all threads of the crew share.
 
 use std::{
-    io,
+    io, mem,
     os::fd::{AsFd, OwnedFd},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -17,6 +17,7 @@ use rustix::{
 
 use super::{ORDER, crew::Crew, policy::Policy, rate::Rates, slots::Slots};
 use crate::{
+    boot::systemd::Kept,
     config::Config,
     device::{Router, multipath::Multipath},
     observe::names::Names,
@@ -48,6 +49,9 @@ pub struct Hub {
     pub quiet: bool,
     /// How long a client may owe the rest of a request or the reading of an answer.
     pub request_timeout: Duration,
+    /// Clients outlive this process.
+    hands_over: bool,
+    kept: Mutex<Vec<Kept>>,
     clients: AtomicU64,
     draining: AtomicBool,
     over: AtomicBool,
@@ -64,6 +68,7 @@ impl Hub {
         listener: OwnedFd,
         multipath: Multipath,
         names: Option<Arc<Names>>,
+        hands_over: bool,
         config: &Config,
     ) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
@@ -77,6 +82,8 @@ impl Hub {
             policy: Policy::new(config.settings.clone(), names),
             rates: Rates::default(),
             quiet: config.quiet,
+            hands_over,
+            kept: Mutex::default(),
             request_timeout: config.request_timeout,
             clients: AtomicU64::new(0),
             draining: AtomicBool::new(false),
@@ -118,6 +125,16 @@ impl Hub {
         self.draining.load(ORDER)
     }
 
+    /// Whether clients between two requests are somebody else's from now on.
+    pub fn hands_over(&self) -> bool {
+        self.hands_over && self.is_draining()
+    }
+
+    /// Those who are.
+    pub fn kept(&self) -> Vec<Kept> {
+        mem::take(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Begins the end: no clients from here on, and from each one that there is no more than the request that it may
     /// have sent already. Only a socket that is `ours` is shut down; what waits on one of systemd's is for the next
     /// helper.
@@ -131,7 +148,18 @@ impl Hub {
 
     /// Lets clients go that owe nothing and are owed nothing; whether all are gone.
     pub fn dismiss(&self) -> bool {
-        self.slots.dismiss();
+        if self.hands_over {
+            for (token, connection) in self.slots.take_idle() {
+                // From here on nobody reads from it; what the client sends waits for the next process.
+                let _ = epoll::delete(&self.epoll, connection.socket());
+                if let Some(client) = connection.hand_over(self) {
+                    self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(client);
+                }
+                self.slots.release(token);
+            }
+        } else {
+            self.slots.dismiss();
+        }
         self.slots.is_empty()
     }
 
@@ -159,7 +187,7 @@ impl Hub {
     }
 
     /// Wakes the main thread.
-    fn call(&self) {
+    pub fn call(&self) {
         // Full means that it has been woken already.
         let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
     }

@@ -24,7 +24,7 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use thiserror::Error;
-use tracing::{error, trace};
+use tracing::{error, trace, warn};
 
 #[cfg(fuzzing)]
 pub use self::connection::keys;
@@ -87,14 +87,24 @@ impl ServeError {
 
 /// Serves until a signal says stop. The main thread itself only watches: signals, deadlines, systemd's watchdog.
 pub fn run(booted: Booted, confined: &Confined, config: &Config) -> Result<ExitCode, ServeError> {
-    let Booted { mut listener, control, pidfile, notifier, starter, multipath, names, .. } = booted;
+    let Booted { mut listener, clients, control, pidfile, notifier, starter, multipath, names, .. } = booted;
     let again = |listener: &Listener| {
         listener.socket().try_clone_to_owned().map_err(ServeError::descriptor("open a socket once more"))
     };
     let signals = signal::descriptor().map_err(ServeError::descriptor("receive signals"))?;
     observe::start().map_err(ServeError::thread("writes the log"))?;
-    let hub = Hub::new(again(&listener)?, multipath, names, config);
+    let hands_over = config.hand_over && notifier.is_connected();
+    if config.hand_over && !hands_over {
+        warn!("--hand-over: there is no systemd to keep clients (NOTIFY_SOCKET); at the end they are let go");
+    }
+    let hub = Hub::new(again(&listener)?, multipath, names, hands_over, config);
     let hub = Arc::new(hub.map_err(ServeError::descriptor("wait for clients"))?);
+    if !clients.is_empty() {
+        for client in clients {
+            accept::take_over(&hub, client);
+        }
+        notifier.taken_over();
+    }
     crew::start(&hub, confined).map_err(ServeError::thread("serves clients"))?;
     if let Some(control) = &control {
         observe::control::start(
@@ -113,6 +123,12 @@ pub fn run(booted: Booted, confined: &Confined, config: &Config) -> Result<ExitC
     trace!(target: "pr_helper_shutdown", signal = name, in_flight = hub.in_flight());
     notifier.stopping();
     let code = drain(&hub, &mut listener, config).map_err(ServeError::Wait)?;
+    let kept = hub.kept();
+    if !kept.is_empty()
+        && let Err(error) = notifier.keep(&kept)
+    {
+        error!("cannot hand {} clients over to systemd: {error}; they connect again", kept.len());
+    }
     drop(pidfile);
     drop(control);
     Ok(code)

@@ -78,6 +78,16 @@ impl Slots {
         }
     }
 
+    /// Takes the connections that are between requests out of their places, which are still to be released. One that is
+    /// being served is left for the next time.
+    pub fn take_idle(&self) -> Vec<(u32, Connection)> {
+        let take = |(token, slot): (usize, &Slot)| {
+            let connection = slot.connection.try_lock().ok()?.take_if(|connection| connection.may_leave())?;
+            Some((u32::try_from(token).ok()?, connection))
+        };
+        self.slots.iter().enumerate().filter_map(take).collect()
+    }
+
     /// A place by its number.
     pub fn get(&self, token: u32) -> &Slot {
         &self.slots[token as usize]

@@ -27,6 +27,8 @@ const ATTEMPTS: usize = 5;
 pub struct Tally {
     /// All of them.
     pub sent: usize,
+    /// Connections that were made because the one before had ended.
+    pub anew: usize,
     /// Nobody could be reached in five attempts.
     pub unreachable: usize,
     /// The connection ended between the CDB and the parameter list.
@@ -37,8 +39,12 @@ pub struct Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sent, unreachable, halved, unanswered } = self;
-        write!(f, "{sent} commands sent; lost: {unreachable} unreachable, {halved} halved, {unanswered} unanswered")
+        let Self { sent, anew, unreachable, halved, unanswered } = self;
+        write!(
+            f,
+            "{sent} commands sent, {anew} connections made anew; lost: {unreachable} unreachable, {halved} halved, \
+             {unanswered} unanswered"
+        )
     }
 }
 
@@ -67,6 +73,7 @@ impl Busy {
         for client in self.clients {
             let one = client.join().map_err(|_| anyhow!("a client panicked"))?;
             all.sent += one.sent;
+            all.anew += one.anew;
             all.unreachable += one.unreachable;
             all.halved += one.halved;
             all.unanswered += one.unanswered;
@@ -78,13 +85,13 @@ impl Busy {
 fn work(device: &std::fs::File, key: u64, stop: &AtomicBool) -> Tally {
     let requests = [Request::register_anyhow(key), Request::read(InAction::ReadKeys)];
     let mut tally = Tally::default();
-    let mut line = None;
+    let (mut line, mut connections) = (None, 0_usize);
     for request in requests.iter().cycle() {
         if stop.load(Ordering::Relaxed) {
             break;
         }
         tally.sent += 1;
-        let Some(mut stream) = send_cdb(line.take(), device, request) else {
+        let Some(mut stream) = send_cdb(line.take(), device, request, &mut connections) else {
             tally.unreachable += 1;
             continue;
         };
@@ -96,13 +103,21 @@ fn work(device: &std::fs::File, key: u64, stop: &AtomicBool) -> Tally {
             line = Some(stream);
         }
     }
+    tally.anew = connections.saturating_sub(1);
     tally
 }
 
 /// Sends the CDB, over a new connection if the old one is not there any more.
-fn send_cdb(mut line: Option<UnixStream>, device: &std::fs::File, request: &Request) -> Option<UnixStream> {
+fn send_cdb(
+    mut line: Option<UnixStream>,
+    device: &std::fs::File,
+    request: &Request,
+    connections: &mut usize,
+) -> Option<UnixStream> {
     for _ in 0..ATTEMPTS {
-        let Some(stream) = line.take().or_else(|| connect().ok()) else {
+        let kept = line.take();
+        *connections += usize::from(kept.is_none());
+        let Some(stream) = kept.or_else(|| connect().ok()) else {
             sleep(Duration::from_secs(1));
             continue;
         };
