@@ -78,20 +78,21 @@ pub fn serve(control: &OwnedFd) {
         while open {
             match receive(control) {
                 Ok(Some((request, device, reply))) => broker.take(request, device, reply),
-                Ok(None) => {
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted | io::ErrorKind::OutOfMemory
+                    ) =>
+                {
+                    break;
+                }
+                // A message that makes no sense is lost with its descriptors; whoever sent it sees its pipe end.
+                Err(error) if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::ConnectionReset) => {}
+                // The daemon is gone; or the socket is of no use any more, and asking it again would never end.
+                Ok(None) | Err(_) => {
                     open = false;
                     broker.forget_waiting();
                 }
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted | io::ErrorKind::OutOfMemory => break,
-                    // A message that makes no sense is lost with its descriptors; whoever sent it sees its pipe end.
-                    io::ErrorKind::InvalidData | io::ErrorKind::ConnectionReset => {}
-                    // The socket is of no use any more, and asking it again would never end.
-                    _ => {
-                        open = false;
-                        broker.forget_waiting();
-                    }
-                },
             }
         }
         broker.kill_overdue();
