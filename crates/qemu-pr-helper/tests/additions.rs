@@ -78,12 +78,36 @@ fn the_command_timeout_may_be_given_and_preempt_and_abort_gets_twice_that() {
 #[test]
 fn too_few_descriptors_for_all_connections_lower_their_number_with_a_warning() {
     ours(|bed| {
-        let helper = bed.launch().limit(Resource::Nofile, 64).start();
-        helper.await_stderr("--max-connections");
-        let clients: Vec<_> = (0..8).map(|_| helper.connect()).collect();
-        for client in &clients {
-            client.expect_served();
+        let file = bed.path("settings.toml");
+        std::fs::write(&file, "[defaults]\nmax-connections = 14\n").expect("write the settings");
+        let file = file.to_str().expect("a path of letters");
+        for given in [["--max-connections", "14"], ["--config", file]] {
+            let helper = bed.launch().limit(Resource::Nofile, 64).args(given).start();
+            helper.await_stderr("--max-connections 14 needs 66 file descriptors");
+            helper.await_stderr("serving 13 connections");
+            // The connection that waited for the greeting has to be gone.
+            helper.settled_descriptors();
+            let clients: Vec<_> = (0..13).map(|_| helper.connect()).collect();
+            for client in &clients {
+                client.expect_served();
+            }
         }
+    });
+}
+
+#[test]
+fn a_low_limit_of_descriptors_is_no_news_to_who_gave_no_number_of_connections() {
+    ours(|bed| {
+        // The second is what many a host has: a thousand clients find room there.
+        for limit in [64, 4096] {
+            let helper = bed.launch().limit(Resource::Nofile, limit).start();
+            helper.connect().expect_served();
+            assert_eq!(helper.stderr(), "", "with {limit} descriptors");
+        }
+        let socket = bed.path("control");
+        let launch = bed.launch().limit(Resource::Nofile, 4096).args(["--control", &socket.to_string_lossy()]);
+        let _helper = launch.start();
+        assert_eq!(Control::new(&socket, PATIENCE).snapshot().expect("a state").max_connections, 1024);
     });
 }
 
