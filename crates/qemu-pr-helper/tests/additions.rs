@@ -299,13 +299,75 @@ fn at_the_end_what_hangs_is_named() {
     });
 }
 
+/// A helper that becomes nobody, with everything that it makes in a directory of root's.
+fn in_a_folder_of_roots(bed: &Bed) -> (Helper, [std::path::PathBuf; 3]) {
+    let [pidfile, control] = ["pid", "control"].map(|name| bed.path(name));
+    let launch =
+        bed.launch().args(["-u", "nobody", "-g", "nogroup", "-f"]).arg(&pidfile).arg("--control").arg(&control);
+    (launch.start(), [bed.socket(), pidfile, control])
+}
+
+#[test]
+fn what_the_new_user_may_not_remove_is_removed_at_the_end_however_that_comes() {
+    ours(|bed| {
+        let (helper, files) = in_a_folder_of_roots(bed);
+        assert!(files.iter().all(|file| file.exists()));
+        helper.end(Signal::TERM).expect_silent_success();
+        assert!(!files.iter().any(|file| file.exists()), "{files:?}");
+
+        let (helper, files) = in_a_folder_of_roots(bed);
+        helper.end(Signal::KILL);
+        eventually("all is removed", || !files.iter().any(|file| file.exists()));
+    });
+}
+
+#[test]
+fn what_is_another_ones_by_now_is_not_removed_for_the_new_user() {
+    ours(|bed| {
+        let (helper, files) = in_a_folder_of_roots(bed);
+        let cleanup = helper.child("qemu-pr-cleanup");
+        for file in &files {
+            fs::remove_file(file).unwrap();
+            fs::write(file, "another one's").unwrap();
+        }
+        assert_eq!(helper.end(Signal::TERM).code(), 0);
+        eventually("the process has ended", || !cleanup.is_alive());
+        for file in &files {
+            assert_eq!(fs::read_to_string(file).unwrap(), "another one's");
+        }
+    });
+}
+
+#[test]
+fn without_need_there_is_no_process_that_removes_files() {
+    ours(|bed| {
+        let names = |helper: &Helper| -> Vec<String> {
+            helper.children().iter().filter_map(|child| child.status().get("Name").cloned()).collect()
+        };
+        let there = bed.path("there");
+        fs::create_dir(&there).unwrap();
+        std::os::unix::fs::chown(&there, Some(65534), Some(65534)).unwrap();
+        let theirs = bed.launch().at(there.join("pr.sock")).args(["-u", "nobody", "-g", "nogroup"]);
+        for launch in [bed.launch(), bed.launch().args(["-u", "root"]), bed.launch().args(["-g", "nogroup"]), theirs] {
+            let helper = launch.start();
+            let names = names(&helper);
+            assert!(!names.is_empty() && !names.iter().any(|name| name == "qemu-pr-cleanup"), "{names:?}");
+        }
+    });
+}
+
 #[test]
 fn a_pidfile_that_may_not_be_removed_names_no_dead_helper() {
     ours(|bed| {
-        let pidfile = bed.path("pid");
+        let there = bed.path("there");
+        fs::create_dir(&there).unwrap();
+        std::os::unix::fs::chown(&there, Some(65534), Some(65534)).unwrap();
+        let pidfile = there.join("pid");
         let helper = bed.launch().args(["-u", "nobody", "-g", "nogroup", "-f"]).arg(&pidfile).start();
+        // It was nobody's when the helper started.
+        std::os::unix::fs::chown(&there, Some(0), Some(0)).unwrap();
         assert_eq!(helper.end(Signal::TERM).code(), 0);
-        assert_eq!(fs::read_to_string(&pidfile).unwrap_or_default(), "");
+        assert_eq!(fs::read_to_string(&pidfile).unwrap(), "");
     });
 }
 

@@ -41,7 +41,7 @@ pub fn apply(process: Process, sandbox: Sandbox) -> Result<bool, FilterError> {
     let otherwise = match (sandbox, process) {
         (Sandbox::Log, _) => SeccompAction::Log,
         (_, Process::Broker) => enosys.clone(),
-        (_, Process::Daemon | Process::Names) => SeccompAction::Trap,
+        (_, Process::Daemon | Process::Names | Process::Cleanup) => SeccompAction::Trap,
     };
     let never = if process == Process::Broker && sandbox == Sandbox::Enforce { NEVER } else { &[] };
     let never: BTreeMap<_, _> = never.iter().map(|number| (*number, Vec::new())).collect();

@@ -11,6 +11,8 @@ pub enum Process {
     Daemon,
     /// The one that looks names up.
     Names,
+    /// The one that removes what the daemon may not.
+    Cleanup,
     /// The one that carries out what multipath needs, and its children.
     Broker,
 }
@@ -116,6 +118,9 @@ const DAEMON: &[Call] = &[
 const DAEMON_HERE: &[Call] = &[(libc::SYS_epoll_wait, ANY), (libc::SYS_unlink, ANY), (libc::SYS_dup2, ANY)];
 #[cfg(not(target_arch = "x86_64"))]
 const DAEMON_HERE: &[Call] = &[];
+
+/// Removing files.
+const CLEANUP: &[Call] = &[(libc::SYS_statx, ANY), (libc::SYS_newfstatat, ANY), (libc::SYS_unlinkat, ANY)];
 
 /// Reading small files.
 const NAMES: &[Call] = &[
@@ -324,6 +329,7 @@ pub fn calls(process: Process) -> impl Iterator<Item = Call> {
     let own = match process {
         Process::Daemon => [DAEMON, DAEMON_HERE],
         Process::Names => [NAMES, NAMES_HERE],
+        Process::Cleanup => [CLEANUP, &[]],
         Process::Broker => [BROKER, BROKER_HERE],
     };
     [RUNTIME, RUNTIME_HERE].into_iter().chain(own).flatten().copied()
