@@ -44,8 +44,12 @@ enum Command {
         #[arg(long, value_name = "PATH", requires = "guest")]
         helper: Option<PathBuf>,
     },
-    /// Run every check there is: formatting, lints, unit tests, and the beds
-    Test,
+    /// Run what every change has to pass: formatting, lints, tests, fuzzers, and virtual machines (a quarter of an hour)
+    Test {
+        /// Run what a release has to pass as well (hours)
+        #[arg(long)]
+        all: bool,
+    },
     /// Feed what outsiders send with bytes that a fuzzer makes up
     Fuzz(fuzz::Options),
     /// Measure the helper beside the C helper and beside the least that the protocol costs
@@ -83,6 +87,9 @@ enum Command {
         /// Keep the root image and the kernel's console log
         #[arg(long)]
         keep: bool,
+        /// Take debug builds, which take seconds to make; a package has release builds all the same
+        #[arg(long)]
+        debug: bool,
     },
 }
 
@@ -102,7 +109,7 @@ fn run(command: Command) -> Result<bool> {
     match command {
         Command::Demo { guest: false, .. } => demo::simulated(),
         Command::Demo { guest: true, helper } => demo::guest(helper.as_deref()),
-        Command::Test => test::run(),
+        Command::Test { all } => Ok(test::run(if all { test::Size::All } else { test::Size::Short })),
         Command::Fuzz(options) => fuzz::run_as(&options),
         Command::Sanitize => sanitize::all(),
         Command::Observability => observability::run(),
@@ -116,9 +123,9 @@ fn run(command: Command) -> Result<bool> {
             packages::install_missing(&[packages::SHELLS])?;
             completions::check()
         }
-        Command::Bed { bed, helper, keep } => {
+        Command::Bed { bed, helper, keep, debug } => {
             packages::install_missing(&[packages::FOR_BEDS])?;
-            let tally = bed::run(bed, helper.as_deref(), &bed::Options { keep, ..bed::Options::default() })?;
+            let tally = bed::run(bed, helper.as_deref(), &bed::Options { keep, debug, ..bed::Options::default() })?;
             Ok(tally.succeeded())
         }
     }

@@ -16,7 +16,7 @@ use crate::workspace::target;
 /// # Errors
 /// Whatever keeps the machine from being built or booted, and a subject that does not do its work there.
 pub fn measure(subjects: &[(&str, &Path)], connections: &[u32], rounds: Rounds) -> Result<Vec<Sample>> {
-    build_driver()?;
+    let driver = build_driver(false)?;
     let kernel = Kernel::unpack()?;
     let name = format!("{}-{}", Kind::Bench.word(), std::process::id());
     let [image, console] = ["cpio", "console"].map(|ending| target().join("bed").join(format!("{name}.{ending}")));
@@ -25,7 +25,7 @@ pub fn measure(subjects: &[(&str, &Path)], connections: &[u32], rounds: Rounds) 
     let connections: Vec<String> = connections.iter().map(u32::to_string).collect();
     let slice = rounds.slice.as_millis();
     let words = format!("{} {slice} {} {}", rounds.count, connections.join(","), names.join(" "));
-    image::write_to_measure(&image, &kernel, &programs, &words)?;
+    image::write_to_measure(&image, &kernel, &driver, &programs, &words)?;
     let heard = vm::boot(Kind::Bench, &kernel, &image, &[], &console, false)?;
     fs::remove_file(&image)?;
     fs::remove_file(&console)?;

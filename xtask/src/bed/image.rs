@@ -11,8 +11,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::cpio::Archive;
 use super::kernel::Kernel;
-use super::{Kind, multipath};
-use crate::workspace::target;
+use super::{Kind, Programs, multipath};
 
 /// What makes the LUN, both ways of reaching it, and the device-mapper table that hangs.
 pub const MODULES: &[&str] = &[
@@ -42,10 +41,10 @@ const PASSWD: &str = "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/
 const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
 
 /// Writes the root image of a bed.
-pub fn write(to: &Path, kind: Kind, kernel: &Kernel, helper: &Path, reference: bool) -> Result<()> {
-    let mut root = driven(kernel)?;
-    root.program(helper, "usr/bin/qemu-pr-helper")?;
-    root.program(&target().join("release/qemu-pr-ctl"), "usr/bin/qemu-pr-ctl")?;
+pub fn write(to: &Path, kind: Kind, kernel: &Kernel, programs: &Programs, reference: bool) -> Result<()> {
+    let mut root = driven(kernel, &programs.driver)?;
+    root.program(&programs.helper, "usr/bin/qemu-pr-helper")?;
+    root.program(&programs.ctl, "usr/bin/qemu-pr-ctl")?;
     root.program(Path::new("/usr/bin/sg_persist"), "usr/bin/sg_persist")?;
     root.program(Path::new("/sbin/dmsetup"), "sbin/dmsetup")?;
     root.program(&kernel.packages.join("sbin/iscsistart"), "sbin/iscsistart")?;
@@ -69,8 +68,8 @@ pub fn write(to: &Path, kind: Kind, kernel: &Kernel, helper: &Path, reference: b
 }
 
 /// The root image of the machine in which subjects are measured: their programs, by their numbers.
-pub fn write_to_measure(to: &Path, kernel: &Kernel, programs: &[&Path], words: &str) -> Result<()> {
-    let mut root = driven(kernel)?;
+pub fn write_to_measure(to: &Path, kernel: &Kernel, driver: &Path, programs: &[&Path], words: &str) -> Result<()> {
+    let mut root = driven(kernel, driver)?;
     for (number, program) in programs.iter().enumerate() {
         root.program(program, &format!("subjects/{number}"))?;
     }
@@ -81,10 +80,10 @@ pub fn write_to_measure(to: &Path, kernel: &Kernel, programs: &[&Path], words: &
 }
 
 /// What each machine has that `bed-inside` drives.
-fn driven(kernel: &Kernel) -> Result<Root> {
+fn driven(kernel: &Kernel, driver: &Path) -> Result<Root> {
     let mut root = Root::new(kernel.packages.clone());
     root.program(Path::new("/bin/busybox"), "bin/busybox")?;
-    root.program(&target().join("release/bed-inside"), "bin/bed-inside")?;
+    root.program(driver, "bin/bed-inside")?;
     root.text("etc/passwd", PASSWD);
     root.text("etc/group", GROUP);
     Ok(root)

@@ -82,6 +82,8 @@ pub struct Options {
     pub keep: bool,
     /// Print the story for a reader, and of the checks only those that fail.
     pub story: bool,
+    /// Try debug builds, which are there already where tests have run; what is shipped takes minutes to build.
+    pub debug: bool,
 }
 
 /// Boots the bed with a helper in it and shows every check as it is made.
@@ -90,17 +92,18 @@ pub struct Options {
 /// Whatever keeps the bed from being built or booted. A check that fails is not an error: it is in the tally.
 pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally> {
     let is_given = helper.is_some();
+    // The package has release builds, whatever is asked for.
+    let debug = options.debug && !kind.is_distribution();
     let helper = match helper {
         Some(path) => fs::canonicalize(path).with_context(|| format!("the helper {} is not there", path.display()))?,
-        None => our_helper()?,
+        None => build("qemu-pr-helper", "qemu-pr-helper", debug)?,
     };
     let reference = helper == Path::new(REFERENCE);
     ensure!(
         !kind.is_distribution() || !is_given || (reference && kind == Kind::Host),
         "this bed installs this project's package; Debian's helper has the bed host --helper {REFERENCE}"
     );
-    build_driver()?;
-    run_command(cargo().args(["build", "--quiet", "--release", "--package", "qemu-pr-ctl"]))?;
+    let programs = Programs { driver: build_driver(debug)?, ctl: build("qemu-pr-ctl", "qemu-pr-ctl", debug)?, helper };
     let kernel = kernel::Kernel::unpack()?;
 
     let place = target().join("bed");
@@ -108,14 +111,14 @@ pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally
     let image = place.join(format!("{name}.cpio"));
     let console = place.join(format!("{name}.console"));
     let disks = if kind.is_distribution() {
-        host::write(&image, kind, &kernel, reference)?
+        host::write(&image, kind, &kernel, &programs, reference)?
     } else {
-        image::write(&image, kind, &kernel, &helper, reference)?;
+        image::write(&image, kind, &kernel, &programs, reference)?;
         Vec::new()
     };
 
     if !options.story {
-        println!("bed {} with {}", kind.word(), helper.display());
+        println!("bed {} with {}", kind.word(), programs.helper.display());
     }
     let started = Instant::now();
     let tally = vm::boot(kind, &kernel, &image, &disks, &console, options.story)?.tally;
@@ -134,9 +137,27 @@ pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally
     Ok(tally)
 }
 
+/// The programs that go into a machine.
+struct Programs {
+    driver: PathBuf,
+    ctl: PathBuf,
+    helper: PathBuf,
+}
+
 /// The program inside.
-fn build_driver() -> Result<()> {
-    run_command(cargo().args(["build", "--quiet", "--release", "--package", "xtask", "--bin", "bed-inside"]))
+fn build_driver(debug: bool) -> Result<PathBuf> {
+    build("xtask", "bed-inside", debug)
+}
+
+/// Builds a program as it would be shipped, or as the tests have it.
+fn build(package: &str, program: &str, debug: bool) -> Result<PathBuf> {
+    let mut command = cargo();
+    command.args(["build", "--quiet", "--package", package, "--bin", program]);
+    if !debug {
+        command.arg("--release");
+    }
+    run_command(&mut command)?;
+    Ok(target().join(if debug { "debug" } else { "release" }).join(program))
 }
 
 /// The word that tells the program inside which helper it has.
@@ -146,6 +167,5 @@ fn whose(reference: bool) -> &'static str {
 
 /// This project's helper, built as it would be shipped.
 pub fn our_helper() -> Result<PathBuf> {
-    run_command(cargo().args(["build", "--quiet", "--release", "--package", "qemu-pr-helper"]))?;
-    Ok(target().join("release/qemu-pr-helper"))
+    build("qemu-pr-helper", "qemu-pr-helper", false)
 }
