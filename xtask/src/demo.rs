@@ -23,7 +23,7 @@ const KIND: ReservationType = ReservationType::WriteExclusiveRegistrantsOnly;
 
 /// The story on a simulated disk.
 pub fn simulated() -> Result<bool> {
-    workspace::run(workspace::cargo().args(["build", "--quiet", "--package", "qemu-pr-helper"]))?;
+    workspace::debug_builds()?;
     let folder = tempfile::tempdir()?;
     let daemon = Daemon::start(folder.path())?;
     let disk = folder.path().join("disk");

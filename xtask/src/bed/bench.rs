@@ -16,7 +16,7 @@ use crate::workspace::target;
 /// # Errors
 /// Whatever keeps the machine from being built or booted, and a subject that does not do its work there.
 pub fn measure(subjects: &[(&str, &Path)], connections: &[u32], rounds: Rounds) -> Result<Vec<Sample>> {
-    let driver = build_driver(false)?;
+    let driver = build_driver()?;
     let kernel = Kernel::unpack()?;
     let name = format!("{}-{}", Kind::Bench.word(), std::process::id());
     let [image, console] = ["cpio", "console"].map(|ending| target().join("bed").join(format!("{name}.{ending}")));

@@ -17,13 +17,18 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::workspace::{cargo, run as run_command, target};
+use crate::workspace::{cargo, debug_builds, run as run_command, target};
 
 pub use bench::measure;
 pub use vm::Tally;
 
 /// Debian's own helper, against which a bed shows that it is right itself.
 pub const REFERENCE: &str = "/usr/bin/qemu-pr-helper";
+
+/// This project's programs.
+const HELPER: &str = "qemu-pr-helper";
+const CTL: &str = "qemu-pr-ctl";
+const DRIVER: &str = "bed-inside";
 
 /// Which machine to boot.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -96,14 +101,20 @@ pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally
     let debug = options.debug && !kind.is_distribution();
     let helper = match helper {
         Some(path) => fs::canonicalize(path).with_context(|| format!("the helper {} is not there", path.display()))?,
-        None => build("qemu-pr-helper", "qemu-pr-helper", debug)?,
+        None if debug => target().join("debug").join(HELPER),
+        None => our_helper()?,
     };
     let reference = helper == Path::new(REFERENCE);
     ensure!(
         !kind.is_distribution() || !is_given || (reference && kind == Kind::Host),
         "this bed installs this project's package; Debian's helper has the bed host --helper {REFERENCE}"
     );
-    let programs = Programs { driver: build_driver(debug)?, ctl: build("qemu-pr-ctl", "qemu-pr-ctl", debug)?, helper };
+    let programs = if debug {
+        let built = debug_builds()?;
+        Programs { driver: built.join(DRIVER), ctl: built.join(CTL), helper }
+    } else {
+        Programs { driver: build_driver()?, ctl: build(CTL, CTL)?, helper }
+    };
     let kernel = kernel::Kernel::unpack()?;
 
     let place = target().join("bed");
@@ -145,19 +156,14 @@ struct Programs {
 }
 
 /// The program inside.
-fn build_driver(debug: bool) -> Result<PathBuf> {
-    build("xtask", "bed-inside", debug)
+fn build_driver() -> Result<PathBuf> {
+    build("xtask", DRIVER)
 }
 
-/// Builds a program as it would be shipped, or as the tests have it.
-fn build(package: &str, program: &str, debug: bool) -> Result<PathBuf> {
-    let mut command = cargo();
-    command.args(["build", "--quiet", "--package", package, "--bin", program]);
-    if !debug {
-        command.arg("--release");
-    }
-    run_command(&mut command)?;
-    Ok(target().join(if debug { "debug" } else { "release" }).join(program))
+/// Builds a program as it would be shipped.
+fn build(package: &str, program: &str) -> Result<PathBuf> {
+    run_command(cargo().args(["build", "--quiet", "--release", "--package", package, "--bin", program]))?;
+    Ok(target().join("release").join(program))
 }
 
 /// The word that tells the program inside which helper it has.
@@ -167,5 +173,5 @@ fn whose(reference: bool) -> &'static str {
 
 /// This project's helper, built as it would be shipped.
 pub fn our_helper() -> Result<PathBuf> {
-    build("qemu-pr-helper", "qemu-pr-helper", false)
+    build(HELPER, HELPER)
 }
