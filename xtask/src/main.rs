@@ -83,6 +83,9 @@ enum Command {
         /// Keep the root image and the kernel's console log
         #[arg(long)]
         keep: bool,
+        /// The kernel to boot
+        #[arg(long, value_enum, default_value_t)]
+        kernel: bed::Version,
     },
 }
 
@@ -116,9 +119,9 @@ fn run(command: Command) -> Result<bool> {
             packages::install_missing(&[packages::SHELLS])?;
             completions::check()
         }
-        Command::Bed { bed, helper, keep } => {
+        Command::Bed { bed, helper, keep, kernel } => {
             packages::install_missing(&[packages::FOR_BEDS])?;
-            let tally = bed::run(bed, helper.as_deref(), &bed::Options { keep, ..bed::Options::default() })?;
+            let tally = bed::run(bed, helper.as_deref(), &bed::Options { keep, kernel, ..bed::Options::default() })?;
             Ok(tally.succeeded())
         }
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 use measure::turn::{Rounds, Sample};
 
-use super::kernel::Kernel;
+use super::kernel::{Kernel, Version};
 use super::{Kind, build_driver, image, vm};
 use crate::workspace::target;
 
@@ -17,7 +17,7 @@ use crate::workspace::target;
 /// Whatever keeps the machine from being built or booted, and a subject that does not do its work there.
 pub fn measure(subjects: &[(&str, &Path)], connections: &[u32], rounds: Rounds) -> Result<Vec<Sample>> {
     build_driver()?;
-    let kernel = Kernel::unpack()?;
+    let kernel = Kernel::unpack(Version::Debian12)?;
     let name = format!("{}-{}", Kind::Bench.word(), std::process::id());
     let [image, console] = ["cpio", "console"].map(|ending| target().join("bed").join(format!("{name}.{ending}")));
     let programs: Vec<&Path> = subjects.iter().map(|(_, program)| *program).collect();

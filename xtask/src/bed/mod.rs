@@ -20,6 +20,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::workspace::{cargo, run as run_command, target};
 
 pub use bench::measure;
+pub use kernel::Version;
 pub use vm::Tally;
 
 /// Debian's own helper, against which a bed shows that it is right itself.
@@ -82,6 +83,8 @@ pub struct Options {
     pub keep: bool,
     /// Print the story for a reader, and of the checks only those that fail.
     pub story: bool,
+    /// The kernel to boot.
+    pub kernel: kernel::Version,
 }
 
 /// Boots the bed with a helper in it and shows every check as it is made.
@@ -101,7 +104,7 @@ pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally
     );
     build_driver()?;
     run_command(cargo().args(["build", "--quiet", "--release", "--package", "qemu-pr-ctl"]))?;
-    let kernel = kernel::Kernel::unpack()?;
+    let kernel = kernel::Kernel::unpack(options.kernel)?;
 
     let place = target().join("bed");
     let name = format!("{}-{}", kind.word(), std::process::id());
