@@ -83,9 +83,12 @@ enum Command {
         /// Keep the root image and the kernel's console log
         #[arg(long)]
         keep: bool,
-        /// The kernel to boot
-        #[arg(long, value_enum, default_value_t)]
-        kernel: bed::Version,
+        /// The kind of machine [default: uml, or tcg where that does not start or cannot do the work]
+        #[arg(long, value_enum)]
+        machine: Option<bed::Machine>,
+        /// The kernel of --machine tcg [default: 6.1]
+        #[arg(long, value_enum)]
+        kernel: Option<bed::Version>,
     },
 }
 
@@ -119,9 +122,10 @@ fn run(command: Command) -> Result<bool> {
             packages::install_missing(&[packages::SHELLS])?;
             completions::check()
         }
-        Command::Bed { bed, helper, keep, kernel } => {
+        Command::Bed { bed, helper, keep, machine, kernel } => {
             packages::install_missing(&[packages::FOR_BEDS])?;
-            let tally = bed::run(bed, helper.as_deref(), &bed::Options { keep, kernel, ..bed::Options::default() })?;
+            let options = bed::Options { keep, story: false, machine, kernel };
+            let tally = bed::run(bed, helper.as_deref(), &options)?;
             Ok(tally.succeeded())
         }
     }

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::cpio::Archive;
 use super::kernel::{Kernel, Version};
-use super::{Kind, multipath};
+use super::{Kind, STARTED, multipath};
 use crate::packages;
 use crate::workspace::{bytes, target};
 
@@ -66,7 +66,7 @@ pub fn write(to: &Path, kind: Kind, kernel: &Kernel, helper: &Path, reference: b
         root.copy(&guest.image, "guest/vmlinuz")?;
         root.content("guest/root.cpio", 0o644, guest_root(&guest)?);
     }
-    let command = format!("/bin/bed-inside {} {}\n{END}", kind.word(), super::whose(reference));
+    let command = format!("echo {STARTED}\n/bin/bed-inside {} {}\n{END}", kind.word(), super::whose(reference));
     root.content("init", 0o755, init(&modules, &command).into_bytes());
     root.write_to(to)
 }

@@ -34,32 +34,28 @@ pub struct Kernel {
 impl Kernel {
     /// Finds the unpacked kernel, fetching it first if need be.
     pub fn unpack(version: Version) -> Result<Self> {
-        match version {
-            Version::Debian12 => {
-                let packages = packages::unpack_for_beds()?;
-                let modules = only_entry(&packages.join("lib/modules"))?;
-                let image = format!("vmlinuz-{}", modules.file_name().unwrap_or_default().display());
-                Self::read(&packages, &packages.join("boot").join(image), &modules)
-            }
+        let (base, image): (_, fn(&str) -> String) = match version {
+            Version::Debian12 => (packages::unpack_for_beds()?, |version| format!("boot/vmlinuz-{version}")),
             Version::Newest => {
-                let packages = packages::unpack_newest_kernel()?;
-                let modules = only_entry(&packages.join("usr/lib/modules"))?;
-                Self::read(&packages.join("usr"), &modules.join("vmlinuz"), &modules)
+                (packages::unpack_newest_kernel()?.join("usr"), |version| format!("lib/modules/{version}/vmlinuz"))
             }
+        };
+        let modules = base.join("lib/modules");
+        let version = only_entry(&modules)?.file_name().unwrap_or_default().to_owned();
+        if !fs::exists(modules.join(&version).join("modules.dep"))? {
+            // The packages leave this to their installation scripts, which never ran.
+            output(Command::new("/sbin/depmod").arg("-b").arg(&base).arg(&version))?;
         }
+        let image = base.join(image(version.to_str().context("a kernel's version is not UTF-8")?));
+        Self::read(&modules, image)
     }
 
-    /// Reads what the modules need, with `lib/modules` below `base`.
-    fn read(base: &Path, image: &Path, modules: &Path) -> Result<Self> {
-        let table = modules.join("modules.dep");
-        if !fs::exists(&table)? {
-            // The package leaves this to its installation script, which never ran.
-            let version = modules.file_name().unwrap_or_default();
-            output(Command::new("/sbin/depmod").arg("-b").arg(base).arg(version))?;
-        }
-        let depends = fs::read_to_string(&table)?.lines().filter_map(parse_line).collect();
+    /// Reads what the modules need of the only kernel that has its modules there.
+    pub fn read(modules: &Path, image: PathBuf) -> Result<Self> {
+        let modules = only_entry(modules)?;
+        let depends = fs::read_to_string(modules.join("modules.dep"))?.lines().filter_map(parse_line).collect();
         let builtin = fs::read_to_string(modules.join("modules.builtin"))?.lines().map(module_name).collect();
-        Ok(Self { image: image.to_owned(), modules: modules.to_owned(), depends, builtin })
+        Ok(Self { image, modules, depends, builtin })
     }
 
     /// The files of the named modules and of all that they need, each after what it needs.

@@ -8,7 +8,9 @@ mod cpio;
 mod host;
 mod image;
 mod kernel;
+mod machine;
 mod multipath;
+mod uml;
 mod vm;
 
 use std::fs;
@@ -21,10 +23,14 @@ use crate::workspace::{cargo, run as run_command, target};
 
 pub use bench::measure;
 pub use kernel::Version;
+pub use machine::Name as Machine;
 pub use vm::Tally;
 
 /// Debian's own helper, against which a bed shows that it is right itself.
 pub const REFERENCE: &str = "/usr/bin/qemu-pr-helper";
+
+/// What the first process says before the driver program begins.
+const STARTED: &str = "started";
 
 /// Which machine to boot.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -83,8 +89,10 @@ pub struct Options {
     pub keep: bool,
     /// Print the story for a reader, and of the checks only those that fail.
     pub story: bool,
-    /// The kernel to boot.
-    pub kernel: kernel::Version,
+    /// The kind of machine [default: User Mode Linux where it can do the work and starts, otherwise an emulated one].
+    pub machine: Option<Machine>,
+    /// The kernel of an emulated machine [default: Debian 12's].
+    pub kernel: Option<Version>,
 }
 
 /// Boots the bed with a helper in it and shows every check as it is made.
@@ -104,8 +112,22 @@ pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally
     );
     build_driver()?;
     run_command(cargo().args(["build", "--quiet", "--release", "--package", "qemu-pr-ctl"]))?;
-    let kernel = kernel::Kernel::unpack(options.kernel)?;
+    let machine = machine::Machine::choose(kind, options)?;
+    match attempt(kind, machine, &helper, options) {
+        Ok(Some(tally)) => Ok(tally),
+        Ok(None) => {
+            println!("User Mode Linux does not start on this host; taking an emulated machine, which is slow");
+            let machine = machine::Machine::Tcg(Version::default());
+            attempt(kind, machine, &helper, options)?.context("the machine cannot be started")
+        }
+        Err(error) => Err(error),
+    }
+}
 
+/// Boots one machine; nothing is returned if it does not start and another kind is worth a try.
+fn attempt(kind: Kind, machine: machine::Machine, helper: &Path, options: &Options) -> Result<Option<Tally>> {
+    let kernel = machine.kernel()?;
+    let reference = helper == Path::new(REFERENCE);
     let place = target().join("bed");
     let name = format!("{}-{}", kind.word(), std::process::id());
     let image = place.join(format!("{name}.cpio"));
@@ -113,18 +135,19 @@ pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally
     let disks = if kind.is_distribution() {
         host::write(&image, kind, &kernel, reference)?
     } else {
-        image::write(&image, kind, &kernel, &helper, reference)?;
+        image::write(&image, kind, &kernel, helper, reference)?;
         Vec::new()
     };
 
     if !options.story {
-        println!("bed {} with {}", kind.word(), helper.display());
+        println!("bed {} with {}, on {machine}", kind.word(), helper.display());
     }
     let started = Instant::now();
-    let tally = vm::boot(kind, &kernel, &image, &disks, &console, options.story)?.tally;
-    if !options.story {
-        println!("{tally}, {} s", started.elapsed().as_secs());
+    let heard = vm::boot(kind, machine, &kernel, &image, &disks, &console, options.story)?;
+    if !options.story && heard.started {
+        println!("{}, {} s", heard.tally, started.elapsed().as_secs());
     }
+    uml::clean_up(&image)?;
     if options.keep {
         println!("kept {} and {}", image.display(), console.display());
     } else {
@@ -134,7 +157,7 @@ pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally
             fs::remove_file(&disk.path)?;
         }
     }
-    Ok(tally)
+    Ok(heard.started.then_some(heard.tally))
 }
 
 /// The program inside.

@@ -1,9 +1,10 @@
 //! Boots the machine and listens to the driver program in it.
 //!
-//! The driver writes one line at a time to the machine's first serial line, which is QEMU's standard output:
+//! The driver writes one line at a time to the machine's first serial line, which is the machine's standard output:
 //!
 //! | line | meaning |
 //! |---|---|
+//! | `started` | the modules are loaded, the driver program comes next |
 //! | `ok NAME` | a check that held |
 //! | `FAIL NAME: what was expected, what came` | one that did not |
 //! | `known weakness shown: NAME: what was seen` | a weakness of the reference helper, shown to be there |
@@ -17,16 +18,18 @@
 use std::fmt;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use measure::turn::Sample;
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::Kind;
 use super::kernel::Kernel;
+use super::machine::Machine;
 
 /// What a run of a bed came to.
 #[derive(Debug, Default, Clone, Copy)]
@@ -76,78 +79,56 @@ pub struct Heard {
     pub tally: Tally,
     /// What was measured, in the order of the turns.
     pub samples: Vec<Sample>,
+    /// Whether the first process came as far as its driver program.
+    pub started: bool,
 }
 
 /// Boots the machine and follows it to its end.
-pub fn boot(kind: Kind, kernel: &Kernel, image: &Path, disks: &[Disk], console: &Path, story: bool) -> Result<Heard> {
-    let mut machine = Machine::start(kind, kernel, image, disks, console)?;
+pub fn boot(
+    kind: Kind,
+    machine: Machine,
+    kernel: &Kernel,
+    image: &Path,
+    disks: &[Disk],
+    console: &Path,
+    story: bool,
+) -> Result<Heard> {
+    let mut command = machine.command(kind, kernel, image, disks, console)?;
+    let program = command.get_program().display().to_string();
+    let mut process = Process(command.spawn().with_context(|| format!("{program} cannot be started"))?);
     let mut listener = Listener { story, ..Listener::default() };
-    let end = machine.follow(limit(kind), &mut listener);
-    drop(machine);
+    let end = process.follow(limit(kind), &mut listener);
+    drop(process);
+    if machine == Machine::Uml && !listener.started {
+        return Ok(Heard::default());
+    }
     if let Err(reason) = end {
         listener.fault(&format!("the machine: {reason:#}"), console);
     } else if listener.reported != Some((listener.tally.passed, listener.tally.failed)) {
         listener.fault("the machine ended before its driver did", console);
     }
-    Ok(Heard { tally: listener.tally, samples: listener.samples })
-}
-
-/// Two processors as fast as they go; where is measured one, whose clock counts its instructions, a nanosecond each: it
-/// is the same whatever else the host does.
-fn clock(kind: Kind) -> &'static [&'static str] {
-    match kind {
-        Kind::Bench => &["-accel", "tcg,thread=single", "-smp", "1", "-icount", "shift=0,sleep=off"],
-        _ => &["-accel", "tcg,thread=multi", "-smp", "2"],
-    }
+    Ok(Heard { tally: listener.tally, samples: listener.samples, started: listener.started })
 }
 
 /// How the kernel begins to say that it is broken.
 const CAUSES: &[&str] = &["Kernel panic", "BUG:", "Oops:", "Out of memory:", "blocked for more than"];
 
-/// A running QEMU, which never outlives this value.
-struct Machine {
-    qemu: Child,
-}
+/// A running machine, which never outlives this value.
+struct Process(Child);
 
-impl Drop for Machine {
+impl Drop for Process {
     fn drop(&mut self) {
-        // It has ended already, unless something went wrong.
-        let _ = self.qemu.kill();
-        let _ = self.qemu.wait();
+        // It has ended already, unless something went wrong. Its programs are processes of this host if it is User Mode
+        // Linux.
+        let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
+        let _ = self.0.wait();
     }
 }
 
-impl Machine {
-    fn start(kind: Kind, kernel: &Kernel, image: &Path, disks: &[Disk], console: &Path) -> Result<Self> {
-        let memory = if kind.has_guest() { "3G" } else { "2G" };
-        let drives = disks.iter().flat_map(|disk| {
-            let drive = format!("file={},format=raw,if=virtio,snapshot=on", disk.path.display());
-            ["-drive".to_owned(), drive]
-        });
-        // Whoever ends this program, by whatever signal, ends the machine with it.
-        let qemu = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "/usr/bin/qemu-system-x86_64"])
-            .args(clock(kind))
-            .args(["-cpu", "max,la57=off", "-m", memory])
-            .args(["-nodefaults", "-display", "none", "-vga", "none", "-no-reboot"])
-            .args(["-serial", "stdio", "-serial"])
-            .arg(format!("file:{}", console.display()))
-            .arg("-kernel")
-            .arg(&kernel.image)
-            .arg("-initrd")
-            .arg(image)
-            .args(["-append", "console=ttyS1 panic=-1 loglevel=4"])
-            .args(drives)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("qemu-system-x86_64 cannot be started; install qemu-system-x86")?;
-        Ok(Self { qemu })
-    }
-
+impl Process {
     /// Hands every line to the listener until the machine ends; the error says why it was given up instead.
     fn follow(&mut self, limit: Duration, listener: &mut Listener) -> Result<()> {
-        let stdout = self.qemu.stdout.take().context("QEMU's standard output is no pipe")?;
+        let stdout = self.0.stdout.take().context("the machine's standard output is no pipe")?;
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
             let mut stdout = BufReader::new(stdout);
@@ -179,12 +160,15 @@ struct Listener {
     /// The driver's own count, once it has come to its end.
     reported: Option<(u32, u32)>,
     samples: Vec<Sample>,
+    started: bool,
     story: bool,
 }
 
 impl Listener {
     fn hear(&mut self, line: &str) {
-        if line.starts_with("ok ") {
+        if line == super::STARTED {
+            self.started = true;
+        } else if line.starts_with("ok ") {
             self.tally.passed += 1;
             if !self.story {
                 println!("{line}");

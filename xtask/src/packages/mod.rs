@@ -106,6 +106,11 @@ pub fn unpack_newest_kernel() -> Result<PathBuf> {
     suite::unpack("bed/newest", NEWEST, "amd64", &[KERNEL])
 }
 
+/// Unpacks User Mode Linux with the C library that it needs, and returns the directory that they lie in.
+pub fn unpack_user_mode_linux() -> Result<PathBuf> {
+    suite::unpack("bed/uml", NEWEST, "amd64", &["user-mode-linux", "libc6"])
+}
+
 /// Unpacks what checks alerts and metrics, and returns the folder that it lies in.
 pub fn unpack_for_observability() -> Result<PathBuf> {
     unpack(|| Ok(Apt::host()), "observability", OBSERVABILITY)
