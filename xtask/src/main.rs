@@ -37,7 +37,7 @@ struct Cli {
 enum Command {
     /// Tell the story of two hosts and one disk
     Demo {
-        /// On a real kernel with a real QEMU guest instead of the simulated disk (about two minutes)
+        /// On a real kernel with a real QEMU guest instead of the simulated disk (about half a minute)
         #[arg(long)]
         guest: bool,
         /// The helper to show [default: this project's release build]

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use measure::turn::{Rounds, Sample};
 
 use super::kernel::Version;
-use super::machine::Machine;
+use super::machine::Chosen;
 use super::{Kind, build_driver, image, vm};
 use crate::workspace::target;
 
@@ -19,7 +19,7 @@ use crate::workspace::target;
 pub fn measure(subjects: &[(&str, &Path)], connections: &[u32], rounds: Rounds) -> Result<Vec<Sample>> {
     build_driver()?;
     // An emulated machine has a clock that counts instructions.
-    let machine = Machine::Tcg(Version::Debian12);
+    let machine = Chosen::Tcg(Version::Debian12);
     let kernel = machine.kernel()?;
     let name = format!("{}-{}", Kind::Bench.word(), std::process::id());
     let [image, console] = ["cpio", "console"].map(|ending| target().join("bed").join(format!("{name}.{ending}")));

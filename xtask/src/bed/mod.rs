@@ -1,4 +1,5 @@
-//! A bed is a virtual machine with a real SCSI stack, booted only to try one helper in it.
+//! A bed is a virtual machine with a real SCSI stack, booted only to try one helper in it: User Mode Linux, or an
+//! emulated machine.
 //!
 //! This half builds the machine's root image, boots it, and listens. What happens in the machine is the second program
 //! of this package, `bed-inside`, under `src/inside`.
@@ -15,15 +16,20 @@ mod vm;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
 
 use crate::workspace::{cargo, run as run_command, target};
 
+use kernel::Kernel;
+use machine::Chosen;
+use vm::Heard;
+
 pub use bench::measure;
 pub use kernel::Version;
-pub use machine::Name as Machine;
+pub use machine::Machine;
 pub use vm::Tally;
 
 /// Debian's own helper, against which a bed shows that it is right itself.
@@ -110,32 +116,42 @@ pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally
         !kind.is_distribution() || !is_given || (reference && kind == Kind::Host),
         "this bed installs this project's package; Debian's helper has the bed host --helper {REFERENCE}"
     );
-    build_driver()?;
-    run_command(cargo().args(["build", "--quiet", "--release", "--package", "qemu-pr-ctl"]))?;
-    let machine = machine::Machine::choose(kind, options)?;
-    match attempt(kind, machine, &helper, options) {
-        Ok(Some(tally)) => Ok(tally),
-        Ok(None) => {
-            println!("User Mode Linux does not start on this host; taking an emulated machine, which is slow");
-            let machine = machine::Machine::Tcg(Version::default());
-            attempt(kind, machine, &helper, options)?.context("the machine cannot be started")
-        }
-        Err(error) => Err(error),
+    let chosen = Chosen::choose(kind, options)?;
+    let kernel = thread::scope(|scope| {
+        let fetched = scope.spawn(|| chosen.kernel());
+        build_driver()?;
+        run_command(cargo().args(["build", "--quiet", "--release", "--package", "qemu-pr-ctl"]))?;
+        Ok::<_, Error>(fetched.join().unwrap_or_else(|_| bail!("fetching the kernel panicked")))
+    })?;
+    if chosen != Chosen::Uml {
+        return attempt(kind, chosen, &kernel?, &helper, options).map(|heard| heard.tally);
     }
+    let reason = match kernel {
+        Ok(kernel) => {
+            let heard = attempt(kind, chosen, &kernel, &helper, options)?;
+            if heard.started {
+                return Ok(heard.tally);
+            }
+            anyhow!(heard.last_words)
+        }
+        Err(error) => error,
+    };
+    println!("User Mode Linux does not start on this host; taking an emulated machine, which is slow: {reason:#}");
+    let chosen = Chosen::Tcg(Version::default());
+    attempt(kind, chosen, &chosen.kernel()?, &helper, options).map(|heard| heard.tally)
 }
 
-/// Boots one machine; nothing is returned if it does not start and another kind is worth a try.
-fn attempt(kind: Kind, machine: machine::Machine, helper: &Path, options: &Options) -> Result<Option<Tally>> {
-    let kernel = machine.kernel()?;
+/// Boots one machine and tells what came of it.
+fn attempt(kind: Kind, machine: Chosen, kernel: &Kernel, helper: &Path, options: &Options) -> Result<Heard> {
     let reference = helper == Path::new(REFERENCE);
     let place = target().join("bed");
     let name = format!("{}-{}", kind.word(), std::process::id());
     let image = place.join(format!("{name}.cpio"));
     let console = place.join(format!("{name}.console"));
     let disks = if kind.is_distribution() {
-        host::write(&image, kind, &kernel, reference)?
+        host::write(&image, kind, kernel, reference)?
     } else {
-        image::write(&image, kind, &kernel, helper, reference)?;
+        image::write(&image, kind, kernel, helper, reference)?;
         Vec::new()
     };
 
@@ -143,8 +159,8 @@ fn attempt(kind: Kind, machine: machine::Machine, helper: &Path, options: &Optio
         println!("bed {} with {}, on {machine}", kind.word(), helper.display());
     }
     let started = Instant::now();
-    let heard = vm::boot(kind, machine, &kernel, &image, &disks, &console, options.story)?;
-    if !options.story && heard.started {
+    let heard = vm::boot(kind, machine, kernel, &image, &disks, &console, options.story)?;
+    if !options.story && (heard.started || machine != Chosen::Uml) {
         println!("{}, {} s", heard.tally, started.elapsed().as_secs());
     }
     uml::clean_up(&image)?;
@@ -157,7 +173,7 @@ fn attempt(kind: Kind, machine: machine::Machine, helper: &Path, options: &Optio
             fs::remove_file(&disk.path)?;
         }
     }
-    Ok(heard.started.then_some(heard.tally))
+    Ok(heard)
 }
 
 /// The program inside.
