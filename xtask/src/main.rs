@@ -37,7 +37,7 @@ struct Cli {
 enum Command {
     /// Tell the story of two hosts and one disk
     Demo {
-        /// On a real kernel with a real QEMU guest instead of the simulated disk (about two minutes)
+        /// On a real kernel with a real QEMU guest instead of the simulated disk (about half a minute)
         #[arg(long)]
         guest: bool,
         /// The helper to show [default: this project's release build]
@@ -90,6 +90,12 @@ enum Command {
         /// Take debug builds, which take seconds to make; a package has release builds all the same
         #[arg(long)]
         debug: bool,
+        /// The kind of machine [default: uml, or tcg where that does not start or cannot do the work]
+        #[arg(long, value_enum)]
+        machine: Option<bed::Machine>,
+        /// The kernel of --machine tcg [default: 6.1]
+        #[arg(long, value_enum)]
+        kernel: Option<bed::Version>,
     },
 }
 
@@ -123,9 +129,10 @@ fn run(command: Command) -> Result<bool> {
             packages::install_missing(&[packages::SHELLS])?;
             completions::check()
         }
-        Command::Bed { bed, helper, keep, debug } => {
+        Command::Bed { bed, helper, keep, debug, machine, kernel } => {
             packages::install_missing(&[packages::FOR_BEDS])?;
-            let tally = bed::run(bed, helper.as_deref(), &bed::Options { keep, debug, ..bed::Options::default() })?;
+            let options = bed::Options { keep, story: false, debug, machine, kernel };
+            let tally = bed::run(bed, helper.as_deref(), &options)?;
             Ok(tally.succeeded())
         }
     }

@@ -42,12 +42,18 @@ pub fn run(command: &mut Command) -> Result<()> {
 
 /// Runs a command to its end and returns what it prints; on failure the error carries its complaint.
 pub fn output(command: &mut Command) -> Result<String> {
+    let printed = bytes(command)?;
+    String::from_utf8(printed).with_context(|| format!("{} printed something that is not text", line(command)))
+}
+
+/// The same with whatever bytes it prints.
+pub fn bytes(command: &mut Command) -> Result<Vec<u8>> {
     let output = command.output().with_context(|| format!("{} cannot be started", line(command)))?;
     if !output.status.success() {
         let complaint = String::from_utf8_lossy(&output.stderr);
         bail!("{} failed: {}\n{}", line(command), output.status, complaint.trim_end());
     }
-    String::from_utf8(output.stdout).with_context(|| format!("{} printed something that is not text", line(command)))
+    Ok(output.stdout)
 }
 
 fn line(command: &Command) -> String {

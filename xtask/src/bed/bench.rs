@@ -6,7 +6,8 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 use measure::turn::{Rounds, Sample};
 
-use super::kernel::Kernel;
+use super::kernel::Version;
+use super::machine::Chosen;
 use super::{Kind, build_driver, image, vm};
 use crate::workspace::target;
 
@@ -17,7 +18,9 @@ use crate::workspace::target;
 /// Whatever keeps the machine from being built or booted, and a subject that does not do its work there.
 pub fn measure(subjects: &[(&str, &Path)], connections: &[u32], rounds: Rounds) -> Result<Vec<Sample>> {
     let driver = build_driver()?;
-    let kernel = Kernel::unpack()?;
+    // An emulated machine has a clock that counts instructions.
+    let machine = Chosen::Tcg(Version::Debian12);
+    let kernel = machine.kernel()?;
     let name = format!("{}-{}", Kind::Bench.word(), std::process::id());
     let [image, console] = ["cpio", "console"].map(|ending| target().join("bed").join(format!("{name}.{ending}")));
     let programs: Vec<&Path> = subjects.iter().map(|(_, program)| *program).collect();
@@ -26,7 +29,7 @@ pub fn measure(subjects: &[(&str, &Path)], connections: &[u32], rounds: Rounds) 
     let slice = rounds.slice.as_millis();
     let words = format!("{} {slice} {} {}", rounds.count, connections.join(","), names.join(" "));
     image::write_to_measure(&image, &kernel, &driver, &programs, &words)?;
-    let heard = vm::boot(Kind::Bench, &kernel, &image, &[], &console, false)?;
+    let heard = vm::boot(Kind::Bench, machine, &kernel, &image, &[], &console, false)?;
     fs::remove_file(&image)?;
     fs::remove_file(&console)?;
     ensure!(heard.tally.succeeded(), "the helpers do not do the same work on a LUN: {}", heard.tally);

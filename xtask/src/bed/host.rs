@@ -105,7 +105,7 @@ const MODULES: &[&str] = &["ext4", "virtio_blk", "virtio_pci", "configfs", "auto
 /// Everything that the machine boots from, at `name` with several endings; returns its disks.
 pub fn write(image: &Path, kind: Kind, kernel: &Kernel, programs: &Programs, reference: bool) -> Result<Vec<Disk>> {
     let base = base()?;
-    let mut root = Root::new(kernel.packages.clone());
+    let mut root = Root::new()?;
     root.program(Path::new("/bin/busybox"), "bin/busybox")?;
     let modules = root.modules(kernel, &[MODULES, image::MODULES].concat())?;
     root.content("init", 0o755, image::init(&modules, FIRST).into_bytes());

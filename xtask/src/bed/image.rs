@@ -10,8 +10,10 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use super::cpio::Archive;
-use super::kernel::Kernel;
-use super::{Kind, Programs, multipath};
+use super::kernel::{Kernel, Version};
+use super::{Kind, Programs, STARTED, multipath};
+use crate::packages;
+use crate::workspace::bytes;
 
 /// What makes the LUN, both ways of reaching it, and the device-mapper table that hangs.
 pub const MODULES: &[&str] = &[
@@ -42,15 +44,16 @@ const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
 
 /// Writes the root image of a bed.
 pub fn write(to: &Path, kind: Kind, kernel: &Kernel, programs: &Programs, reference: bool) -> Result<()> {
-    let mut root = driven(kernel, &programs.driver)?;
+    let mut root = driven(&programs.driver)?;
     root.program(&programs.helper, "usr/bin/qemu-pr-helper")?;
     root.program(&programs.ctl, "usr/bin/qemu-pr-ctl")?;
     root.program(Path::new("/usr/bin/sg_persist"), "usr/bin/sg_persist")?;
     root.program(Path::new("/sbin/dmsetup"), "sbin/dmsetup")?;
-    root.program(&kernel.packages.join("sbin/iscsistart"), "sbin/iscsistart")?;
+    let packages = packages::unpack_for_beds()?;
+    root.program(&packages.join("sbin/iscsistart"), "sbin/iscsistart")?;
     let modules = root.modules(kernel, MODULES)?;
     if kind.has_multipath() {
-        multipath::add(&mut root, &kernel.packages)?;
+        multipath::add(&mut root, &packages)?;
     }
     if kind.has_guest() {
         root.program(Path::new("/usr/bin/qemu-system-x86_64"), "usr/bin/qemu-system-x86_64")?;
@@ -59,17 +62,18 @@ pub fn write(to: &Path, kind: Kind, kernel: &Kernel, programs: &Programs, refere
         for (folder, name) in FIRMWARE {
             root.copy(&Path::new(FIRMWARE_FOLDER).join(folder).join(name), &format!("guest/firmware/{name}"))?;
         }
-        root.copy(&kernel.image, "guest/vmlinuz")?;
-        root.content("guest/root.cpio", 0o644, guest_root(kernel)?);
+        let guest = Kernel::unpack(Version::Debian12)?;
+        root.copy(&guest.image, "guest/vmlinuz")?;
+        root.content("guest/root.cpio", 0o644, guest_root(&guest)?);
     }
-    let command = format!("/bin/bed-inside {} {}\n{END}", kind.word(), super::whose(reference));
+    let command = format!("echo {STARTED}\n/bin/bed-inside {} {}\n{END}", kind.word(), super::whose(reference));
     root.content("init", 0o755, init(&modules, &command).into_bytes());
     root.write_to(to)
 }
 
 /// The root image of the machine in which subjects are measured: their programs, by their numbers.
 pub fn write_to_measure(to: &Path, kernel: &Kernel, driver: &Path, programs: &[&Path], words: &str) -> Result<()> {
-    let mut root = driven(kernel, driver)?;
+    let mut root = driven(driver)?;
     for (number, program) in programs.iter().enumerate() {
         root.program(program, &format!("subjects/{number}"))?;
     }
@@ -80,8 +84,8 @@ pub fn write_to_measure(to: &Path, kernel: &Kernel, driver: &Path, programs: &[&
 }
 
 /// What each machine has that `bed-inside` drives.
-fn driven(kernel: &Kernel, driver: &Path) -> Result<Root> {
-    let mut root = Root::new(kernel.packages.clone());
+fn driven(driver: &Path) -> Result<Root> {
+    let mut root = Root::new()?;
     root.program(Path::new("/bin/busybox"), "bin/busybox")?;
     root.program(driver, "bin/bed-inside")?;
     root.text("etc/passwd", PASSWD);
@@ -91,7 +95,7 @@ fn driven(kernel: &Kernel, driver: &Path) -> Result<Root> {
 
 /// The guest's root: it has `sg_persist`, and does what comes down its serial line.
 pub fn guest_root(kernel: &Kernel) -> Result<Vec<u8>> {
-    let mut root = Root::new(kernel.packages.clone());
+    let mut root = Root::new()?;
     root.program(Path::new("/bin/busybox"), "bin/busybox")?;
     root.program(Path::new("/usr/bin/sg_persist"), "usr/bin/sg_persist")?;
     let modules = root.modules(kernel, GUEST_MODULES)?;
@@ -131,8 +135,8 @@ pub struct Root {
 }
 
 impl Root {
-    pub fn new(packages: PathBuf) -> Self {
-        Self { packages, files: BTreeMap::new() }
+    pub fn new() -> Result<Self> {
+        Ok(Self { packages: packages::unpack_for_beds()?, files: BTreeMap::new() })
     }
 
     pub fn content(&mut self, path: &str, permissions: u32, content: Vec<u8>) {
@@ -190,8 +194,13 @@ impl Root {
         let mut inside = Vec::new();
         for module in kernel.modules(names)? {
             let name = module.file_name().context("a module without a name")?.to_string_lossy().into_owned();
-            let to = format!("modules/{name}");
-            self.copy(&module, &to)?;
+            let to = format!("modules/{}", name.trim_end_matches(".xz"));
+            if module.extension().is_some_and(|extension| extension == "xz") {
+                // insmod hands the kernel what it reads.
+                self.content(&to, 0o644, bytes(Command::new("xz").args(["--decompress", "--stdout"]).arg(&module))?);
+            } else {
+                self.copy(&module, &to)?;
+            }
             inside.push(format!("/{to}"));
         }
         Ok(inside)

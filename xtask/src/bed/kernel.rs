@@ -1,4 +1,4 @@
-//! Debian's cloud kernel as unpacked from its package: the image to boot, and its modules in the order of loading.
+//! A kernel as unpacked from Debian's packages: the image to boot, and its modules in the order of loading.
 
 use std::collections::HashMap;
 use std::fs;
@@ -10,10 +10,19 @@ use anyhow::{Context as _, Result};
 use crate::packages;
 use crate::workspace::output;
 
-/// An unpacked kernel package and what came with it.
+/// Which of Debian's cloud kernels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Version {
+    /// The kernel of Debian 12
+    #[default]
+    #[value(name = "6.1")]
+    Debian12,
+    /// The newest that Debian has
+    Newest,
+}
+
+/// An unpacked kernel package.
 pub struct Kernel {
-    /// The folder that everything was unpacked to.
-    pub packages: PathBuf,
     /// The bootable image.
     pub image: PathBuf,
     modules: PathBuf,
@@ -24,19 +33,29 @@ pub struct Kernel {
 
 impl Kernel {
     /// Finds the unpacked kernel, fetching it first if need be.
-    pub fn unpack() -> Result<Self> {
-        let packages = packages::unpack_for_beds()?;
-        let modules = only_entry(&packages.join("lib/modules"))?;
-        let version = modules.file_name().unwrap_or_default().to_owned();
-        let image = packages.join("boot").join(format!("vmlinuz-{}", version.display()));
-        let table = modules.join("modules.dep");
-        if !fs::exists(&table)? {
-            // The package leaves this to its installation script, which never ran.
-            output(Command::new("/sbin/depmod").arg("-b").arg(&packages).arg(&version))?;
+    pub fn unpack(version: Version) -> Result<Self> {
+        let (base, image): (_, fn(&str) -> String) = match version {
+            Version::Debian12 => (packages::unpack_for_beds()?, |version| format!("boot/vmlinuz-{version}")),
+            Version::Newest => {
+                (packages::unpack_newest_kernel()?.join("usr"), |version| format!("lib/modules/{version}/vmlinuz"))
+            }
+        };
+        let modules = base.join("lib/modules");
+        let version = only_entry(&modules)?.file_name().unwrap_or_default().to_owned();
+        if !fs::exists(modules.join(&version).join("modules.dep"))? {
+            // The packages leave this to their installation scripts, which never ran.
+            output(Command::new("/sbin/depmod").arg("-b").arg(&base).arg(&version))?;
         }
-        let depends = fs::read_to_string(&table)?.lines().filter_map(parse_line).collect();
+        let image = base.join(image(version.to_str().context("a kernel's version is not UTF-8")?));
+        Self::read(&modules, image)
+    }
+
+    /// Reads what the modules need of the only kernel that has its modules there.
+    pub fn read(modules: &Path, image: PathBuf) -> Result<Self> {
+        let modules = only_entry(modules)?;
+        let depends = fs::read_to_string(modules.join("modules.dep"))?.lines().filter_map(parse_line).collect();
         let builtin = fs::read_to_string(modules.join("modules.builtin"))?.lines().map(module_name).collect();
-        Ok(Self { packages, image, modules, depends, builtin })
+        Ok(Self { image, modules, depends, builtin })
     }
 
     /// The files of the named modules and of all that they need, each after what it needs.

@@ -1,4 +1,5 @@
-//! A bed is a virtual machine with a real SCSI stack, booted only to try one helper in it.
+//! A bed is a virtual machine with a real SCSI stack, booted only to try one helper in it: User Mode Linux, or an
+//! emulated machine.
 //!
 //! This half builds the machine's root image, boots it, and listens. What happens in the machine is the second program
 //! of this package, `bed-inside`, under `src/inside`.
@@ -8,18 +9,27 @@ mod cpio;
 mod host;
 mod image;
 mod kernel;
+mod machine;
 mod multipath;
+mod uml;
 mod vm;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
 
 use crate::workspace::{cargo, debug_builds, run as run_command, target};
 
+use kernel::Kernel;
+use machine::Chosen;
+use vm::Heard;
+
 pub use bench::measure;
+pub use kernel::Version;
+pub use machine::Machine;
 pub use vm::Tally;
 
 /// Debian's own helper, against which a bed shows that it is right itself.
@@ -29,6 +39,8 @@ pub const REFERENCE: &str = "/usr/bin/qemu-pr-helper";
 const HELPER: &str = "qemu-pr-helper";
 const CTL: &str = "qemu-pr-ctl";
 const DRIVER: &str = "bed-inside";
+/// What the first process says before the driver program begins.
+const STARTED: &str = "started";
 
 /// Which machine to boot.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -89,6 +101,10 @@ pub struct Options {
     pub story: bool,
     /// Try debug builds, which are there already where tests have run; what is shipped takes minutes to build.
     pub debug: bool,
+    /// The kind of machine [default: User Mode Linux where it can do the work and starts, otherwise an emulated one].
+    pub machine: Option<Machine>,
+    /// The kernel of an emulated machine [default: Debian 12's].
+    pub kernel: Option<Version>,
 }
 
 /// Boots the bed with a helper in it and shows every check as it is made.
@@ -109,33 +125,59 @@ pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally
         !kind.is_distribution() || !is_given || (reference && kind == Kind::Host),
         "this bed installs this project's package; Debian's helper has the bed host --helper {REFERENCE}"
     );
-    let programs = if debug {
-        let built = debug_builds()?;
-        Programs { driver: built.join(DRIVER), ctl: built.join(CTL), helper }
-    } else {
-        Programs { driver: build_driver()?, ctl: build(CTL, CTL)?, helper }
+    let chosen = Chosen::choose(kind, options)?;
+    let (kernel, programs) = thread::scope(|scope| {
+        let fetched = scope.spawn(|| chosen.kernel());
+        let programs = if debug {
+            let built = debug_builds()?;
+            Programs { driver: built.join(DRIVER), ctl: built.join(CTL), helper }
+        } else {
+            Programs { driver: build_driver()?, ctl: build(CTL, CTL)?, helper }
+        };
+        let kernel = fetched.join().unwrap_or_else(|_| bail!("fetching the kernel panicked"));
+        Ok::<_, Error>((kernel, programs))
+    })?;
+    if chosen != Chosen::Uml {
+        return attempt(kind, chosen, &kernel?, &programs, options).map(|heard| heard.tally);
+    }
+    let reason = match kernel {
+        Ok(kernel) => {
+            let heard = attempt(kind, chosen, &kernel, &programs, options)?;
+            if heard.started {
+                return Ok(heard.tally);
+            }
+            anyhow!(heard.last_words)
+        }
+        Err(error) => error,
     };
-    let kernel = kernel::Kernel::unpack()?;
+    println!("User Mode Linux does not start on this host; taking an emulated machine, which is slow: {reason:#}");
+    let chosen = Chosen::Tcg(Version::default());
+    attempt(kind, chosen, &chosen.kernel()?, &programs, options).map(|heard| heard.tally)
+}
 
+/// Boots one machine and tells what came of it.
+fn attempt(kind: Kind, machine: Chosen, kernel: &Kernel, programs: &Programs, options: &Options) -> Result<Heard> {
+    let reference = programs.helper == Path::new(REFERENCE);
     let place = target().join("bed");
     let name = format!("{}-{}", kind.word(), std::process::id());
     let image = place.join(format!("{name}.cpio"));
     let console = place.join(format!("{name}.console"));
     let disks = if kind.is_distribution() {
-        host::write(&image, kind, &kernel, &programs, reference)?
+        host::write(&image, kind, kernel, programs, reference)?
     } else {
-        image::write(&image, kind, &kernel, &programs, reference)?;
+        image::write(&image, kind, kernel, programs, reference)?;
         Vec::new()
     };
 
     if !options.story {
-        println!("bed {} with {}", kind.word(), programs.helper.display());
+        println!("bed {} with {}, on {machine}", kind.word(), programs.helper.display());
     }
     let started = Instant::now();
-    let tally = vm::boot(kind, &kernel, &image, &disks, &console, options.story)?.tally;
-    if !options.story {
-        println!("{tally}, {} s", started.elapsed().as_secs());
+    let heard = vm::boot(kind, machine, kernel, &image, &disks, &console, options.story)?;
+    if !options.story && (heard.started || machine != Chosen::Uml) {
+        println!("{}, {} s", heard.tally, started.elapsed().as_secs());
     }
+    uml::clean_up(&image)?;
     if options.keep {
         println!("kept {} and {}", image.display(), console.display());
     } else {
@@ -145,7 +187,7 @@ pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally
             fs::remove_file(&disk.path)?;
         }
     }
-    Ok(tally)
+    Ok(heard)
 }
 
 /// The programs that go into a machine.

@@ -1,9 +1,10 @@
 //! Boots the machine and listens to the driver program in it.
 //!
-//! The driver writes one line at a time to the machine's first serial line, which is QEMU's standard output:
+//! The driver writes one line at a time to the machine's first serial line, which is the machine's standard output:
 //!
 //! | line | meaning |
 //! |---|---|
+//! | `started` | the modules are loaded, the driver program comes next |
 //! | `ok NAME` | a check that held |
 //! | `FAIL NAME: what was expected, what came` | one that did not |
 //! | `known weakness shown: NAME: what was seen` | a weakness of the reference helper, shown to be there |
@@ -17,16 +18,18 @@
 use std::fmt;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use measure::turn::Sample;
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::Kind;
 use super::kernel::Kernel;
+use super::machine::Chosen;
 
 /// What a run of a bed came to.
 #[derive(Debug, Default, Clone, Copy)]
@@ -53,6 +56,9 @@ impl fmt::Display for Tally {
 /// A machine that prints nothing for so long has hung: the longest silence of a sound run is a guest's boot.
 const SILENCE: Duration = Duration::from_secs(600);
 
+/// What User Mode Linux may take to start on a host under load. Where it cannot, it mostly says so at once.
+const START: Duration = Duration::from_secs(60);
+
 /// Every machine ends, however slow its host.
 fn limit(kind: Kind) -> Duration {
     match kind {
@@ -76,78 +82,65 @@ pub struct Heard {
     pub tally: Tally,
     /// What was measured, in the order of the turns.
     pub samples: Vec<Sample>,
+    /// Whether the first process came as far as its driver program, where that says so.
+    pub started: bool,
+    /// What the kernel said last, of a machine that may be replaced by one of another kind because it did not start.
+    pub last_words: String,
 }
 
 /// Boots the machine and follows it to its end.
-pub fn boot(kind: Kind, kernel: &Kernel, image: &Path, disks: &[Disk], console: &Path, story: bool) -> Result<Heard> {
-    let mut machine = Machine::start(kind, kernel, image, disks, console)?;
+pub fn boot(
+    kind: Kind,
+    machine: Chosen,
+    kernel: &Kernel,
+    image: &Path,
+    disks: &[Disk],
+    console: &Path,
+    story: bool,
+) -> Result<Heard> {
+    let command = machine.command(kind, kernel, image, disks, console)?;
+    let patience = if machine == Chosen::Uml { START } else { SILENCE };
     let mut listener = Listener { story, ..Listener::default() };
-    let end = machine.follow(limit(kind), &mut listener);
-    drop(machine);
+    let end = follow(command, patience, limit(kind), &mut listener)?;
+    if machine == Chosen::Uml && !listener.started {
+        let last_words = lines_of(console).pop().unwrap_or_default();
+        return Ok(Heard { last_words, ..Heard::default() });
+    }
     if let Err(reason) = end {
         listener.fault(&format!("the machine: {reason:#}"), console);
     } else if listener.reported != Some((listener.tally.passed, listener.tally.failed)) {
         listener.fault("the machine ended before its driver did", console);
     }
-    Ok(Heard { tally: listener.tally, samples: listener.samples })
+    let Listener { tally, samples, started, .. } = listener;
+    Ok(Heard { tally, samples, started, last_words: String::new() })
 }
 
-/// Two processors as fast as they go; where is measured one, whose clock counts its instructions, a nanosecond each: it
-/// is the same whatever else the host does.
-fn clock(kind: Kind) -> &'static [&'static str] {
-    match kind {
-        Kind::Bench => &["-accel", "tcg,thread=single", "-smp", "1", "-icount", "shift=0,sleep=off"],
-        _ => &["-accel", "tcg,thread=multi", "-smp", "2"],
-    }
+/// Runs a machine to its end; the inner error says why it was given up instead.
+fn follow(mut command: Command, patience: Duration, limit: Duration, listener: &mut Listener) -> Result<Result<()>> {
+    let program = command.get_program().display().to_string();
+    let mut process = Process(command.spawn().with_context(|| format!("{program} cannot be started"))?);
+    Ok(process.follow(patience, limit, listener))
 }
 
 /// How the kernel begins to say that it is broken.
 const CAUSES: &[&str] = &["Kernel panic", "BUG:", "Oops:", "Out of memory:", "blocked for more than"];
 
-/// A running QEMU, which never outlives this value.
-struct Machine {
-    qemu: Child,
-}
+/// A running machine, which never outlives this value.
+struct Process(Child);
 
-impl Drop for Machine {
+impl Drop for Process {
     fn drop(&mut self) {
-        // It has ended already, unless something went wrong.
-        let _ = self.qemu.kill();
-        let _ = self.qemu.wait();
+        // It has ended already, unless something went wrong. Its programs are processes of this host if it is User Mode
+        // Linux.
+        let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
+        let _ = self.0.wait();
     }
 }
 
-impl Machine {
-    fn start(kind: Kind, kernel: &Kernel, image: &Path, disks: &[Disk], console: &Path) -> Result<Self> {
-        let memory = if kind.has_guest() { "3G" } else { "2G" };
-        let drives = disks.iter().flat_map(|disk| {
-            let drive = format!("file={},format=raw,if=virtio,snapshot=on", disk.path.display());
-            ["-drive".to_owned(), drive]
-        });
-        // Whoever ends this program, by whatever signal, ends the machine with it.
-        let qemu = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "/usr/bin/qemu-system-x86_64"])
-            .args(clock(kind))
-            .args(["-cpu", "max,la57=off", "-m", memory])
-            .args(["-nodefaults", "-display", "none", "-vga", "none", "-no-reboot"])
-            .args(["-serial", "stdio", "-serial"])
-            .arg(format!("file:{}", console.display()))
-            .arg("-kernel")
-            .arg(&kernel.image)
-            .arg("-initrd")
-            .arg(image)
-            .args(["-append", "console=ttyS1 panic=-1 loglevel=4"])
-            .args(drives)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("qemu-system-x86_64 cannot be started; install qemu-system-x86")?;
-        Ok(Self { qemu })
-    }
-
+impl Process {
     /// Hands every line to the listener until the machine ends; the error says why it was given up instead.
-    fn follow(&mut self, limit: Duration, listener: &mut Listener) -> Result<()> {
-        let stdout = self.qemu.stdout.take().context("QEMU's standard output is no pipe")?;
+    fn follow(&mut self, patience: Duration, limit: Duration, listener: &mut Listener) -> Result<()> {
+        let stdout = self.0.stdout.take().context("the machine's standard output is no pipe")?;
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
             let mut stdout = BufReader::new(stdout);
@@ -162,11 +155,12 @@ impl Machine {
         let deadline = Instant::now() + limit;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            match lines.recv_timeout(left.min(SILENCE)) {
+            let silence = if listener.started { SILENCE } else { patience };
+            match lines.recv_timeout(left.min(silence)) {
                 Ok(line) => listener.hear(&line),
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
-                Err(RecvTimeoutError::Timeout) if left <= SILENCE => bail!("not done within its time limit"),
-                Err(RecvTimeoutError::Timeout) => bail!("silent for ten minutes"),
+                Err(RecvTimeoutError::Timeout) if left <= silence => bail!("not done within its time limit"),
+                Err(RecvTimeoutError::Timeout) => bail!("silent for {} s", silence.as_secs()),
             }
         }
     }
@@ -179,12 +173,15 @@ struct Listener {
     /// The driver's own count, once it has come to its end.
     reported: Option<(u32, u32)>,
     samples: Vec<Sample>,
+    started: bool,
     story: bool,
 }
 
 impl Listener {
     fn hear(&mut self, line: &str) {
-        if line.starts_with("ok ") {
+        if line == super::STARTED {
+            self.started = true;
+        } else if line.starts_with("ok ") {
             self.tally.passed += 1;
             if !self.story {
                 println!("{line}");
@@ -222,21 +219,28 @@ impl Listener {
     fn fault(&mut self, what: &str, console: &Path) {
         self.tally.failed += 1;
         println!("FAIL {what}; the kernel's last words:");
-        let words = std::fs::read(console).unwrap_or_default();
-        let words = String::from_utf8_lossy(&words);
-        let lines: Vec<&str> = words.lines().collect();
+        let lines = lines_of(console);
         let last = lines.len().saturating_sub(20);
         // What went wrong stands above the trace that it left.
         let cause = lines[..last].iter().rposition(|line| CAUSES.iter().any(|cause| line.contains(cause)));
-        for line in cause.map(|at| lines[at]).iter().chain(&lines[last..]) {
-            println!("   {}", line.trim_end());
+        for line in cause.map(|at| &lines[at]).into_iter().chain(&lines[last..]) {
+            println!("   {line}");
         }
     }
+}
+
+/// The lines on the kernel's console.
+fn lines_of(console: &Path) -> Vec<String> {
+    let words = std::fs::read(console).unwrap_or_default();
+    String::from_utf8_lossy(&words).lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
 #[cfg(test)]
 #[expect(clippy::missing_panics_doc, reason = "a test is there to panic")]
 mod tests {
+    use std::os::unix::process::CommandExt as _;
+    use std::process::Stdio;
+
     use super::*;
 
     #[test]
@@ -250,6 +254,22 @@ mod tests {
         assert_eq!(listener.reported, Some((listener.tally.passed, listener.tally.failed)));
         assert!(!listener.tally.succeeded());
         assert!(!Tally::default().succeeded());
+    }
+
+    #[test]
+    fn a_machine_that_never_says_that_it_has_started_is_told_from_one_that_does() {
+        let started = |script: &str, patience: Duration| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]).stdout(Stdio::piped()).process_group(0);
+            let mut listener = Listener::default();
+            let end = follow(command, patience, SILENCE, &mut listener).unwrap();
+            (listener.started, end.is_ok())
+        };
+        let moment = Duration::from_millis(1);
+        assert_eq!(started("echo started; echo end 0 0", SILENCE), (true, true));
+        assert_eq!(started("echo no memory; exit 1", SILENCE), (false, true));
+        // It is given up, and what it has started is not left.
+        assert_eq!(started("sleep 1000 & sleep 1000", moment), (false, false));
     }
 
     #[test]

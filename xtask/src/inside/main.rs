@@ -67,7 +67,7 @@ fn run(words: &[&str], report: &mut Report) -> Result<()> {
         "kernel" => {
             // One LUN for each way of reaching it, so that both start from the same state.
             let luns = lun::Loopback::set_up(2)?;
-            parity::run(report, &luns)?;
+            parity::run(report, &luns, reference)?;
             fence::run(report, luns.lun(0))?;
             rights::run(report, luns.lun(0), reference)?;
             iscsi::run(report)?;

@@ -113,8 +113,9 @@ initiator: the disk by another host adapter or iSCSI session. On a simulated
 disk the same DEVICE will do.
 
 What the disk keeps for a second initiator that a path checker may have taken
-(unit attentions) is a remark, not a failure. So is a disk that takes the
-PREEMPT without a type that QEMU sends for a guest that is registered only.
+(unit attentions) is a remark, not a failure. A disk may carry out or refuse
+the PREEMPT without a type that QEMU sends for a guest that is registered only;
+that the guest has no registration after it is a remark.
 ";
 
 #[cfg(test)]

@@ -57,8 +57,8 @@ pub enum Due {
     Told(SenseCode),
     /// GOOD; a disk may do without.
     Offered,
-    /// ILLEGAL REQUEST, for whatever reason; a disk may be more generous.
-    Refused,
+    /// GOOD, or ILLEGAL REQUEST for whatever reason.
+    GoodOrRefused,
     /// These keys; a disk may have dropped them on the way.
     Kept(Vec<ReservationKey>),
 }
@@ -89,9 +89,9 @@ impl Due {
                 };
                 (due, came)
             }
-            Self::Refused => {
+            Self::GoodOrRefused => {
                 let illegal = reply.sense.code().is_some_and(|code| code.key == ILLEGAL_REQUEST);
-                (reply.status == Status::CHECK_CONDITION && illegal, answer(reply))
+                (good || reply.status == Status::CHECK_CONDITION && illegal, answer(reply))
             }
             _ if !good => (false, answer(reply)),
             Self::Keys(expected) | Self::Kept(expected) => match ReadKeys::parse(&reply.data) {
@@ -131,7 +131,7 @@ impl Due {
         };
         let optional = match self {
             Self::Told(_) => true,
-            Self::Refused | Self::Kept(_) => good,
+            Self::Kept(_) => good,
             Self::Offered | Self::Registrations(_) => !good,
             _ => false,
         };
@@ -153,7 +153,7 @@ impl fmt::Display for Due {
             Self::Free => f.write_str("no reservation"),
             Self::Held(key, kind) => f.write_str(&held(*key, kind.code())),
             Self::Told(code) => code.fmt(f),
-            Self::Refused => f.write_str(ILLEGAL_REQUEST.name()),
+            Self::GoodOrRefused => write!(f, "GOOD or {}", ILLEGAL_REQUEST.name()),
         }
     }
 }
@@ -237,11 +237,11 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_that_carries_out_what_most_refuse_is_worth_a_remark() {
-        let verdict = |reply: &Reply| Due::Refused.compare(reply).0;
+    fn what_some_disks_carry_out_and_others_refuse_fails_for_other_answers_only() {
+        let verdict = |reply: &Reply| Due::GoodOrRefused.compare(reply).0;
         assert_eq!(verdict(&check(SenseCode::INVALID_FIELD_IN_CDB)), Verdict::Ok);
         assert_eq!(verdict(&check(SenseCode::INVALID_FIELD_IN_PARAMETER_LIST)), Verdict::Ok);
-        assert_eq!(verdict(&keys(&[])), Verdict::Remark);
+        assert_eq!(verdict(&keys(&[])), Verdict::Ok);
         assert_eq!(verdict(&check(SenseCode::INTERNAL_TARGET_FAILURE)), Verdict::Failed);
         let conflict = Reply { status: Status::RESERVATION_CONFLICT, ..keys(&[]) };
         assert_eq!(verdict(&conflict), Verdict::Failed);

@@ -3,6 +3,9 @@
 //! The first kind is installed when missing; the second is unpacked below the target folder, so that a test run never
 //! gives the host a second kernel or a running iSCSI daemon.
 
+mod apt;
+pub mod suite;
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,6 +13,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use crate::workspace::{output, run, target};
+use apt::Apt;
 
 /// A package, and the file that shows that it is there.
 type Package = (&'static str, &'static str);
@@ -48,8 +52,11 @@ pub const FOR_IMAGE: &[Package] = &[("mmdebstrap", "/usr/bin/mmdebstrap")];
 /// Shells that completions are made for and that not every machine has.
 pub const SHELLS: &[Package] = &[("zsh", "/usr/bin/zsh"), ("fish", "/usr/bin/fish")];
 
-/// The name that always leads to the newest kernel; the package itself is empty.
+/// The name that always leads to the newest kernel of the host's suite; the package itself is empty.
 const KERNEL: &str = "linux-image-cloud-amd64";
+
+/// The suite that has the newest kernel and User Mode Linux. A suite's name outlives its release.
+const NEWEST: &str = "forky";
 
 /// `iscsistart` and the library that only it uses.
 const ISCSI: &[&str] = &["open-iscsi", "libopeniscsiusr"];
@@ -75,88 +82,84 @@ pub fn install_missing(wanted: &[&[Package]]) -> Result<()> {
         bail!("this needs packages that are not installed; run: apt-get install {}", missing.join(" "));
     }
     println!("installing {}", missing.join(" "));
-    if install(&missing).is_ok() {
+    let host = Apt::host();
+    if install(&host, &missing).is_ok() {
         return Ok(());
     }
-    update();
-    install(&missing)
+    host.update();
+    install(&host, &missing)
 }
 
-fn install(names: &[&str]) -> Result<()> {
-    let mut command = apt_get();
+fn install(apt: &Apt, names: &[&str]) -> Result<()> {
+    let mut command = apt.get();
     command.args(["install", "--yes", "--no-install-recommends", "-qq"]).args(names);
     run(&mut command)
 }
 
-/// Refreshes the package lists. A foreign source that does not answer must not stop a test run that does not need it,
-/// so failure shows only if the package that is wanted next is still unknown.
-fn update() {
-    if let Err(error) = output(apt_get().args(["update", "-qq"])) {
-        eprintln!("{error:#}");
-    }
-}
-
-fn apt_get() -> Command {
-    let mut command = Command::new("apt-get");
-    // Downloads land in folders that apt's own sandbox user cannot write.
-    command.env("DEBIAN_FRONTEND", "noninteractive").args(["-o", "APT::Sandbox::User=root"]);
-    command
-}
-
 /// Unpacks the packages that are only used inside a bed and returns the folder that they lie in.
 pub fn unpack_for_beds() -> Result<PathBuf> {
-    unpack("bed", &[ISCSI, MULTIPATH].concat(), Some(KERNEL))
+    unpack(|| Ok(Apt::host()), "bed", &[ISCSI, MULTIPATH, &[KERNEL]].concat())
+}
+
+/// Unpacks the newest kernel that Debian has, and returns the directory that it lies in.
+pub fn unpack_newest_kernel() -> Result<PathBuf> {
+    suite::unpack("bed/newest", NEWEST, "amd64", &[KERNEL])
+}
+
+/// Unpacks User Mode Linux with the C library that it needs, and returns the directory that they lie in.
+pub fn unpack_user_mode_linux() -> Result<PathBuf> {
+    suite::unpack("bed/uml", NEWEST, "amd64", &["user-mode-linux", "libc6"])
 }
 
 /// Unpacks what checks alerts and metrics, and returns the folder that it lies in.
 pub fn unpack_for_observability() -> Result<PathBuf> {
-    unpack("observability", OBSERVABILITY, None)
+    unpack(|| Ok(Apt::host()), "observability", OBSERVABILITY)
 }
 
 /// Unpacks what holds documents against schemas, and returns the folder that it lies in.
 pub fn unpack_for_schemas() -> Result<PathBuf> {
-    unpack("schemas", SCHEMAS, None)
+    unpack(|| Ok(Apt::host()), "schemas", SCHEMAS)
 }
 
-/// Unpacks packages, and the one that an empty one stands for, in a folder of their own below the target folder.
-fn unpack(folder: &str, names: &[&str], empty: Option<&str>) -> Result<PathBuf> {
-    let packages = target().join(folder).join("packages");
+/// Unpacks packages in a directory of their own below the target directory, once. An empty kernel package stands for the
+/// packages of that kernel.
+fn unpack(apt: impl FnOnce() -> Result<Apt>, directory: &str, names: &[&str]) -> Result<PathBuf> {
+    let packages = target().join(directory).join("packages");
     let marker = packages.join("complete");
     // What was fetched before this program asked for more is not complete.
     let wanted = names.join(" ");
     if fs::read_to_string(&marker).is_ok_and(|fetched| fetched == wanted) {
         return Ok(packages);
     }
-    println!("fetching {}", names.iter().copied().chain(empty).collect::<Vec<_>>().join(" "));
-    if fetch(&packages, names, empty).is_err() {
-        update();
-        fetch(&packages, names, empty)?;
+    let apt = apt()?;
+    println!("fetching {wanted}{}", apt.suffix());
+    if fetch(&apt, &packages, names).is_err() {
+        apt.update();
+        fetch(&apt, &packages, names)?;
     }
     fs::write(&marker, wanted)?;
     Ok(packages)
 }
 
-fn fetch(packages: &PathBuf, names: &[&str], empty: Option<&str>) -> Result<()> {
+fn fetch(apt: &Apt, packages: &PathBuf, names: &[&str]) -> Result<()> {
     // What an interrupted run left must not be mistaken for a package.
     if fs::exists(packages)? {
         fs::remove_dir_all(packages)?;
     }
     let downloads = packages.join("deb");
     fs::create_dir_all(&downloads).with_context(|| format!("{} cannot be made", downloads.display()))?;
-    let real = empty.map(real_package).transpose()?;
-    let names = names.iter().copied().chain(real.as_deref());
-    output(apt_get().arg("download").args(names).current_dir(&downloads))?;
+    let mut all = Vec::new();
+    for name in names {
+        if name.starts_with("linux-image-") {
+            all.extend(apt.kernel(name)?);
+        } else {
+            all.push((*name).to_owned());
+        }
+    }
+    output(apt.get().arg("download").args(all).current_dir(&downloads))?;
     for entry in fs::read_dir(&downloads)? {
         output(Command::new("dpkg").arg("-x").arg(entry?.path()).arg(packages))?;
     }
     fs::remove_dir_all(&downloads)?;
     Ok(())
-}
-
-/// The package that the empty kernel package stands for.
-fn real_package(empty: &str) -> Result<String> {
-    let depends = output(Command::new("apt-cache").args(["depends", empty]))?;
-    let mut names = depends.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
-    let kernel = names.find(|name| name.starts_with("linux-image-"));
-    kernel.map(str::to_owned).with_context(|| format!("apt-cache names no kernel behind {empty}"))
 }

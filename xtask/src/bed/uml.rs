@@ -1,0 +1,91 @@
+//! User Mode Linux: a kernel as a process of this host, without any translation. It takes a tenth of the time that an
+//! emulated machine takes, and has one processor and no Landlock.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use rustix::fs::{StatVfsMountFlags, statvfs};
+
+use super::kernel::Kernel;
+use crate::packages;
+
+/// The loader that Debian's program asks for: the host's own, which may be too old for it.
+const LOADER: &[u8] = b"/lib64/ld-linux-x86-64.so.2\0";
+
+/// Its own one, in the working directory. The loader cannot be given the program as an argument instead: the kernel would
+/// find its heap behind the loader and take all addresses up to there for memory.
+const OWN_LOADER: &[u8] = b"./ld-linux-x86-64.so.2\0";
+
+/// Where its package has its C library.
+const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
+
+/// Where it keeps the machine's memory, unless told otherwise.
+const SHARED_MEMORY: &str = "/dev/shm";
+
+/// Finds the unpacked kernel, fetching it first if need be.
+pub fn unpack() -> Result<Kernel> {
+    let packages = packages::unpack_user_mode_linux()?;
+    let program = packages.join(LIBRARIES).join("linux");
+    if !fs::exists(&program)? {
+        let mut content = fs::read(packages.join("usr/bin/linux.uml"))?;
+        let at = content.windows(LOADER.len()).position(|bytes| bytes == LOADER);
+        let at = at.context("the program of user-mode-linux names no loader")?;
+        content[at..at + OWN_LOADER.len()].copy_from_slice(OWN_LOADER);
+        let unfinished = program.with_extension(std::process::id().to_string());
+        fs::write(&unfinished, content)?;
+        fs::set_permissions(&unfinished, fs::Permissions::from_mode(0o755))?;
+        fs::rename(unfinished, &program)?;
+    }
+    Kernel::read(&packages.join("usr/lib/uml/modules"), program)
+}
+
+/// Its command line. The driver program's line is standard output, the kernel's console standard error.
+pub fn command(kernel: &Kernel, image: &Path, memory: u64) -> Result<Command> {
+    let folder = kernel.image.parent().context("a program in no directory")?;
+    let scratch = image.with_extension("uml");
+    fs::create_dir_all(&scratch)?;
+    // Whoever ends this program, by whatever signal, ends the machine with it. The libraries are for that alone.
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "env"]);
+    command.arg(argument("LD_LIBRARY_PATH=", &fs::canonicalize(folder)?)).arg("./linux");
+    command.arg(format!("mem={memory}M"));
+    command.arg(argument("initrd=", &fs::canonicalize(image)?));
+    command.arg(argument("uml_dir=", &fs::canonicalize(&scratch)?));
+    // The first serial line and the console; there is nothing else.
+    command.args(["ssl0=null,fd:1", "ssl=null", "con0=null,fd:2", "con=null", "console=tty0"]);
+    // Programs in it run under a seccomp filter, which is faster than ptrace, where the host has that.
+    command.args(["seccomp=auto", "noreboot", "panic=-1", "loglevel=4"]);
+    command.current_dir(folder);
+    if !holds(Path::new(SHARED_MEMORY), memory) {
+        command.env("TMPDIR", fs::canonicalize(&scratch)?);
+    }
+    Ok(command)
+}
+
+/// Removes what it leaves beside the image.
+pub fn clean_up(image: &Path) -> Result<()> {
+    let scratch = image.with_extension("uml");
+    if fs::exists(&scratch)? {
+        fs::remove_dir_all(scratch)?;
+    }
+    Ok(())
+}
+
+fn argument(name: &str, path: &Path) -> OsString {
+    let mut argument = OsString::from(name);
+    argument.push(path);
+    argument
+}
+
+/// Whether a file system has room for a machine's memory and lets programs be run from it. Container engines give
+/// /dev/shm 64 MB, and may mount it `noexec`.
+fn holds(file_system: &Path, megabytes: u64) -> bool {
+    statvfs(file_system).is_ok_and(|is| {
+        let free = is.f_bavail.saturating_mul(is.f_frsize) >> 20;
+        free >= megabytes && !is.f_flag.contains(StatVfsMountFlags::NOEXEC)
+    })
+}
