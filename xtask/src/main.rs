@@ -11,6 +11,7 @@ mod dist;
 mod fuzz;
 mod image;
 mod manual;
+mod nightly;
 mod observability;
 mod packages;
 mod sanitize;
@@ -64,8 +65,12 @@ enum Command {
     Manual,
     /// Try the shell completions in bash, fish and zsh
     Completions,
-    /// Run the helper's integration tests with a helper whose every access to memory is checked
-    Sanitize,
+    /// Run the helper's integration tests with a helper that one of the compiler's sanitizers watches
+    Sanitize {
+        /// What it looks for
+        #[arg(value_enum, default_value_t = sanitize::Sanitizer::Address)]
+        sanitizer: sanitize::Sanitizer,
+    },
     /// Check the dashboard's alerts, and have the exporter's page read by others' parsers
     Observability,
     /// Hold the Kubernetes manifests and the bill of materials against others' schemas
@@ -107,7 +112,7 @@ fn run(command: Command) -> Result<bool> {
         Command::Demo { guest: true, helper } => demo::guest(helper.as_deref()),
         Command::Test => test::run(),
         Command::Fuzz(options) => fuzz::run_as(&options),
-        Command::Sanitize => sanitize::all(),
+        Command::Sanitize { sanitizer } => sanitize::run_as(sanitizer),
         Command::Observability => observability::run(),
         Command::Schemas => schemas::run(),
         Command::Image(options) => image::run(&options),

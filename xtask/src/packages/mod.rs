@@ -56,7 +56,7 @@ pub const SHELLS: &[Package] = &[("zsh", "/usr/bin/zsh"), ("fish", "/usr/bin/fis
 const KERNEL: &str = "linux-image-cloud-amd64";
 
 /// The suite that has the newest kernel and User Mode Linux. A suite's name outlives its release.
-const NEWEST: &str = "forky";
+pub const NEWEST: &str = "forky";
 
 /// `iscsistart` and the library that only it uses.
 const ISCSI: &[&str] = &["open-iscsi", "libopeniscsiusr"];

@@ -6,6 +6,9 @@ use anyhow::Result;
 
 use super::apt::Apt;
 
+/// The host's architecture, as Debian calls it.
+pub const HOST: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+
 /// Unpacks packages of a suite (`forky`, `sid`) for an architecture in `packages` of a directory below the target
 /// directory, once, and returns that path. The name of an empty kernel package (`linux-image-arm64`) stands for the
 /// packages of the kernel that it leads to. Dependencies are not followed otherwise.
