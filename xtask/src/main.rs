@@ -6,11 +6,13 @@ mod archive;
 mod bed;
 mod bench;
 mod completions;
+mod coverage;
 mod demo;
 mod dist;
 mod fuzz;
 mod image;
 mod manual;
+mod mutants;
 mod nightly;
 mod observability;
 mod packages;
@@ -71,6 +73,10 @@ enum Command {
         #[arg(value_enum, default_value_t = sanitize::Sanitizer::Address)]
         sanitizer: sanitize::Sanitizer,
     },
+    /// Count how much of the code the quick tests run, and write it into docs/testing.md
+    Coverage,
+    /// Make mistakes in the code, one at a time, and find those that no test notices
+    Mutants(mutants::Options),
     /// Check the dashboard's alerts, and have the exporter's page read by others' parsers
     Observability,
     /// Hold the Kubernetes manifests and the bill of materials against others' schemas
@@ -113,6 +119,8 @@ fn run(command: Command) -> Result<bool> {
         Command::Test => test::run(),
         Command::Fuzz(options) => fuzz::run_as(&options),
         Command::Sanitize { sanitizer } => sanitize::run_as(sanitizer),
+        Command::Coverage => coverage::run(),
+        Command::Mutants(options) => mutants::run(&options),
         Command::Observability => observability::run(),
         Command::Schemas => schemas::run(),
         Command::Image(options) => image::run(&options),
