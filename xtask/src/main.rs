@@ -6,11 +6,14 @@ mod archive;
 mod bed;
 mod bench;
 mod completions;
+mod coverage;
 mod demo;
 mod dist;
 mod fuzz;
 mod image;
 mod manual;
+mod mutants;
+mod nightly;
 mod observability;
 mod packages;
 mod sanitize;
@@ -68,8 +71,16 @@ enum Command {
     Manual,
     /// Try the shell completions in bash, fish and zsh
     Completions,
-    /// Run the helper's integration tests with a helper whose every access to memory is checked
-    Sanitize,
+    /// Run the helper's integration tests with a helper that one of the compiler's sanitizers watches
+    Sanitize {
+        /// What it looks for
+        #[arg(value_enum, default_value_t = sanitize::Sanitizer::Address)]
+        sanitizer: sanitize::Sanitizer,
+    },
+    /// Count how much of the code the quick tests run, and write it into docs/testing.md
+    Coverage,
+    /// Make mistakes in the code, one at a time, and find those that no test notices
+    Mutants(mutants::Options),
     /// Check the dashboard's alerts, and have the exporter's page read by others' parsers
     Observability,
     /// Hold the Kubernetes manifests and the bill of materials against others' schemas
@@ -117,7 +128,9 @@ fn run(command: Command) -> Result<bool> {
         Command::Demo { guest: true, helper } => demo::guest(helper.as_deref()),
         Command::Test { all } => Ok(test::run(if all { test::Size::All } else { test::Size::Short })),
         Command::Fuzz(options) => fuzz::run_as(&options),
-        Command::Sanitize => sanitize::all(),
+        Command::Sanitize { sanitizer } => sanitize::run_as(sanitizer),
+        Command::Coverage => coverage::run(),
+        Command::Mutants(options) => mutants::run(&options),
         Command::Observability => observability::run(),
         Command::Schemas => schemas::run(),
         Command::Image(options) => image::run(&options),

@@ -82,15 +82,35 @@ impl Apt {
         }
     }
 
-    /// The packages of the kernel behind an empty package.
-    pub fn kernel(&self, empty: &str) -> Result<Vec<String>> {
+    /// The packages that names stand for: an empty kernel package stands for the packages of that kernel.
+    pub fn behind(&self, names: &[&str]) -> Result<Vec<String>> {
+        let mut all = Vec::new();
+        for name in names {
+            if name.starts_with("linux-image-") {
+                all.extend(self.kernel(name)?);
+            } else {
+                all.push((*name).to_owned());
+            }
+        }
+        Ok(all)
+    }
+
+    /// Packages and all that they depend on.
+    pub fn with_dependencies(&self, names: &[&str]) -> Result<Vec<String>> {
         let mut cache = Command::new("apt-cache");
-        let depends = output(cache.args(&self.options).args(["depends", "--important", "--recurse", empty]))?;
-        // Its dependencies are indented; each has a line of its own as well.
-        let parts = depends.lines().filter(|name| {
+        let depends = output(cache.args(&self.options).args(["depends", "--important", "--recurse"]).args(names))?;
+        // What a package depends on is indented; each has a line of its own as well, and so have virtual ones.
+        let own_line = |name: &&str| !name.starts_with([' ', '<']);
+        Ok(depends.lines().filter(own_line).map(str::to_owned).collect())
+    }
+
+    /// The packages of the kernel behind an empty package.
+    fn kernel(&self, empty: &str) -> Result<Vec<String>> {
+        let parts: Vec<String> = self.with_dependencies(&[empty])?;
+        let parts = parts.into_iter().filter(|name| {
             KERNEL_PARTS.iter().any(|part| name.strip_prefix(part).is_some_and(|rest| rest.contains(char::is_numeric)))
         });
-        let parts: Vec<String> = parts.map(str::to_owned).filter(|name| name != empty).collect();
+        let parts: Vec<String> = parts.filter(|name| name != empty).collect();
         if parts.is_empty() {
             bail!("apt-cache names no kernel behind {empty}");
         }

@@ -56,7 +56,7 @@ pub const SHELLS: &[Package] = &[("zsh", "/usr/bin/zsh"), ("fish", "/usr/bin/fis
 const KERNEL: &str = "linux-image-cloud-amd64";
 
 /// The suite that has the newest kernel and User Mode Linux. A suite's name outlives its release.
-const NEWEST: &str = "forky";
+pub const NEWEST: &str = "forky";
 
 /// `iscsistart` and the library that only it uses.
 const ISCSI: &[&str] = &["open-iscsi", "libopeniscsiusr"];
@@ -124,6 +124,16 @@ pub fn unpack_for_schemas() -> Result<PathBuf> {
 /// Unpacks packages in a directory of their own below the target directory, once. An empty kernel package stands for the
 /// packages of that kernel.
 fn unpack(apt: impl FnOnce() -> Result<Apt>, directory: &str, names: &[&str]) -> Result<PathBuf> {
+    unpack_all(apt, directory, names, Apt::behind)
+}
+
+/// The same, with `all` to tell which packages the names stand for.
+fn unpack_all(
+    apt: impl FnOnce() -> Result<Apt>,
+    directory: &str,
+    names: &[&str],
+    all: fn(&Apt, &[&str]) -> Result<Vec<String>>,
+) -> Result<PathBuf> {
     let packages = target().join(directory).join("packages");
     let marker = packages.join("complete");
     // What was fetched before this program asked for more is not complete.
@@ -133,30 +143,23 @@ fn unpack(apt: impl FnOnce() -> Result<Apt>, directory: &str, names: &[&str]) ->
     }
     let apt = apt()?;
     println!("fetching {wanted}{}", apt.suffix());
-    if fetch(&apt, &packages, names).is_err() {
+    let fetch = || fetch(&apt, &packages, &all(&apt, names)?);
+    if fetch().is_err() {
         apt.update();
-        fetch(&apt, &packages, names)?;
+        fetch()?;
     }
     fs::write(&marker, wanted)?;
     Ok(packages)
 }
 
-fn fetch(apt: &Apt, packages: &PathBuf, names: &[&str]) -> Result<()> {
+fn fetch(apt: &Apt, packages: &PathBuf, names: &[String]) -> Result<()> {
     // What an interrupted run left must not be mistaken for a package.
     if fs::exists(packages)? {
         fs::remove_dir_all(packages)?;
     }
     let downloads = packages.join("deb");
     fs::create_dir_all(&downloads).with_context(|| format!("{} cannot be made", downloads.display()))?;
-    let mut all = Vec::new();
-    for name in names {
-        if name.starts_with("linux-image-") {
-            all.extend(apt.kernel(name)?);
-        } else {
-            all.push((*name).to_owned());
-        }
-    }
-    output(apt.get().arg("download").args(all).current_dir(&downloads))?;
+    output(apt.get().arg("download").args(names).current_dir(&downloads))?;
     for entry in fs::read_dir(&downloads)? {
         output(Command::new("dpkg").arg("-x").arg(entry?.path()).arg(packages))?;
     }
