@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use crate::archive;
-use crate::bed::{self, Kind};
+use crate::bed::{self, Kind, Version};
 use crate::bench;
 use crate::completions;
+use crate::coverage;
 use crate::fuzz;
 use crate::image;
 use crate::observability;
@@ -76,10 +77,18 @@ fn steps(size: Size) -> Vec<Step> {
         // That a dependency is new is noticed by a test. What looks at its licence is built for minutes.
         (Release, "dependencies", Box::new(|| dependencies("."))),
         (Release, "dependencies of the fuzzers", Box::new(|| dependencies("fuzz"))),
-        (Release, "address sanitizer", Box::new(sanitize::all)),
+        (Release, "address sanitizer", Box::new(sanitize::address)),
+        (Release, "thread sanitizer", Box::new(sanitize::thread)),
+        (Release, "coverage", Box::new(coverage::run)),
         (Release, "packages for users, made twice", Box::new(archive::run_twice)),
         (Release, "container image", image(image::SUITE)),
         (Release, "container image for virt-handler", image("forky")),
+        // The same checks on other kernels. User Mode Linux has neither Landlock nor two processors.
+        (Release, "VM test kernel on Debian 12's kernel", emulated(Kind::Kernel, Version::Debian12)),
+        (Release, "VM test kernel on the newest kernel", emulated(Kind::Kernel, Version::Newest)),
+        (Release, "VM test guest on Debian 12's kernel", emulated(Kind::Guest, Version::Debian12)),
+        (Release, "VM test multipath on Debian 12's kernel", emulated(Kind::Multipath, Version::Debian12)),
+        (Release, "VM test multipath on the newest kernel", emulated(Kind::Multipath, Version::Newest)),
         (Release, "VM test host", vm_test(Kind::Host, None, all)),
         (Release, "VM test host with Debian's helper", vm_test(Kind::Host, Some(bed::REFERENCE), all)),
         (Release, "VM test manual", vm_test(Kind::Manual, None, all)),
@@ -167,8 +176,16 @@ fn image(suite: &'static str) -> Box<dyn Fn() -> Result<bool>> {
 
 /// A VM test, with debug builds in the short test: the tests before it have made them.
 fn vm_test(kind: Kind, helper: Option<&'static str>, release: bool) -> Box<dyn Fn() -> Result<bool>> {
+    machine_test(kind, helper, bed::Options { debug: !release, ..bed::Options::default() })
+}
+
+/// A VM test on an emulated machine with this kernel.
+fn emulated(kind: Kind, kernel: Version) -> Box<dyn Fn() -> Result<bool>> {
+    machine_test(kind, None, bed::Options { kernel: Some(kernel), ..bed::Options::default() })
+}
+
+fn machine_test(kind: Kind, helper: Option<&'static str>, options: bed::Options) -> Box<dyn Fn() -> Result<bool>> {
     Box::new(move || {
-        let options = bed::Options { debug: !release, ..bed::Options::default() };
         let succeeds = || match bed::run(kind, helper.map(Path::new), &options) {
             Ok(tally) => tally.succeeded(),
             Err(error) => {
