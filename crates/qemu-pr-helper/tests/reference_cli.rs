@@ -4,6 +4,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::net::UnixStream;
 
 use pr_lab::prelude::*;
 
@@ -128,7 +129,8 @@ fn operands_are_ignored_and_options_may_follow_them() {
     both(OURS, |bed| {
         let other = bed.path("other.sock");
         let helper = bed.launch().args(["operand", "-k"]).arg(&other).args(["--", "-h", "--nonsense"]).spawn();
-        eventually("the helper listens at the last path", || other.exists());
+        // The path is there before anybody listens at it.
+        eventually("the helper listens at the last path", || UnixStream::connect(&other).is_ok());
         Raw::greeted(&other).expect_served();
         assert!(!bed.socket().exists());
         drop(helper);
