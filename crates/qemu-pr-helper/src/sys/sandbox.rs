@@ -10,7 +10,6 @@ use rustix::{
     io::write,
     stdio::stderr,
 };
-use syscalls::Sysno;
 
 use super::layout::layout;
 
@@ -25,6 +24,23 @@ pub fn one_arena() {
 /// Other C libraries have one anyway.
 #[cfg(not(target_env = "gnu"))]
 pub fn one_arena() {}
+
+/// Has the kernel refuse memory that is written to and code, or that becomes code (Linux 6.3). An older kernel does not
+/// know that, and stays as it is.
+pub fn no_new_code() -> Result<(), rustix::io::Errno> {
+    // SAFETY: asks for a number.
+    let now = unsafe { libc::prctl(libc::PR_GET_MDWE, 0_usize, 0_usize, 0_usize, 0_usize) };
+    // Whoever has started this program may have done it already.
+    if now < 0 || now.cast_unsigned() & libc::PR_MDWE_REFUSE_EXEC_GAIN != 0 {
+        return Ok(());
+    }
+    let rule = libc::c_ulong::from(libc::PR_MDWE_REFUSE_EXEC_GAIN);
+    // SAFETY: changes what the kernel allows from here on; nothing in this program makes code.
+    match unsafe { libc::prctl(libc::PR_SET_MDWE, rule, 0_usize, 0_usize, 0_usize) } {
+        0 => Ok(()),
+        _ => Err(rustix::io::Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(rustix::io::Errno::PERM)),
+    }
+}
 
 /// `LANDLOCK_CREATE_RULESET_VERSION` (`<linux/landlock.h>`): nothing is made, the kernel tells its version.
 const LANDLOCK_VERSION: u32 = 1;
@@ -81,9 +97,9 @@ extern "C" fn violation(_: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
     let mut message = Message { bytes: [0; 200], length: 0 };
     message.add("qemu-pr-helper: the sandbox ends this process: system call ");
     message.add_number(number.unsigned_abs());
-    if let Some(name) = usize::try_from(number).ok().and_then(Sysno::new) {
+    if let Some(name) = syscall_names::name(number.into()) {
         message.add(" (");
-        message.add(name.name());
+        message.add(name);
         message.add(")");
     }
     message.add(" is not allowed; please report this, --sandbox log goes on\n");
