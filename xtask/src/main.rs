@@ -2,6 +2,7 @@
 //! `cargo xtask bench`.
 #![deny(unsafe_code)]
 
+mod arch;
 mod archive;
 mod bed;
 mod bench;
@@ -46,6 +47,15 @@ enum Command {
     },
     /// Run every check there is: formatting, lints, unit tests, and the beds
     Test,
+    /// Build the programs for every architecture, and try them on two
+    Arch {
+        /// Which [default: all]
+        #[arg(value_enum)]
+        names: Vec<arch::Name>,
+        /// Only see whether the programs compile
+        #[arg(long)]
+        check: bool,
+    },
     /// Feed what outsiders send with bytes that a fuzzer makes up
     Fuzz(fuzz::Options),
     /// Measure the helper beside the C helper and beside the least that the protocol costs
@@ -109,6 +119,8 @@ fn run(command: Command) -> Result<bool> {
         Command::Demo { guest: false, .. } => demo::simulated(),
         Command::Demo { guest: true, helper } => demo::guest(helper.as_deref()),
         Command::Test => test::run(),
+        Command::Arch { names, check: true } => arch::check(&names),
+        Command::Arch { names, check: false } => arch::run(&names),
         Command::Fuzz(options) => fuzz::run_as(&options),
         Command::Sanitize => sanitize::all(),
         Command::Observability => observability::run(),

@@ -5,6 +5,7 @@
 
 mod bench;
 mod cpio;
+pub mod foreign;
 mod host;
 mod image;
 mod kernel;

@@ -18,7 +18,8 @@
 use std::fmt;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Child;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -93,23 +94,25 @@ pub fn boot(
     console: &Path,
     story: bool,
 ) -> Result<Heard> {
-    let mut command = machine.command(kind, kernel, image, disks, console)?;
-    let program = command.get_program().display().to_string();
-    let mut process = Process(command.spawn().with_context(|| format!("{program} cannot be started"))?);
+    let command = machine.command(kind, kernel, image, disks, console)?;
+    let mut process = Process::start(command)?;
     let mut listener = Listener { story, ..Listener::default() };
     let end = process.follow(limit(kind), &mut listener);
     drop(process);
     if machine == Machine::Uml && !listener.started {
         return Ok(Heard::default());
     }
-    if let Err(reason) = end {
-        listener.fault(&format!("the machine: {reason:#}"), console);
-    } else if listener.reported != Some((listener.tally.passed, listener.tally.failed)) {
-        listener.fault("the machine ended before its driver did", console);
-    }
-    Ok(Heard { tally: listener.tally, samples: listener.samples, started: listener.started })
+    Ok(listener.conclude(end, console))
 }
 
+/// Starts a machine that is none of [`Machine`]'s, and follows it to its end. Its report is its standard output.
+pub fn follow(command: Command, limit: Duration) -> Result<Heard> {
+    let mut process = Process::start(command)?;
+    let mut listener = Listener::default();
+    let end = process.follow(limit, &mut listener);
+    drop(process);
+    Ok(listener.conclude(end, Path::new("/dev/null")))
+}
 /// How the kernel begins to say that it is broken.
 const CAUSES: &[&str] = &["Kernel panic", "BUG:", "Oops:", "Out of memory:", "blocked for more than"];
 
@@ -126,6 +129,13 @@ impl Drop for Process {
 }
 
 impl Process {
+    fn start(mut command: Command) -> Result<Self> {
+        let program = command.get_program().display().to_string();
+        // A group of its own: nothing of it is left when the group is killed.
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
+        Ok(Self(command.spawn().with_context(|| format!("{program} cannot be started"))?))
+    }
+
     /// Hands every line to the listener until the machine ends; the error says why it was given up instead.
     fn follow(&mut self, limit: Duration, listener: &mut Listener) -> Result<()> {
         let stdout = self.0.stdout.take().context("the machine's standard output is no pipe")?;
@@ -165,6 +175,16 @@ struct Listener {
 }
 
 impl Listener {
+    /// What was heard, with what kept the machine from its end as a failure.
+    fn conclude(mut self, end: Result<()>, console: &Path) -> Heard {
+        if let Err(reason) = end {
+            self.fault(&format!("the machine: {reason:#}"), console);
+        } else if self.reported != Some((self.tally.passed, self.tally.failed)) {
+            self.fault("the machine ended before its driver did", console);
+        }
+        Heard { tally: self.tally, samples: self.samples, started: self.started }
+    }
+
     fn hear(&mut self, line: &str) {
         if line == super::STARTED {
             self.started = true;

@@ -82,15 +82,22 @@ impl Apt {
         }
     }
 
+    /// A package and all that it depends on.
+    pub fn closure(&self, name: &str) -> Result<Vec<String>> {
+        let mut cache = Command::new("apt-cache");
+        let depends = output(cache.args(&self.options).args(["depends", "--important", "--recurse", name]))?;
+        // Dependencies are indented, and what only has providers is in angle brackets; each has a line of its own as well.
+        let all = depends.lines().filter(|line| !line.starts_with([' ', '<', '|']));
+        Ok(all.map(str::to_owned).collect())
+    }
+
     /// The packages of the kernel behind an empty package.
     pub fn kernel(&self, empty: &str) -> Result<Vec<String>> {
-        let mut cache = Command::new("apt-cache");
-        let depends = output(cache.args(&self.options).args(["depends", "--important", "--recurse", empty]))?;
-        // Its dependencies are indented; each has a line of its own as well.
-        let parts = depends.lines().filter(|name| {
+        let all = self.closure(empty)?;
+        let parts = all.into_iter().filter(|name| {
             KERNEL_PARTS.iter().any(|part| name.strip_prefix(part).is_some_and(|rest| rest.contains(char::is_numeric)))
         });
-        let parts: Vec<String> = parts.map(str::to_owned).filter(|name| name != empty).collect();
+        let parts: Vec<String> = parts.filter(|name| name != empty).collect();
         if parts.is_empty() {
             bail!("apt-cache names no kernel behind {empty}");
         }
