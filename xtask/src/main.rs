@@ -66,6 +66,9 @@ enum Command {
         /// checksums, in target/dist
         #[arg(long)]
         packages: bool,
+        /// For which architecture the packages are; may be given several times [default: this machine's]
+        #[arg(long, value_enum, requires = "packages")]
+        arch: Vec<arch::Name>,
         /// Make the packages of the last commit twice, in different places, and compare them
         #[arg(long)]
         reproducible: bool,
@@ -128,7 +131,7 @@ fn run(command: Command) -> Result<bool> {
         Command::Image(options) => image::run(&options),
         Command::Bench(options) => bench::run(options),
         Command::Dist { reproducible: true, .. } => archive::run_twice(),
-        Command::Dist { packages, .. } => Ok(dist::run()? && (!packages || archive::run_all()?)),
+        Command::Dist { packages, arch, .. } => Ok(dist::run()? && (!packages || archive::run_all(&arch)?)),
         Command::Manual => manual::run_all(),
         Command::Completions => {
             packages::install_missing(&[packages::SHELLS])?;

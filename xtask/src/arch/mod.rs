@@ -7,7 +7,7 @@
 
 mod rust;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
@@ -135,6 +135,9 @@ impl Name {
     }
 }
 
+/// What is done for an architecture; false is a failure.
+type Step = fn(Name) -> Result<bool>;
+
 /// Builds, and tries what is tried; what fails does not keep the next one from being built.
 pub fn run(names: &[Name]) -> Result<bool> {
     let names = if names.is_empty() { &ALL } else { names };
@@ -143,9 +146,9 @@ pub fn run(names: &[Name]) -> Result<bool> {
     }
     let mut failed = 0;
     for name in names {
-        let mut steps: Vec<(&str, fn(Name) -> Result<bool>)> = vec![("build", build)];
+        let mut steps: Vec<(&str, Step)> = vec![("build", build)];
         if TRIED.contains(name) {
-            steps.extend([("tests", test as fn(Name) -> Result<bool>), ("a real kernel", boot)]);
+            steps.extend([("tests", test as Step), ("a real kernel", boot)]);
         }
         for (what, step) in steps {
             println!("--- {}: {what}", name.target());
@@ -198,6 +201,22 @@ pub fn cargo_for(name: Name) -> Result<Command> {
     Ok(command)
 }
 
+/// A program of an architecture, started on this machine.
+pub fn start(name: Name, program: &Path) -> Result<Command> {
+    if name == Name::host()? {
+        return Ok(Command::new(program));
+    }
+    packages::install_missing(&[packages::FOR_FOREIGN])?;
+    let mut command = Command::new(name.process());
+    command.arg("-L").arg(Path::new("/usr").join(name.gnu())).arg(program);
+    Ok(command)
+}
+
+/// What its packages say about the licences of another architecture's standard library.
+pub fn standard_library_notice(name: Name) -> Result<PathBuf> {
+    Ok(rust::library(name)?.join("usr/share/doc/libstd-rust-dev/copyright"))
+}
+
 /// Where Cargo puts the programs of an architecture.
 pub fn built(name: Name) -> Result<PathBuf> {
     Ok(if name == Name::host()? {
@@ -220,7 +239,7 @@ fn build(name: Name) -> Result<bool> {
 }
 
 /// For which machine a program is (`e_machine`, in the byte order that the file says).
-pub fn elf_machine(program: &std::path::Path) -> Result<u16> {
+pub fn elf_machine(program: &Path) -> Result<u16> {
     let bytes = std::fs::read(program).with_context(|| format!("{} cannot be read", program.display()))?;
     match bytes[..] {
         [0x7f, b'E', b'L', b'F', _, order, ..] if bytes.len() > 20 => {

@@ -28,8 +28,7 @@ const COMPILER: &[&str] = &["rustc", "libstd-rust-dev+"];
 pub fn compiler(name: Name) -> Result<PathBuf> {
     let host = Name::host()?;
     let rust = suite::unpack("arch/rust", SUITE, host.debian(), COMPILER)?.join("usr");
-    let library = suite::unpack(&format!("arch/std-{}", name.debian()), SUITE, name.debian(), &["libstd-rust-dev"])?;
-    let library = fs::canonicalize(library.join("usr/lib/rustlib").join(name.target()))?;
+    let library = fs::canonicalize(library(name)?.join("usr/lib/rustlib").join(name.target()))?;
     let inside = rust.join("lib/rustlib").join(name.target());
     // A link to what was there before is not followed to its end.
     if fs::read_link(&inside).is_ok_and(|old| old != library) {
@@ -41,6 +40,11 @@ pub fn compiler(name: Name) -> Result<PathBuf> {
     let script = wrapper(&rust)?;
     belong_together(&script, name)?;
     Ok(script)
+}
+
+/// The directory in which an architecture's standard library is unpacked.
+pub fn library(name: Name) -> Result<PathBuf> {
+    suite::unpack(&format!("arch/std-{}", name.debian()), SUITE, name.debian(), &["libstd-rust-dev"])
 }
 
 /// A script that starts the compiler with the loader of its suite. The linker that it starts has the host's.

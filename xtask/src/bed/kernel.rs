@@ -36,9 +36,9 @@ impl Kernel {
     pub fn unpack(version: Version) -> Result<Self> {
         match version {
             Version::Debian12 => Self::below(&packages::unpack_for_beds()?),
-            Version::Newest => {
-                Self::installed(&packages::unpack_newest_kernel()?.join("usr"), |it| format!("lib/modules/{it}/vmlinuz"))
-            }
+            Version::Newest => Self::installed(&packages::unpack_newest_kernel()?.join("usr"), |it| {
+                format!("lib/modules/{it}/vmlinuz")
+            }),
         }
     }
 
