@@ -23,7 +23,7 @@ const KIND: ReservationType = ReservationType::WriteExclusiveRegistrantsOnly;
 
 /// The story on a simulated disk.
 pub fn simulated() -> Result<bool> {
-    workspace::run(workspace::cargo().args(["build", "--quiet", "--package", "qemu-pr-helper"]))?;
+    workspace::debug_builds()?;
     let folder = tempfile::tempdir()?;
     let daemon = Daemon::start(folder.path())?;
     let disk = folder.path().join("disk");
@@ -67,7 +67,7 @@ pub fn simulated() -> Result<bool> {
 /// The story on a real kernel, with a real QEMU guest as one of the two hosts.
 pub fn guest(helper: Option<&Path>) -> Result<bool> {
     packages::install_missing(&[packages::FOR_BEDS])?;
-    println!("Booting a machine with a real disk, and a guest inside it. This takes about two minutes.\n");
+    println!("Booting a machine with a real disk, and a guest inside it. This takes about half a minute.\n");
     let tally = bed::run(bed::Kind::Guest, helper, &bed::Options { story: true, ..bed::Options::default() })?;
     println!("\nEvery step above was checked: {tally}.");
     Ok(tally.succeeded())

@@ -7,11 +7,14 @@ mod archive;
 mod bed;
 mod bench;
 mod completions;
+mod coverage;
 mod demo;
 mod dist;
 mod fuzz;
 mod image;
 mod manual;
+mod mutants;
+mod nightly;
 mod observability;
 mod packages;
 mod sanitize;
@@ -38,15 +41,19 @@ struct Cli {
 enum Command {
     /// Tell the story of two hosts and one disk
     Demo {
-        /// On a real kernel with a real QEMU guest instead of the simulated disk (about two minutes)
+        /// On a real kernel with a real QEMU guest instead of the simulated disk (about half a minute)
         #[arg(long)]
         guest: bool,
         /// The helper to show [default: this project's release build]
         #[arg(long, value_name = "PATH", requires = "guest")]
         helper: Option<PathBuf>,
     },
-    /// Run every check there is: formatting, lints, unit tests, and the beds
-    Test,
+    /// Run what every change has to pass: formatting, lints, tests, fuzzers, and virtual machines (a quarter of an hour)
+    Test {
+        /// Run what a release has to pass as well (hours)
+        #[arg(long)]
+        all: bool,
+    },
     /// Build the programs for every architecture, and try them on two
     Arch {
         /// Which [default: all]
@@ -77,8 +84,16 @@ enum Command {
     Manual,
     /// Try the shell completions in bash, fish and zsh
     Completions,
-    /// Run the helper's integration tests with a helper whose every access to memory is checked
-    Sanitize,
+    /// Run the helper's integration tests with a helper that one of the compiler's sanitizers watches
+    Sanitize {
+        /// What it looks for
+        #[arg(value_enum, default_value_t = sanitize::Sanitizer::Address)]
+        sanitizer: sanitize::Sanitizer,
+    },
+    /// Count how much of the code the quick tests run, and write it into docs/testing.md
+    Coverage,
+    /// Make mistakes in the code, one at a time, and find those that no test notices
+    Mutants(mutants::Options),
     /// Check the dashboard's alerts, and have the exporter's page read by others' parsers
     Observability,
     /// Hold the Kubernetes manifests and the bill of materials against others' schemas
@@ -96,6 +111,9 @@ enum Command {
         /// Keep the root image and the kernel's console log
         #[arg(long)]
         keep: bool,
+        /// Take debug builds, which take seconds to make; a package has release builds all the same
+        #[arg(long)]
+        debug: bool,
         /// The kind of machine [default: uml, or tcg where that does not start or cannot do the work]
         #[arg(long, value_enum)]
         machine: Option<bed::Machine>,
@@ -121,11 +139,13 @@ fn run(command: Command) -> Result<bool> {
     match command {
         Command::Demo { guest: false, .. } => demo::simulated(),
         Command::Demo { guest: true, helper } => demo::guest(helper.as_deref()),
-        Command::Test => test::run(),
+        Command::Test { all } => Ok(test::run(if all { test::Size::All } else { test::Size::Short })),
         Command::Arch { names, check: true } => arch::check(&names),
         Command::Arch { names, check: false } => arch::run(&names),
         Command::Fuzz(options) => fuzz::run_as(&options),
-        Command::Sanitize => sanitize::all(),
+        Command::Sanitize { sanitizer } => sanitize::run_as(sanitizer),
+        Command::Coverage => coverage::run(),
+        Command::Mutants(options) => mutants::run(&options),
         Command::Observability => observability::run(),
         Command::Schemas => schemas::run(),
         Command::Image(options) => image::run(&options),
@@ -137,9 +157,9 @@ fn run(command: Command) -> Result<bool> {
             packages::install_missing(&[packages::SHELLS])?;
             completions::check()
         }
-        Command::Bed { bed, helper, keep, machine, kernel } => {
+        Command::Bed { bed, helper, keep, debug, machine, kernel } => {
             packages::install_missing(&[packages::FOR_BEDS])?;
-            let options = bed::Options { keep, story: false, machine, kernel };
+            let options = bed::Options { keep, story: false, debug, machine, kernel };
             let tally = bed::run(bed, helper.as_deref(), &options)?;
             Ok(tally.succeeded())
         }

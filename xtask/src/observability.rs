@@ -11,7 +11,7 @@ use pr_lab::{ControlStandIn, eventful_snapshot};
 use serde_json::{Value, json};
 
 use crate::packages;
-use crate::workspace::{cargo, root, run as run_command, target};
+use crate::workspace::{debug_builds, root, run as run_command, target};
 
 /// Reads a page as strictly as the Prometheus project does, and tells how many families there are.
 const READ: &str = "\
@@ -35,7 +35,7 @@ pub fn run() -> Result<bool> {
     fs::write(&rules, dashboard_rules()?)?;
     run_command(promtool().args(["check", "rules"]).arg(&rules))?;
 
-    run_command(cargo().args(["build", "--quiet", "--package", "qemu-pr-ctl"]))?;
+    debug_builds()?;
     let helper = ControlStandIn::telling(eventful_snapshot());
     // With one helper, and with two: then every line has one more label.
     for controls in [&[helper.path()][..], &[helper.path(), helper.dir().join("nobody")]] {

@@ -1,15 +1,17 @@
-//! `cargo xtask sanitize`: the integration tests with a helper whose every access to memory is checked, and at whose end
-//! leaks are looked for.
+//! `cargo xtask sanitize`: the integration tests with a helper that one of rustc's sanitizers watches. `address` checks
+//! every access to memory and looks for leaks at the end; `thread` looks for data races and locks taken in two orders.
 //!
 //! The helper alone is instrumented; tests, and the C helper that some of them run as well, are not.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
 
+use crate::nightly::Nightly;
 use crate::tools;
 use crate::workspace::{cargo, run, target};
 
@@ -17,47 +19,124 @@ use crate::workspace::{cargo, run, target};
 const TRIPLE: &str =
     if cfg!(target_arch = "aarch64") { "aarch64-unknown-linux-gnu" } else { "x86_64-unknown-linux-gnu" };
 
-/// What an instrumented program calls first.
-const MARK: &[u8] = b"__asan_init";
+/// A test or several, as nextest's filters name them, and the reason for what is done with them.
+type Exception = (&'static str, &'static str);
 
-/// What is left out, and why.
-const LEFT_OUT: &[(&str, &str)] = &[
+/// What no sanitizer can run, and why.
+const LEFT_OUT: &[Exception] = &[
     ("binary(soak)", "looks at the helper's memory, to which the sanitizer adds its own"),
     ("binary(confinement)", "looks at the walls, which are not there: the sanitizer opens files and looks around"),
+    ("test(the_walls_are_as_high_as_the_file_says)", "the same"),
     ("binary(faults)", "counts the helper's system calls, to which the sanitizer adds its own"),
     ("test(/^faults::/)", "the same on a multipath map"),
     ("test(two_hundred_commands_on_eight_maps)", "looks at the helper's memory"),
+    (
+        "test(a_helper_started_with_only_k_has_a_control_socket_where_the_file_says)",
+        "looks at the command line, which has --sandbox off in it",
+    ),
+];
+
+/// What cannot run with the thread sanitizer either.
+const LEFT_OUT_FOR_THREADS: &[Exception] = &[
+    (
+        "test(the_daemon_keeps_one_capability_and_the_broker_two)",
+        "looks at every thread, and a process that was forked has one of the sanitizer's own",
+    ),
+    ("test(w5_when_the_parent_succeeds_all_is_ready)", "the same"),
 ];
 
 /// What is run without a look for leaks, and why.
-const WITHOUT_LEAKS: &[(&str, &str)] = &[
+const WITHOUT_LEAKS: &[Exception] = &[
     (
         "test(at_the_end_what_hangs_is_named)",
         "a thread hangs in the kernel at the end, and cannot be stopped to be looked at",
     ),
     ("test(w13_a_hung_command)", "the same"),
+    ("test(limits_and_times_are_those_of_the_file)", "the same"),
 ];
 
-/// Builds the helper anew and runs the tests; false if any fails, or anything was reported.
-pub fn all() -> Result<bool> {
-    if !tools::has("nextest") {
-        bail!("cargo-nextest is missing, which chooses the tests: cargo install cargo-nextest --locked");
+/// Which of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Sanitizer {
+    /// Accesses to memory that is not the program's, and memory that is never given back
+    Address,
+    /// Data races; needs a nightly toolchain, and is skipped without one
+    Thread,
+}
+
+/// Runs one of them; false if a test fails, or anything was reported.
+pub fn run_as(sanitizer: Sanitizer) -> Result<bool> {
+    match sanitizer {
+        Sanitizer::Address => address(),
+        Sanitizer::Thread => thread(),
     }
-    let helper = build()?;
-    let reports = tempfile::tempdir().context("a directory for reports")?;
-    // The helper may be another user by the time that it has something to report.
-    fs::set_permissions(reports.path(), fs::Permissions::from_mode(0o777))?;
-    for (name, why) in LEFT_OUT {
-        println!("left out: {name}: {why}");
-    }
+}
+
+/// Address and leak sanitizer, which come with the stable compiler.
+pub fn address() -> Result<bool> {
+    let mut build = cargo();
+    // Sanitizers are unstable; this has the stable compiler take the flag.
+    build.arg("build").env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address");
+    let helper = built(build, "address", b"__asan_init")?;
     for (name, why) in WITHOUT_LEAKS {
         println!("without a look for leaks: {name}: {why}");
     }
-    let any = |list: &[(&str, &str)]| list.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" | ");
-    let first = format!("kind(test) & not ({}) & not ({})", any(LEFT_OUT), any(WITHOUT_LEAKS));
+    let most = format!("not ({})", any(WITHOUT_LEAKS));
+    let parts = [("detect_leaks=1", most), ("detect_leaks=0", any(WITHOUT_LEAKS))];
+    tested(&helper, "ASAN_OPTIONS", LEFT_OUT, &parts)
+}
+
+/// Thread sanitizer. Accesses and locks inside a standard library that is not instrumented would be unseen, and races
+/// be reported that are none: it is built as well, and that takes a nightly toolchain.
+pub fn thread() -> Result<bool> {
+    let (toolchain, source) = match Nightly::find()? {
+        Nightly::Usable(toolchain, source) => (toolchain, source),
+        Nightly::Missing(what) => {
+            println!("skipped: {what}");
+            return Ok(true);
+        }
+    };
+    let mut build = Nightly::cargo(&toolchain, source.as_deref());
+    build.args(["build", "-Zbuild-std"]).env("RUSTFLAGS", "-Zsanitizer=thread --cfg thread_sanitizer");
+    let helper = built(build, "thread", b"__tsan_init")?;
+    let left_out = [LEFT_OUT, LEFT_OUT_FOR_THREADS].concat();
+    tested(&helper, "TSAN_OPTIONS", &left_out, &[("second_deadlock_stack=1", "all()".to_owned())])
+}
+
+/// Builds the helper with a Cargo that has been told how to instrument it.
+fn built(mut build: Command, name: &str, mark: &[u8]) -> Result<PathBuf> {
+    if !tools::has("nextest") {
+        bail!("cargo-nextest is missing, which chooses the tests: cargo install cargo-nextest --locked");
+    }
+    println!("building the helper with rustc's {name} sanitizer");
+    let folder = target().join("sanitize").join(name);
+    build.args(["--quiet", "--package", "qemu-pr-helper", "--bin", "qemu-pr-helper", "--target", TRIPLE]);
+    run(build.env("CARGO_TARGET_DIR", &folder))?;
+    let helper = folder.join(TRIPLE).join("debug/qemu-pr-helper");
+    // A build without would pass every test.
+    let program = fs::read(&helper)?;
+    if !program.windows(mark.len()).any(|bytes| bytes == mark) {
+        bail!("{} is not instrumented: does this rustc take -Zsanitizer={name}?", helper.display());
+    }
+    Ok(helper)
+}
+
+/// Runs the tests, in as many parts as there are options for the sanitizer; false if one fails or there is a report.
+fn tested(helper: &Path, variable: &str, left_out: &[Exception], parts: &[(&str, String)]) -> Result<bool> {
+    let reports = tempfile::tempdir().context("a directory for reports")?;
+    // The helper may be another user by the time that it has something to report.
+    fs::set_permissions(reports.path(), fs::Permissions::from_mode(0o777))?;
+    for (name, why) in left_out {
+        println!("left out: {name}: {why}");
+    }
     let mut held = true;
-    for (leaks, filter) in [(1, first), (0, any(WITHOUT_LEAKS))] {
-        let result = run(&mut tests(&helper, reports.path(), leaks, &filter));
+    for (options, filter) in parts {
+        let mut tests = cargo();
+        tests.args(["nextest", "run", "--package", "qemu-pr-helper", "--no-fail-fast"]);
+        tests.args(["-E", &format!("kind(test) & not ({}) & ({filter})", any(left_out))]);
+        tests.env("PR_LAB_OURS", helper).env("PR_LAB_OURS_ARGS", "--sandbox off").env("PR_LAB_SUBJECT", "ours");
+        tests.env(variable, format!("{options}:log_path={}", reports.path().join("report").display()));
+        let result = run(&mut tests);
         if let Err(error) = &result {
             println!("{error:#}");
         }
@@ -68,32 +147,10 @@ pub fn all() -> Result<bool> {
         println!("{}", fs::read_to_string(report?.path())?);
         count += 1;
     }
-    println!("{count} reports of the sanitizers");
+    println!("{count} reports of the sanitizer");
     Ok(held && count == 0)
 }
 
-fn build() -> Result<std::path::PathBuf> {
-    let folder = target().join("sanitize");
-    println!("building the helper with rustc's address sanitizer");
-    let mut build = cargo();
-    build.args(["build", "--quiet", "--package", "qemu-pr-helper", "--bin", "qemu-pr-helper", "--target", TRIPLE]);
-    // Sanitizers are unstable; this has the stable compiler take the flag.
-    build.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address").env("CARGO_TARGET_DIR", &folder);
-    run(&mut build)?;
-    let helper = folder.join(TRIPLE).join("debug/qemu-pr-helper");
-    // A build without would pass every test.
-    let program = fs::read(&helper)?;
-    if !program.windows(MARK.len()).any(|bytes| bytes == MARK) {
-        bail!("{} is not instrumented: does this rustc take -Zsanitizer=address?", helper.display());
-    }
-    Ok(helper)
-}
-
-fn tests(helper: &Path, reports: &Path, leaks: u8, filter: &str) -> Command {
-    let mut tests = cargo();
-    tests.args(["nextest", "run", "--package", "qemu-pr-helper", "--no-fail-fast", "-E", filter]);
-    tests.env("PR_LAB_OURS", helper).env("PR_LAB_OURS_ARGS", "--sandbox off").env("PR_LAB_SUBJECT", "ours");
-    let options = format!("detect_leaks={leaks}:log_path={}", reports.join("report").display());
-    tests.env("ASAN_OPTIONS", options);
-    tests
+fn any(list: &[Exception]) -> String {
+    list.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" | ")
 }

@@ -1,124 +1,236 @@
-//! `cargo xtask test`: every check there is, and one line at the end that says how they went.
+//! `cargo xtask test`: what every change has to pass, and with `--all` what a release has to; at the end how each step went
+//! and how long it took, and one line that says how they went.
 
+use std::fmt;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::bed::{self, Kind};
+use crate::archive;
+use crate::bed::{self, Kind, Version};
 use crate::bench;
 use crate::completions;
+use crate::coverage;
 use crate::fuzz;
+use crate::image;
 use crate::observability;
 use crate::packages;
+use crate::sanitize;
 use crate::schemas;
 use crate::tools;
 use crate::workspace::{cargo, run as run_command};
 
-/// What `cargo xtask` has a command of its own for; false is a failure.
-type Step = fn() -> Result<bool>;
-
-/// Runs everything; a step that fails does not keep the next ones from running.
-pub fn run() -> Result<bool> {
-    packages::install_missing(&[packages::FOR_BEDS, packages::SHELLS, packages::FOR_BENCH, packages::FOR_MANUAL])?;
-    let mut passed = 0;
-    let mut failed = 0;
-    let mut count = |name: &str, held: bool| {
-        println!("{} {name}", if held { "ok" } else { "FAIL" });
-        if held { passed += 1 } else { failed += 1 }
-    };
-
-    for (name, command) in cargo_steps() {
-        println!("--- {name}");
-        let result = command.and_then(|mut command| run_command(&mut command));
-        if let Err(error) = &result {
-            println!("{error:#}");
-        }
-        count(name, result.is_ok());
-    }
-
-    let steps: [(&str, Step); 5] = [
-        ("completions in their shells", completions::check),
-        ("alerts and the exporter's page", observability::run),
-        ("manifests and the bill of materials", schemas::run),
-        ("instruction counts", || bench::instructions(false)),
-        ("fuzzers, a minute each", || fuzz::check(60)),
-    ];
-    for (name, step) in steps {
-        println!("--- {name}");
-        let result = step();
-        if let Err(error) = &result {
-            println!("{error:#}");
-        }
-        count(name, result.is_ok_and(|held| held));
-    }
-
-    // The host bed alone takes as long as all of these: it is run by hand, before a release.
-    for kind in [Kind::Kernel, Kind::Guest, Kind::Multipath, Kind::MultipathGuest] {
-        for (whose, helper) in [("this project's", None), ("Debian's", Some(Path::new(bed::REFERENCE)))] {
-            if kind.has_multipath() && helper.is_some() {
-                // It has no multipath: what it lacks is known, and takes minutes to show.
-                continue;
-            }
-            let name = format!("the {} bed with {whose} helper", kind.word());
-            println!("--- {name}");
-            // A whole machine, emulated, on a host that does other things as well: what fails is tried once more, as
-            // the tests are, and it shows.
-            let held = try_bed(kind, helper) || {
-                println!("--- {name}, once more");
-                try_bed(kind, helper)
-            };
-            count(&name, held);
-        }
-    }
-    println!("{passed} passed, {failed} failed");
-    Ok(failed == 0)
+/// How much is tested.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    /// What every change has to pass: a quarter of an hour on two processors, downloads included.
+    Short,
+    /// What a release has to pass: hours.
+    All,
 }
 
-fn try_bed(kind: Kind, helper: Option<&Path>) -> bool {
-    match bed::run(kind, helper, &bed::Options::default()) {
-        Ok(tally) => tally.succeeded(),
-        Err(error) => {
-            println!("{error:#}");
-            false
-        }
-    }
+/// When a step is run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum When {
+    Always,
+    /// It takes too long for every change.
+    Release,
 }
 
-/// What Cargo and its tools check, cheapest first.
-fn cargo_steps() -> Vec<(&'static str, Result<Command>)> {
-    let cargo_with = |words: &str| {
-        let mut command = cargo();
-        command.args(words.split(' '));
-        Ok(command)
-    };
-    // Cargo's own runner does as well, one test after the other: many tests measure their process.
-    let tests = if tools::has("nextest") {
-        "nextest run --workspace --no-fail-fast"
-    } else {
-        "test --workspace --no-fail-fast --lib --bins --tests -- --test-threads=1"
-    };
+/// A step's name, when it is run, and what it does; false is a failure.
+type Step = (When, &'static str, Box<dyn Fn() -> Result<bool>>);
+
+/// How a step went.
+struct Outcome {
+    name: &'static str,
+    held: bool,
+    took: Duration,
+}
+
+/// Every check there is, in order: cheap ones first, and what uses a build soon after it.
+fn steps(size: Size) -> Vec<Step> {
+    use When::{Always, Release};
+    let all = size == Size::All;
     vec![
-        ("formatting", cargo_with("fmt --all --check")),
-        ("formatting of the fuzzers", cargo_with("fmt --manifest-path fuzz/Cargo.toml --check")),
-        ("lints", cargo_with("clippy --quiet --workspace --all-targets -- -D warnings")),
-        ("lints of the fuzzers", fuzz::cargo_with("clippy --quiet --locked").map(deny_warnings)),
-        ("dependencies", dependencies(".")),
-        ("dependencies of the fuzzers", dependencies("fuzz")),
-        ("tests", cargo_with(tests)),
-        ("examples in the documentation", cargo_with("test --quiet --workspace --doc")),
+        (Always, "packages", Box::new(|| packages::install_missing(NEEDED).map(|()| true))),
+        (Always, "formatting", cargo_with("fmt --all --check")),
+        (Always, "formatting of the fuzzers", cargo_with("fmt --manifest-path fuzz/Cargo.toml --check")),
+        (Always, "tests", Box::new(tests)),
+        (Always, "examples in the documentation", cargo_with("test --quiet --workspace --doc")),
+        (Always, "lints", cargo_with("clippy --quiet --workspace --all-targets -- -D warnings")),
+        (Always, "completions in their shells", Box::new(completions::check)),
+        (Always, "alerts and the exporter's page", Box::new(observability::run)),
+        (Always, "manifests and the bill of materials", Box::new(schemas::run)),
+        (Always, "instruction counts", Box::new(|| bench::instructions(false))),
+        (Always, "VM test kernel", vm_test(Kind::Kernel, None, all)),
+        (Always, "VM test kernel with Debian's helper", vm_test(Kind::Kernel, Some(bed::REFERENCE), all)),
+        (Always, "VM test guest", vm_test(Kind::Guest, None, all)),
+        (Always, "VM test guest with Debian's helper", vm_test(Kind::Guest, Some(bed::REFERENCE), all)),
+        // Debian's helper has no multipath: what it lacks is known, and takes minutes to show.
+        (Always, "VM test multipath", vm_test(Kind::Multipath, None, all)),
+        (Always, "VM test multipath-guest", vm_test(Kind::MultipathGuest, None, all)),
+        (Always, "lints of the fuzzers", Box::new(lints_of_fuzzers)),
+        (Always, "fuzzers", Box::new(move || fuzz::check(if all { 60 } else { 15 }))),
+        // That a dependency is new is noticed by a test. What looks at its licence is built for minutes.
+        (Release, "dependencies", Box::new(|| dependencies("."))),
+        (Release, "dependencies of the fuzzers", Box::new(|| dependencies("fuzz"))),
+        (Release, "address sanitizer", Box::new(sanitize::address)),
+        (Release, "thread sanitizer", Box::new(sanitize::thread)),
+        (Release, "coverage", Box::new(coverage::run)),
+        (Release, "packages for users, made twice", Box::new(archive::run_twice)),
+        (Release, "container image", image(image::SUITE)),
+        (Release, "container image for virt-handler", image("forky")),
+        // The same checks on other kernels. User Mode Linux has neither Landlock nor two processors.
+        (Release, "VM test kernel on Debian 12's kernel", emulated(Kind::Kernel, Version::Debian12)),
+        (Release, "VM test kernel on the newest kernel", emulated(Kind::Kernel, Version::Newest)),
+        (Release, "VM test guest on Debian 12's kernel", emulated(Kind::Guest, Version::Debian12)),
+        (Release, "VM test multipath on Debian 12's kernel", emulated(Kind::Multipath, Version::Debian12)),
+        (Release, "VM test multipath on the newest kernel", emulated(Kind::Multipath, Version::Newest)),
+        (Release, "VM test host", vm_test(Kind::Host, None, all)),
+        (Release, "VM test host with Debian's helper", vm_test(Kind::Host, Some(bed::REFERENCE), all)),
+        (Release, "VM test manual", vm_test(Kind::Manual, None, all)),
     ]
 }
 
-/// Licences, sources and duplicates. Advisories are left out: their database is no package of any registry.
-fn dependencies(folder: &str) -> Result<Command> {
-    let mut command = tools::cargo_deny()?;
-    command.args(["--manifest-path", &format!("{folder}/Cargo.toml"), "--config", "deny.toml"]);
-    command.args(["check", "bans", "licenses", "sources"]);
-    Ok(command)
+/// What the steps start or copy.
+const NEEDED: &[&[(&str, &str)]] =
+    &[packages::FOR_BEDS, packages::SHELLS, packages::FOR_BENCH, packages::FOR_MANUAL, packages::FOR_IMAGE];
+
+/// Runs the steps of this size; one that fails does not keep the next ones from running.
+pub fn run(size: Size) -> bool {
+    let steps = steps(size).into_iter().filter(|(when, ..)| size == Size::All || *when == When::Always);
+    let outcomes: Vec<Outcome> = steps
+        .map(|(_, name, step)| {
+            println!("--- {name}");
+            let started = Instant::now();
+            let result = step();
+            if let Err(error) = &result {
+                println!("{error:#}");
+            }
+            let outcome = Outcome { name, held: result.is_ok_and(|held| held), took: started.elapsed() };
+            println!("{outcome}");
+            outcome
+        })
+        .collect();
+    println!("{}", summary(&outcomes));
+    outcomes.iter().all(|outcome| outcome.held)
 }
 
-fn deny_warnings(mut clippy: Command) -> Command {
-    clippy.args(["--", "-D", "warnings"]);
-    clippy
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = if self.held { "ok" } else { "FAIL" };
+        write!(f, "{word:4} {:7.1} s  {}", self.took.as_secs_f64(), self.name)
+    }
+}
+
+/// A line for each step, the sum of their times, and the line that continuous integration reads.
+fn summary(outcomes: &[Outcome]) -> String {
+    let total: Duration = outcomes.iter().map(|outcome| outcome.took).sum();
+    let passed = outcomes.iter().filter(|outcome| outcome.held).count();
+    let mut lines = vec!["---".to_owned()];
+    lines.extend(outcomes.iter().map(Outcome::to_string));
+    lines.push(format!("     {:7.1} s  in all", total.as_secs_f64()));
+    lines.push(format!("{passed} passed, {} failed", outcomes.len() - passed));
+    lines.join("\n")
+}
+
+fn cargo_with(words: &'static str) -> Box<dyn Fn() -> Result<bool>> {
+    Box::new(move || holds(cargo().args(words.split(' '))))
+}
+
+/// Runs a command whose failure is the step's.
+fn holds(command: &mut Command) -> Result<bool> {
+    run_command(command).map(|()| true)
+}
+
+fn tests() -> Result<bool> {
+    let mut command = cargo();
+    if tools::has("nextest") {
+        // Most tests wait for what they have started.
+        let threads = 2 * thread::available_parallelism()?.get();
+        command.args(["nextest", "run", "--workspace", "--no-fail-fast", "--test-threads", &threads.to_string()]);
+    } else {
+        // Cargo's own runner does as well, one test after the other: many tests measure their process.
+        command.args("test --workspace --no-fail-fast --lib --bins --tests -- --test-threads=1".split(' '));
+    }
+    holds(&mut command)
+}
+
+fn lints_of_fuzzers() -> Result<bool> {
+    holds(fuzz::cargo_with("clippy --quiet --locked")?.args(["--", "-D", "warnings"]))
+}
+
+/// Licences, sources and duplicates. Advisories are left out: their database is no package of any registry.
+fn dependencies(folder: &str) -> Result<bool> {
+    let mut command = tools::cargo_deny()?;
+    command.args(["--manifest-path", &format!("{folder}/Cargo.toml"), "--config", "deny.toml"]);
+    holds(command.args(["check", "bans", "licenses", "sources"]))
+}
+
+fn image(suite: &'static str) -> Box<dyn Fn() -> Result<bool>> {
+    Box::new(move || image::run(&image::Options { suite: suite.to_owned(), serve: true }))
+}
+
+/// A VM test, with debug builds in the short test: the tests before it have made them.
+fn vm_test(kind: Kind, helper: Option<&'static str>, release: bool) -> Box<dyn Fn() -> Result<bool>> {
+    machine_test(kind, helper, bed::Options { debug: !release, ..bed::Options::default() })
+}
+
+/// A VM test on an emulated machine with this kernel.
+fn emulated(kind: Kind, kernel: Version) -> Box<dyn Fn() -> Result<bool>> {
+    machine_test(kind, None, bed::Options { kernel: Some(kernel), ..bed::Options::default() })
+}
+
+fn machine_test(kind: Kind, helper: Option<&'static str>, options: bed::Options) -> Box<dyn Fn() -> Result<bool>> {
+    Box::new(move || {
+        let succeeds = || match bed::run(kind, helper.map(Path::new), &options) {
+            Ok(tally) => tally.succeeded(),
+            Err(error) => {
+                println!("{error:#}");
+                false
+            }
+        };
+        // A whole machine, emulated, on a host that does other things as well: what fails is tried once more, as the
+        // tests are, and it shows.
+        Ok(succeeds() || {
+            println!("--- once more");
+            succeeds()
+        })
+    })
+}
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test is there to panic")]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::ValueEnum as _;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_of_vm_test_is_a_step_and_no_two_steps_have_one_name() {
+        let names: Vec<_> = steps(Size::All).iter().map(|(_, name, _)| *name).collect();
+        for kind in Kind::value_variants() {
+            assert!(names.contains(&format!("VM test {}", kind.word()).as_str()), "{}", kind.word());
+        }
+        let unique: BTreeSet<_> = names.iter().collect();
+        assert_eq!(unique.len(), names.len(), "{names:?}");
+    }
+
+    #[test]
+    fn the_last_line_says_how_many_passed_and_the_lines_before_how_long_each_took() {
+        let outcome = |name, held, seconds| Outcome { name, held, took: Duration::from_secs_f64(seconds) };
+        assert_eq!(
+            summary(&[outcome("formatting", true, 0.96), outcome("tests", false, 812.0)]),
+            "---\n\
+             ok       1.0 s  formatting\n\
+             FAIL   812.0 s  tests\n     \
+             \x20 813.0 s  in all\n\
+             1 passed, 1 failed"
+        );
+    }
 }

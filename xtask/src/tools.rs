@@ -26,6 +26,16 @@ pub fn cargo_generate_rpm() -> Result<Command> {
     subcommand("generate-rpm", "0.21.1", &[])
 }
 
+/// `cargo llvm-cov`, which counts what tests run.
+pub fn cargo_llvm_cov() -> Result<Command> {
+    subcommand("llvm-cov", "0.9.1", &[])
+}
+
+/// `cargo mutants`, which makes code wrong to see whether a test notices.
+pub fn cargo_mutants() -> Result<Command> {
+    subcommand("mutants", "27.1.0", &[])
+}
+
 /// `mdbook`, which makes the manual's pages for a browser, with their search.
 pub fn mdbook() -> Result<Command> {
     let version = "0.5.4";
@@ -43,8 +53,10 @@ fn subcommand(name: &str, version: &str, options: &[&str]) -> Result<Command> {
         command.arg(name);
         return Ok(command);
     }
-    let package = format!("cargo-{name}");
-    built(&package, version, options)
+    let mut command = built(&format!("cargo-{name}"), version, options)?;
+    // As Cargo would call it.
+    command.arg(name);
+    Ok(command)
 }
 
 /// A program of crates.io, built below the target folder.

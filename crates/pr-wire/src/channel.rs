@@ -4,9 +4,10 @@
 //! none is wanted none is received: the kernel drops it, and this process never has it.
 
 use std::{
+    ffi::c_int,
     io::{IoSlice, IoSliceMut},
     mem::MaybeUninit,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
 };
 
 use rustix::{
@@ -19,18 +20,32 @@ use rustix::{
 
 use crate::Descriptors;
 
+/// The kernel's `struct cmsghdr`, in bytes: a length and two numbers.
+const CONTROL_HEADER: usize = size_of::<usize>() + 2 * size_of::<c_int>();
+
+/// Room for a control message with one descriptor. `cmsg_space!` rounds up to the kernel's alignment, which is room for
+/// a second one: a process that counts its descriptors would have one more than it counted, if only for a moment.
+#[repr(C, align(8))]
+struct OneDescriptor([MaybeUninit<u8>; CONTROL_HEADER + size_of::<RawFd>()]);
+
+impl OneDescriptor {
+    const fn new() -> Self {
+        Self([MaybeUninit::uninit(); CONTROL_HEADER + size_of::<RawFd>()])
+    }
+}
+
 /// Receives bytes, and no descriptors. Zero bytes are the end of the stream.
 pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
     recv(socket, buffer, RecvFlags::DONTWAIT).map(|(length, _)| length)
 }
 
-/// Receives bytes and the descriptors that came with them, without waiting. Zero bytes are the end of the stream.
+/// Receives bytes and the descriptor that came with them, without waiting. Zero bytes are the end of the stream. Of
+/// several descriptors this process never has more than one, which is closed.
 ///
 /// Fails with `EMFILE` where a descriptor was sent that this process has no room for.
 pub fn receive_with_descriptors(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, Descriptors<OwnedFd>)> {
-    // The kernel's alignment leaves room for a second descriptor behind the first, so "one" has to be counted.
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut space = OneDescriptor::new();
+    let mut control = RecvAncillaryBuffer::new(&mut space.0);
     let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
     let message = recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, flags)?;
     let mut descriptors = Descriptors::None;
@@ -40,12 +55,12 @@ pub fn receive_with_descriptors(socket: impl AsFd, buffer: &mut [u8]) -> io::Res
             Descriptors::One(_) | Descriptors::Many => Descriptors::Many,
         };
     }
-    // Whether there were more than arrived: the space above has room for two, this process may have room for less.
+    // Whether there were more than arrived: there is room for one, and this process may have none.
     let cut = message.flags.contains(ReturnFlags::CTRUNC);
     match descriptors {
         // Nothing arrived of what was sent.
         Descriptors::None if cut => Err(io::Errno::MFILE),
-        // A process at its limit must not take one of several for the only one.
+        // One of several must not be taken for the only one.
         Descriptors::One(_) if cut => Ok((message.bytes, Descriptors::Many)),
         descriptors => Ok((message.bytes, descriptors)),
     }
@@ -80,4 +95,31 @@ pub fn send_with_descriptor(
     let mut control = SendAncillaryBuffer::new(&mut space);
     control.push(SendAncillaryMessage::ScmRights(&descriptors));
     sendmsg(socket, &[IoSlice::new(head), IoSlice::new(tail)], &mut control, SendFlags::NOSIGNAL)
+}
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn there_is_room_for_one_descriptor_and_not_for_a_second() {
+        for (sent, is_cut) in [(1, false), (2, true), (253, true)] {
+            let (client, helper) = UnixStream::pair().expect("two sockets");
+            let descriptors = vec![client.as_fd(); sent];
+            let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(253))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            assert!(control.push(SendAncillaryMessage::ScmRights(&descriptors)), "too many descriptors");
+            sendmsg(&client, &[IoSlice::new(b"request")], &mut control, SendFlags::empty()).expect("a living peer");
+
+            let mut space = OneDescriptor::new();
+            let mut control = RecvAncillaryBuffer::new(&mut space.0);
+            let message = recvmsg(&helper, &mut [IoSliceMut::new(&mut [0; 16])], &mut control, RecvFlags::empty());
+            let cut = message.expect("a message").flags.contains(ReturnFlags::CTRUNC);
+            let received = control.drain().filter_map(rights).flatten().count();
+            assert_eq!((received, cut), (1, is_cut), "{sent} descriptors");
+        }
+    }
 }

@@ -209,8 +209,7 @@ pub fn parse_with(arguments: &[OsString], options: Options, defaults: &Defaults)
 
 /// Whether an argument is an option with a value that can be.
 pub fn check(argument: &str) -> Result<(), String> {
-    let mut command = Options::command().version(pr_control::VERSION);
-    command.build();
+    let mut command = definition(false, &[]);
     let outcome = read(&mut command, &["qemu-pr-helper".into(), argument.into()]);
     outcome.map(drop).map_err(|error| reason(&command, &error))
 }

@@ -23,7 +23,10 @@ pub const DEFAULT_SOCKET: &str = "/var/run/qemu-pr-helper.sock";
 const DEFAULT_PIDFILE: &str = "/var/run/qemu-pr-helper.pid";
 
 /// Descriptors that are no client's: standard ones, listener, epoll, signals, pidfile, log, and some room.
-const OWN_DESCRIPTORS: u64 = 24;
+pub const OWN_DESCRIPTORS: u64 = 24;
+
+/// The option's name.
+const MAX_CONNECTIONS: &str = "max-connections";
 
 /// Everything that is settled before the program starts to work.
 #[derive(Clone, Debug)]
@@ -84,7 +87,9 @@ impl Config {
         let possible = connections_within(wanted, getrlimit(Resource::Nofile), |limit| {
             setrlimit(Resource::Nofile, limit).map_err(Into::into)
         });
-        if possible < wanted {
+        // Who gave no number never asked for more than there is room for.
+        let is_given = options.given.contains(MAX_CONNECTIONS) || defaults.has(MAX_CONNECTIONS);
+        if possible < wanted && is_given {
             warn!(
                 "--max-connections {wanted} needs {} file descriptors, more than may be had; serving {possible} \
                  connections (raise the limit: ulimit -n, or LimitNOFILE= in the unit)",
@@ -118,26 +123,30 @@ impl Config {
     }
 }
 
-/// What a connection needs at the most. In the daemon: its socket and, during a command, the disk and both ends of a
-/// pipe to the multipath broker. In the broker, which lives under the same limit: the disk, the pipe back, and a child's
-/// two pipes and process descriptor.
-const DESCRIPTORS_EACH: u64 = 5;
+/// What a connection needs at the most: its socket, the disk of its command, and during a command for the multipath
+/// broker the pipe that its verdict comes back on. (Of the pipes' other ends one is open at a time, see
+/// [`crate::device::multipath`]. A client that breaks the protocol with a second descriptor has it instead of the pipe.)
+pub const DESCRIPTORS_EACH: u64 = 3;
 
 /// How many descriptors so many connections need.
 pub const fn descriptors_for(connections: u64) -> u64 {
     OWN_DESCRIPTORS + DESCRIPTORS_EACH * connections
 }
 
+/// What the broker has open at the most for a command that is under way. With fewer than that for each connection some
+/// commands wait for others, see [`crate::device::multipath::broker`].
+const BROKERS_EACH: u64 = 5;
+
 /// How many connections can be served: running out of descriptors in the middle would break clients that did nothing
-/// wrong, so no more are accepted than there are descriptors for. Raises the soft limit if it has to.
+/// wrong, so no more are accepted than there are descriptors for. Raises the soft limit if it has to, as far as the
+/// broker, which is yet to be forked, can make use of; the sandbox lowers it to what the daemon needs.
 fn connections_within(wanted: u64, limit: Rlimit, raise: impl Fn(Rlimit) -> io::Result<()>) -> u64 {
-    let needed = descriptors_for(wanted);
+    let best = OWN_DESCRIPTORS + BROKERS_EACH * wanted;
     let within = |limit: u64| (limit.saturating_sub(OWN_DESCRIPTORS) / DESCRIPTORS_EACH).clamp(1, wanted);
     match limit.current {
         None => wanted,
-        Some(current) if current >= needed => wanted,
         Some(current) => {
-            let goal = limit.maximum.map_or(needed, |maximum| maximum.min(needed));
+            let goal = limit.maximum.map_or(best, |maximum| maximum.min(best));
             let raised = goal > current && raise(Rlimit { current: Some(goal), ..limit }).is_ok();
             within(if raised { goal } else { current })
         }
@@ -164,13 +173,15 @@ mod tests {
         assert_eq!(raised.get(), None);
         assert_eq!(connections_within(1024, limit(1024, 1 << 19), raise), 1024);
         assert_eq!(raised.get(), Some(5144));
-        assert_eq!(connections_within(1024, limit(64, 64), raise), 8);
+        assert_eq!(connections_within(1024, limit(1024, 4096), raise), 1024);
+        assert_eq!(raised.get(), Some(4096));
+        assert_eq!(connections_within(1024, limit(64, 64), raise), 13);
         assert_eq!(connections_within(1024, limit(5, 5), raise), 1);
     }
 
     #[test]
     fn a_limit_that_cannot_be_raised_is_kept_to() {
         let refuse = |_| Err(io::Error::from_raw_os_error(libc::EPERM));
-        assert_eq!(connections_within(1024, limit(224, 4096), refuse), 40);
+        assert_eq!(connections_within(1024, limit(224, 4096), refuse), 66);
     }
 }

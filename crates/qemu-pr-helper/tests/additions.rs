@@ -5,7 +5,6 @@
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use pr_control::Control;
@@ -79,12 +78,36 @@ fn the_command_timeout_may_be_given_and_preempt_and_abort_gets_twice_that() {
 #[test]
 fn too_few_descriptors_for_all_connections_lower_their_number_with_a_warning() {
     ours(|bed| {
-        let helper = bed.launch().limit(Resource::Nofile, 64).start();
-        helper.await_stderr("--max-connections");
-        let clients: Vec<_> = (0..8).map(|_| helper.connect()).collect();
-        for client in &clients {
-            client.expect_served();
+        let file = bed.path("settings.toml");
+        std::fs::write(&file, "[defaults]\nmax-connections = 14\n").expect("write the settings");
+        let file = file.to_str().expect("a path of letters");
+        for given in [["--max-connections", "14"], ["--config", file]] {
+            let helper = bed.launch().limit(Resource::Nofile, 64).args(given).start();
+            helper.await_stderr("--max-connections 14 needs 66 file descriptors");
+            helper.await_stderr("serving 13 connections");
+            // The connection that waited for the greeting has to be gone.
+            helper.settled_descriptors();
+            let clients: Vec<_> = (0..13).map(|_| helper.connect()).collect();
+            for client in &clients {
+                client.expect_served();
+            }
         }
+    });
+}
+
+#[test]
+fn a_low_limit_of_descriptors_is_no_news_to_who_gave_no_number_of_connections() {
+    ours(|bed| {
+        // The second is what many a host has: a thousand clients find room there.
+        for limit in [64, 4096] {
+            let helper = bed.launch().limit(Resource::Nofile, limit).start();
+            helper.connect().expect_served();
+            assert_eq!(helper.stderr(), "", "with {limit} descriptors");
+        }
+        let socket = bed.path("control");
+        let launch = bed.launch().limit(Resource::Nofile, 4096).args(["--control", &socket.to_string_lossy()]);
+        let _helper = launch.start();
+        assert_eq!(Control::new(&socket, PATIENCE).snapshot().expect("a state").max_connections, 1024);
     });
 }
 
@@ -276,13 +299,75 @@ fn at_the_end_what_hangs_is_named() {
     });
 }
 
+/// A helper that becomes nobody, with everything that it makes in a directory of root's.
+fn in_a_folder_of_roots(bed: &Bed) -> (Helper, [std::path::PathBuf; 3]) {
+    let [pidfile, control] = ["pid", "control"].map(|name| bed.path(name));
+    let launch =
+        bed.launch().args(["-u", "nobody", "-g", "nogroup", "-f"]).arg(&pidfile).arg("--control").arg(&control);
+    (launch.start(), [bed.socket(), pidfile, control])
+}
+
+#[test]
+fn what_the_new_user_may_not_remove_is_removed_at_the_end_however_that_comes() {
+    ours(|bed| {
+        let (helper, files) = in_a_folder_of_roots(bed);
+        assert!(files.iter().all(|file| file.exists()));
+        helper.end(Signal::TERM).expect_silent_success();
+        assert!(!files.iter().any(|file| file.exists()), "{files:?}");
+
+        let (helper, files) = in_a_folder_of_roots(bed);
+        helper.end(Signal::KILL);
+        eventually("all is removed", || !files.iter().any(|file| file.exists()));
+    });
+}
+
+#[test]
+fn what_is_another_ones_by_now_is_not_removed_for_the_new_user() {
+    ours(|bed| {
+        let (helper, files) = in_a_folder_of_roots(bed);
+        let cleanup = helper.child("qemu-pr-cleanup");
+        for file in &files {
+            fs::remove_file(file).unwrap();
+            fs::write(file, "another one's").unwrap();
+        }
+        assert_eq!(helper.end(Signal::TERM).code(), 0);
+        eventually("the process has ended", || !cleanup.is_alive());
+        for file in &files {
+            assert_eq!(fs::read_to_string(file).unwrap(), "another one's");
+        }
+    });
+}
+
+#[test]
+fn without_need_there_is_no_process_that_removes_files() {
+    ours(|bed| {
+        let names = |helper: &Helper| -> Vec<String> {
+            helper.children().iter().filter_map(|child| child.status().get("Name").cloned()).collect()
+        };
+        let there = bed.path("there");
+        fs::create_dir(&there).unwrap();
+        std::os::unix::fs::chown(&there, Some(65534), Some(65534)).unwrap();
+        let theirs = bed.launch().at(there.join("pr.sock")).args(["-u", "nobody", "-g", "nogroup"]);
+        for launch in [bed.launch(), bed.launch().args(["-u", "root"]), bed.launch().args(["-g", "nogroup"]), theirs] {
+            let helper = launch.start();
+            let names = names(&helper);
+            assert!(!names.is_empty() && !names.iter().any(|name| name == "qemu-pr-cleanup"), "{names:?}");
+        }
+    });
+}
+
 #[test]
 fn a_pidfile_that_may_not_be_removed_names_no_dead_helper() {
     ours(|bed| {
-        let pidfile = bed.path("pid");
+        let there = bed.path("there");
+        fs::create_dir(&there).unwrap();
+        std::os::unix::fs::chown(&there, Some(65534), Some(65534)).unwrap();
+        let pidfile = there.join("pid");
         let helper = bed.launch().args(["-u", "nobody", "-g", "nogroup", "-f"]).arg(&pidfile).start();
+        // It was nobody's when the helper started.
+        std::os::unix::fs::chown(&there, Some(0), Some(0)).unwrap();
         assert_eq!(helper.end(Signal::TERM).code(), 0);
-        assert_eq!(fs::read_to_string(&pidfile).unwrap_or_default(), "");
+        assert_eq!(fs::read_to_string(&pidfile).unwrap(), "");
     });
 }
 
@@ -295,42 +380,6 @@ fn a_pidfile_that_is_another_ones_by_now_stays() {
         fs::write(&pidfile, "1\n").unwrap();
         assert_eq!(helper.end(Signal::TERM).code(), 0);
         assert_eq!(fs::read_to_string(&pidfile).unwrap(), "1\n");
-    });
-}
-
-#[test]
-fn systemd_is_told_when_all_is_ready_and_when_the_end_begins() {
-    ours(|bed| {
-        let path = bed.path("notify");
-        let notify = UnixDatagram::bind(&path).unwrap();
-        notify.set_read_timeout(Some(PATIENCE)).unwrap();
-        let helper = bed.launch().env("NOTIFY_SOCKET", &path).spawn();
-        let told = || {
-            let mut text = [0; 512];
-            let count = notify.recv(&mut text).expect("a notification");
-            String::from_utf8_lossy(&text[..count]).into_owned()
-        };
-        assert!(told().lines().any(|line| line == "READY=1"));
-        // Ready is ready: no waiting for anything.
-        Raw::greeted(&bed.socket()).expect_served();
-        assert_eq!(helper.end(Signal::TERM).code(), 0);
-        assert!(told().lines().any(|line| line == "STOPPING=1"));
-    });
-}
-
-#[test]
-fn systemds_watchdog_is_fed_as_often_as_it_wants_to_be() {
-    ours(|bed| {
-        let path = bed.path("notify");
-        let notify = UnixDatagram::bind(&path).unwrap();
-        notify.set_read_timeout(Some(PATIENCE)).unwrap();
-        let _helper = bed.launch().env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "100000").spawn();
-        let mut fed = 0;
-        while fed < 3 {
-            let mut text = [0; 512];
-            let count = notify.recv(&mut text).expect("a notification");
-            fed += usize::from(&text[..count] == b"WATCHDOG=1");
-        }
     });
 }
 

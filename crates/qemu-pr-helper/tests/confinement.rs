@@ -67,9 +67,12 @@ fn security_md_tells_what_each_process_can_do() {
         expect(helper.process(), 0, true);
         expect(helper.child("qemu-pr-names"), 1, true);
         expect(helper.child("qemu-pr-broker"), 2, true);
+        drop(helper);
+        let helper = bed.launch().args(["-u", "nobody", "-g", "nogroup"]).start();
+        expect(helper.child("qemu-pr-cleanup"), 3, true);
     });
     let bed = Bed::new(&Subject::reference());
-    expect(bed.start().process(), 3, false);
+    expect(bed.start().process(), 4, false);
 }
 
 #[test]

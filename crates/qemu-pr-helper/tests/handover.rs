@@ -167,6 +167,28 @@ fn a_command_that_is_under_way_is_answered_first() {
 }
 
 #[test]
+fn a_command_that_outlasts_the_others_patience_keeps_its_client() {
+    pr_lab::ours(OURS, |bed| {
+        let systemd = Systemd::new(bed);
+        let device = |_: &pr_lab::Command| {
+            // Longer than half a request is waited for at the end.
+            thread::sleep(std::time::Duration::from_millis(3500));
+            Answer::good(&[9; 8]).into()
+        };
+        let helper = systemd.launch().device(device).spawn();
+        let client = Raw::greeted(&bed.socket());
+        client.send_with(&Raw::cdb_in(0, 8), &[null().as_fd()]);
+        helper.device().await_count(1);
+        helper.signal(Signal::TERM);
+        assert_eq!(client.reply().payload, [9; 8]);
+        assert_eq!(helper.finish().code(), 0);
+        assert_eq!(systemd.store().len(), 1);
+        let _helper = systemd.start();
+        assert_eq!(client.pr_in(null(), 0, 8).payload, [7; 8]);
+    });
+}
+
+#[test]
 fn clients_that_never_pause_lose_nothing_and_never_connect_again() {
     pr_lab::ours(OURS, |bed| {
         let systemd = Systemd::new(bed);

@@ -108,15 +108,37 @@ fn a_socket_that_is_gone_already_is_no_failure() {
     });
 }
 
+/// A directory of root's: nobody else may remove a file there.
 #[test]
-fn a_socket_that_may_not_be_removed_is_reported_and_no_failure() {
+fn a_socket_that_the_new_user_may_not_remove_is_reported_by_the_original_and_removed_by_ours() {
     both(OURS, |bed| {
         let helper = bed.launch().args(["-u", "nobody", "-g", "nogroup"]).start();
         let finished = helper.end(Signal::TERM);
-        assert_eq!(finished.code(), 0);
-        if is_socket(&bed.socket()) {
+        if bed.subject().is_ours() {
+            finished.expect_silent_success();
+            assert!(!bed.socket().exists());
+        } else {
+            assert_eq!(finished.code(), 0);
+            assert!(is_socket(&bed.socket()));
             assert!(finished.stderr.contains(bed.socket().to_str().unwrap()), "{}", finished.stderr);
         }
+    });
+}
+
+#[test]
+fn a_socket_that_cannot_be_removed_is_reported_and_no_failure() {
+    both(OURS, |bed| {
+        let dir = bed.path("theirs");
+        fs::create_dir(&dir).unwrap();
+        std::os::unix::fs::chown(&dir, Some(65534), Some(65534)).unwrap();
+        let socket = dir.join("pr.sock");
+        let helper = bed.launch().at(&socket).args(["-u", "nobody", "-g", "nogroup"]).start();
+        // It was nobody's when the helper started.
+        std::os::unix::fs::chown(&dir, Some(0), Some(0)).unwrap();
+        let finished = helper.end(Signal::TERM);
+        assert_eq!(finished.code(), 0);
+        assert!(is_socket(&socket));
+        assert!(finished.stderr.contains(socket.to_str().unwrap()), "{}", finished.stderr);
     });
 }
 

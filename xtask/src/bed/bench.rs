@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use measure::turn::{Rounds, Sample};
 
 use super::kernel::Version;
-use super::machine::Machine;
+use super::machine::Chosen;
 use super::{Kind, build_driver, image, vm};
 use crate::workspace::target;
 
@@ -17,9 +17,9 @@ use crate::workspace::target;
 /// # Errors
 /// Whatever keeps the machine from being built or booted, and a subject that does not do its work there.
 pub fn measure(subjects: &[(&str, &Path)], connections: &[u32], rounds: Rounds) -> Result<Vec<Sample>> {
-    build_driver()?;
+    let driver = build_driver()?;
     // An emulated machine has a clock that counts instructions.
-    let machine = Machine::Tcg(Version::Debian12);
+    let machine = Chosen::Tcg(Version::Debian12);
     let kernel = machine.kernel()?;
     let name = format!("{}-{}", Kind::Bench.word(), std::process::id());
     let [image, console] = ["cpio", "console"].map(|ending| target().join("bed").join(format!("{name}.{ending}")));
@@ -28,7 +28,7 @@ pub fn measure(subjects: &[(&str, &Path)], connections: &[u32], rounds: Rounds) 
     let connections: Vec<String> = connections.iter().map(u32::to_string).collect();
     let slice = rounds.slice.as_millis();
     let words = format!("{} {slice} {} {}", rounds.count, connections.join(","), names.join(" "));
-    image::write_to_measure(&image, &kernel, &programs, &words)?;
+    image::write_to_measure(&image, &kernel, &driver, &programs, &words)?;
     let heard = vm::boot(Kind::Bench, machine, &kernel, &image, &[], &console, false)?;
     fs::remove_file(&image)?;
     fs::remove_file(&console)?;

@@ -116,7 +116,7 @@ pub fn run(name: Name, programs: &Path, tests: &Path, selected: &str) -> Result<
         .arg("-initrd")
         .arg(&file)
         .args(["-append", &format!("console={} panic=-1 loglevel=1", board.terminal)]);
-    let heard = vm::follow(qemu, LIMIT);
+    let heard = vm::boot_with(qemu, LIMIT);
     fs::remove_file(&file)?;
     println!("bed kernel on {}: {} s", name.target(), started.elapsed().as_secs());
     Ok(heard?.tally)

@@ -10,10 +10,10 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use super::Kind;
 use super::image::{self, Root};
 use super::kernel::Kernel;
 use super::vm::Disk;
+use super::{Kind, Programs};
 use crate::archive;
 use crate::image as container;
 use crate::image::pod::{Pod, command_line};
@@ -103,7 +103,7 @@ const FIRST: &str = "mkdir -p /root\n\
 const MODULES: &[&str] = &["ext4", "virtio_blk", "virtio_pci", "configfs", "autofs4", "af_packet"];
 
 /// Everything that the machine boots from, at `name` with several endings; returns its disks.
-pub fn write(image: &Path, kind: Kind, kernel: &Kernel, reference: bool) -> Result<Vec<Disk>> {
+pub fn write(image: &Path, kind: Kind, kernel: &Kernel, programs: &Programs, reference: bool) -> Result<Vec<Disk>> {
     let base = base()?;
     let mut root = Root::new()?;
     root.program(Path::new("/bin/busybox"), "bin/busybox")?;
@@ -111,17 +111,16 @@ pub fn write(image: &Path, kind: Kind, kernel: &Kernel, reference: bool) -> Resu
     root.content("init", 0o755, image::init(&modules, FIRST).into_bytes());
     root.write_to(image)?;
     let second = image.with_extension("img");
-    files(&second, kind, kernel, reference)?;
+    files(&second, kind, kernel, programs, reference)?;
     Ok(vec![Disk { path: base, temporary: false }, Disk { path: second, temporary: true }])
 }
 
 /// The disk with what this run brings along.
-fn files(to: &Path, kind: Kind, kernel: &Kernel, reference: bool) -> Result<()> {
+fn files(to: &Path, kind: Kind, kernel: &Kernel, programs: &Programs, reference: bool) -> Result<()> {
     let stage = to.with_extension("files");
     fs::create_dir_all(stage.join("guest"))?;
-    let release = target().join("release");
-    fs::copy(release.join("bed-inside"), stage.join("bed-inside"))?;
-    fs::copy(release.join("qemu-pr-ctl"), stage.join("qemu-pr-ctl"))?;
+    fs::copy(&programs.driver, stage.join("bed-inside"))?;
+    fs::copy(&programs.ctl, stage.join("qemu-pr-ctl"))?;
     fs::copy(&kernel.image, stage.join("guest/vmlinuz"))?;
     fs::write(stage.join("guest/root.cpio"), image::guest_root(kernel)?)?;
     if !reference {

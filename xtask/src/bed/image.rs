@@ -11,9 +11,9 @@ use anyhow::{Context as _, Result, bail};
 
 use super::cpio::Archive;
 use super::kernel::{Kernel, Version};
-use super::{Kind, STARTED, multipath};
+use super::{Kind, Programs, STARTED, multipath};
 use crate::packages;
-use crate::workspace::{bytes, target};
+use crate::workspace::bytes;
 
 /// What makes the LUN, both ways of reaching it, and the device-mapper table that hangs.
 pub const MODULES: &[&str] = &[
@@ -43,10 +43,10 @@ pub const PASSWD: &str = "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody
 pub const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
 
 /// Writes the root image of a bed.
-pub fn write(to: &Path, kind: Kind, kernel: &Kernel, helper: &Path, reference: bool) -> Result<()> {
-    let mut root = driven()?;
-    root.program(helper, "usr/bin/qemu-pr-helper")?;
-    root.program(&target().join("release/qemu-pr-ctl"), "usr/bin/qemu-pr-ctl")?;
+pub fn write(to: &Path, kind: Kind, kernel: &Kernel, programs: &Programs, reference: bool) -> Result<()> {
+    let mut root = driven(&programs.driver)?;
+    root.program(&programs.helper, "usr/bin/qemu-pr-helper")?;
+    root.program(&programs.ctl, "usr/bin/qemu-pr-ctl")?;
     root.program(Path::new("/usr/bin/sg_persist"), "usr/bin/sg_persist")?;
     root.program(Path::new("/sbin/dmsetup"), "sbin/dmsetup")?;
     let packages = packages::unpack_for_beds()?;
@@ -72,8 +72,8 @@ pub fn write(to: &Path, kind: Kind, kernel: &Kernel, helper: &Path, reference: b
 }
 
 /// The root image of the machine in which subjects are measured: their programs, by their numbers.
-pub fn write_to_measure(to: &Path, kernel: &Kernel, programs: &[&Path], words: &str) -> Result<()> {
-    let mut root = driven()?;
+pub fn write_to_measure(to: &Path, kernel: &Kernel, driver: &Path, programs: &[&Path], words: &str) -> Result<()> {
+    let mut root = driven(driver)?;
     for (number, program) in programs.iter().enumerate() {
         root.program(program, &format!("subjects/{number}"))?;
     }
@@ -84,10 +84,10 @@ pub fn write_to_measure(to: &Path, kernel: &Kernel, programs: &[&Path], words: &
 }
 
 /// What each machine has that `bed-inside` drives.
-fn driven() -> Result<Root> {
+fn driven(driver: &Path) -> Result<Root> {
     let mut root = Root::new()?;
     root.program(Path::new("/bin/busybox"), "bin/busybox")?;
-    root.program(&target().join("release/bed-inside"), "bin/bed-inside")?;
+    root.program(driver, "bin/bed-inside")?;
     root.text("etc/passwd", PASSWD);
     root.text("etc/group", GROUP);
     Ok(root)

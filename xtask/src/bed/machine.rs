@@ -13,54 +13,57 @@ use super::{Kind, Options, uml};
 
 /// A kind of machine, as a command line names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Name {
+pub enum Machine {
     /// User Mode Linux: one processor, no Landlock, boots in a second
     Uml,
     /// QEMU, which translates every instruction
     Tcg,
 }
 
-/// A kind of machine, and its kernel where there is a choice.
+/// The machine that is booted, with its kernel where there is a choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Machine {
+pub enum Chosen {
     /// User Mode Linux.
     Uml,
     /// QEMU without KVM.
     Tcg(Version),
 }
 
-impl fmt::Display for Machine {
+impl fmt::Display for Chosen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Machine::Uml => "User Mode Linux",
-            Machine::Tcg(Version::Debian12) => "an emulated machine with Debian 12's kernel",
-            Machine::Tcg(Version::Newest) => "an emulated machine with Debian's newest kernel",
+            Chosen::Uml => "User Mode Linux",
+            Chosen::Tcg(Version::Debian12) => "an emulated machine with Debian 12's kernel",
+            Chosen::Tcg(Version::Newest) => "an emulated machine with Debian's newest kernel",
         })
     }
 }
 
-impl Machine {
+impl Chosen {
     /// The one that is wanted, or the fastest one that can do the work.
     pub fn choose(kind: Kind, options: &Options) -> Result<Self> {
-        if kind.is_distribution() && (options.machine == Some(Name::Uml) || options.kernel.is_some()) {
-            bail!("the bed {} is a whole Debian and takes neither --machine uml nor --kernel", kind.word());
+        if kind.is_distribution() && options.machine == Some(Machine::Uml) {
+            bail!("the bed {} boots a whole Debian, which takes an emulated machine; use --machine tcg", kind.word());
+        }
+        if kind.is_distribution() && options.kernel.is_some() {
+            bail!("the bed {} boots Debian 12 with its own kernel; omit --kernel", kind.word());
         }
         Ok(match (options.machine, options.kernel) {
-            (Some(Name::Uml), Some(_)) => {
-                bail!("--kernel is for --machine tcg: User Mode Linux has a kernel of its own")
+            (Some(Machine::Uml), Some(_)) => {
+                bail!("User Mode Linux has a kernel of its own; use --kernel with --machine tcg")
             }
-            (_, Some(version)) => Machine::Tcg(version),
-            (Some(Name::Tcg), None) => Machine::Tcg(Version::Debian12),
-            (None, None) if kind.is_distribution() => Machine::Tcg(Version::Debian12),
-            (_, None) => Machine::Uml,
+            (_, Some(version)) => Chosen::Tcg(version),
+            (Some(Machine::Tcg), None) => Chosen::Tcg(Version::Debian12),
+            (None, None) if kind.is_distribution() => Chosen::Tcg(Version::Debian12),
+            (_, None) => Chosen::Uml,
         })
     }
 
     /// Its kernel, fetched if need be.
     pub fn kernel(self) -> Result<Kernel> {
         match self {
-            Machine::Uml => uml::unpack(),
-            Machine::Tcg(version) => Kernel::unpack(version),
+            Chosen::Uml => uml::unpack(),
+            Chosen::Tcg(version) => Kernel::unpack(version),
         }
     }
 
@@ -68,12 +71,12 @@ impl Machine {
     pub fn command(self, kind: Kind, kernel: &Kernel, image: &Path, disks: &[Disk], console: &Path) -> Result<Command> {
         let memory = if kind.has_guest() { 3072 } else { 2048 };
         Ok(match self {
-            Machine::Uml => {
+            Chosen::Uml => {
                 let mut command = uml::command(kernel, image, memory)?;
                 command.stderr(File::create(console)?);
                 command
             }
-            Machine::Tcg(_) => qemu(kind, kernel, image, memory, disks, console),
+            Chosen::Tcg(_) => qemu(kind, kernel, image, memory, disks, console),
         })
     }
 }
@@ -115,22 +118,22 @@ fn clock(kind: Kind) -> &'static [&'static str] {
 mod tests {
     use super::*;
 
-    fn choose(kind: Kind, machine: Option<Name>, kernel: Option<Version>) -> Option<Machine> {
-        Machine::choose(kind, &Options { machine, kernel, ..Options::default() }).ok()
+    fn choose(kind: Kind, machine: Option<Machine>, kernel: Option<Version>) -> Option<Chosen> {
+        Chosen::choose(kind, &Options { machine, kernel, ..Options::default() }).ok()
     }
 
     #[test]
     fn user_mode_linux_is_taken_where_nothing_asks_for_another_machine() {
-        let (oldest, newest) = (Machine::Tcg(Version::Debian12), Machine::Tcg(Version::Newest));
-        assert_eq!(choose(Kind::Kernel, None, None), Some(Machine::Uml));
-        assert_eq!(choose(Kind::Kernel, Some(Name::Uml), None), Some(Machine::Uml));
-        assert_eq!(choose(Kind::Kernel, Some(Name::Tcg), None), Some(oldest));
+        let (oldest, newest) = (Chosen::Tcg(Version::Debian12), Chosen::Tcg(Version::Newest));
+        assert_eq!(choose(Kind::Kernel, None, None), Some(Chosen::Uml));
+        assert_eq!(choose(Kind::Kernel, Some(Machine::Uml), None), Some(Chosen::Uml));
+        assert_eq!(choose(Kind::Kernel, Some(Machine::Tcg), None), Some(oldest));
         assert_eq!(choose(Kind::Kernel, None, Some(Version::Newest)), Some(newest));
-        assert_eq!(choose(Kind::Kernel, Some(Name::Tcg), Some(Version::Newest)), Some(newest));
-        assert_eq!(choose(Kind::Kernel, Some(Name::Uml), Some(Version::Debian12)), None);
+        assert_eq!(choose(Kind::Kernel, Some(Machine::Tcg), Some(Version::Newest)), Some(newest));
+        assert_eq!(choose(Kind::Kernel, Some(Machine::Uml), Some(Version::Debian12)), None);
         assert_eq!(choose(Kind::Host, None, None), Some(oldest));
-        assert_eq!(choose(Kind::Host, Some(Name::Tcg), None), Some(oldest));
-        assert_eq!(choose(Kind::Host, Some(Name::Uml), None), None);
+        assert_eq!(choose(Kind::Host, Some(Machine::Tcg), None), Some(oldest));
+        assert_eq!(choose(Kind::Host, Some(Machine::Uml), None), None);
         assert_eq!(choose(Kind::Manual, None, Some(Version::Newest)), None);
     }
 }

@@ -1,4 +1,5 @@
-//! A bed is a virtual machine with a real SCSI stack, booted only to try one helper in it.
+//! A bed is a virtual machine with a real SCSI stack, booted only to try one helper in it: User Mode Linux, or an
+//! emulated machine.
 //!
 //! This half builds the machine's root image, boots it, and listens. What happens in the machine is the second program
 //! of this package, `bed-inside`, under `src/inside`.
@@ -16,20 +17,29 @@ mod vm;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
 
-use crate::workspace::{cargo, run as run_command, target};
+use crate::workspace::{cargo, debug_builds, run as run_command, target};
+
+use kernel::Kernel;
+use machine::Chosen;
+use vm::Heard;
 
 pub use bench::measure;
 pub use kernel::Version;
-pub use machine::Name as Machine;
+pub use machine::Machine;
 pub use vm::Tally;
 
 /// Debian's own helper, against which a bed shows that it is right itself.
 pub const REFERENCE: &str = "/usr/bin/qemu-pr-helper";
 
+/// This project's programs.
+const HELPER: &str = "qemu-pr-helper";
+const CTL: &str = "qemu-pr-ctl";
+const DRIVER: &str = "bed-inside";
 /// What the first process says before the driver program begins.
 const STARTED: &str = "started";
 
@@ -90,6 +100,8 @@ pub struct Options {
     pub keep: bool,
     /// Print the story for a reader, and of the checks only those that fail.
     pub story: bool,
+    /// Try debug builds, which are there already where tests have run; what is shipped takes minutes to build.
+    pub debug: bool,
     /// The kind of machine [default: User Mode Linux where it can do the work and starts, otherwise an emulated one].
     pub machine: Option<Machine>,
     /// The kernel of an emulated machine [default: Debian 12's].
@@ -102,8 +114,11 @@ pub struct Options {
 /// Whatever keeps the bed from being built or booted. A check that fails is not an error: it is in the tally.
 pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally> {
     let is_given = helper.is_some();
+    // The package has release builds, whatever is asked for.
+    let debug = options.debug && !kind.is_distribution();
     let helper = match helper {
         Some(path) => fs::canonicalize(path).with_context(|| format!("the helper {} is not there", path.display()))?,
+        None if debug => target().join("debug").join(HELPER),
         None => our_helper()?,
     };
     let reference = helper == Path::new(REFERENCE);
@@ -111,41 +126,56 @@ pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally
         !kind.is_distribution() || !is_given || (reference && kind == Kind::Host),
         "this bed installs this project's package; Debian's helper has the bed host --helper {REFERENCE}"
     );
-    build_driver()?;
-    run_command(cargo().args(["build", "--quiet", "--release", "--package", "qemu-pr-ctl"]))?;
-    let machine = machine::Machine::choose(kind, options)?;
-    match attempt(kind, machine, &helper, options) {
-        Ok(Some(tally)) => Ok(tally),
-        Ok(None) => {
-            println!("User Mode Linux does not start on this host; taking an emulated machine, which is slow");
-            let machine = machine::Machine::Tcg(Version::default());
-            attempt(kind, machine, &helper, options)?.context("the machine cannot be started")
-        }
-        Err(error) => Err(error),
+    let chosen = Chosen::choose(kind, options)?;
+    let (kernel, programs) = thread::scope(|scope| {
+        let fetched = scope.spawn(|| chosen.kernel());
+        let programs = if debug {
+            let built = debug_builds()?;
+            Programs { driver: built.join(DRIVER), ctl: built.join(CTL), helper }
+        } else {
+            Programs { driver: build_driver()?, ctl: build(CTL, CTL)?, helper }
+        };
+        let kernel = fetched.join().unwrap_or_else(|_| bail!("fetching the kernel panicked"));
+        Ok::<_, Error>((kernel, programs))
+    })?;
+    if chosen != Chosen::Uml {
+        return attempt(kind, chosen, &kernel?, &programs, options).map(|heard| heard.tally);
     }
+    let reason = match kernel {
+        Ok(kernel) => {
+            let heard = attempt(kind, chosen, &kernel, &programs, options)?;
+            if heard.started {
+                return Ok(heard.tally);
+            }
+            anyhow!(heard.last_words)
+        }
+        Err(error) => error,
+    };
+    println!("User Mode Linux does not start on this host; taking an emulated machine, which is slow: {reason:#}");
+    let chosen = Chosen::Tcg(Version::default());
+    attempt(kind, chosen, &chosen.kernel()?, &programs, options).map(|heard| heard.tally)
 }
 
-/// Boots one machine; nothing is returned if it does not start and another kind is worth a try.
-fn attempt(kind: Kind, machine: machine::Machine, helper: &Path, options: &Options) -> Result<Option<Tally>> {
-    let kernel = machine.kernel()?;
-    let reference = helper == Path::new(REFERENCE);
+/// Boots one machine and tells what came of it.
+fn attempt(kind: Kind, machine: Chosen, kernel: &Kernel, programs: &Programs, options: &Options) -> Result<Heard> {
+    let reference = programs.helper == Path::new(REFERENCE);
     let place = target().join("bed");
     let name = format!("{}-{}", kind.word(), std::process::id());
     let image = place.join(format!("{name}.cpio"));
     let console = place.join(format!("{name}.console"));
     let disks = if kind.is_distribution() {
-        host::write(&image, kind, &kernel, reference)?
+        host::write(&image, kind, kernel, programs, reference)?
     } else {
-        image::write(&image, kind, &kernel, helper, reference)?;
+        image::write(&image, kind, kernel, programs, reference)?;
         Vec::new()
     };
 
     if !options.story {
-        println!("bed {} with {}, on {machine}", kind.word(), helper.display());
+        println!("bed {} with {}, on {machine}", kind.word(), programs.helper.display());
     }
     let started = Instant::now();
-    let heard = vm::boot(kind, machine, &kernel, &image, &disks, &console, options.story)?;
-    if !options.story && heard.started {
+    let heard = vm::boot(kind, machine, kernel, &image, &disks, &console, options.story)?;
+    if !options.story && (heard.started || machine != Chosen::Uml) {
         println!("{}, {} s", heard.tally, started.elapsed().as_secs());
     }
     uml::clean_up(&image)?;
@@ -158,12 +188,25 @@ fn attempt(kind: Kind, machine: machine::Machine, helper: &Path, options: &Optio
             fs::remove_file(&disk.path)?;
         }
     }
-    Ok(heard.started.then_some(heard.tally))
+    Ok(heard)
+}
+
+/// The programs that go into a machine.
+struct Programs {
+    driver: PathBuf,
+    ctl: PathBuf,
+    helper: PathBuf,
 }
 
 /// The program inside.
-fn build_driver() -> Result<()> {
-    run_command(cargo().args(["build", "--quiet", "--release", "--package", "xtask", "--bin", "bed-inside"]))
+fn build_driver() -> Result<PathBuf> {
+    build("xtask", DRIVER)
+}
+
+/// Builds a program as it would be shipped.
+fn build(package: &str, program: &str) -> Result<PathBuf> {
+    run_command(cargo().args(["build", "--quiet", "--release", "--package", package, "--bin", program]))?;
+    Ok(target().join("release").join(program))
 }
 
 /// The word that tells the program inside which helper it has.
@@ -173,6 +216,5 @@ fn whose(reference: bool) -> &'static str {
 
 /// This project's helper, built as it would be shipped.
 pub fn our_helper() -> Result<PathBuf> {
-    run_command(cargo().args(["build", "--quiet", "--release", "--package", "qemu-pr-helper"]))?;
-    Ok(target().join("release/qemu-pr-helper"))
+    build(HELPER, HELPER)
 }

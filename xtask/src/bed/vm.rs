@@ -30,7 +30,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::Kind;
 use super::kernel::Kernel;
-use super::machine::Machine;
+use super::machine::Chosen;
 
 /// What a run of a bed came to.
 #[derive(Debug, Default, Clone, Copy)]
@@ -57,6 +57,9 @@ impl fmt::Display for Tally {
 /// A machine that prints nothing for so long has hung: the longest silence of a sound run is a guest's boot.
 const SILENCE: Duration = Duration::from_secs(600);
 
+/// What User Mode Linux may take to start on a host under load. Where it cannot, it mostly says so at once.
+const START: Duration = Duration::from_secs(60);
+
 /// Every machine ends, however slow its host.
 fn limit(kind: Kind) -> Duration {
     match kind {
@@ -80,14 +83,16 @@ pub struct Heard {
     pub tally: Tally,
     /// What was measured, in the order of the turns.
     pub samples: Vec<Sample>,
-    /// Whether the first process came as far as its driver program.
+    /// Whether the first process came as far as its driver program, where that says so.
     pub started: bool,
+    /// What the kernel said last, of a machine that may be replaced by one of another kind because it did not start.
+    pub last_words: String,
 }
 
 /// Boots the machine and follows it to its end.
 pub fn boot(
     kind: Kind,
-    machine: Machine,
+    machine: Chosen,
     kernel: &Kernel,
     image: &Path,
     disks: &[Disk],
@@ -95,24 +100,32 @@ pub fn boot(
     story: bool,
 ) -> Result<Heard> {
     let command = machine.command(kind, kernel, image, disks, console)?;
-    let mut process = Process::start(command)?;
+    let patience = if machine == Chosen::Uml { START } else { SILENCE };
     let mut listener = Listener { story, ..Listener::default() };
-    let end = process.follow(limit(kind), &mut listener);
-    drop(process);
-    if machine == Machine::Uml && !listener.started {
-        return Ok(Heard::default());
+    let end = follow(command, patience, limit(kind), &mut listener)?;
+    if machine == Chosen::Uml && !listener.started {
+        let last_words = lines_of(console).pop().unwrap_or_default();
+        return Ok(Heard { last_words, ..Heard::default() });
     }
     Ok(listener.conclude(end, console))
 }
 
-/// Starts a machine that is none of [`Machine`]'s, and follows it to its end. Its report is its standard output.
-pub fn follow(command: Command, limit: Duration) -> Result<Heard> {
-    let mut process = Process::start(command)?;
+/// Runs a machine to its end; the inner error says why it was given up instead.
+fn follow(mut command: Command, patience: Duration, limit: Duration, listener: &mut Listener) -> Result<Result<()>> {
+    // A group of its own: nothing of it is left when the group is killed.
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
+    let program = command.get_program().display().to_string();
+    let mut process = Process(command.spawn().with_context(|| format!("{program} cannot be started"))?);
+    Ok(process.follow(patience, limit, listener))
+}
+
+/// Starts a machine that is none of [`Chosen`]'s, and follows it to its end. Its report is its standard output.
+pub fn boot_with(command: Command, limit: Duration) -> Result<Heard> {
     let mut listener = Listener::default();
-    let end = process.follow(limit, &mut listener);
-    drop(process);
+    let end = follow(command, SILENCE, limit, &mut listener)?;
     Ok(listener.conclude(end, Path::new("/dev/null")))
 }
+
 /// How the kernel begins to say that it is broken.
 const CAUSES: &[&str] = &["Kernel panic", "BUG:", "Oops:", "Out of memory:", "blocked for more than"];
 
@@ -129,15 +142,8 @@ impl Drop for Process {
 }
 
 impl Process {
-    fn start(mut command: Command) -> Result<Self> {
-        let program = command.get_program().display().to_string();
-        // A group of its own: nothing of it is left when the group is killed.
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
-        Ok(Self(command.spawn().with_context(|| format!("{program} cannot be started"))?))
-    }
-
     /// Hands every line to the listener until the machine ends; the error says why it was given up instead.
-    fn follow(&mut self, limit: Duration, listener: &mut Listener) -> Result<()> {
+    fn follow(&mut self, patience: Duration, limit: Duration, listener: &mut Listener) -> Result<()> {
         let stdout = self.0.stdout.take().context("the machine's standard output is no pipe")?;
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
@@ -153,11 +159,12 @@ impl Process {
         let deadline = Instant::now() + limit;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            match lines.recv_timeout(left.min(SILENCE)) {
+            let silence = if listener.started { SILENCE } else { patience };
+            match lines.recv_timeout(left.min(silence)) {
                 Ok(line) => listener.hear(&line),
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
-                Err(RecvTimeoutError::Timeout) if left <= SILENCE => bail!("not done within its time limit"),
-                Err(RecvTimeoutError::Timeout) => bail!("silent for ten minutes"),
+                Err(RecvTimeoutError::Timeout) if left <= silence => bail!("not done within its time limit"),
+                Err(RecvTimeoutError::Timeout) => bail!("silent for {} s", silence.as_secs()),
             }
         }
     }
@@ -182,7 +189,7 @@ impl Listener {
         } else if self.reported != Some((self.tally.passed, self.tally.failed)) {
             self.fault("the machine ended before its driver did", console);
         }
-        Heard { tally: self.tally, samples: self.samples, started: self.started }
+        Heard { tally: self.tally, samples: self.samples, started: self.started, last_words: String::new() }
     }
 
     fn hear(&mut self, line: &str) {
@@ -226,16 +233,20 @@ impl Listener {
     fn fault(&mut self, what: &str, console: &Path) {
         self.tally.failed += 1;
         println!("FAIL {what}; the kernel's last words:");
-        let words = std::fs::read(console).unwrap_or_default();
-        let words = String::from_utf8_lossy(&words);
-        let lines: Vec<&str> = words.lines().collect();
+        let lines = lines_of(console);
         let last = lines.len().saturating_sub(20);
         // What went wrong stands above the trace that it left.
         let cause = lines[..last].iter().rposition(|line| CAUSES.iter().any(|cause| line.contains(cause)));
-        for line in cause.map(|at| lines[at]).iter().chain(&lines[last..]) {
-            println!("   {}", line.trim_end());
+        for line in cause.map(|at| &lines[at]).into_iter().chain(&lines[last..]) {
+            println!("   {line}");
         }
     }
+}
+
+/// The lines on the kernel's console.
+fn lines_of(console: &Path) -> Vec<String> {
+    let words = std::fs::read(console).unwrap_or_default();
+    String::from_utf8_lossy(&words).lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
 #[cfg(test)]
@@ -254,6 +265,22 @@ mod tests {
         assert_eq!(listener.reported, Some((listener.tally.passed, listener.tally.failed)));
         assert!(!listener.tally.succeeded());
         assert!(!Tally::default().succeeded());
+    }
+
+    #[test]
+    fn a_machine_that_never_says_that_it_has_started_is_told_from_one_that_does() {
+        let started = |script: &str, patience: Duration| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            let mut listener = Listener::default();
+            let end = follow(command, patience, SILENCE, &mut listener).unwrap();
+            (listener.started, end.is_ok())
+        };
+        let moment = Duration::from_millis(1);
+        assert_eq!(started("echo started; echo end 0 0", SILENCE), (true, true));
+        assert_eq!(started("echo no memory; exit 1", SILENCE), (false, true));
+        // It is given up, and what it has started is not left.
+        assert_eq!(started("sleep 1000 & sleep 1000", moment), (false, false));
     }
 
     #[test]

@@ -9,8 +9,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::workspace::output;
 
-/// What this daemon sets aside: five descriptors for each connection, and some for itself. Nobody here needs more.
-const DESCRIPTORS_EACH: u64 = 5;
+/// What this daemon sets aside: three descriptors for each connection, and some for itself. Nobody here needs more.
+const DESCRIPTORS_EACH: u64 = 3;
 const OWN_DESCRIPTORS: u64 = 24;
 
 /// Raises the limit on descriptors, here and in what is started from now on: as far as so many connections need, for
@@ -73,11 +73,11 @@ mod tests {
 
     #[test]
     fn fewer_connections_than_wanted_are_told_in_words() {
-        assert_eq!(within(4000, Some(20_024)), (4000, None));
+        assert_eq!(within(4000, Some(12_024)), (4000, None));
         assert_eq!(within(4000, None), (4000, None));
-        let (possible, why) = within(4000, Some(20_000));
+        let (possible, why) = within(4000, Some(12_000));
         let why = why.expect("words");
-        assert_eq!(possible, 3995);
-        assert!(why.contains("4000 connections") && why.contains("more than 20000 descriptors"), "{why}");
+        assert_eq!(possible, 3992);
+        assert!(why.contains("4000 connections") && why.contains("more than 12000 descriptors"), "{why}");
     }
 }

@@ -22,10 +22,10 @@ use crate::workspace::{output, root, target};
 pub struct Options {
     /// Which Debian it is made of
     #[arg(long, default_value = SUITE)]
-    suite: String,
+    pub suite: String,
     /// Run the DaemonSet's command line in the image and be its client
     #[arg(long)]
-    serve: bool,
+    pub serve: bool,
 }
 
 /// Debian 13, as in the Containerfile.

@@ -82,19 +82,35 @@ impl Apt {
         }
     }
 
+    /// The packages that names stand for: an empty kernel package stands for the packages of that kernel, and a name with a
+    /// plus sign for itself and all that it depends on.
+    pub fn behind(&self, names: &[&str]) -> Result<Vec<String>> {
+        let mut all = Vec::new();
+        for name in names {
+            if name.starts_with("linux-image-") {
+                all.extend(self.kernel(name)?);
+            } else if let Some(name) = name.strip_suffix('+') {
+                all.extend(self.with_dependencies(name)?);
+            } else {
+                all.push((*name).to_owned());
+            }
+        }
+        Ok(all)
+    }
+
     /// A package and all that it depends on.
-    pub fn closure(&self, name: &str) -> Result<Vec<String>> {
+    fn with_dependencies(&self, name: &str) -> Result<Vec<String>> {
         let mut cache = Command::new("apt-cache");
         let depends = output(cache.args(&self.options).args(["depends", "--important", "--recurse", name]))?;
-        // Dependencies are indented, and what only has providers is in angle brackets; each has a line of its own as well.
-        let all = depends.lines().filter(|line| !line.starts_with([' ', '<', '|']));
-        Ok(all.map(str::to_owned).collect())
+        // What a package depends on is indented; each has a line of its own as well, and so have virtual ones.
+        let own_line = |name: &&str| !name.starts_with([' ', '<']);
+        Ok(depends.lines().filter(own_line).map(str::to_owned).collect())
     }
 
     /// The packages of the kernel behind an empty package.
-    pub fn kernel(&self, empty: &str) -> Result<Vec<String>> {
-        let all = self.closure(empty)?;
-        let parts = all.into_iter().filter(|name| {
+    fn kernel(&self, empty: &str) -> Result<Vec<String>> {
+        let parts = self.with_dependencies(empty)?;
+        let parts = parts.into_iter().filter(|name| {
             KERNEL_PARTS.iter().any(|part| name.strip_prefix(part).is_some_and(|rest| rest.contains(char::is_numeric)))
         });
         let parts: Vec<String> = parts.filter(|name| name != empty).collect();

@@ -65,7 +65,7 @@ pub const SHELLS: &[Package] = &[("zsh", "/usr/bin/zsh"), ("fish", "/usr/bin/fis
 const KERNEL: &str = "linux-image-cloud-amd64";
 
 /// The suite that has the newest kernel and User Mode Linux. A suite's name outlives its release.
-const NEWEST: &str = "forky";
+pub const NEWEST: &str = "forky";
 
 /// `iscsistart` and the library that only it uses.
 const ISCSI: &[&str] = &["open-iscsi", "libopeniscsiusr"];
@@ -142,32 +142,23 @@ fn unpack(apt: impl FnOnce() -> Result<Apt>, directory: &str, names: &[&str]) ->
     }
     let apt = apt()?;
     println!("fetching {wanted}{}", apt.suffix());
-    if fetch(&apt, &packages, names).is_err() {
+    let fetch = || fetch(&apt, &packages, &apt.behind(names)?);
+    if fetch().is_err() {
         apt.update();
-        fetch(&apt, &packages, names)?;
+        fetch()?;
     }
     fs::write(&marker, wanted)?;
     Ok(packages)
 }
 
-fn fetch(apt: &Apt, packages: &PathBuf, names: &[&str]) -> Result<()> {
+fn fetch(apt: &Apt, packages: &PathBuf, names: &[String]) -> Result<()> {
     // What an interrupted run left must not be mistaken for a package.
     if fs::exists(packages)? {
         fs::remove_dir_all(packages)?;
     }
     let downloads = packages.join("deb");
     fs::create_dir_all(&downloads).with_context(|| format!("{} cannot be made", downloads.display()))?;
-    let mut all = Vec::new();
-    for name in names {
-        if name.starts_with("linux-image-") {
-            all.extend(apt.kernel(name)?);
-        } else if let Some(name) = name.strip_suffix('+') {
-            all.extend(apt.closure(name)?);
-        } else {
-            all.push((*name).to_owned());
-        }
-    }
-    output(apt.get().arg("download").args(all).current_dir(&downloads))?;
+    output(apt.get().arg("download").args(names).current_dir(&downloads))?;
     for entry in fs::read_dir(&downloads)? {
         output(Command::new("dpkg").arg("-x").arg(entry?.path()).arg(packages))?;
     }

@@ -63,3 +63,16 @@ fn what_follows_a_violation_is_not_read() {
     let chunks = [hello(), plain([0; 16]), with(*read_keys(8).as_bytes(), [1])];
     assert_eq!(play(chunks), [Event::Negotiated, Event::End(Err(Violation::NoDescriptor))]);
 }
+
+#[test]
+fn each_violation_has_the_name_of_its_rule() {
+    let violations = [
+        (Violation::UnknownFeatures(1), "unknown-features"),
+        (Violation::NoDescriptor, "no-descriptor"),
+        (Violation::TooManyDescriptors, "too-many-descriptors"),
+        (Violation::NotPersistentReserve(0), "not-persistent-reserve"),
+        (Violation::TooLong(8193), "too-long"),
+        (Violation::Truncated, "truncated"),
+    ];
+    assert_eq!(violations.map(|(violation, _)| Violation::RULES[violation.rule()]), violations.map(|(_, name)| name));
+}

@@ -144,3 +144,19 @@ fn start<D>(decoder: &mut Decoder<D>, device: D) {
     let cdb = register(24);
     assert!(matches!(decoder.feed(cdb.as_bytes(), Descriptors::One(device)), Ok(Step::Incomplete)));
 }
+
+#[test]
+fn a_parameter_list_in_pieces_takes_the_memory_of_one_list() {
+    let list = long_list(MAX_DATA);
+    let mut decoder = negotiated();
+    let cdb = register(u32::try_from(list.len()).expect("a small number"));
+    decoder.feed(cdb.as_bytes(), Descriptors::One(7)).expect("a CDB");
+    let (end, start) = list.split_last().expect("a list");
+    for piece in start.chunks(1000) {
+        assert!(matches!(decoder.feed(piece, Descriptors::None), Ok(Step::Incomplete)));
+    }
+    let step = decoder.feed(std::slice::from_ref(end), Descriptors::None).expect("a request");
+    let Step::Request(request) = step else { panic!("{step:?}") };
+    let Cow::Owned(parameters) = request.parameters else { panic!("it came in pieces") };
+    assert_eq!((parameters.capacity(), &parameters), (MAX_DATA, &list));
+}

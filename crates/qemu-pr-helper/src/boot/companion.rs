@@ -15,8 +15,8 @@ use std::{
 use rustix::{
     io::Errno,
     net::{
-        self, AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, getpeername, recv, send,
-        socket_with, socketpair, sockopt,
+        self, AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, recv, send, socket_with,
+        socketpair,
     },
 };
 use thiserror::Error;
@@ -87,8 +87,7 @@ pub fn connect(path: &Path) -> Result<OwnedFd, LineError> {
 /// The companion's end of that line, handed over by systemd.
 pub fn handed_over() -> Result<OwnedFd, LineError> {
     let line = systemd::activation(false, |name| env::var(name).ok())?.listener.ok_or(LineError::Missing)?;
-    let is_line = sockopt::socket_type(&line) == Ok(SocketType::SEQPACKET) && getpeername(&line).is_ok();
-    if is_line { Ok(line) } else { Err(LineError::Strange) }
+    if systemd::is_connection(&line, SocketType::SEQPACKET) { Ok(line) } else { Err(LineError::Strange) }
 }
 
 /// Starts a process with a name of its own, so that looking for the daemon finds one process. It gives up its rights

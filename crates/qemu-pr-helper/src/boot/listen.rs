@@ -15,6 +15,7 @@ use std::{
         },
     },
     path::{Path, PathBuf},
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -26,7 +27,10 @@ use rustix::{
 use thiserror::Error;
 use tracing::warn;
 
-use super::Privileged;
+use super::{
+    Privileged,
+    cleanup::{Cleanup, FileId, id},
+};
 use crate::{sys, values::Group};
 
 /// How many clients may wait to be accepted. (The C helper has room for one.)
@@ -78,12 +82,10 @@ struct Place {
     path: PathBuf,
     /// Where the socket is until it is published.
     temporary: Option<PathBuf>,
-    /// Which file it is, so that nobody else's is ever removed.
     file: FileId,
+    /// Who removes it, if this process may not.
+    cleanup: Option<Arc<Cleanup>>,
 }
-
-/// Device and inode.
-type FileId = (u64, u64);
 
 impl Listener {
     /// Takes the socket that systemd listens on.
@@ -114,8 +116,10 @@ impl Listener {
             let _ = fs::remove_file(&temporary);
             at(error)
         })?;
-        let this =
-            Self { socket, place: Some(Place { path: path.to_owned(), temporary: Some(temporary.clone()), file }) };
+        let this = Self {
+            socket,
+            place: Some(Place { path: path.to_owned(), temporary: Some(temporary.clone()), file, cleanup: None }),
+        };
         let refused = |what| {
             let path = path.to_owned();
             move |error| ListenError::Permissions { path, what, error }
@@ -147,6 +151,18 @@ impl Listener {
     /// The path, where it is ours.
     pub fn path(&self) -> Option<&Path> {
         self.place.as_ref().map(|place| place.path.as_path())
+    }
+
+    /// The path and which file it is, where it is ours.
+    pub fn file(&self) -> Option<(&Path, FileId)> {
+        self.place.as_ref().map(|place| (place.path.as_path(), place.file))
+    }
+
+    /// Leaves the removal of the path to another process.
+    pub fn leave_to(&mut self, cleanup: &Arc<Cleanup>) {
+        if let Some(place) = &mut self.place {
+            place.cleanup = Some(Arc::clone(cleanup));
+        }
     }
 
     /// Where clients connect. What systemd listens on may have no path.
@@ -212,19 +228,20 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let path = self.temporary.as_ref().unwrap_or(&self.path);
-        match fs::symlink_metadata(path) {
-            Ok(metadata) if id(&metadata) == self.file => {}
-            // Gone, or somebody else's.
-            _ => return,
-        }
-        if let Err(error) = fs::remove_file(path) {
+        let removed = self.cleanup.as_ref().and_then(|cleanup| cleanup.remove(path));
+        let removed = removed.unwrap_or_else(|| remove(path, self.file));
+        if let Err(error) = removed {
             warn!("cannot remove the socket {}: {error}; the next start will replace it", path.display());
         }
     }
 }
 
-fn id(metadata: &fs::Metadata) -> FileId {
-    (metadata.dev(), metadata.ino())
+/// Removes a file, unless it is gone or another one by now.
+fn remove(path: &Path, file: FileId) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if id(&metadata) == file => fs::remove_file(path),
+        _ => Ok(()),
+    }
 }
 
 /// Looks at what stands at the path: nothing (`None`), or a socket that nobody answers (which one). Everything else is

@@ -4,6 +4,7 @@
 //! process is alone and privileged takes a [`Privileged`], [`privilege::drop`] consumes it, and only the
 //! [`Unprivileged`] that comes out of that starts threads.
 
+pub mod cleanup;
 pub mod companion;
 pub mod daemonize;
 pub mod listen;
@@ -73,10 +74,7 @@ impl Booted {
     pub fn folders(&self) -> Vec<PathBuf> {
         let sockets = [Some(&self.listener), self.control.as_ref()].into_iter().flatten().filter_map(Listener::path);
         let files = sockets.chain(self.pidfile.as_ref().map(Pidfile::path));
-        files
-            .map(|file| file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))
-            .map(Into::into)
-            .collect()
+        files.map(|file| cleanup::folder(file).into()).collect()
     }
 }
 
@@ -126,6 +124,9 @@ pub enum BootError {
         /// What the system says.
         error: io::Error,
     },
+    /// The process that removes what this one may not.
+    #[error("cannot start the process that removes the socket: {0}")]
+    Cleanup(#[source] CompanionError),
     /// The pidfile.
     #[error(transparent)]
     Pidfile(#[from] PidfileError),
@@ -189,15 +190,29 @@ pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Boot
     }
 
     // The pidfile: locked, so that a second helper with the same one stops here.
-    let pidfile = match &config.pidfile {
+    let mut pidfile = match &config.pidfile {
         Some(path) => Some(Pidfile::create(path)?),
         None => None,
     };
 
     // The socket gets its real name; needs the rights to its directory.
-    let control = control.map(Listener::publish).transpose().map_err(control_error)?;
-    let listener = listener.publish()?;
+    let mut control = control.map(Listener::publish).transpose().map_err(control_error)?;
+    let mut listener = listener.publish()?;
     trace!(target: "pr_helper_ready", socket = ?listener.path());
+
+    // What the user that this process becomes may not remove, another one will.
+    let files = [listener.file(), control.as_ref().and_then(Listener::file), pidfile.as_ref().map(Pidfile::file)];
+    let files: Vec<_> = files.into_iter().flatten().collect();
+    let cleanup = cleanup::start(&privileged, &files, config.user, config.group, config.sandbox);
+    if let Some(cleanup) = cleanup.map_err(BootError::Cleanup)? {
+        listener.leave_to(&cleanup);
+        if let Some(control) = &mut control {
+            control.leave_to(&cleanup);
+        }
+        if let Some(pidfile) = &mut pidfile {
+            pidfile.leave_to(&cleanup);
+        }
+    }
 
     // From here on there is nothing that a break-in could use beyond the commands themselves.
     let unprivileged = privilege::drop(privileged, config.user, config.group, config.simulate)?;

@@ -3,8 +3,9 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use rustix::{
@@ -12,6 +13,8 @@ use rustix::{
     io::Errno,
 };
 use thiserror::Error;
+
+use super::cleanup::{Cleanup, FileId, id};
 
 /// Why there is no pidfile.
 #[derive(Debug, Error)]
@@ -37,6 +40,9 @@ pub enum PidfileError {
 pub struct Pidfile {
     path: PathBuf,
     file: File,
+    id: FileId,
+    /// Who removes it, if this process may not.
+    cleanup: Option<Arc<Cleanup>>,
 }
 
 impl Pidfile {
@@ -72,7 +78,7 @@ impl Pidfile {
             }
         })?;
         // From here on it is ours, and goes if anything fails.
-        let mut this = Self { path: at(), file };
+        let mut this = Self { path: at(), file, id: id(&metadata), cleanup: None };
         let number = format!("{}\n", std::process::id());
         this.file
             .set_len(0)
@@ -85,6 +91,16 @@ impl Pidfile {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Where it is, and which file.
+    pub fn file(&self) -> (&Path, FileId) {
+        (&self.path, self.id)
+    }
+
+    /// Leaves its removal to another process.
+    pub fn leave_to(&mut self, cleanup: &Arc<Cleanup>) {
+        self.cleanup = Some(Arc::clone(cleanup));
+    }
 }
 
 /// Takes away what this start may have made. A helper that runs has its number in the file.
@@ -96,9 +112,12 @@ fn remove_empty(path: &Path) {
 
 impl Drop for Pidfile {
     fn drop(&mut self) {
-        let same = |a: &fs::Metadata, b: &fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
-        let ours = self.file.metadata().and_then(|ours| Ok(same(&ours, &fs::metadata(&self.path)?)));
-        if matches!(ours, Ok(true)) && fs::remove_file(&self.path).is_ok() {
+        let is_ours = fs::metadata(&self.path).is_ok_and(|there| id(&there) == self.id);
+        let remove = || {
+            let removed = self.cleanup.as_ref().and_then(|cleanup| cleanup.remove(&self.path));
+            removed.unwrap_or_else(|| fs::remove_file(&self.path))
+        };
+        if is_ours && remove().is_ok() {
             return;
         }
         // In a directory that the user we became may not change: at least nobody shall take the number for a

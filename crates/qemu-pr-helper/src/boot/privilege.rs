@@ -65,6 +65,11 @@ pub fn keep_for_multipath() -> Result<(), PrivilegeError> {
     reduce(KEPT_FOR_MULTIPATH, None, None, true).map(|_| ())
 }
 
+/// For the process that removes files: the user that it is, without any capability.
+pub fn keep_user() -> Result<(), PrivilegeError> {
+    reduce(CapabilitySet::empty(), None, None, true).map(|_| ())
+}
+
 /// For the process that looks names up: nobody, without any right.
 pub fn keep_nothing() -> Result<(), PrivilegeError> {
     let may_change = CapabilitySet::SETUID | CapabilitySet::SETGID;

@@ -100,7 +100,7 @@ pub fn activation(socket_given: bool, variable: impl Fn(&str) -> Option<String>)
         let socket = adopt(fd).map_err(|error| ActivationError::Missing { fd, error })?;
         if is_client(&name) {
             // One that has gone meanwhile is of no interest.
-            if socket_type(&socket) == Ok(SocketType::STREAM) && getpeername(&socket).is_ok() {
+            if is_connection(&socket, SocketType::STREAM) {
                 activated.clients.push(Kept { socket, has_negotiated: name == NEGOTIATED });
             }
         } else {
@@ -108,6 +108,11 @@ pub fn activation(socket_given: bool, variable: impl Fn(&str) -> Option<String>)
         }
     }
     Ok(activated)
+}
+
+/// Whether a descriptor is a connection of this kind, with somebody at its other end.
+pub fn is_connection(socket: &OwnedFd, kind: SocketType) -> bool {
+    socket_type(socket) == Ok(kind) && getpeername(socket).is_ok()
 }
 
 /// The socket of `sd_notify(3)`, opened once at the start: later nothing can be opened.

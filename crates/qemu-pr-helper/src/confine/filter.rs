@@ -52,7 +52,7 @@ fn rules(process: Process, sandbox: Sandbox) -> (BTreeMap<u32, Rule<'static>>, u
     let otherwise = match (sandbox, process) {
         (Sandbox::Log, _) => libc::SECCOMP_RET_LOG,
         (_, Process::Broker) => NO_SUCH_CALL,
-        (_, Process::Daemon | Process::Names) => libc::SECCOMP_RET_TRAP,
+        (_, Process::Daemon | Process::Names | Process::Cleanup) => libc::SECCOMP_RET_TRAP,
     };
     let allow = |tests| Rule { tests, action: libc::SECCOMP_RET_ALLOW };
     let always = |action| Rule { tests: &[], action };

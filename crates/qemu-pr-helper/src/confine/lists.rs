@@ -12,6 +12,8 @@ pub enum Process {
     Daemon,
     /// The one that looks names up.
     Names,
+    /// The one that removes what the daemon may not.
+    Cleanup,
     /// The one that carries out what multipath needs, and its children.
     Broker,
 }
@@ -119,6 +121,9 @@ const DAEMON: &[Call] = &[
     // A daemon lets go of its terminal when it is up.
     (libc::SYS_dup3, ANY),
 ];
+
+/// Removing files.
+const CLEANUP: &[Call] = &[(libc::SYS_statx, ANY), (libc::SYS_newfstatat, ANY), (libc::SYS_unlinkat, ANY)];
 
 /// Reading small files.
 const NAMES: &[Call] = &[
@@ -294,6 +299,7 @@ pub fn calls(process: Process) -> impl Iterator<Item = Call> {
     let own = match process {
         Process::Daemon => DAEMON,
         Process::Names => NAMES,
+        Process::Cleanup => CLEANUP,
         Process::Broker => BROKER,
     };
     // Of several forms of one call the last one counts.

@@ -79,6 +79,14 @@ pub fn daemon(_: &Unprivileged, removable: &[PathBuf], config: &Config) -> Resul
     Ok(Confined(()))
 }
 
+/// The walls of the process that removes what the daemon may not.
+pub fn cleanup(sandbox: Sandbox, removable: &[PathBuf]) -> Result<(), ConfineError> {
+    match sandbox {
+        Sandbox::Off => Ok(()),
+        _ => confine(Process::Cleanup, sandbox, &landlock::Files { removable, ..Default::default() }),
+    }
+}
+
 /// The walls of the process that looks names up.
 pub fn names(sandbox: Sandbox) -> Result<(), ConfineError> {
     let readable = ["/sys", "/run/udev", "/proc"].map(PathBuf::from);

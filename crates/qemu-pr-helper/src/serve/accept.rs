@@ -79,23 +79,9 @@ fn welcome(hub: &Hub, socket: OwnedFd) {
         }
         return;
     };
-    METRICS.accepted.count();
-    let connection = Connection::new(socket, client, peer);
-    let slot = hub.slots.get(token);
-    slot.flight.open(client, peer);
-    let mut guard = slot.lock();
     // The greeting is four bytes into an empty socket: it fits, or the client is gone.
-    let data = epoll::EventData::new_u64(u64::from(token));
-    let added = connection
-        .greet()
-        .and_then(|()| epoll::add(&hub.epoll, connection.socket(), data, once(epoll::EventFlags::IN)));
-    match added {
-        Ok(()) => *guard = Some(connection),
-        Err(error) => {
-            debug!("client {client} left before it was served: {error}");
-            drop(guard);
-            hub.release(token);
-        }
+    if let Err(error) = settle(hub, token, Connection::new(socket, client, peer), Connection::greet) {
+        debug!("client {client} left before it was served: {error}");
     }
 }
 
@@ -111,18 +97,33 @@ pub fn take_over(hub: &Hub, kept: Kept) {
     };
     let (client, peer) = (hub.next_client(), peer(&kept.socket));
     trace!(target: "pr_helper_accept", client, pid = peer.pid, uid = peer.uid);
-    METRICS.accepted.count();
-    let connection = Connection::taken_over(kept, client, peer);
-    let slot = hub.slots.get(token);
-    slot.flight.open(client, peer);
-    let data = epoll::EventData::new_u64(u64::from(token));
-    match epoll::add(&hub.epoll, connection.socket(), data, once(epoll::EventFlags::IN)) {
-        Ok(()) => *slot.lock() = Some(connection),
-        Err(error) => {
-            warn!("hanging up on client {client}, which cannot be waited for: {error}");
-            hub.release(token);
-        }
+    if let Err(error) = settle(hub, token, Connection::taken_over(kept, client, peer), |_| Ok(())) {
+        warn!("hanging up on client {client}, which cannot be waited for: {error}");
     }
+}
+
+/// Gives a connection its place and waits for what its client says, once it has been greeted. The place is free again if
+/// that fails.
+fn settle(
+    hub: &Hub,
+    token: u32,
+    connection: Connection,
+    greet: impl FnOnce(&Connection) -> rustix::io::Result<()>,
+) -> rustix::io::Result<()> {
+    METRICS.accepted.count();
+    let slot = hub.slots.get(token);
+    connection.show(&slot.flight);
+    let mut guard = slot.lock();
+    let data = epoll::EventData::new_u64(u64::from(token));
+    let settled = greet(&connection)
+        .and_then(|()| epoll::add(&hub.epoll, connection.socket(), data, once(epoll::EventFlags::IN)));
+    if settled.is_ok() {
+        *guard = Some(connection);
+    } else {
+        drop(guard);
+        hub.release(token);
+    }
+    settled
 }
 
 /// Who connected: the process number is zero where it means nothing here.

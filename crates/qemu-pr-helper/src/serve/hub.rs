@@ -130,8 +130,13 @@ impl Hub {
         self.hands_over && self.is_draining()
     }
 
-    /// Those who are.
+    /// Those who are. No request begins any more: if none is under way either, whoever has a connection is about to let
+    /// go of it, and it is waited for.
     pub fn kept(&self) -> Vec<Kept> {
+        if self.hands_over {
+            self.finish();
+            self.collect(self.in_flight() == 0);
+        }
         mem::take(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -149,18 +154,22 @@ impl Hub {
     /// Lets clients go that owe nothing and are owed nothing; whether all are gone.
     pub fn dismiss(&self) -> bool {
         if self.hands_over {
-            for (token, connection) in self.slots.take_idle() {
-                // From here on nobody reads from it; what the client sends waits for the next process.
-                let _ = epoll::delete(&self.epoll, connection.socket());
-                if let Some(client) = connection.hand_over(self) {
-                    self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(client);
-                }
-                self.slots.release(token);
-            }
+            self.collect(false);
         } else {
             self.slots.dismiss();
         }
         self.slots.is_empty()
+    }
+
+    /// Takes those that may leave for the next process.
+    fn collect(&self, waits: bool) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        for (token, connection) in self.slots.take_idle(waits) {
+            // From here on nobody reads from it; what the client sends waits for the next process.
+            let _ = epoll::delete(&self.epoll, connection.socket());
+            kept.extend(connection.hand_over(self));
+            self.slots.release(token);
+        }
     }
 
     /// No request begins from here on.

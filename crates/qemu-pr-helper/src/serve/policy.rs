@@ -240,3 +240,7 @@ pub fn is_probe(cdb: &Cdb, device: Identity, keys: Option<[ReservationKey; 2]>) 
 fn is_read_only(device: BorrowedFd<'_>) -> bool {
     fcntl_getfl(device).map_or(true, |flags| flags & OFlags::RWMODE == OFlags::RDONLY)
 }
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
+mod tests;

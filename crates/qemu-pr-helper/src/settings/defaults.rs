@@ -40,6 +40,11 @@ impl Defaults {
         self.0.len()
     }
 
+    /// Whether an option is among them.
+    pub fn has(&self, option: &str) -> bool {
+        self.0.iter().any(|(key, _)| *key == option)
+    }
+
     /// As arguments, for a command line with these options on it.
     pub fn arguments<'a>(&'a self, given: &'a BTreeSet<String>) -> impl Iterator<Item = OsString> + 'a {
         self.0.iter().filter(|(key, _)| !is_given(key, given)).filter_map(|(key, value)| argument(key, value))

@@ -206,3 +206,14 @@ fn the_kinds_of_service_actions() {
         (which(OutAction::is_register), which(OutAction::is_preempt), which(OutAction::uses_scope_and_type));
     assert_eq!((registers, preempts, scoped), (vec![0, 6], vec![4, 5], vec![1, 2, 4, 5, 8]));
 }
+
+#[test]
+fn a_command_is_called_by_its_action_and_one_that_spc_does_not_name_by_its_number() {
+    let named = |command: PersistentReserveOut| Command::Out(command).to_string();
+    assert_eq!(named(PersistentReserveOut::new(OutAction::Clear, None, 24)), "CLEAR");
+    let unknown = PersistentReserveOut { service_action: 0x1f, scope_type: 0, parameter_list_length: 24 };
+    assert_eq!(named(unknown), "PERSISTENT RESERVE OUT 0x1f");
+    let named = |command: PersistentReserveIn| Command::In(command).to_string();
+    assert_eq!(named(PersistentReserveIn::new(InAction::ReadKeys, 8)), "READ KEYS");
+    assert_eq!(named(PersistentReserveIn { service_action: 0x1f, allocation_length: 8 }), "PERSISTENT RESERVE IN 0x1f");
+}

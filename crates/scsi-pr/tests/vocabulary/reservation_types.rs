@@ -21,6 +21,19 @@ fn the_six_types() {
 }
 
 #[test]
+fn types_have_a_name_of_one_word_for_command_lines_and_logs() {
+    let names = [
+        "write-exclusive",
+        "exclusive-access",
+        "write-exclusive-registrants-only",
+        "exclusive-access-registrants-only",
+        "write-exclusive-all-registrants",
+        "exclusive-access-all-registrants",
+    ];
+    assert_eq!(ReservationType::ALL.map(ReservationType::name), names);
+}
+
+#[test]
 fn obsolete_and_reserved_types_are_none() {
     for code in [0, 2, 4, 9, 10, 11, 12, 13, 14, 15] {
         assert_eq!(ReservationType::from_code(code), None);

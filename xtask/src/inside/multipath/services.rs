@@ -22,7 +22,7 @@ defaults {
     reservation_key file
     path_grouping_policy multibus
     polling_interval 1
-    max_polling_interval 2
+    max_polling_interval 1
 }
 blacklist {
     devnode "^sdc$"

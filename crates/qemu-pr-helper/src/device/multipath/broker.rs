@@ -5,7 +5,7 @@
 //! in which they came; those for different maps run side by side.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     io::{self, PipeReader, Read},
     mem::MaybeUninit,
     os::fd::{AsFd, OwnedFd},
@@ -17,7 +17,7 @@ use rustix::{
     io::Errno,
     net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg},
     pipe::{PipeFlags, pipe_with},
-    process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open, waitid},
+    process::{Pid, PidfdFlags, Resource, Signal, WaitId, WaitIdOptions, getrlimit, kill_process, pidfd_open, waitid},
 };
 
 use super::{
@@ -26,6 +26,7 @@ use super::{
     message::{Answer, MAX_REQUEST, Request, Verdict, tail},
 };
 use crate::{
+    config::{DESCRIPTORS_EACH, OWN_DESCRIPTORS},
     device::multipath::change::invalid,
     sys::{
         dm,
@@ -38,6 +39,12 @@ const MAX_QUEUE: usize = 4096;
 
 /// What a pipe holds, in bytes.
 const PIPE: u64 = 64 * 1024;
+
+/// What the broker has open for a command: the device and the pipe for the verdict.
+const DESCRIPTORS_A_COMMAND: u64 = 2;
+
+/// And for a child: its process and two pipes.
+const DESCRIPTORS_A_CHILD: u64 = 3;
 
 /// A request on its way.
 struct Job {
@@ -70,7 +77,8 @@ struct Child {
 
 /// Serves the daemon behind `control` until it is gone and all children are.
 pub fn serve(control: &OwnedFd) {
-    let mut broker = Broker { children: Vec::new(), queues: HashMap::new() };
+    let limit = getrlimit(Resource::Nofile).current;
+    let mut broker = Broker { children: Vec::new(), queues: HashMap::new(), most_children: most_children(limit) };
     let mut open = true;
     while open || !broker.children.is_empty() {
         broker.wait(open.then_some(control));
@@ -78,25 +86,36 @@ pub fn serve(control: &OwnedFd) {
         while open {
             match receive(control) {
                 Ok(Some((request, device, reply))) => broker.take(request, device, reply),
-                Ok(None) => {
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted | io::ErrorKind::OutOfMemory
+                    ) =>
+                {
+                    break;
+                }
+                // A message that makes no sense is lost with its descriptors; whoever sent it sees its pipe end.
+                Err(error) if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::ConnectionReset) => {}
+                // The daemon is gone; or the socket is of no use any more, and asking it again would never end.
+                Ok(None) | Err(_) => {
                     open = false;
                     broker.forget_waiting();
                 }
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted | io::ErrorKind::OutOfMemory => break,
-                    // A message that makes no sense is lost with its descriptors; whoever sent it sees its pipe end.
-                    io::ErrorKind::InvalidData | io::ErrorKind::ConnectionReset => {}
-                    // The socket is of no use any more, and asking it again would never end.
-                    _ => {
-                        open = false;
-                        broker.forget_waiting();
-                    }
-                },
             }
         }
         broker.kill_overdue();
         broker.start_next();
     }
+}
+
+/// How many children may be at work at once. The daemon lives under the same limit and sends as many commands as it has
+/// connections; what they need is set aside, so that no command is ever lost for want of a descriptor, and the rest is
+/// the children's.
+fn most_children(limit: Option<u64>) -> usize {
+    let Some(limit) = limit else { return usize::MAX };
+    let room = limit.saturating_sub(OWN_DESCRIPTORS);
+    let children = (room - room / DESCRIPTORS_EACH * DESCRIPTORS_A_COMMAND) / DESCRIPTORS_A_CHILD;
+    usize::try_from(children).unwrap_or(usize::MAX).max(1)
 }
 
 /// One message from the daemon; `None` when it is gone.
@@ -122,6 +141,7 @@ pub fn receive(control: &OwnedFd) -> io::Result<Option<(Request, OwnedFd, OwnedF
 struct Broker {
     children: Vec<Child>,
     queues: HashMap<u64, VecDeque<Job>>,
+    most_children: usize,
 }
 
 impl Broker {
@@ -164,20 +184,29 @@ impl Broker {
         queue.push_back(Job { request, device, reply, map: map.device, deadline, outcome: None });
     }
 
-    /// Starts the first command of each map that has none under way.
+    /// Starts the first command of each map that has none under way, as far as there is room for children: first what
+    /// a dead child has left, then what has to be done soonest.
     fn start_next(&mut self) {
-        let Self { children, queues } = self;
-        for (map, queue) in queues.iter_mut() {
-            while !children.iter().any(|child| child.job.map == *map)
-                && let Some(job) = queue.pop_front()
-            {
-                match start(job) {
-                    Ok(child) => children.push(child),
-                    Err(failed) => failed.0.answer(&Verdict::NoChild(failed.1.to_string())),
+        let mut busy: HashSet<u64> = self.children.iter().map(|child| child.job.map).collect();
+        while self.children.len() < self.most_children
+            && let Some(job) = self.next_job(&busy)
+        {
+            match start(job) {
+                Ok(child) => {
+                    busy.insert(child.job.map);
+                    self.children.push(child);
                 }
+                Err(failed) => failed.0.answer(&Verdict::NoChild(failed.1.to_string())),
             }
         }
-        queues.retain(|_, queue| !queue.is_empty());
+        self.queues.retain(|_, queue| !queue.is_empty());
+    }
+
+    /// Takes the next command that may start.
+    fn next_job(&mut self, busy: &HashSet<u64>) -> Option<Job> {
+        let urgency = |queue: &VecDeque<Job>| queue.front().map(|job| (job.outcome.is_none(), job.deadline));
+        let free = self.queues.iter_mut().filter(|(map, queue)| !busy.contains(*map) && !queue.is_empty());
+        free.min_by_key(|(_, queue)| urgency(queue)).and_then(|(_, queue)| queue.pop_front())
     }
 
     /// Passes on what children said that have ended.
@@ -342,6 +371,18 @@ fn send(reply: &OwnedFd, verdict: &Verdict) {
 #[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_of_every_connection_and_all_children_fit_below_the_limit() {
+        for limit in [40, 64, 1024, 4096, 8192] {
+            let commands = (limit - OWN_DESCRIPTORS) / DESCRIPTORS_EACH;
+            let children = u64::try_from(most_children(Some(limit))).unwrap();
+            let needed = OWN_DESCRIPTORS + DESCRIPTORS_A_COMMAND * commands + DESCRIPTORS_A_CHILD * children;
+            assert!(children > 0 && needed <= limit, "{children} children need {needed} of {limit}");
+        }
+        assert_eq!(most_children(Some(4096)), 452);
+        assert_eq!(most_children(Some(0)), 1);
+    }
 
     #[test]
     fn a_socket_that_is_of_no_use_ends_the_broker() {

@@ -19,7 +19,8 @@ use std::{
     ffi::CStr,
     io::{self, IoSlice, PipeReader, Read},
     mem::MaybeUninit,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -59,6 +60,9 @@ const IN_FLIGHT_PAUSE: Duration = Duration::from_millis(10);
 /// The daemon's line to the broker.
 pub struct Multipath {
     broker: OwnedFd,
+    /// Held from the making of a pipe until its other end is the broker's: however many commands are under way, one
+    /// such end is open here. Nobody waits longer for it: the line takes one message at a time.
+    sending: Mutex<()>,
 }
 
 /// What the broker is called among the processes.
@@ -84,7 +88,7 @@ fn reduce(sandbox: Sandbox) -> Result<(), UnreadyError> {
 impl Multipath {
     /// The daemon's end of a line with a broker at the other.
     pub const fn over(broker: OwnedFd) -> Self {
-        Self { broker }
+        Self { broker, sending: Mutex::new(()) }
     }
 
     /// Waits until the broker is ready.
@@ -149,13 +153,11 @@ impl Multipath {
         verdict
     }
 
-    /// Hands a command over and waits for the verdict.
-    fn ask(&self, request: &Request, device: Device<'_>) -> io::Result<Verdict> {
-        let (reply, write) = {
-            let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-            (PipeReader::from(read), write)
-        };
-        let descriptors = [device.descriptor, write.as_fd()];
+    /// Hands a command over; the pipe that the verdict comes back on.
+    fn hand_over(&self, request: &Request, device: BorrowedFd<'_>) -> io::Result<PipeReader> {
+        let _sending = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
+        let (reply, write) = pipe_with(PipeFlags::CLOEXEC)?;
+        let descriptors = [device, write.as_fd()];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(&descriptors));
@@ -175,8 +177,12 @@ impl Multipath {
             outcome = send();
         }
         outcome?;
-        drop(write);
+        Ok(reply.into())
+    }
 
+    /// Hands a command over and waits for the verdict.
+    fn ask(&self, request: &Request, device: Device<'_>) -> io::Result<Verdict> {
+        let reply = self.hand_over(request, device.descriptor)?;
         let deadline = Instant::now() + request.timeout + GRACE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());

@@ -105,6 +105,48 @@ mod tests {
     }
 
     #[test]
+    fn what_touches_others_is_refused_although_every_key_is_ones_own() {
+        let kind = Some(ReservationType::WriteExclusiveRegistrantsOnly);
+        let of_all = Some(ReservationType::WriteExclusiveAllRegistrants);
+        let rows = [
+            (OutAction::Clear, None, 0),
+            (OutAction::ReplaceLostReservation, kind, 0),
+            (OutAction::RegisterAndMove, None, 0),
+            (OutAction::RegisterAndIgnoreExistingKey, None, 0),
+            (OutAction::Reserve, of_all, 0),
+            (OutAction::Release, of_all, 0),
+            (OutAction::Preempt, of_all, 0),
+            (OutAction::PreemptAndAbort, of_all, 0),
+            (OutAction::Register, None, SPEC_I_PT),
+            (OutAction::Register, None, ALL_TG_PT),
+        ];
+        for (action, kind, flags) in rows {
+            assert!(!is_allowed(OURS, action, kind, &list(MINE, MINE, flags)), "{action} {kind:?} {flags:#x}");
+        }
+        assert!(!is_allowed(OURS, OutAction::Preempt, kind, &list(MINE, 0, 0)), "zero stands for all others");
+        // On a path of its own two of these harm nobody.
+        let own = KeyLimit { own_nexus: true, ..OURS };
+        for (action, kind, flags) in rows {
+            let harmless = action == OutAction::RegisterAndIgnoreExistingKey || flags == ALL_TG_PT;
+            assert_eq!(
+                is_allowed(own, action, kind, &list(MINE, MINE, flags)),
+                harmless,
+                "{action} {kind:?} {flags:#x}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_field_that_means_nothing_for_the_action_is_not_looked_at() {
+        let of_all = Some(ReservationType::WriteExclusiveAllRegistrants);
+        let kind = Some(ReservationType::WriteExclusiveRegistrantsOnly);
+        assert!(is_allowed(OURS, OutAction::Register, of_all, &list(MINE, MINE, 0)));
+        assert!(is_allowed(OURS, OutAction::Reserve, kind, &list(MINE, 0, ALL_TG_PT)));
+        // Every bit but those two.
+        assert!(is_allowed(OURS, OutAction::Register, None, &list(MINE, MINE, !(SPEC_I_PT | ALL_TG_PT))));
+    }
+
+    #[test]
     fn a_nexus_of_ones_own_may_be_registered_anew() {
         let own = KeyLimit { own_nexus: true, ..OURS };
         let ignore = OutAction::RegisterAndIgnoreExistingKey;

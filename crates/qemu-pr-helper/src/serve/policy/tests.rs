@@ -1,0 +1,236 @@
+use std::{
+    fs::File,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    path::Path,
+    thread,
+};
+
+use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, shutdown, socketpair};
+use scsi_pr::{BASIC_LENGTH, InAction, PersistentReserveIn, PersistentReserveOut};
+
+use super::{facts::Memory, rules::Facts as _, *};
+use crate::{observe::names, settings::System, sys::peer};
+
+const PEER: Peer = Peer { pid: 0, uid: 107 };
+
+fn policy(text: &str) -> Policy {
+    let policy = Policy::new(None, None);
+    policy.replace(PathBuf::from("test"), settings(text));
+    policy
+}
+
+fn settings(text: &str) -> Settings {
+    Settings::parse(Path::new("test"), text, &System).unwrap()
+}
+
+fn reset() -> Cdb {
+    PersistentReserveOut::new(OutAction::Clear, None, 24).cdb()
+}
+
+fn read_keys() -> Cdb {
+    PersistentReserveIn::new(InAction::ReadKeys, 8).cdb()
+}
+
+fn disk(minor: u32) -> Identity {
+    Identity { kind: Kind::Block, device: rustix::fs::makedev(8, minor) }
+}
+
+fn null(write: bool) -> File {
+    File::options().read(true).write(write).open("/dev/null").unwrap()
+}
+
+/// What a policy says to a command on a disk.
+fn ask<'a>(policy: &'a Policy, cdb: &Cdb, device: Identity) -> Result<Option<Place<'a>>, Refused> {
+    ask_about(policy, cdb, &[0; BASIC_LENGTH], device, &null(true))
+}
+
+fn ask_about<'a>(
+    policy: &'a Policy,
+    cdb: &Cdb,
+    parameters: &[u8],
+    device: Identity,
+    descriptor: &File,
+) -> Result<Option<Place<'a>>, Refused> {
+    let (socket, _other) = UnixStream::pair().unwrap();
+    let (descriptor, socket) = (descriptor.as_fd(), socket.as_fd());
+    let share = &mut None;
+    policy.admit(Asked { covered: true, cdb, parameters, descriptor, device, peer: PEER, socket, share })
+}
+
+#[track_caller]
+fn expect_refused(said: Result<Option<Place<'_>>, Refused>, kind: Refusal, reason: &str) {
+    let refused = said.err().expect("a refusal");
+    assert_eq!((refused.kind, &*refused.reason), (kind, reason));
+}
+
+#[test]
+fn without_settings_everything_may_be_done() {
+    let policy = Policy::new(None, None);
+    assert!(policy.current().is_none());
+    assert!(matches!(ask(&policy, &reset(), disk(16)), Ok(None)));
+}
+
+#[test]
+fn settings_count_from_the_moment_that_they_replace_others() {
+    let policy = Policy::new(Some((PathBuf::from("first"), settings("default = \"deny\""))), None);
+    assert_eq!(policy.current().unwrap().path, Path::new("first"));
+    assert!(ask(&policy, &reset(), disk(16)).is_err());
+    policy.replace(PathBuf::from("second"), settings(""));
+    assert_eq!(policy.current().unwrap().path, Path::new("second"));
+    assert!(ask(&policy, &reset(), disk(16)).is_ok());
+}
+
+#[test]
+fn the_last_thread_takes_no_command_that_may_hold_it_up() {
+    let policy = Policy::new(None, None);
+    let (socket, null, share) = (UnixStream::pair().unwrap().0, null(true), &mut None);
+    let (descriptor, socket, cdb) = (null.as_fd(), socket.as_fd(), &read_keys());
+    let device = disk(16);
+    let asked = Asked { covered: false, cdb, parameters: &[], descriptor, device, peer: PEER, socket, share };
+    expect_refused(policy.admit(asked), Refusal::NoThread, "no thread is free");
+}
+
+#[test]
+fn who_may_only_read_a_disk_may_ask_and_change_nothing() {
+    let policy = Policy::new(None, None);
+    let on = |cdb: &Cdb, file: &File| ask_about(&policy, cdb, &[], disk(16), file).map(drop);
+    assert_eq!(on(&reset(), &null(false)).unwrap_err().kind, Refusal::ReadOnly);
+    assert_eq!(on(&read_keys(), &null(false)), Ok(()));
+    assert_eq!(on(&reset(), &null(true)), Ok(()));
+    assert_eq!(on(&reset(), &File::options().write(true).open("/dev/null").unwrap()), Ok(()));
+}
+
+#[test]
+fn each_refusal_has_its_answer() {
+    for kind in [Refusal::NoThread, Refusal::BusyDevice] {
+        assert_eq!(kind.answer().status, Status::BUSY);
+    }
+    let sense = |kind: Refusal| kind.answer().sense.code();
+    assert_eq!(sense(Refusal::ReadOnly), Some(SenseCode::INVALID_OPERATION_CODE));
+    for kind in [Refusal::Policy, Refusal::Keys, Refusal::NoNames] {
+        assert_eq!(sense(kind), Some(SenseCode::NO_ACCESS_RIGHTS));
+        assert_eq!(kind.answer().status, Status::CHECK_CONDITION);
+    }
+}
+
+#[test]
+fn a_refusal_names_the_rule() {
+    let deny = policy("[[rule]]\nname = \"no\"\ndecision = \"deny\"\naction = [\"clear\"]");
+    expect_refused(ask(&deny, &reset(), disk(16)), Refusal::Policy, "the rule \"no\" denies it");
+    assert!(ask(&deny, &read_keys(), disk(16)).is_ok());
+
+    expect_refused(ask(&policy("default = \"deny\""), &reset(), disk(16)), Refusal::Policy, "no rule allows it");
+
+    let keys = policy("[[rule]]\nname = \"own\"\ndecision = \"allow\"\nkeys = { prefix = \"0xa1\", bits = 8 }");
+    assert_eq!(ask(&keys, &reset(), disk(16)).err().unwrap().kind, Refusal::Keys);
+    assert!(ask(&keys, &read_keys(), disk(16)).is_ok(), "there are no keys in it");
+
+    // Nobody is there who could tell.
+    let names = policy("[[rule]]\nname = \"disk\"\ndecision = \"deny\"\ndevice = [\"wwn-*\"]");
+    let reason = "the rule \"disk\" needs the names of the disk, and that cannot be found out now";
+    expect_refused(ask(&names, &reset(), disk(16)), Refusal::NoNames, reason);
+}
+
+#[test]
+fn rules_are_about_the_client_the_command_and_the_device_of_the_request() {
+    let is_denied = |condition: &str| {
+        ask(&policy(&format!("[[rule]]\ndecision = \"deny\"\n{condition}")), &reset(), disk(16)).is_err()
+    };
+    assert!(is_denied("user = [107]") && !is_denied("user = [0, 1]"));
+    assert!(is_denied("action = [\"clear\"]") && !is_denied("action = [\"reserve\", \"read\"]"));
+    assert!(is_denied("device = [\"8:16\"]"));
+}
+
+#[test]
+fn as_many_commands_as_allowed_are_under_way_on_a_device_and_each_end_makes_room_for_one() {
+    let policy = policy("[limits]\ncommands-per-device = 2");
+    let enter = |minor| ask(&policy, &read_keys(), disk(minor));
+    let reason = "2 commands are under way on the device already (commands-per-device)";
+    let (first, second) = (enter(16).unwrap(), enter(16).unwrap());
+    assert!(first.is_some() && second.is_some());
+    expect_refused(enter(16), Refusal::BusyDevice, reason);
+    let _elsewhere = enter(32).unwrap();
+    drop(first);
+    let third = enter(16).unwrap();
+    expect_refused(enter(16), Refusal::BusyDevice, reason);
+    drop((second, third));
+    // What is idle takes no memory.
+    assert_eq!(policy.under_way.lock().unwrap().keys().copied().collect::<Vec<_>>(), [disk(32)]);
+    let _both = (enter(16).unwrap(), enter(16).unwrap());
+}
+
+#[test]
+fn only_a_harmless_command_to_a_pipe_is_a_probe() {
+    let pipe = Identity { kind: Kind::Pipe, device: 1 };
+    let zero = Some([ReservationKey::ZERO; 2]);
+    let register = PersistentReserveOut::new(OutAction::Register, None, 24).cdb();
+    assert!(is_probe(&read_keys(), pipe, None) && is_probe(&register, pipe, zero));
+    for (cdb, device, keys) in [
+        (read_keys(), disk(16), None),
+        (register, disk(16), zero),
+        (register, pipe, None),
+        (register, pipe, Some([ReservationKey::ZERO, ReservationKey(1)])),
+        (reset(), pipe, zero),
+    ] {
+        assert!(!is_probe(&cdb, device, keys), "{cdb:?} {device} {keys:?}");
+    }
+}
+
+/// Somebody who knows names, until this is called.
+fn somebody() -> (Arc<Names>, impl FnOnce()) {
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+    let theirs: Arc<OwnedFd> = Arc::new(theirs);
+    let end = Arc::clone(&theirs);
+    let thread = thread::spawn(move || names::serve(&theirs));
+    let stop = move || {
+        shutdown(&*end, Shutdown::Both).unwrap();
+        thread.join().unwrap();
+    };
+    (Arc::new(Names::over(ours)), stop)
+}
+
+#[test]
+fn names_of_disks_are_remembered() {
+    let (names, stop) = somebody();
+    let memory = Memory::new(Some(names));
+    let (socket, _other) = UnixStream::pair().unwrap();
+    let known = Known::default();
+    let names_of = |minor| {
+        let device = Identity { kind: Kind::Character, device: rustix::fs::makedev(1, minor) };
+        let command = read_keys().command();
+        Live { peer: PEER, socket: socket.as_fd(), device, command, known: &known, memory: &memory }.names()
+    };
+    // /dev/null and /dev/zero, which every machine has.
+    let [null, zero] = [3, 5].map(|minor| names_of(minor).expect("names"));
+    assert!(null.names.contains(&"null".to_owned()) && zero.names.contains(&"zero".to_owned()));
+    stop();
+    assert_eq!([3, 5].map(names_of), [Some(null), Some(zero)], "nobody has to be asked");
+    assert_eq!(names_of(7), None, "nobody can be asked");
+}
+
+#[test]
+fn what_the_kernel_knows_of_a_client_is_what_a_rule_goes_by() {
+    let (names, stop) = somebody();
+    let memory = Memory::new(Some(names));
+    let (socket, _other) = UnixStream::pair().unwrap();
+    let socket = socket.as_fd();
+    let command = read_keys().command();
+    let live = |known, pid| {
+        let peer = Peer { pid, ..PEER };
+        Live { peer, socket, device: disk(16), command, known, memory: &memory }
+    };
+    let known = Known::default();
+    let own = live(&known, std::process::id());
+    assert_eq!(own.groups(), peer::groups(socket).ok());
+    assert_eq!(own.context(), peer::context(socket).ok());
+    let path = own.control_group().expect("a control group");
+    let all = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+    assert!(all.lines().any(|line| line.ends_with(&format!(":{path}"))), "{path:?} in {all}");
+    let unknown = Known::default();
+    assert_eq!(live(&unknown, 0).control_group(), None, "of a client that has no number here");
+    stop();
+    assert_eq!(own.control_group(), Some(path), "it is known by now");
+}
