@@ -7,7 +7,7 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    io::write,
+    io::{Errno, write},
     stdio::stderr,
 };
 
@@ -27,19 +27,32 @@ pub fn one_arena() {}
 
 /// Has the kernel refuse memory that is written to and code, or that becomes code (Linux 6.3). An older kernel does not
 /// know that, and stays as it is.
-pub fn no_new_code() -> Result<(), rustix::io::Errno> {
+///
+/// # Errors
+/// The kernel does not do it, or does not tell whether it knows it.
+pub fn no_new_code() -> Result<(), Errno> {
     // SAFETY: asks for a number.
-    let now = unsafe { libc::prctl(libc::PR_GET_MDWE, 0_usize, 0_usize, 0_usize, 0_usize) };
+    let now = match unsafe { libc::prctl(libc::PR_GET_MDWE, 0_usize, 0_usize, 0_usize, 0_usize) } {
+        ..0 => match last_error() {
+            Errno::INVAL => return Ok(()),
+            error => return Err(error),
+        },
+        now => now.cast_unsigned(),
+    };
     // Whoever has started this program may have done it already.
-    if now < 0 || now.cast_unsigned() & libc::PR_MDWE_REFUSE_EXEC_GAIN != 0 {
+    if now & libc::PR_MDWE_REFUSE_EXEC_GAIN != 0 {
         return Ok(());
     }
     let rule = libc::c_ulong::from(libc::PR_MDWE_REFUSE_EXEC_GAIN);
     // SAFETY: changes what the kernel allows from here on; nothing in this program makes code.
     match unsafe { libc::prctl(libc::PR_SET_MDWE, rule, 0_usize, 0_usize, 0_usize) } {
         0 => Ok(()),
-        _ => Err(rustix::io::Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(rustix::io::Errno::PERM)),
+        _ => Err(last_error()),
     }
+}
+
+fn last_error() -> Errno {
+    Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::PERM)
 }
 
 /// `LANDLOCK_CREATE_RULESET_VERSION` (`<linux/landlock.h>`): nothing is made, the kernel tells its version.
