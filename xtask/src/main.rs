@@ -2,6 +2,7 @@
 //! `cargo xtask bench`.
 #![deny(unsafe_code)]
 
+mod arch;
 mod archive;
 mod bed;
 mod bench;
@@ -53,6 +54,15 @@ enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// Build the programs for every architecture, and try them on two
+    Arch {
+        /// Which [default: all]
+        #[arg(value_enum)]
+        names: Vec<arch::Name>,
+        /// Only see whether the programs compile
+        #[arg(long)]
+        check: bool,
+    },
     /// Feed what outsiders send with bytes that a fuzzer makes up
     Fuzz(fuzz::Options),
     /// Measure the helper beside the C helper and beside the least that the protocol costs
@@ -63,6 +73,9 @@ enum Command {
         /// checksums, in target/dist
         #[arg(long)]
         packages: bool,
+        /// For which architecture the packages are; may be given several times [default: this machine's]
+        #[arg(long, value_enum, requires = "packages")]
+        arch: Vec<arch::Name>,
         /// Make the packages of the last commit twice, in different places, and compare them
         #[arg(long)]
         reproducible: bool,
@@ -127,6 +140,8 @@ fn run(command: Command) -> Result<bool> {
         Command::Demo { guest: false, .. } => demo::simulated(),
         Command::Demo { guest: true, helper } => demo::guest(helper.as_deref()),
         Command::Test { all } => Ok(test::run(if all { test::Size::All } else { test::Size::Short })),
+        Command::Arch { names, check: true } => arch::check(&names),
+        Command::Arch { names, check: false } => arch::run(&names),
         Command::Fuzz(options) => fuzz::run_as(&options),
         Command::Sanitize { sanitizer } => sanitize::run_as(sanitizer),
         Command::Coverage => coverage::run(),
@@ -136,7 +151,7 @@ fn run(command: Command) -> Result<bool> {
         Command::Image(options) => image::run(&options),
         Command::Bench(options) => bench::run(options),
         Command::Dist { reproducible: true, .. } => archive::run_twice(),
-        Command::Dist { packages, .. } => Ok(dist::run()? && (!packages || archive::run_all()?)),
+        Command::Dist { packages, arch, .. } => Ok(dist::run()? && (!packages || archive::run_all(&arch)?)),
         Command::Manual => manual::run_all(),
         Command::Completions => {
             packages::install_missing(&[packages::SHELLS])?;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use crate::arch;
 use crate::archive;
 use crate::bed::{self, Kind, Version};
 use crate::bench;
@@ -80,6 +81,9 @@ fn steps(size: Size) -> Vec<Step> {
         (Release, "address sanitizer", Box::new(sanitize::address)),
         (Release, "thread sanitizer", Box::new(sanitize::thread)),
         (Release, "coverage", Box::new(coverage::run)),
+        // The short test has no room for another compiler, its libraries, and a build for each architecture.
+        (Release, "compiling for arm64 and s390x", Box::new(|| arch::check(&[arch::Name::Arm, arch::Name::S390]))),
+        (Release, "every architecture", Box::new(|| arch::run(&[]))),
         (Release, "packages for users, made twice", Box::new(archive::run_twice)),
         (Release, "container image", image(image::SUITE)),
         (Release, "container image for virt-handler", image("forky")),

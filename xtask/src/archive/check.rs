@@ -6,17 +6,20 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{PROGRAMS, built, cargo_home};
+use super::{Build, PROGRAMS, cargo_home};
+use crate::arch;
 use crate::workspace::{output, root, target};
 
 /// The C library of the oldest systems that packages are made for: RHEL 9's. Debian 12 and all others have newer ones.
 const OLDEST: [u32; 2] = [2, 34];
 
 /// They run, they run elsewhere, and they do not tell where they were built.
-pub fn programs() -> Result<()> {
+pub fn programs(build: Build) -> Result<()> {
     for program in PROGRAMS {
-        let path = built(program);
-        let version = output(Command::new(&path).arg("--version"))?;
+        let path = build.built(program);
+        let machine = arch::elf_machine(&path)?;
+        ensure!(machine == build.0.elf().0, "{} is for machine {machine}, not {}", path.display(), build.0.target());
+        let version = output(arch::start(build.0, &path)?.arg("--version"))?;
         let start = format!("{program} {}", env!("CARGO_PKG_VERSION"));
         ensure!(version.starts_with(&start), "{} says {version}", path.display());
 
@@ -35,9 +38,16 @@ pub fn programs() -> Result<()> {
 }
 
 /// The Debian package has what the licences of others ask for, and what tells what is in it.
-pub fn deb(package: &Path) -> Result<()> {
+pub fn deb(build: Build, package: &Path) -> Result<()> {
+    let field = |name: &str| output(Command::new("dpkg-deb").arg("--field").arg(package).arg(name));
+    let architecture = field("Architecture")?;
+    ensure!(architecture.trim() == build.0.debian(), "{} is for {architecture}", package.display());
+    let depends = field("Depends")?;
+    for library in ["libc6 (>= 2.34)", "libgcc-s1"] {
+        ensure!(depends.contains(library), "{} depends on {depends} and not on {library}", package.display());
+    }
     let files = output(Command::new("dpkg-deb").arg("--contents").arg(package))?;
-    for paper in ["copyright", "THIRD-PARTY", "rust-standard-library.html", "sbom.cdx.json"] {
+    for paper in ["copyright", "THIRD-PARTY", build.notice()?, "sbom.cdx.json"] {
         let path = format!("./usr/share/doc/qemu-pr-helper-rs/{paper}");
         ensure!(files.lines().any(|line| line.ends_with(&path)), "{} lacks {path}", package.display());
     }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
@@ -104,18 +103,16 @@ impl Crate {
     }
 }
 
-/// What Cargo knows of this workspace, as it is built on this machine.
-fn metadata() -> Result<Metadata> {
-    let host = output(Command::new("rustc").arg("-vV"))?;
-    let host = host.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc names no platform")?;
+/// What Cargo knows of this workspace, as it is built for a target.
+fn metadata(target: &str) -> Result<Metadata> {
     let mut command = cargo();
-    command.args(["metadata", "--format-version", "1", "--locked", "--filter-platform", host]);
+    command.args(["metadata", "--format-version", "1", "--locked", "--filter-platform", target]);
     Ok(serde_json::from_str(&output(&mut command)?)?)
 }
 
 /// Everything that is in either program, or that made code in it.
-pub fn all() -> Result<Crates> {
-    let metadata = metadata()?;
+pub fn all(target: &str) -> Result<Crates> {
+    let metadata = metadata(target)?;
     let checksums = checksums()?;
     let mut known: Crates = metadata.packages.into_iter().map(|it| (it.id.clone(), it)).collect();
     let mut uses: BTreeMap<String, Vec<String>> = metadata
@@ -174,7 +171,7 @@ mod tests {
 
     #[test]
     fn no_dependency_asks_for_a_newer_rust_than_this_workspace_says() {
-        let metadata = metadata().unwrap();
+        let metadata = metadata(crate::arch::Name::host().unwrap().target()).unwrap();
         let ours = metadata.packages.iter().find(|it| it.is_ours()).and_then(|it| it.rust_version.clone()).unwrap();
         let used = |it: &&Crate| metadata.resolve.nodes.iter().any(|node| node.id == it.id);
         for it in metadata.packages.iter().filter(used) {
@@ -185,7 +182,7 @@ mod tests {
 
     #[test]
     fn the_programs_are_made_of_what_they_name_and_of_no_test() {
-        let crates = all().unwrap();
+        let crates = all(crate::arch::Name::host().unwrap().target()).unwrap();
         let find = |name: &str| crates.values().find(|it| it.name == name);
         assert!(find("rustix").is_some_and(|it| it.is_linked && it.checksum.is_some()));
         assert!(find("clap_derive").is_some_and(|it| !it.is_linked), "it runs in the compiler");

@@ -18,9 +18,10 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
+use crate::arch::{self, Name};
 use crate::manual;
 use crate::tools;
-use crate::workspace::{cargo, output, root, run, target};
+use crate::workspace::{output, root, run, target};
 
 pub use twice::run as run_twice;
 
@@ -47,21 +48,28 @@ const LONG_AGO: &str = "315532800";
 /// What is written about the programs, beside them: the packages take it from there.
 const PAPERS: &str = "papers";
 
-/// Makes all of it, looks at it, and says where it is.
-pub fn run_all() -> Result<bool> {
-    build()?;
+/// Makes all of it for these architectures, this machine's if none is named, looks at it, and says where it is.
+pub fn run_all(names: &[Name]) -> Result<bool> {
+    let host = Name::host()?;
+    let names = if names.is_empty() { &[host] } else { names };
     let folder = folder()?;
     // Last year's version must not be taken for this one.
     fs::remove_dir_all(&folder)?;
     fs::create_dir_all(&folder)?;
-    let bom = folder.join(format!("qemu-pr-helper-{}.cdx.json", env!("CARGO_PKG_VERSION")));
-    fs::copy(papers().join("sbom.cdx.json"), &bom)?;
-    let packages = [make_deb()?, rpm::make()?, tarball()?];
-    check::programs()?;
-    check::deb(&packages[0])?;
-    rpm::check(&packages[1])?;
-    let mut files = packages.to_vec();
-    files.push(bom);
+    let mut files = Vec::new();
+    for name in names {
+        let build = Build(*name);
+        build.run()?;
+        let suffix = if *name == host { String::new() } else { format!("-{}", name.elf().1) };
+        let bom = folder.join(format!("qemu-pr-helper-{}{suffix}.cdx.json", env!("CARGO_PKG_VERSION")));
+        fs::copy(build.papers().join("sbom.cdx.json"), &bom)?;
+        let packages = [build.deb()?, rpm::make(build)?, build.tarball()?];
+        check::programs(build)?;
+        check::deb(build, &packages[0])?;
+        rpm::check(build, &packages[1])?;
+        files.extend(packages);
+        files.push(bom);
+    }
     files.sort();
     let names: Vec<_> = files.iter().filter_map(|file| file.file_name()).collect();
     let sums = output(Command::new("sha256sum").args(&names).current_dir(&folder))?;
@@ -70,40 +78,108 @@ pub fn run_all() -> Result<bool> {
     Ok(true)
 }
 
-/// Makes the Debian package and returns its path.
+/// Makes the Debian package for this machine and returns its path.
 pub fn deb() -> Result<PathBuf> {
-    build()?;
-    make_deb()
+    let build = Build(Name::host()?);
+    build.run()?;
+    build.deb()
 }
 
-fn make_deb() -> Result<PathBuf> {
-    let folder = folder()?;
-    remove_ending(&folder, "deb")?;
-    let mut command = tools::cargo_deb()?;
-    command.args(["--quiet", "--package", "qemu-pr-helper", "--no-build", "--no-strip", "--output"]).arg(&folder);
-    output(command.env("SOURCE_DATE_EPOCH", epoch()).env("CARGO_TARGET_DIR", own_target()))?;
-    the_one_ending(&folder, "deb")
-}
+/// The programs for an architecture, and what is made of them.
+#[derive(Clone, Copy)]
+struct Build(Name);
 
-/// Makes the tarball and returns its path.
-fn tarball() -> Result<PathBuf> {
-    let name = format!("qemu-pr-helper-{}-{}", env!("CARGO_PKG_VERSION"), env::consts::ARCH);
-    let stage = folder()?.join(&name);
-    fs::create_dir_all(stage.join("bin"))?;
-    for program in PROGRAMS {
-        fs::copy(built(program), stage.join("bin").join(program))?;
+impl Build {
+    /// Whether they are another machine's.
+    fn is_foreign(self) -> Result<bool> {
+        Ok(self.0 != Name::host()?)
     }
-    for path in BESIDES {
-        let to = stage.join(path).parent().map(Path::to_owned).context("a path without a folder")?;
-        fs::create_dir_all(&to)?;
-        run(Command::new("cp").arg("-r").arg(root().join(path)).arg(to))?;
+
+    /// Builds the programs, and writes what is to be said about them.
+    fn run(self) -> Result<()> {
+        let packages = PROGRAMS.iter().flat_map(|program| ["--package", *program]);
+        let mut command = arch::cargo_for(self.0)?;
+        command.args(["build", "--quiet", "--release", "--locked"]).args(packages);
+        command.env("CARGO_TARGET_DIR", own_target());
+        run(command.env("CARGO_ENCODED_RUSTFLAGS", flags()?))?;
+        fs::create_dir_all(self.papers())?;
+        let crates = crates::all(self.0.target())?;
+        fs::write(self.papers().join("THIRD-PARTY"), notices::text(&crates)?)?;
+        fs::write(self.papers().join("sbom.cdx.json"), bom::document(&crates)?)?;
+        let notice = if self.is_foreign()? {
+            arch::standard_library_notice(self.0)?
+        } else {
+            notices::of_the_standard_library()?
+        };
+        fs::copy(notice, self.papers().join(self.notice()?))?;
+        Ok(())
     }
-    run(Command::new("cp").arg("-r").arg(papers()).arg(stage.join("docs")))?;
-    run(Command::new("cp").arg("-r").arg(manual::build()?).arg(stage.join("docs/manual")))?;
-    let tarball = folder()?.join(format!("{name}.tar.gz"));
-    run(tar(&tarball).args(["--use-compress-program", "gzip -9n"]).arg("-C").arg(folder()?).arg(&name))?;
-    fs::remove_dir_all(stage)?;
-    Ok(tarball)
+
+    /// What the notice of the standard library is called: rustup's is a page, Debian's is text.
+    fn notice(self) -> Result<&'static str> {
+        Ok(if self.is_foreign()? { "rust-standard-library.txt" } else { "rust-standard-library.html" })
+    }
+
+    /// Where Cargo and its tools look for the programs.
+    fn release(self) -> PathBuf {
+        let is_foreign = self.is_foreign().unwrap_or(false);
+        let target = own_target();
+        if is_foreign { target.join(self.0.target()) } else { target }.join("release")
+    }
+
+    fn built(self, program: &str) -> PathBuf {
+        self.release().join(program)
+    }
+
+    fn papers(self) -> PathBuf {
+        self.release().join(PAPERS)
+    }
+
+    /// How Cargo's tools are told about it.
+    fn target(self) -> Result<Vec<&'static str>> {
+        Ok(if self.is_foreign()? { vec!["--target", self.0.target()] } else { Vec::new() })
+    }
+
+    /// Has a tool make a package, whose name it chooses, and returns its path.
+    fn make(self, mut tool: Command, ending: &str) -> Result<PathBuf> {
+        let stage = folder()?.join(self.0.debian());
+        fs::create_dir_all(&stage)?;
+        tool.args(self.target()?).arg("--output").arg(&stage);
+        output(tool.env("SOURCE_DATE_EPOCH", epoch()).env("CARGO_TARGET_DIR", own_target()))?;
+        let made = the_one_ending(&stage, ending)?;
+        let package = folder()?.join(made.file_name().context("a package without a name")?);
+        fs::rename(made, &package)?;
+        fs::remove_dir_all(stage)?;
+        Ok(package)
+    }
+
+    /// Makes the Debian package and returns its path.
+    fn deb(self) -> Result<PathBuf> {
+        let mut command = tools::cargo_deb()?;
+        command.args(["--quiet", "--package", "qemu-pr-helper", "--no-build", "--no-strip"]);
+        self.make(command, "deb")
+    }
+
+    /// Makes the tarball and returns its path.
+    fn tarball(self) -> Result<PathBuf> {
+        let name = format!("qemu-pr-helper-{}-{}", env!("CARGO_PKG_VERSION"), self.0.elf().1);
+        let stage = folder()?.join(&name);
+        fs::create_dir_all(stage.join("bin"))?;
+        for program in PROGRAMS {
+            fs::copy(self.built(program), stage.join("bin").join(program))?;
+        }
+        for path in BESIDES {
+            let to = stage.join(path).parent().map(Path::to_owned).context("a path without a folder")?;
+            fs::create_dir_all(&to)?;
+            run(Command::new("cp").arg("-r").arg(root().join(path)).arg(to))?;
+        }
+        run(Command::new("cp").arg("-r").arg(self.papers()).arg(stage.join("docs")))?;
+        run(Command::new("cp").arg("-r").arg(manual::build()?).arg(stage.join("docs/manual")))?;
+        let tarball = folder()?.join(format!("{name}.tar.gz"));
+        run(tar(&tarball).args(["--use-compress-program", "gzip -9n"]).arg("-C").arg(folder()?).arg(&name))?;
+        fs::remove_dir_all(stage)?;
+        Ok(tarball)
+    }
 }
 
 /// `tar`, with a new archive that tells nothing of the machine that it was made on.
@@ -114,23 +190,9 @@ pub fn tar(archive: &Path) -> Command {
     tar
 }
 
-/// Builds the programs, and writes what is to be said about them.
-fn build() -> Result<()> {
-    let packages = PROGRAMS.iter().flat_map(|program| ["--package", *program]);
-    let mut command = cargo();
-    command.args(["build", "--quiet", "--release", "--locked"]).args(packages).env("CARGO_TARGET_DIR", own_target());
-    run(command.env("CARGO_ENCODED_RUSTFLAGS", flags()?))?;
-    fs::create_dir_all(papers())?;
-    let crates = crates::all()?;
-    fs::write(papers().join("THIRD-PARTY"), notices::text(&crates)?)?;
-    fs::write(papers().join("sbom.cdx.json"), bom::document(&crates)?)?;
-    fs::copy(notices::of_the_standard_library()?, papers().join("rust-standard-library.html"))?;
-    Ok(())
-}
-
 /// The bill of materials, as it is in every package.
 pub fn bill_of_materials() -> Result<String> {
-    bom::document(&crates::all()?)
+    bom::document(&crates::all(Name::host()?.target())?)
 }
 
 /// The compiler's options: those that are asked for, and names instead of this machine's folders. Errors that a program
@@ -162,28 +224,10 @@ fn own_target() -> PathBuf {
     target().join("shipped")
 }
 
-fn built(program: &str) -> PathBuf {
-    own_target().join("release").join(program)
-}
-
-fn papers() -> PathBuf {
-    own_target().join("release").join(PAPERS)
-}
-
 fn folder() -> Result<PathBuf> {
     let folder = target().join("dist");
     fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     Ok(folder)
-}
-
-fn remove_ending(folder: &Path, ending: &str) -> Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == ending) {
-            fs::remove_file(path)?;
-        }
-    }
-    Ok(())
 }
 
 fn the_one_ending(folder: &Path, ending: &str) -> Result<PathBuf> {

@@ -10,7 +10,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{PROGRAMS, epoch, folder, own_target, remove_ending, the_one_ending};
+use super::{Build, PROGRAMS};
+use crate::arch;
 use crate::packages;
 use crate::tools;
 use crate::workspace::{output, root};
@@ -36,14 +37,11 @@ const THEIRS: [&str; 4] = [
 ];
 
 /// Makes the package and returns its path.
-pub fn make() -> Result<PathBuf> {
-    units(&own_target().join("release/rpm"))?;
-    let folder = folder()?;
-    remove_ending(&folder, "rpm")?;
+pub fn make(build: Build) -> Result<PathBuf> {
+    units(&build.release().join("rpm"))?;
     let mut command = tools::cargo_generate_rpm()?;
-    command.args(["--package", "crates/qemu-pr-helper", "--auto-req", "builtin", "--output"]).arg(&folder);
-    output(command.env("SOURCE_DATE_EPOCH", epoch()).env("CARGO_TARGET_DIR", own_target()).current_dir(root()))?;
-    the_one_ending(&folder, "rpm")
+    command.args(["--package", "crates/qemu-pr-helper", "--auto-req", "builtin"]).current_dir(root());
+    build.make(command, "rpm")
 }
 
 /// The units under their other name, for the helper at its other place.
@@ -70,10 +68,12 @@ fn units(to: &Path) -> Result<()> {
 }
 
 /// Asks RPM what is in the package, and installs it below a folder of its own.
-pub fn check(package: &Path) -> Result<()> {
+pub fn check(build: Build, package: &Path) -> Result<()> {
     packages::install_missing(&[packages::FOR_RPM])?;
     let rpm = |words: &[&str]| output(Command::new("rpm").args(words).arg(package));
     rpm(&["--checksig", "--nosignature"])?;
+    let architecture = rpm(&["-qp", "--queryformat", "%{ARCH}"])?;
+    ensure!(architecture == build.0.elf().1, "{} is for {architecture}", package.display());
 
     let files = rpm(&["-qpl"])?;
     let files: Vec<_> = files.lines().collect();
@@ -94,11 +94,11 @@ pub fn check(package: &Path) -> Result<()> {
     }
     ensure!(needs.contains("libc.so.6(GLIBC_2.34)"), "{} does not say which C library it needs", package.display());
 
-    installs(package)
+    installs(build, package)
 }
 
 /// Installs the package, without its scripts, has RPM verify it, runs what was installed, and removes it.
-fn installs(package: &Path) -> Result<()> {
+fn installs(build: Build, package: &Path) -> Result<()> {
     let place = tempfile::tempdir()?;
     let place = place.path();
     let rpm = |words: &[&str]| {
@@ -106,13 +106,13 @@ fn installs(package: &Path) -> Result<()> {
         output(command.arg("--root").arg(place).arg("--dbpath=/rpm").args(words))
     };
     let path = package.to_str().context("a path that is not UTF-8")?;
-    rpm(&["--install", "--nodeps", "--noscripts", path])?;
+    rpm(&["--install", "--ignorearch", "--nodeps", "--noscripts", path])?;
     let name = "qemu-pr-helper-rs";
     let differences = rpm(&["--verify", "--nodeps", "--noscripts", name])?;
     ensure!(differences.is_empty(), "{differences}");
     let inside = |path: &str| place.join(path.trim_start_matches('/'));
     for (program, path) in PROGRAMS.iter().zip([HELPER, "/usr/bin/qemu-pr-ctl"]) {
-        let version = output(Command::new(inside(path)).arg("--version"))?;
+        let version = output(arch::start(build.0, &inside(path))?.arg("--version"))?;
         ensure!(version.starts_with(program), "{path} says {version}");
     }
     let start = format!("ExecStart={HELPER} ");

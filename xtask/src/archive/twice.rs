@@ -14,7 +14,7 @@ use crate::workspace::{output, root, run as run_command, target};
 pub fn run() -> Result<bool> {
     let changed = output(Command::new("git").args(["status", "--porcelain"]).current_dir(root()))?;
     ensure!(changed.is_empty(), "what is built twice is the last commit: commit or stash this first\n{changed}");
-    super::run_all()?;
+    super::run_all(&[])?;
     let first = fs::read_to_string(folder()?.join("SHA256SUMS"))?;
 
     let scratch = tempfile::Builder::new().prefix("another-place-").tempdir()?;

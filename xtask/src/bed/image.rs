@@ -39,8 +39,8 @@ const FIRMWARE_FOLDER: &str = "/usr/share";
 const LIBRARIES: [&str; 3] = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu", "lib"];
 
 /// Names for the ids that a helper may drop to.
-const PASSWD: &str = "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n";
-const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
+pub const PASSWD: &str = "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n";
+pub const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
 
 /// Writes the root image of a bed.
 pub fn write(to: &Path, kind: Kind, kernel: &Kernel, programs: &Programs, reference: bool) -> Result<()> {
@@ -110,6 +110,11 @@ pub fn guest_root(kernel: &Kernel) -> Result<Vec<u8>> {
 /// The first process: mounts, modules, then one command whose terminal is the first serial line. The kernel's own
 /// messages go to the second one, so that they never cut a line of the report in two.
 pub fn init(modules: &[String], command: &str) -> String {
+    init_on("ttyS0", modules, command)
+}
+
+/// The same on another terminal.
+pub fn init_on(terminal: &str, modules: &[String], command: &str) -> String {
     let modules = modules.join(" ");
     format!(
         "#!/bin/busybox sh\n\
@@ -119,14 +124,14 @@ pub fn init(modules: &[String], command: &str) -> String {
          mount -t proc proc /proc\n\
          mount -t sysfs sysfs /sys\n\
          mount -t devtmpfs devtmpfs /dev\n\
-         exec </dev/ttyS0 >/dev/ttyS0 2>&1\n\
+         exec </dev/{terminal} >/dev/{terminal} 2>&1\n\
          for module in {modules}; do insmod $module; done\n\
          {command}\n"
     )
 }
 
 /// How a machine ends whose only task is done.
-const END: &str = "sync\necho b >/proc/sysrq-trigger\nsleep 60";
+pub const END: &str = "sync\necho b >/proc/sysrq-trigger\nsleep 60";
 
 /// A root that is being put together: path (without the leading slash) to permissions and content.
 pub struct Root {
@@ -136,7 +141,17 @@ pub struct Root {
 
 impl Root {
     pub fn new() -> Result<Self> {
-        Ok(Self { packages: packages::unpack_for_beds()?, files: BTreeMap::new() })
+        Ok(Self::below(packages::unpack_for_beds()?))
+    }
+
+    /// One whose packages are unpacked elsewhere.
+    pub fn below(packages: PathBuf) -> Self {
+        Self { packages, files: BTreeMap::new() }
+    }
+
+    /// Whether it has a file of this path.
+    pub fn has(&self, path: &str) -> bool {
+        self.files.contains_key(path)
     }
 
     pub fn content(&mut self, path: &str, permissions: u32, content: Vec<u8>) {

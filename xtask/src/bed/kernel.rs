@@ -34,17 +34,26 @@ pub struct Kernel {
 impl Kernel {
     /// Finds the unpacked kernel, fetching it first if need be.
     pub fn unpack(version: Version) -> Result<Self> {
-        let (base, image): (_, fn(&str) -> String) = match version {
-            Version::Debian12 => (packages::unpack_for_beds()?, |version| format!("boot/vmlinuz-{version}")),
-            Version::Newest => {
-                (packages::unpack_newest_kernel()?.join("usr"), |version| format!("lib/modules/{version}/vmlinuz"))
-            }
-        };
+        match version {
+            Version::Debian12 => Self::below(&packages::unpack_for_beds()?),
+            Version::Newest => Self::installed(&packages::unpack_newest_kernel()?.join("usr"), |it| {
+                format!("lib/modules/{it}/vmlinuz")
+            }),
+        }
+    }
+
+    /// A kernel of Debian 12, of any architecture, unpacked in a directory.
+    pub fn below(packages: &Path) -> Result<Self> {
+        Self::installed(packages, |version| format!("boot/vmlinuz-{version}"))
+    }
+
+    /// One that has `lib/modules` below `base`, and its image where its version says.
+    fn installed(base: &Path, image: impl Fn(&str) -> String) -> Result<Self> {
         let modules = base.join("lib/modules");
         let version = only_entry(&modules)?.file_name().unwrap_or_default().to_owned();
         if !fs::exists(modules.join(&version).join("modules.dep"))? {
             // The packages leave this to their installation scripts, which never ran.
-            output(Command::new("/sbin/depmod").arg("-b").arg(&base).arg(&version))?;
+            output(Command::new("/sbin/depmod").arg("-b").arg(base).arg(&version))?;
         }
         let image = base.join(image(version.to_str().context("a kernel's version is not UTF-8")?));
         Self::read(&modules, image)

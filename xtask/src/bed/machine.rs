@@ -2,9 +2,8 @@
 
 use std::fmt;
 use std::fs::File;
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Result, bail};
 
@@ -71,17 +70,14 @@ impl Chosen {
     /// What starts it. The driver program's serial line is its standard output; the kernel's console goes to a file.
     pub fn command(self, kind: Kind, kernel: &Kernel, image: &Path, disks: &[Disk], console: &Path) -> Result<Command> {
         let memory = if kind.has_guest() { 3072 } else { 2048 };
-        let mut command = match self {
+        Ok(match self {
             Chosen::Uml => {
                 let mut command = uml::command(kernel, image, memory)?;
                 command.stderr(File::create(console)?);
                 command
             }
             Chosen::Tcg(_) => qemu(kind, kernel, image, memory, disks, console),
-        };
-        // A group of its own: nothing of it is left when the group is killed.
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
-        Ok(command)
+        })
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod bench;
 mod cpio;
+pub mod foreign;
 mod host;
 mod image;
 mod kernel;

@@ -17,8 +17,9 @@
 
 use std::fmt;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -106,20 +107,23 @@ pub fn boot(
         let last_words = lines_of(console).pop().unwrap_or_default();
         return Ok(Heard { last_words, ..Heard::default() });
     }
-    if let Err(reason) = end {
-        listener.fault(&format!("the machine: {reason:#}"), console);
-    } else if listener.reported != Some((listener.tally.passed, listener.tally.failed)) {
-        listener.fault("the machine ended before its driver did", console);
-    }
-    let Listener { tally, samples, started, .. } = listener;
-    Ok(Heard { tally, samples, started, last_words: String::new() })
+    Ok(listener.conclude(end, console))
 }
 
 /// Runs a machine to its end; the inner error says why it was given up instead.
 fn follow(mut command: Command, patience: Duration, limit: Duration, listener: &mut Listener) -> Result<Result<()>> {
+    // A group of its own: nothing of it is left when the group is killed.
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
     let program = command.get_program().display().to_string();
     let mut process = Process(command.spawn().with_context(|| format!("{program} cannot be started"))?);
     Ok(process.follow(patience, limit, listener))
+}
+
+/// Starts a machine that is none of [`Chosen`]'s, and follows it to its end. Its report is its standard output.
+pub fn boot_with(command: Command, limit: Duration) -> Result<Heard> {
+    let mut listener = Listener::default();
+    let end = follow(command, SILENCE, limit, &mut listener)?;
+    Ok(listener.conclude(end, Path::new("/dev/null")))
 }
 
 /// How the kernel begins to say that it is broken.
@@ -178,6 +182,16 @@ struct Listener {
 }
 
 impl Listener {
+    /// What was heard, with what kept the machine from its end as a failure.
+    fn conclude(mut self, end: Result<()>, console: &Path) -> Heard {
+        if let Err(reason) = end {
+            self.fault(&format!("the machine: {reason:#}"), console);
+        } else if self.reported != Some((self.tally.passed, self.tally.failed)) {
+            self.fault("the machine ended before its driver did", console);
+        }
+        Heard { tally: self.tally, samples: self.samples, started: self.started, last_words: String::new() }
+    }
+
     fn hear(&mut self, line: &str) {
         if line == super::STARTED {
             self.started = true;
@@ -238,9 +252,6 @@ fn lines_of(console: &Path) -> Vec<String> {
 #[cfg(test)]
 #[expect(clippy::missing_panics_doc, reason = "a test is there to panic")]
 mod tests {
-    use std::os::unix::process::CommandExt as _;
-    use std::process::Stdio;
-
     use super::*;
 
     #[test]
@@ -260,7 +271,7 @@ mod tests {
     fn a_machine_that_never_says_that_it_has_started_is_told_from_one_that_does() {
         let started = |script: &str, patience: Duration| {
             let mut command = Command::new("sh");
-            command.args(["-c", script]).stdout(Stdio::piped()).process_group(0);
+            command.args(["-c", script]);
             let mut listener = Listener::default();
             let end = follow(command, patience, SILENCE, &mut listener).unwrap();
             (listener.started, end.is_ok())

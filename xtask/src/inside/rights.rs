@@ -51,11 +51,11 @@ pub fn run(report: &mut Report, nodes: &[Node; 2], reference: bool) -> Result<()
     });
     report.check("a LUN is left as it was found", || Way::Direct(nodes).reset());
     helper.stop()?;
-    as_nobody(report, nodes)
+    as_nobody(report, nodes, reference)
 }
 
 /// Everything once more with a helper that runs as somebody without rights.
-fn as_nobody(report: &mut Report, nodes: &[Node; 2]) -> Result<()> {
+fn as_nobody(report: &mut Report, nodes: &[Node; 2], reference: bool) -> Result<()> {
     // It has to be able to remove its socket again.
     fs::create_dir_all("/run/nobody")?;
     chown("/run/nobody", Some(NOBODY), Some(NOBODY))?;
@@ -74,6 +74,9 @@ fn as_nobody(report: &mut Report, nodes: &[Node; 2]) -> Result<()> {
         }
         let effective = field("CapEff:")?;
         ensure!(u64::from_str_radix(effective, 16)? == SYS_RAWIO, "CapEff: {effective}");
+        // The reference has no sandbox.
+        let filter = field("Seccomp:")?;
+        ensure!(reference || filter == "2", "Seccomp: {filter}");
         Ok(())
     });
     report.check("-u nobody -g nogroup: register, reserve, conflict, preempt", || {

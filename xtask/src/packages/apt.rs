@@ -82,12 +82,15 @@ impl Apt {
         }
     }
 
-    /// The packages that names stand for: an empty kernel package stands for the packages of that kernel.
+    /// The packages that names stand for: an empty kernel package stands for the packages of that kernel, and a name with a
+    /// plus sign for itself and all that it depends on.
     pub fn behind(&self, names: &[&str]) -> Result<Vec<String>> {
         let mut all = Vec::new();
         for name in names {
             if name.starts_with("linux-image-") {
                 all.extend(self.kernel(name)?);
+            } else if let Some(name) = name.strip_suffix('+') {
+                all.extend(self.with_dependencies(name)?);
             } else {
                 all.push((*name).to_owned());
             }
@@ -95,10 +98,10 @@ impl Apt {
         Ok(all)
     }
 
-    /// Packages and all that they depend on.
-    pub fn with_dependencies(&self, names: &[&str]) -> Result<Vec<String>> {
+    /// A package and all that it depends on.
+    fn with_dependencies(&self, name: &str) -> Result<Vec<String>> {
         let mut cache = Command::new("apt-cache");
-        let depends = output(cache.args(&self.options).args(["depends", "--important", "--recurse"]).args(names))?;
+        let depends = output(cache.args(&self.options).args(["depends", "--important", "--recurse", name]))?;
         // What a package depends on is indented; each has a line of its own as well, and so have virtual ones.
         let own_line = |name: &&str| !name.starts_with([' ', '<']);
         Ok(depends.lines().filter(own_line).map(str::to_owned).collect())
@@ -106,7 +109,7 @@ impl Apt {
 
     /// The packages of the kernel behind an empty package.
     fn kernel(&self, empty: &str) -> Result<Vec<String>> {
-        let parts: Vec<String> = self.with_dependencies(&[empty])?;
+        let parts = self.with_dependencies(empty)?;
         let parts = parts.into_iter().filter(|name| {
             KERNEL_PARTS.iter().any(|part| name.strip_prefix(part).is_some_and(|rest| rest.contains(char::is_numeric)))
         });

@@ -16,7 +16,7 @@ use crate::workspace::{output, run, target};
 use apt::Apt;
 
 /// A package, and the file that shows that it is there.
-type Package = (&'static str, &'static str);
+pub type Package = (&'static str, &'static str);
 
 /// Those whose programs a bed starts or copies.
 pub const FOR_BEDS: &[Package] = &[
@@ -31,6 +31,15 @@ pub const FOR_BEDS: &[Package] = &[
     ("strace", "/usr/bin/strace"),
     ("mmdebstrap", "/usr/bin/mmdebstrap"),
     ("e2fsprogs", "/sbin/mke2fs"),
+];
+
+/// What runs programs of other architectures: processes, and machines.
+pub const FOR_FOREIGN: &[Package] = &[
+    ("qemu-user", "/usr/bin/qemu-s390x"),
+    ("qemu-system-arm", "/usr/bin/qemu-system-aarch64"),
+    ("qemu-system-misc", "/usr/bin/qemu-system-s390x"),
+    ("kmod", "/sbin/depmod"),
+    ("binutils", "/usr/bin/readelf"),
 ];
 
 /// The C helper, and what counts system calls and instructions.
@@ -122,18 +131,8 @@ pub fn unpack_for_schemas() -> Result<PathBuf> {
 }
 
 /// Unpacks packages in a directory of their own below the target directory, once. An empty kernel package stands for the
-/// packages of that kernel.
+/// packages of that kernel, and a name with a plus sign for itself and all that it depends on.
 fn unpack(apt: impl FnOnce() -> Result<Apt>, directory: &str, names: &[&str]) -> Result<PathBuf> {
-    unpack_all(apt, directory, names, Apt::behind)
-}
-
-/// The same, with `all` to tell which packages the names stand for.
-fn unpack_all(
-    apt: impl FnOnce() -> Result<Apt>,
-    directory: &str,
-    names: &[&str],
-    all: fn(&Apt, &[&str]) -> Result<Vec<String>>,
-) -> Result<PathBuf> {
     let packages = target().join(directory).join("packages");
     let marker = packages.join("complete");
     // What was fetched before this program asked for more is not complete.
@@ -143,7 +142,7 @@ fn unpack_all(
     }
     let apt = apt()?;
     println!("fetching {wanted}{}", apt.suffix());
-    let fetch = || fetch(&apt, &packages, &all(&apt, names)?);
+    let fetch = || fetch(&apt, &packages, &apt.behind(names)?);
     if fetch().is_err() {
         apt.update();
         fetch()?;

@@ -12,7 +12,8 @@ pub const HOST: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd6
 
 /// Unpacks packages of a suite (`forky`, `sid`) for an architecture in `packages` of a directory below the target
 /// directory, once, and returns that path. The name of an empty kernel package (`linux-image-arm64`) stands for the
-/// packages of the kernel that it leads to. Dependencies are not followed otherwise.
+/// packages of the kernel that it leads to, and `libllvm22+` for that package and all that it depends on. Dependencies are
+/// not followed otherwise.
 ///
 /// # Errors
 /// The mirror does not have them, or they cannot be unpacked.
@@ -26,7 +27,9 @@ pub fn unpack(directory: &str, suite: &str, architecture: &str, names: &[&str]) 
 /// # Errors
 /// As for [`unpack`].
 pub fn unpack_programs(directory: &str, suite: &str, names: &[&str]) -> Result<PathBuf> {
-    super::unpack_all(|| Apt::suite(suite, HOST), directory, names, Apt::with_dependencies)
+    let names: Vec<String> = names.iter().map(|name| format!("{name}+")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    unpack(directory, suite, HOST, &names)
 }
 
 /// The words that run a program below such a directory, by its own loader and with its own libraries.

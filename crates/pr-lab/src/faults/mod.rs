@@ -11,8 +11,6 @@ use std::fmt;
 use std::fs;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use syscalls::Sysno;
-
 pub use each::{Life, each_call_fails};
 pub use errnos::plausible;
 
@@ -72,7 +70,7 @@ struct State {
 impl Call {
     /// The name of the system call.
     pub fn name(&self) -> &'static str {
-        usize::try_from(self.number).ok().and_then(Sysno::new).map_or("?", |number| number.name())
+        syscall_names::name(self.number).unwrap_or("?")
     }
 }
 

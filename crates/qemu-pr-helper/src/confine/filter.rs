@@ -1,32 +1,27 @@
-//! Lists of system calls as seccomp filters.
+//! Lists of system calls as a seccomp filter.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io};
 
-use libc::c_int;
-use rustix::thread::secure_computing_mode;
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
-};
+use rustix::thread::{secure_computing_mode, set_no_new_privs};
 use thiserror::Error;
 
 use super::{
     Sandbox,
-    lists::{
-        Argument::{self, Bits, Has, Is, Lacks},
-        NEVER, Process, calls,
-    },
+    bpf::{self, Machine, Rule},
+    lists::{NEVER, Process, calls},
 };
+use crate::sys::seccomp;
 
 /// Why there is no filter.
 #[derive(Debug, Error)]
 pub enum FilterError {
-    /// The list is no program.
-    #[error("the list of system calls cannot be compiled: {0}")]
-    Compile(#[from] seccompiler::BackendError),
     /// The kernel does not take it.
     #[error("the kernel refuses the filter: {0}")]
-    Apply(#[from] seccompiler::Error),
+    Apply(#[from] io::Error),
 }
+
+/// What becomes of a call that is not made: as on a kernel that does not have it.
+const NO_SUCH_CALL: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned();
 
 /// How many system calls a process may make.
 #[cfg(test)]
@@ -34,62 +29,45 @@ pub fn count(process: Process) -> usize {
     calls(process).map(|(number, _)| number).collect::<std::collections::BTreeSet<_>>().len()
 }
 
-/// Puts the filter of a process into force, for all of its threads; false where there are no filters.
+/// Puts the filter of a process into force, for this thread and those that it starts; false where there are no filters.
 pub fn apply(process: Process, sandbox: Sandbox) -> Result<bool, FilterError> {
-    let Ok(architecture) = TargetArch::try_from(std::env::consts::ARCH) else { return Ok(false) };
-    let enosys = SeccompAction::Errno(u32::try_from(libc::ENOSYS).unwrap_or(u32::MAX));
-    let otherwise = match (sandbox, process) {
-        (Sandbox::Log, _) => SeccompAction::Log,
-        (_, Process::Broker) => enosys.clone(),
-        (_, Process::Daemon | Process::Names | Process::Cleanup) => SeccompAction::Trap,
-    };
-    let never = if process == Process::Broker && sandbox == Sandbox::Enforce { NEVER } else { &[] };
-    let never: BTreeMap<_, _> = never.iter().map(|number| (*number, Vec::new())).collect();
-    let rules = calls(process).map(|(number, forms)| Ok((number, rules(forms)?)));
-    let rules: BTreeMap<_, _> = rules.collect::<Result<_, seccompiler::BackendError>>()?;
-    // ENOSYS makes the C library use clone, whose arguments can be looked at.
-    let no_clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
-    let filters = [
-        SeccompFilter::new(never, SeccompAction::Allow, SeccompAction::Trap, architecture)?,
-        SeccompFilter::new(no_clone3, SeccompAction::Allow, enosys, architecture)?,
-        SeccompFilter::new(rules, otherwise, SeccompAction::Allow, architecture)?,
-    ];
-    // The strictest word counts. Those that allow everything else come first: the last one allows no further filter.
-    for filter in filters {
-        let program = BpfProgram::try_from(filter)?;
-        match seccompiler::apply_filter(&program) {
-            Ok(()) => {}
-            // A kernel without filters does not know the question either.
-            Err(seccompiler::Error::Seccomp(error))
-                if error.raw_os_error() == Some(libc::EINVAL) && secure_computing_mode().is_err() =>
-            {
-                return Ok(false);
-            }
-            Err(error) => return Err(error.into()),
+    let Some(machine) = Machine::here() else { return Ok(false) };
+    let (rules, otherwise) = rules(process, sandbox);
+    set_no_new_privs(true).map_err(io::Error::from)?;
+    match seccomp::apply(&bpf::program(machine, &rules, otherwise)) {
+        Ok(()) => Ok(true),
+        // A kernel without filters does not know the question either.
+        Err(error)
+            if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS))
+                && secure_computing_mode().is_err() =>
+        {
+            Ok(false)
         }
+        Err(error) => Err(error.into()),
     }
-    Ok(true)
 }
 
-fn rules(forms: &[&[Argument]]) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
-    let rule = |form: &&[Argument]| {
-        let conditions = form.iter().map(|argument| argument.condition()).collect::<Result<_, _>>()?;
-        SeccompRule::new(conditions)
+/// What becomes of which system call, and of all others.
+fn rules(process: Process, sandbox: Sandbox) -> (BTreeMap<u32, Rule<'static>>, u32) {
+    let otherwise = match (sandbox, process) {
+        (Sandbox::Log, _) => libc::SECCOMP_RET_LOG,
+        (_, Process::Broker) => NO_SUCH_CALL,
+        (_, Process::Daemon | Process::Names | Process::Cleanup) => libc::SECCOMP_RET_TRAP,
     };
-    forms.iter().map(rule).collect()
-}
-
-impl Argument {
-    fn condition(self) -> Result<SeccompCondition, seccompiler::BackendError> {
-        let (index, operator, value) = match self {
-            Is(index, value) => (index, SeccompCmpOp::Eq, value),
-            Has(index, bits) => (index, SeccompCmpOp::MaskedEq(bits), bits),
-            Lacks(index, bits) => (index, SeccompCmpOp::MaskedEq(bits), 0),
-            Bits(index, mask, value) => (index, SeccompCmpOp::MaskedEq(mask), value),
-        };
-        // The kernel looks at 32 bits of each of these arguments.
-        SeccompCondition::new(index, SeccompCmpArgLen::Dword, operator, value)
+    let allow = |tests| Rule { tests, action: libc::SECCOMP_RET_ALLOW };
+    let always = |action| Rule { tests: &[], action };
+    let mut rules: BTreeMap<_, _> = calls(process).map(|(number, tests)| (number, allow(tests))).collect();
+    if process == Process::Broker && sandbox == Sandbox::Enforce {
+        rules.extend(NEVER.iter().map(|number| (*number, always(libc::SECCOMP_RET_TRAP))));
     }
+    // ENOSYS makes the C library use clone, whose arguments can be looked at.
+    rules.insert(libc::SYS_clone3, always(NO_SUCH_CALL));
+    // There are no negative numbers; one that were would be on no list.
+    let rules = rules.into_iter().filter_map(|(number, rule)| Some((u32::try_from(number).ok()?, rule)));
+    (rules.collect(), otherwise)
 }
 
-const _: () = assert!(size_of::<c_int>() == 4, "arguments are compared as 32 bits");
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
+#[path = "filter_tests.rs"]
+mod tests;

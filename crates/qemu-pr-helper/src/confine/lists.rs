@@ -1,7 +1,8 @@
 //! What each process may ask of the kernel.
 
-use libc::c_long;
+use libc::{c_int, c_long};
 
+use super::{arch, bpf::Test};
 use crate::sys::sg_io::{SG_GET_VERSION_NUM, SG_IO};
 
 /// Who is confined.
@@ -17,30 +18,42 @@ pub enum Process {
     Broker,
 }
 
-/// What an argument of a system call has to be.
-#[derive(Clone, Copy)]
-pub enum Argument {
-    /// This value.
-    Is(u8, u64),
-    /// All of these bits set.
-    Has(u8, u64),
-    /// None of these bits set.
-    Lacks(u8, u64),
-    /// Under this mask, this value.
-    Bits(u8, u64, u64),
+/// A system call and the forms of it that are allowed; all where there are none.
+pub type Call = (c_long, &'static [Test]);
+
+/// This value.
+pub(super) const fn equals(argument: u8, value: c_int) -> Test {
+    under(argument, -1, value)
 }
 
-use Argument::{Bits, Has, Is, Lacks};
+/// All of these bits set.
+const fn has(argument: u8, bits: c_int) -> Test {
+    under(argument, bits, bits)
+}
 
-/// A system call and the forms of it that are allowed; all where there are none.
-pub type Call = (c_long, &'static [&'static [Argument]]);
+/// None of these bits set.
+pub(super) const fn lacks(argument: u8, bits: c_int) -> Test {
+    under(argument, bits, 0)
+}
 
-const ANY: &[&[Argument]] = &[];
+/// Under this mask, this value.
+const fn under(argument: u8, mask: c_int, value: c_int) -> Test {
+    Test { argument, mask: mask.cast_unsigned(), value: value.cast_unsigned() }
+}
+
+/// An ioctl of this number.
+#[expect(clippy::cast_possible_truncation, reason = "the kernel looks at 32 bits of it")]
+const fn ioctl(number: libc::Ioctl) -> Test {
+    Test { argument: 1, mask: u32::MAX, value: number as u32 }
+}
+
+/// Every form.
+pub(super) const ANY: &[Test] = &[];
 
 /// What every Rust program with a heap does. No memory becomes code.
 const RUNTIME: &[Call] = &[
-    (libc::SYS_mmap, &[&[Lacks(2, libc::PROT_EXEC as u64)]]),
-    (libc::SYS_mprotect, &[&[Lacks(2, libc::PROT_EXEC as u64)]]),
+    (libc::SYS_mmap, arch::MMAP),
+    (libc::SYS_mprotect, &[lacks(2, libc::PROT_EXEC)]),
     (libc::SYS_mremap, ANY),
     (libc::SYS_munmap, ANY),
     (libc::SYS_madvise, ANY),
@@ -73,18 +86,13 @@ const RUNTIME: &[Call] = &[
     (libc::SYS_fcntl, ANY),
 ];
 
-#[cfg(target_arch = "x86_64")]
-const RUNTIME_HERE: &[Call] = &[(libc::SYS_poll, ANY)];
-#[cfg(not(target_arch = "x86_64"))]
-const RUNTIME_HERE: &[Call] = &[];
-
 /// What a thread needs to start another one, and no more than that: not another process.
-const THREAD: u64 = (libc::CLONE_THREAD | libc::CLONE_VM | libc::CLONE_SIGHAND) as u64;
+const THREAD: c_int = libc::CLONE_THREAD | libc::CLONE_VM | libc::CLONE_SIGHAND;
 
 /// Serving clients.
 const DAEMON: &[Call] = &[
     // The one thing that it is for. The second asks a descriptor whether it is a SCSI device (--simulate).
-    (libc::SYS_ioctl, &[&[Is(1, SG_IO)], &[Is(1, SG_GET_VERSION_NUM)]]),
+    (libc::SYS_ioctl, &[ioctl(SG_IO), ioctl(SG_GET_VERSION_NUM)]),
     (libc::SYS_accept4, ANY),
     (libc::SYS_shutdown, ANY),
     (libc::SYS_getsockopt, ANY),
@@ -97,14 +105,14 @@ const DAEMON: &[Call] = &[
     (libc::SYS_signalfd4, ANY),
     (libc::SYS_getuid, ANY),
     // Threads of the crew. What clone3 is asked for cannot be seen from here, so it does not exist (see `apply`).
-    (libc::SYS_clone, &[&[Has(0, THREAD)]]),
+    (libc::SYS_clone, &[has(arch::CLONE_FLAGS, THREAD)]),
     (libc::SYS_clone3, ANY),
     // The two signals that glibc keeps for itself, with the first thread; no other handler is ever changed.
-    (libc::SYS_rt_sigaction, &[&[Is(0, 32)], &[Is(0, 33)]]),
+    (libc::SYS_rt_sigaction, &[equals(0, 32), equals(0, 33)]),
     (libc::SYS_set_robust_list, ANY),
     (libc::SYS_rseq, ANY),
     (libc::SYS_sched_getaffinity, ANY),
-    (libc::SYS_prctl, &[&[Is(0, libc::PR_SET_NAME as u64)], &[Is(0, libc::PR_SET_VMA as u64)]]),
+    (libc::SYS_prctl, &[equals(0, libc::PR_SET_NAME), equals(0, libc::PR_SET_VMA)]),
     // The socket, the control socket and the pidfile go at the end; Landlock holds this to their folders.
     (libc::SYS_statx, ANY),
     (libc::SYS_newfstatat, ANY),
@@ -114,18 +122,13 @@ const DAEMON: &[Call] = &[
     (libc::SYS_dup3, ANY),
 ];
 
-#[cfg(target_arch = "x86_64")]
-const DAEMON_HERE: &[Call] = &[(libc::SYS_epoll_wait, ANY), (libc::SYS_unlink, ANY), (libc::SYS_dup2, ANY)];
-#[cfg(not(target_arch = "x86_64"))]
-const DAEMON_HERE: &[Call] = &[];
-
 /// Removing files.
 const CLEANUP: &[Call] = &[(libc::SYS_statx, ANY), (libc::SYS_newfstatat, ANY), (libc::SYS_unlinkat, ANY)];
 
 /// Reading small files.
 const NAMES: &[Call] = &[
     // For reading: neither of the other access modes, nothing made, nothing cut off.
-    (libc::SYS_openat, &[&[Lacks(2, (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC) as u64)]]),
+    (libc::SYS_openat, &[lacks(2, libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC)]),
     (libc::SYS_readlinkat, ANY),
     (libc::SYS_statx, ANY),
     (libc::SYS_newfstatat, ANY),
@@ -140,8 +143,8 @@ const BROKER: &[Call] = &[
     // Loading a library makes code out of files.
     (libc::SYS_mmap, ANY),
     (libc::SYS_mprotect, ANY),
-    (libc::SYS_ioctl, &[&[Is(1, SG_IO)], &[Bits(1, 0xff00, DEVICE_MAPPER)], &[Is(1, BLKGETSIZE64)]]),
-    (libc::SYS_socket, &[&[Is(0, libc::AF_UNIX as u64)]]),
+    (libc::SYS_ioctl, &[ioctl(SG_IO), under(1, 0xff00, DEVICE_MAPPER), ioctl(BLKGETSIZE64)]),
+    (libc::SYS_socket, &[equals(0, libc::AF_UNIX)]),
     (libc::SYS_connect, ANY),
     (libc::SYS_getsockopt, ANY),
     (libc::SYS_setsockopt, ANY),
@@ -171,12 +174,12 @@ const BROKER: &[Call] = &[
     (libc::SYS_pipe2, ANY),
     (libc::SYS_close_range, ANY),
     // A child for each command, threads of the library's, and the end of either.
-    (libc::SYS_clone, &[&[Has(0, THREAD)], &[Bits(0, NAME_SPACES, 0)]]),
+    (libc::SYS_clone, &[has(arch::CLONE_FLAGS, THREAD), under(arch::CLONE_FLAGS, NAME_SPACES, 0)]),
     (libc::SYS_clone3, ANY),
     (libc::SYS_wait4, ANY),
     (libc::SYS_waitid, ANY),
     (libc::SYS_pidfd_open, ANY),
-    (libc::SYS_kill, &[&[Is(1, libc::SIGKILL as u64)]]),
+    (libc::SYS_kill, &[equals(1, libc::SIGKILL)]),
     (libc::SYS_tgkill, ANY),
     (libc::SYS_set_robust_list, ANY),
     (libc::SYS_set_tid_address, ANY),
@@ -220,15 +223,9 @@ const BROKER: &[Call] = &[
     (libc::SYS_mincore, ANY),
     (libc::SYS_pwrite64, ANY),
     (libc::SYS_readv, ANY),
-    (libc::SYS_fadvise64, ANY),
     (libc::SYS_getxattr, ANY),
     (libc::SYS_lgetxattr, ANY),
     (libc::SYS_fgetxattr, ANY),
-    // libdevmapper waits for udev by a semaphore.
-    (libc::SYS_semget, ANY),
-    (libc::SYS_semctl, ANY),
-    (libc::SYS_semop, ANY),
-    (libc::SYS_semtimedop, ANY),
 ];
 
 /// What somebody would do who has taken the broker over, and libraries do not. (Sockets but Unix ones and children in
@@ -283,54 +280,29 @@ pub const NEVER: &[c_long] = &[
 ];
 
 /// The type of device-mapper's ioctls (`<linux/dm-ioctl.h>`, `DM_IOCTL`).
-const DEVICE_MAPPER: u64 = 0xfd00;
+const DEVICE_MAPPER: c_int = 0xfd00;
 
 /// The size of a block device (`<linux/fs.h>`).
-const BLKGETSIZE64: u64 = 0x8008_1272;
+const BLKGETSIZE64: libc::Ioctl = libc::_IOR::<usize>(0x12, 114);
 
 /// A child in another name space would be another world.
-const NAME_SPACES: u64 = (libc::CLONE_NEWNS
+const NAME_SPACES: c_int = libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWIPC
     | libc::CLONE_NEWUSER
     | libc::CLONE_NEWPID
-    | libc::CLONE_NEWNET) as u64;
-
-#[cfg(target_arch = "x86_64")]
-const BROKER_HERE: &[Call] = &[
-    (libc::SYS_open, ANY),
-    (libc::SYS_stat, ANY),
-    (libc::SYS_lstat, ANY),
-    (libc::SYS_access, ANY),
-    (libc::SYS_readlink, ANY),
-    (libc::SYS_dup2, ANY),
-    (libc::SYS_select, ANY),
-    (libc::SYS_unlink, ANY),
-    (libc::SYS_rename, ANY),
-    (libc::SYS_mkdir, ANY),
-    (libc::SYS_time, ANY),
-    (libc::SYS_getrlimit, ANY),
-    (libc::SYS_setrlimit, ANY),
-    (libc::SYS_epoll_wait, ANY),
-    (libc::SYS_arch_prctl, ANY),
-    (libc::SYS_alarm, ANY),
-];
-#[cfg(not(target_arch = "x86_64"))]
-const BROKER_HERE: &[Call] = &[];
-
-#[cfg(target_arch = "x86_64")]
-const NAMES_HERE: &[Call] = &[(libc::SYS_readlink, ANY), (libc::SYS_lstat, ANY)];
-#[cfg(not(target_arch = "x86_64"))]
-const NAMES_HERE: &[Call] = &[];
+    | libc::CLONE_NEWNET;
 
 /// The system calls that a process may make.
 pub fn calls(process: Process) -> impl Iterator<Item = Call> {
     let own = match process {
-        Process::Daemon => [DAEMON, DAEMON_HERE],
-        Process::Names => [NAMES, NAMES_HERE],
-        Process::Cleanup => [CLEANUP, &[]],
-        Process::Broker => [BROKER, BROKER_HERE],
+        Process::Daemon => DAEMON,
+        Process::Names => NAMES,
+        Process::Cleanup => CLEANUP,
+        Process::Broker => BROKER,
     };
-    [RUNTIME, RUNTIME_HERE].into_iter().chain(own).flatten().copied()
+    // Of several forms of one call the last one counts.
+    let here = arch::HERE.iter().flat_map(move |calls| calls.of(process));
+    RUNTIME.iter().chain(own).chain(here).copied()
 }

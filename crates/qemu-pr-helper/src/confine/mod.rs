@@ -6,6 +6,8 @@
 //! every file but those that are named. What is left to each process is in `lists.rs` and below, and for
 //! people in SECURITY.md.
 
+mod arch;
+mod bpf;
 mod filter;
 mod landlock;
 mod lists;
@@ -118,6 +120,11 @@ fn confine(process: Process, sandbox: Sandbox, files: &landlock::Files<'_>) -> R
     limit(Resource::Core, 0, "rule out core dumps")?;
     if sandbox == Sandbox::Enforce {
         landlock::restrict(files)?;
+    }
+    // A library's code is new to the broker.
+    if sandbox == Sandbox::Enforce && process != Process::Broker {
+        sys::sandbox::no_new_code()
+            .map_err(|error| ConfineError::Step { step: "rule out memory that becomes code", error })?;
     }
     // One arena is enough for what little is allocated, and to make another one the C library may open files.
     sys::sandbox::one_arena();

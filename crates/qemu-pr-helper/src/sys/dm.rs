@@ -13,9 +13,13 @@ use super::layout::layout;
 /// The control node.
 pub const CONTROL: &str = "/dev/mapper/control";
 
-const DM_DEV_SUSPEND: libc::Ioctl = 0xc138_fd06;
-const DM_TABLE_STATUS: libc::Ioctl = 0xc138_fd0c;
-const DM_MPATH_PROBE_PATHS: libc::Ioctl = 0xfd12;
+/// The type of all of its ioctls.
+const DM_IOCTL: u32 = 0xfd;
+
+// The numbers differ between architectures: PowerPC has other bits for the direction and the size.
+const DM_DEV_SUSPEND: libc::Ioctl = libc::_IOWR::<[u8; HEADER]>(DM_IOCTL, 6);
+const DM_TABLE_STATUS: libc::Ioctl = libc::_IOWR::<[u8; HEADER]>(DM_IOCTL, 12);
+const DM_MPATH_PROBE_PATHS: libc::Ioctl = libc::_IO(DM_IOCTL, 0x12);
 
 const DM_SUSPEND_FLAG: u32 = 1 << 1;
 const DM_STATUS_TABLE_FLAG: u32 = 1 << 4;
@@ -53,11 +57,7 @@ layout!(
     uuid 176 data 305 target 312
 );
 
-const _: () = {
-    assert!(offset_of!(DmIoctl, target) == HEADER);
-    assert!((DM_DEV_SUSPEND >> 16) & 0x3fff == HEADER as libc::Ioctl);
-    assert!((DM_TABLE_STATUS >> 16) & 0x3fff == HEADER as libc::Ioctl);
-};
+const _: () = assert!(offset_of!(DmIoctl, target) == HEADER);
 
 /// Opens the control node.
 pub fn control() -> io::Result<File> {

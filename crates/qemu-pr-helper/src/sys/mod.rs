@@ -11,6 +11,7 @@ pub mod mpath;
 pub mod peer;
 pub mod process;
 pub mod sandbox;
+pub mod seccomp;
 pub mod sg_io;
 pub mod signal;
 pub mod socket;

@@ -7,10 +7,9 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    io::write,
+    io::{Errno, write},
     stdio::stderr,
 };
-use syscalls::Sysno;
 
 use super::layout::layout;
 
@@ -25,6 +24,36 @@ pub fn one_arena() {
 /// Other C libraries have one anyway.
 #[cfg(not(target_env = "gnu"))]
 pub fn one_arena() {}
+
+/// Has the kernel refuse memory that is written to and code, or that becomes code (Linux 6.3). An older kernel does not
+/// know that, and stays as it is.
+///
+/// # Errors
+/// The kernel does not do it, or does not tell whether it knows it.
+pub fn no_new_code() -> Result<(), Errno> {
+    // SAFETY: asks for a number.
+    let now = match unsafe { libc::prctl(libc::PR_GET_MDWE, 0_usize, 0_usize, 0_usize, 0_usize) } {
+        ..0 => match last_error() {
+            Errno::INVAL => return Ok(()),
+            error => return Err(error),
+        },
+        now => now.cast_unsigned(),
+    };
+    // Whoever has started this program may have done it already.
+    if now & libc::PR_MDWE_REFUSE_EXEC_GAIN != 0 {
+        return Ok(());
+    }
+    let rule = libc::c_ulong::from(libc::PR_MDWE_REFUSE_EXEC_GAIN);
+    // SAFETY: changes what the kernel allows from here on; nothing in this program makes code.
+    match unsafe { libc::prctl(libc::PR_SET_MDWE, rule, 0_usize, 0_usize, 0_usize) } {
+        0 => Ok(()),
+        _ => Err(last_error()),
+    }
+}
+
+fn last_error() -> Errno {
+    Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::PERM)
+}
 
 /// `LANDLOCK_CREATE_RULESET_VERSION` (`<linux/landlock.h>`): nothing is made, the kernel tells its version.
 const LANDLOCK_VERSION: u32 = 1;
@@ -81,9 +110,9 @@ extern "C" fn violation(_: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
     let mut message = Message { bytes: [0; 200], length: 0 };
     message.add("qemu-pr-helper: the sandbox ends this process: system call ");
     message.add_number(number.unsigned_abs());
-    if let Some(name) = usize::try_from(number).ok().and_then(Sysno::new) {
+    if let Some(name) = syscall_names::name(number.into()) {
         message.add(" (");
-        message.add(name.name());
+        message.add(name);
         message.add(")");
     }
     message.add(" is not allowed; please report this, --sandbox log goes on\n");

@@ -71,7 +71,8 @@ fn address(path: &OsStr) -> io::Result<(libc::sockaddr_un, libc::socklen_t)> {
     let family = libc::AF_UNIX.try_into().map_err(io::Error::other)?;
     let mut address = libc::sockaddr_un { sun_family: family, sun_path: [0; MAX_PATH] };
     for (to, from) in address.sun_path.iter_mut().zip(bytes) {
-        *to = from.cast_signed();
+        // `c_char` has a sign on some architectures and none on others; the byte is the same.
+        *to = libc::c_char::from_ne_bytes([*from]);
     }
     // A terminating NUL counts where there is room for one.
     let length = offset_of!(libc::sockaddr_un, sun_path) + (bytes.len() + 1).min(MAX_PATH);

@@ -1,0 +1,167 @@
+//! The kernel bed on another architecture: Debian's kernel for it, and the programs that were built for it.
+//!
+//! The driver's report and the kernel's console share the machine's only line, so the kernel says nothing on it but that
+//! it is broken.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::image::{self, Root};
+use super::kernel::Kernel;
+use super::vm::{self, Tally};
+use crate::arch::Name;
+use crate::packages::suite;
+use crate::workspace::{output, target};
+
+/// The suite whose kernel is booted: the oldest that the programs are for.
+const SUITE: &str = "bookworm";
+
+/// What the checks call, with its libraries. The C library is the cross compiler's.
+const PACKAGES: &[&str] = &[
+    "busybox-static",
+    "sg3-utils",
+    "libsgutils2-1.46-2",
+    "dmsetup",
+    "libdevmapper1.02.1",
+    "libselinux1",
+    "libpcre2-8-0",
+    "libudev1",
+    "open-iscsi",
+    "libopeniscsiusr",
+    "libkmod2",
+    "libssl3",
+    "libzstd1",
+    "liblzma5",
+];
+
+/// The checksums that iSCSI asks for: built into the kernel of the other beds, and here there is nothing that loads it.
+const CHECKSUMS: &str = "crc32c_generic";
+
+/// How long a sound machine may take.
+const LIMIT: Duration = Duration::from_secs(900);
+
+/// What boots an architecture.
+struct Board {
+    /// The package that leads to its kernel.
+    kernel: &'static str,
+    /// QEMU and what describes the machine.
+    qemu: &'static [&'static str],
+    /// The terminal.
+    terminal: &'static str,
+}
+
+fn board(name: Name) -> Result<Board> {
+    Ok(match name {
+        Name::Arm => Board {
+            kernel: "linux-image-cloud-arm64",
+            qemu: &["/usr/bin/qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a72", "-serial", "stdio"],
+            terminal: "ttyAMA0",
+        },
+        Name::S390 => Board {
+            kernel: "linux-image-s390x",
+            qemu: &[
+                "/usr/bin/qemu-system-s390x",
+                "-M",
+                "s390-ccw-virtio",
+                "-chardev",
+                "stdio,id=line",
+                "-device",
+                "sclpconsole,chardev=line",
+            ],
+            terminal: "ttysclp0",
+        },
+        _ => bail!("there is no machine for {}", name.target()),
+    })
+}
+
+/// Boots it with the programs of a directory, runs those tests of a program that a word selects, and then the bed's
+/// scenarios.
+pub fn run(name: Name, programs: &Path, tests: &Path, selected: &str) -> Result<Tally> {
+    let board = board(name)?;
+    let debian = name.debian();
+    let packages = suite::unpack(&format!("bed/{debian}"), SUITE, debian, &[PACKAGES, &[board.kernel]].concat())?;
+    let kernel = Kernel::below(&packages)?;
+    let mut root = Foreign { root: Root::below(packages.clone()), libraries: libraries(name, &packages), name };
+    root.root.text("etc/passwd", image::PASSWD);
+    root.root.text("etc/group", image::GROUP);
+    root.root.copy(&packages.join("bin/busybox"), "bin/busybox")?;
+    root.program(&programs.join("bed-inside"), "bin/bed-inside")?;
+    for program in ["qemu-pr-helper", "qemu-pr-ctl"] {
+        root.program(&programs.join(program), &format!("usr/bin/{program}"))?;
+    }
+    root.program(tests, "tests")?;
+    for program in ["usr/bin/sg_persist", "sbin/dmsetup", "sbin/iscsistart"] {
+        root.program(&packages.join(program), program)?;
+    }
+    let mut root = root.root;
+    let modules = root.modules(&kernel, &[image::MODULES, &[CHECKSUMS]].concat())?;
+    let command = format!("/tests --quiet {selected} && /bin/bed-inside kernel ours\n{}", image::END);
+    root.content("init", 0o755, image::init_on(board.terminal, &modules, &command).into_bytes());
+
+    let place = target().join("bed");
+    let file = place.join(format!("{debian}-{}.cpio", std::process::id()));
+    root.write_to(&file)?;
+    let started = Instant::now();
+    // Whoever ends this program, by whatever signal, ends the machine with it.
+    let mut qemu = Command::new("setpriv");
+    qemu.args(["--pdeathsig", "KILL"])
+        .args(board.qemu)
+        .args(["-accel", "tcg,thread=multi", "-smp", "2", "-m", "2G", "-nodefaults", "-display", "none", "-no-reboot"])
+        .arg("-kernel")
+        .arg(&kernel.image)
+        .arg("-initrd")
+        .arg(&file)
+        .args(["-append", &format!("console={} panic=-1 loglevel=1", board.terminal)]);
+    let heard = vm::boot_with(qemu, LIMIT);
+    fs::remove_file(&file)?;
+    println!("bed kernel on {}: {} s", name.target(), started.elapsed().as_secs());
+    Ok(heard?.tally)
+}
+
+/// Where libraries are, those of the cross compiler last.
+fn libraries(name: Name, packages: &Path) -> Vec<PathBuf> {
+    let gnu = name.gnu();
+    let unpacked = ["usr/lib", "lib"].map(|folder| packages.join(folder).join(gnu));
+    unpacked.into_iter().chain([PathBuf::from(format!("/usr/{gnu}/lib"))]).collect()
+}
+
+/// A root image of another architecture's programs.
+struct Foreign {
+    root: Root,
+    libraries: Vec<PathBuf>,
+    name: Name,
+}
+
+impl Foreign {
+    /// Copies a program with its loader, and every library that it or another library names. `ldd` would run it.
+    fn program(&mut self, from: &Path, to: &str) -> Result<()> {
+        self.root.copy(from, to)?;
+        let header = output(Command::new("readelf").args(["--wide", "--dynamic", "--program-headers"]).arg(from))?;
+        let bracketed = |line: &str, before: &str| {
+            let rest = line.split_once(before)?.1;
+            Some(rest.trim_end().strip_suffix(']')?.trim().to_owned())
+        };
+        if let Some(loader) = header.lines().find_map(|line| bracketed(line, "interpreter: ")) {
+            self.library(&loader, loader.trim_start_matches('/'))?;
+        }
+        for library in header.lines().filter_map(|line| bracketed(line, "Shared library: [")) {
+            let to = format!("lib/{}/{library}", self.name.gnu());
+            if !self.root.has(&to) {
+                self.library(&library, &to)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn library(&mut self, wanted: &str, to: &str) -> Result<()> {
+        let name = Path::new(wanted).file_name().context("a library without a name")?;
+        let mut found = self.libraries.iter().map(|folder| folder.join(name));
+        let from = found.find(|path| path.exists());
+        let from = from.with_context(|| format!("no package for {} has {wanted}", self.name.target()))?;
+        self.program(&from, to)
+    }
+}
