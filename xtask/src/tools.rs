@@ -21,7 +21,7 @@ pub fn cargo_deb() -> Result<Command> {
     subcommand("deb", "3.8.0", &["--no-default-features"])
 }
 
-/// `cargo generate-rpm`, which makes the RPM package without RPM's own tools.
+/// `cargo generate-rpm`, which makes the RPM package; without RPM's own tools, for this machine's architecture.
 pub fn cargo_generate_rpm() -> Result<Command> {
     subcommand("generate-rpm", "0.21.1", &[])
 }

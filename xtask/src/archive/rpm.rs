@@ -40,7 +40,14 @@ const THEIRS: [&str; 4] = [
 pub fn make(build: Build) -> Result<PathBuf> {
     units(&build.release().join("rpm"))?;
     let mut command = tools::cargo_generate_rpm()?;
-    command.args(["--package", "crates/qemu-pr-helper", "--auto-req", "builtin"]).current_dir(root());
+    command.args(["--package", "crates/qemu-pr-helper", "--auto-req"]).current_dir(root());
+    if build.is_foreign()? {
+        // The tool itself asks the loader what programs need, and this machine's does not know another one's. RPM reads it.
+        packages::install_missing(&[packages::FOR_RPM])?;
+        command.arg("find-requires");
+    } else {
+        command.arg("builtin");
+    }
     build.make(command, "rpm")
 }
 
