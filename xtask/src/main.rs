@@ -63,6 +63,12 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Play what can happen to a multipath map, and look for what breaks the map engine's promises
+    Explore {
+        /// With another node, and by chance: here the engine is not done, and counterexamples are printed
+        #[arg(long)]
+        deep: bool,
+    },
     /// Feed what outsiders send with bytes that a fuzzer makes up
     Fuzz(fuzz::Options),
     /// Measure the helper beside the C helper and beside the least that the protocol costs
@@ -142,6 +148,12 @@ fn run(command: Command) -> Result<bool> {
         Command::Test { all } => Ok(test::run(if all { test::Size::All } else { test::Size::Short })),
         Command::Arch { names, check: true } => arch::check(&names),
         Command::Arch { names, check: false } => arch::run(&names),
+        Command::Explore { deep } => {
+            let mut command = workspace::cargo();
+            command.args(["run", "--quiet", "--release", "--package", "pr-explore"]);
+            command.args(deep.then_some("--").into_iter().chain(deep.then_some("--deep")));
+            Ok(workspace::run(&mut command).is_ok())
+        }
         Command::Fuzz(options) => fuzz::run_as(&options),
         Command::Sanitize { sanitizer } => sanitize::run_as(sanitizer),
         Command::Coverage => coverage::run(),

@@ -1,0 +1,68 @@
+//! `cargo xtask explore`: explores, and prints what was found.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use pr_explore::{
+    Found, MapEngine, Plan, explore, find, plans, wander,
+    world::{Mistake, Release, Rules},
+};
+
+fn main() -> ExitCode {
+    let deep = std::env::args().any(|word| word == "--deep");
+    let mut sound = true;
+    let names = ["nothing happens", "the engine dies", "paths fail"];
+    for (name, plan) in names.into_iter().zip(plans(None)) {
+        let started = Instant::now();
+        sound &= tell(name, &explore(&MapEngine, &plan), started);
+    }
+    for mistake in Mistake::ALL {
+        let found = find(&MapEngine, mistake);
+        let first = found.wrong.first();
+        sound &= first.is_some();
+        let what = first
+            .map_or("NOT FOUND".to_owned(), |bad| format!("promise {}: {}", bad.violation.promise, bad.violation.what));
+        println!("mistake {mistake:?}, after {} plays: {what}", found.plays);
+    }
+    if deep {
+        let others = Rules { faults: false, deaths: false, ..Plan::EVERYTHING.rules };
+        let plans = [
+            ("the other node acts", Plan { rules: others, ..Plan::EVERYTHING }),
+            ("the other node acts, three paths", Plan { paths: 3, rules: others, ..Plan::EVERYTHING }),
+            ("everything", Plan::EVERYTHING),
+            ("everything, newer multipathd", Plan { release: Release::New, ..Plan::EVERYTHING }),
+            ("everything, no multipathd", Plan { release: Release::Absent, ..Plan::EVERYTHING }),
+        ];
+        for (name, plan) in plans {
+            let started = Instant::now();
+            sound &= tell(name, &explore(&MapEngine, &plan), started);
+        }
+        for paths in 2..=4 {
+            let started = Instant::now();
+            let plan = Plan { paths, rules: Rules { events: 3, ..Plan::EVERYTHING.rules }, ..Plan::EVERYTHING };
+            let found = wander(&MapEngine, &plan, 1, 200_000, 40);
+            sound &= tell(&format!("three events in a command by chance, {paths} paths"), &found, started);
+        }
+    }
+    if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn tell(name: &str, found: &Found, started: Instant) -> bool {
+    println!(
+        "{name}: {} worlds, {} plays, {} states, {} ended with a note, {} wrong, {:.0} s",
+        found.worlds,
+        found.plays,
+        found.states,
+        found.noted,
+        found.wrong.len(),
+        started.elapsed().as_secs_f64()
+    );
+    for bad in &found.wrong {
+        println!("--- promise {}: {}", bad.violation.promise, bad.violation.what);
+        for line in &bad.story {
+            println!("{line}");
+        }
+    }
+    found.wrong.is_empty()
+}
