@@ -78,7 +78,7 @@ fn board(name: Name) -> Result<Board> {
     })
 }
 
-/// Boots it with the programs of a directory, runs those tests of a program that a word selects, and then the bed's
+/// Boots it with the programs of a directory, runs those tests of a program that words select, and then the bed's
 /// scenarios.
 pub fn run(name: Name, programs: &Path, tests: &Path, selected: &str) -> Result<Tally> {
     let board = board(name)?;
