@@ -1,7 +1,7 @@
 use core::fmt;
 
 /// An additional sense code and its qualifier (SPC-4 table F.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AdditionalSense {
     /// ADDITIONAL SENSE CODE.
     pub code: u8,

@@ -11,7 +11,7 @@ const DESCRIPTOR_CURRENT: u8 = 0x72;
 const DESCRIPTOR_DEFERRED: u8 = 0x73;
 
 /// Sense data (SPC-4 4.5), in either format, as a device sent it: up to 96 bytes, zeros behind them.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Sense([u8; SENSE_LENGTH]);
 
 impl Sense {
@@ -78,7 +78,7 @@ impl fmt::Display for Sense {
 }
 
 /// A sense key, four bits (SPC-4 table 54).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SenseKey(pub u8);
 
 impl SenseKey {
@@ -106,7 +106,7 @@ impl SenseKey {
 }
 
 /// A sense key with its additional sense code and qualifier: what sense data says, in three numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SenseCode {
     /// What kind of failure.
     pub key: SenseKey,

@@ -13,7 +13,7 @@ use super::{
     Sandbox,
     lists::{
         Argument::{self, Bits, Has, Is, Lacks},
-        NEVER, Process, calls,
+        Process, calls,
     },
 };
 
@@ -40,17 +40,13 @@ pub fn apply(process: Process, sandbox: Sandbox) -> Result<bool, FilterError> {
     let enosys = SeccompAction::Errno(u32::try_from(libc::ENOSYS).unwrap_or(u32::MAX));
     let otherwise = match (sandbox, process) {
         (Sandbox::Log, _) => SeccompAction::Log,
-        (_, Process::Broker) => enosys.clone(),
-        (_, Process::Daemon | Process::Names) => SeccompAction::Trap,
+        (_, Process::Daemon | Process::Names | Process::Broker) => SeccompAction::Trap,
     };
-    let never = if process == Process::Broker && sandbox == Sandbox::Enforce { NEVER } else { &[] };
-    let never: BTreeMap<_, _> = never.iter().map(|number| (*number, Vec::new())).collect();
     let rules = calls(process).map(|(number, forms)| Ok((number, rules(forms)?)));
     let rules: BTreeMap<_, _> = rules.collect::<Result<_, seccompiler::BackendError>>()?;
     // ENOSYS makes the C library use clone, whose arguments can be looked at.
     let no_clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
     let filters = [
-        SeccompFilter::new(never, SeccompAction::Allow, SeccompAction::Trap, architecture)?,
         SeccompFilter::new(no_clone3, SeccompAction::Allow, enosys, architecture)?,
         SeccompFilter::new(rules, otherwise, SeccompAction::Allow, architecture)?,
     ];

@@ -2,7 +2,10 @@
 
 use libc::c_long;
 
-use crate::sys::sg_io::{SG_GET_VERSION_NUM, SG_IO};
+use crate::sys::{
+    dm,
+    sg_io::{SG_GET_VERSION_NUM, SG_IO},
+};
 
 /// Who is confined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,7 +14,7 @@ pub enum Process {
     Daemon,
     /// The one that looks names up.
     Names,
-    /// The one that carries out what multipath needs, and its children.
+    /// The ones that carry out what multipath needs.
     Broker,
 }
 
@@ -128,160 +131,60 @@ const NAMES: &[Call] = &[
     (libc::SYS_getdents64, ANY),
 ];
 
-/// What libmpathpersist and the libraries below it do, and what starting a child takes. It is a wide list. Every
-/// release of the libraries may do a little more: what is not on it does not exist, as on an older kernel, so that the
-/// library can do without. Only what is [`NEVER`] needed ends the child.
+/// The broker: a guard, a keeper, and a worker with its threads for each map.
 const BROKER: &[Call] = &[
-    // Loading a library makes code out of files.
-    (libc::SYS_mmap, ANY),
-    (libc::SYS_mprotect, ANY),
-    (libc::SYS_ioctl, &[&[Is(1, SG_IO)], &[Bits(1, 0xff00, DEVICE_MAPPER)], &[Is(1, BLKGETSIZE64)]]),
+    // Commands on the paths of a map; and what device-mapper does with the map.
+    (
+        libc::SYS_ioctl,
+        &[
+            &[Is(1, SG_IO)],
+            &[Is(1, dm::DM_TABLE_STATUS)],
+            &[Is(1, dm::DM_DEV_SUSPEND)],
+            &[Is(1, dm::DM_TARGET_MSG)],
+            &[Is(1, dm::DM_DEV_ARM_POLL)],
+        ],
+    ),
+    // multipathd, and the workers.
     (libc::SYS_socket, &[&[Is(0, libc::AF_UNIX as u64)]]),
+    (libc::SYS_socketpair, &[&[Is(0, libc::AF_UNIX as u64)]]),
     (libc::SYS_connect, ANY),
-    (libc::SYS_getsockopt, ANY),
     (libc::SYS_setsockopt, ANY),
-    (libc::SYS_shutdown, ANY),
-    (libc::SYS_openat, ANY),
+    // Paths, what sysfs has of them, and a lock for each map. Landlock says where.
+    (libc::SYS_openat, &[&[Lacks(2, libc::O_TRUNC as u64)]]),
+    (libc::SYS_mkdirat, ANY),
+    (libc::SYS_flock, ANY),
     (libc::SYS_readlinkat, ANY),
-    (libc::SYS_faccessat, ANY),
-    (libc::SYS_faccessat2, ANY),
     (libc::SYS_statx, ANY),
     (libc::SYS_newfstatat, ANY),
-    (libc::SYS_fstatfs, ANY),
-    (libc::SYS_statfs, ANY),
     (libc::SYS_getdents64, ANY),
     (libc::SYS_lseek, ANY),
-    (libc::SYS_pread64, ANY),
-    (libc::SYS_fsync, ANY),
-    (libc::SYS_ftruncate, ANY),
-    (libc::SYS_flock, ANY),
-    (libc::SYS_fchmod, ANY),
-    (libc::SYS_mkdirat, ANY),
-    (libc::SYS_unlinkat, ANY),
-    (libc::SYS_renameat2, ANY),
-    (libc::SYS_umask, ANY),
     (libc::SYS_getcwd, ANY),
-    (libc::SYS_dup, ANY),
-    (libc::SYS_dup3, ANY),
-    (libc::SYS_pipe2, ANY),
-    (libc::SYS_close_range, ANY),
-    // A child for each command, threads of the library's, and the end of either.
+    // A worker for each map, its threads, and the end of either.
     (libc::SYS_clone, &[&[Has(0, THREAD)], &[Bits(0, NAME_SPACES, 0)]]),
     (libc::SYS_clone3, ANY),
     (libc::SYS_wait4, ANY),
     (libc::SYS_waitid, ANY),
     (libc::SYS_pidfd_open, ANY),
     (libc::SYS_kill, &[&[Is(1, libc::SIGKILL as u64)]]),
-    (libc::SYS_tgkill, ANY),
+    (libc::SYS_tgkill, &[&[Is(2, libc::SIGUSR2 as u64)]]),
+    (libc::SYS_close_range, ANY),
     (libc::SYS_set_robust_list, ANY),
-    (libc::SYS_set_tid_address, ANY),
     (libc::SYS_rseq, ANY),
     (libc::SYS_sched_getaffinity, ANY),
-    (libc::SYS_rt_sigaction, ANY),
-    (libc::SYS_prctl, ANY),
-    (libc::SYS_prlimit64, ANY),
-    (libc::SYS_getuid, ANY),
+    // Those that glibc keeps for itself, and the one that ends a call which takes too long.
+    (libc::SYS_rt_sigaction, &[&[Is(0, 32)], &[Is(0, 33)], &[Is(0, libc::SIGUSR2 as u64)]]),
+    (
+        libc::SYS_prctl,
+        &[
+            &[Is(0, libc::PR_SET_NAME as u64)],
+            &[Is(0, libc::PR_SET_VMA as u64)],
+            &[Is(0, libc::PR_SET_PDEATHSIG as u64)],
+            &[Is(0, libc::PR_SET_CHILD_SUBREAPER as u64)],
+        ],
+    ),
     (libc::SYS_geteuid, ANY),
-    (libc::SYS_getgid, ANY),
-    (libc::SYS_getegid, ANY),
     (libc::SYS_getppid, ANY),
-    (libc::SYS_uname, ANY),
-    (libc::SYS_sysinfo, ANY),
-    // Path checkers read a sector without blocking, and wait for it.
-    (libc::SYS_io_setup, ANY),
-    (libc::SYS_io_submit, ANY),
-    (libc::SYS_io_getevents, ANY),
-    (libc::SYS_io_cancel, ANY),
-    (libc::SYS_io_destroy, ANY),
-    // Read-copy-update (liburcu), timers, waiting, and what asks about this process alone.
-    (libc::SYS_membarrier, ANY),
-    (libc::SYS_getcpu, ANY),
-    (libc::SYS_capget, ANY),
-    (libc::SYS_getrusage, ANY),
-    (libc::SYS_gettimeofday, ANY),
-    (libc::SYS_clock_getres, ANY),
-    (libc::SYS_timer_create, ANY),
-    (libc::SYS_timer_settime, ANY),
-    (libc::SYS_timer_delete, ANY),
-    (libc::SYS_timerfd_create, ANY),
-    (libc::SYS_timerfd_settime, ANY),
-    (libc::SYS_eventfd2, ANY),
-    (libc::SYS_epoll_create1, ANY),
-    (libc::SYS_epoll_ctl, ANY),
-    (libc::SYS_epoll_pwait, ANY),
-    (libc::SYS_pselect6, ANY),
-    (libc::SYS_rt_sigtimedwait, ANY),
-    (libc::SYS_rt_sigpending, ANY),
-    (libc::SYS_mincore, ANY),
-    (libc::SYS_pwrite64, ANY),
-    (libc::SYS_readv, ANY),
-    (libc::SYS_fadvise64, ANY),
-    (libc::SYS_getxattr, ANY),
-    (libc::SYS_lgetxattr, ANY),
-    (libc::SYS_fgetxattr, ANY),
-    // libdevmapper waits for udev by a semaphore.
-    (libc::SYS_semget, ANY),
-    (libc::SYS_semctl, ANY),
-    (libc::SYS_semop, ANY),
-    (libc::SYS_semtimedop, ANY),
 ];
-
-/// What somebody would do who has taken the broker over, and libraries do not. (Sockets but Unix ones and children in
-/// other name spaces are no forms of [`BROKER`]'s calls: they fail.)
-pub const NEVER: &[c_long] = &[
-    libc::SYS_execve,
-    libc::SYS_execveat,
-    libc::SYS_ptrace,
-    libc::SYS_process_vm_readv,
-    libc::SYS_process_vm_writev,
-    libc::SYS_pidfd_getfd,
-    libc::SYS_unshare,
-    libc::SYS_setns,
-    libc::SYS_mount,
-    libc::SYS_umount2,
-    libc::SYS_move_mount,
-    libc::SYS_open_tree,
-    libc::SYS_fsopen,
-    libc::SYS_pivot_root,
-    libc::SYS_chroot,
-    libc::SYS_open_by_handle_at,
-    libc::SYS_mknodat,
-    libc::SYS_fchmodat,
-    libc::SYS_fchownat,
-    libc::SYS_linkat,
-    libc::SYS_memfd_create,
-    libc::SYS_bind,
-    libc::SYS_listen,
-    libc::SYS_setuid,
-    libc::SYS_setresuid,
-    libc::SYS_setresgid,
-    libc::SYS_setgroups,
-    libc::SYS_capset,
-    libc::SYS_bpf,
-    libc::SYS_perf_event_open,
-    libc::SYS_userfaultfd,
-    libc::SYS_io_uring_setup,
-    libc::SYS_add_key,
-    libc::SYS_request_key,
-    libc::SYS_keyctl,
-    libc::SYS_init_module,
-    libc::SYS_finit_module,
-    libc::SYS_delete_module,
-    libc::SYS_kexec_load,
-    libc::SYS_reboot,
-    libc::SYS_swapon,
-    libc::SYS_sethostname,
-    libc::SYS_settimeofday,
-    libc::SYS_clock_settime,
-    libc::SYS_acct,
-    libc::SYS_quotactl,
-];
-
-/// The type of device-mapper's ioctls (`<linux/dm-ioctl.h>`, `DM_IOCTL`).
-const DEVICE_MAPPER: u64 = 0xfd00;
-
-/// The size of a block device (`<linux/fs.h>`).
-const BLKGETSIZE64: u64 = 0x8008_1272;
 
 /// A child in another name space would be another world.
 const NAME_SPACES: u64 = (libc::CLONE_NEWNS
@@ -293,24 +196,7 @@ const NAME_SPACES: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWNET) as u64;
 
 #[cfg(target_arch = "x86_64")]
-const BROKER_HERE: &[Call] = &[
-    (libc::SYS_open, ANY),
-    (libc::SYS_stat, ANY),
-    (libc::SYS_lstat, ANY),
-    (libc::SYS_access, ANY),
-    (libc::SYS_readlink, ANY),
-    (libc::SYS_dup2, ANY),
-    (libc::SYS_select, ANY),
-    (libc::SYS_unlink, ANY),
-    (libc::SYS_rename, ANY),
-    (libc::SYS_mkdir, ANY),
-    (libc::SYS_time, ANY),
-    (libc::SYS_getrlimit, ANY),
-    (libc::SYS_setrlimit, ANY),
-    (libc::SYS_epoll_wait, ANY),
-    (libc::SYS_arch_prctl, ANY),
-    (libc::SYS_alarm, ANY),
-];
+const BROKER_HERE: &[Call] = &[(libc::SYS_readlink, ANY), (libc::SYS_lstat, ANY)];
 #[cfg(not(target_arch = "x86_64"))]
 const BROKER_HERE: &[Call] = &[];
 

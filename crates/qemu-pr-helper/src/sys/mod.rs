@@ -5,13 +5,14 @@
 #[cfg(test)]
 pub mod attempts;
 pub mod dm;
+pub mod interrupt;
 mod layout;
 pub mod memory;
-pub mod mpath;
 pub mod peer;
 pub mod process;
 pub mod sandbox;
 pub mod sg_io;
+pub mod shared;
 pub mod signal;
 pub mod socket;
 pub mod users;

@@ -1,0 +1,392 @@
+//! Plays everything that can happen to a multipath map, and looks for what breaks the map engine's promises.
+//!
+//! A small world is played: a logical unit (`pr-sim`), a map with two or three paths, another node, device-mapper and
+//! multipathd. At each step of the engine everything may happen that a rule allows: the other node sends a command, a path
+//! changes, an answer is lost, the engine dies. After each command the world is held against one disk with one initiator,
+//! to which the same commands happened in some order.
+#![forbid(unsafe_code)]
+
+pub mod choice;
+pub mod chooser;
+pub mod oracle;
+pub mod world;
+
+use std::collections::{HashMap, HashSet, VecDeque, hash_map::Entry};
+
+use pr_multipath::{Answer, Memory};
+use scsi_pr::{Cdb, SenseCode};
+
+use chooser::Chooser;
+use oracle::{Played, Verdict, Violation};
+use world::{Act, Condition, Play, Rules, Stop, World};
+
+/// What carries out commands on a map.
+pub trait Logic {
+    /// A command.
+    ///
+    /// # Errors
+    /// The end of the play.
+    fn execute(&self, io: &mut Play<'_>, memory: &mut Memory, cdb: &Cdb, list: &[u8]) -> Result<Answer, Stop>;
+    /// A look at paths that came back.
+    ///
+    /// # Errors
+    /// The end of the play.
+    fn reconcile(&self, io: &mut Play<'_>, memory: &mut Memory) -> Result<Vec<String>, Stop>;
+    /// What a successor does first.
+    ///
+    /// # Errors
+    /// The end of the play.
+    fn recover(&self, io: &mut Play<'_>, memory: &mut Memory) -> Result<Vec<String>, Stop>;
+}
+
+/// The map engine.
+pub struct MapEngine;
+
+impl Logic for MapEngine {
+    fn execute(&self, io: &mut Play<'_>, memory: &mut Memory, cdb: &Cdb, list: &[u8]) -> Result<Answer, Stop> {
+        pr_multipath::execute(io, memory, cdb, list)
+    }
+
+    fn reconcile(&self, io: &mut Play<'_>, memory: &mut Memory) -> Result<Vec<String>, Stop> {
+        pr_multipath::reconcile(io, memory)
+    }
+
+    fn recover(&self, io: &mut Play<'_>, memory: &mut Memory) -> Result<Vec<String>, Stop> {
+        pr_multipath::recover(io, memory)
+    }
+}
+
+/// What happened before a violation, and the violation.
+#[derive(Clone, Debug)]
+pub struct Counterexample {
+    /// What was broken.
+    pub violation: Violation,
+    /// The way there, a line for each step.
+    pub story: Vec<String>,
+}
+
+/// What was explored.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// Worlds between commands.
+    pub worlds: usize,
+    /// Commands played to their end.
+    pub plays: u64,
+    /// States within commands.
+    pub states: u64,
+    /// Plays after which an administrator was told what is left.
+    pub noted: u64,
+    /// What was wrong, at most as many as asked for.
+    pub wrong: Vec<Counterexample>,
+}
+
+/// What to explore.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// How many paths the map has.
+    pub paths: usize,
+    /// Which multipathd there is.
+    pub release: world::Release,
+    /// What may happen within a command.
+    pub rules: Rules,
+    /// How many steps there are between the new world and the last command.
+    pub depth: usize,
+    /// How many counterexamples are wanted.
+    pub wanted: usize,
+    /// How many worlds are looked at, at the most.
+    pub most: usize,
+}
+
+/// A step between two worlds.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Guest(Act),
+    Other(Act),
+    Path(usize, Condition),
+}
+
+struct Way {
+    from: Option<u64>,
+    lines: Vec<String>,
+}
+
+/// Explores from the new world on.
+pub fn explore(logic: &impl Logic, plan: &Plan) -> Found {
+    let mut found = Found::default();
+    let start = World::new(plan.paths, plan.release);
+    let mut ways: HashMap<u64, Way> = HashMap::new();
+    let mut queue: VecDeque<(World, usize)> = VecDeque::new();
+    ways.insert(start.fingerprint(), Way { from: None, lines: Vec::new() });
+    queue.push_back((start, 0));
+    while let Some((world, depth)) = queue.pop_front() {
+        found.worlds += 1;
+        if depth == plan.depth || found.worlds > plan.most {
+            continue;
+        }
+        let from = world.fingerprint();
+        let mut wrong = Vec::new();
+        let mut next: Vec<(World, Vec<String>)> = Vec::new();
+        for step in steps(&world) {
+            match step {
+                Step::Guest(command) => {
+                    let (worlds, bad) = every(logic, &world, command, plan.rules, &mut found);
+                    next.extend(worlds);
+                    wrong.extend(bad);
+                }
+                Step::Other(act) => match settle(logic, other(&world, act)) {
+                    Ok(world) => next.push((world, vec![format!("other node: {act}")])),
+                    Err(bad) => wrong.push(bad),
+                },
+                Step::Path(path, condition) => match change(logic, &world, path, condition) {
+                    Ok(world) => next.push((world, vec![format!("path {path}: {condition:?}")])),
+                    Err(bad) => wrong.push(bad),
+                },
+            }
+        }
+        for mut bad in wrong {
+            let mut story = tell(&ways, from);
+            story.append(&mut bad.story);
+            bad.story = story;
+            found.wrong.push(bad);
+        }
+        if found.wrong.len() >= plan.wanted {
+            return found;
+        }
+        for (world, lines) in next {
+            ways.entry(world.fingerprint()).or_insert_with(|| {
+                queue.push_back((world, depth + 1));
+                Way { from: Some(from), lines }
+            });
+        }
+    }
+    found
+}
+
+fn tell(ways: &HashMap<u64, Way>, to: u64) -> Vec<String> {
+    let mut story = Vec::new();
+    let mut at = Some(to);
+    while let Some(way) = at.and_then(|at| ways.get(&at)) {
+        story.extend(way.lines.iter().rev().cloned());
+        at = way.from;
+    }
+    story.reverse();
+    story
+}
+
+fn steps(world: &World) -> Vec<Step> {
+    let mut steps: Vec<Step> = oracle::commands(world, &[world::K, world::L]).into_iter().map(Step::Guest).collect();
+    steps.extend(world.acts().into_iter().map(Step::Other));
+    for (path, state) in world.paths.iter().enumerate() {
+        if state.condition == Condition::Up && state.active {
+            steps.push(Step::Path(path, Condition::Away));
+        } else {
+            steps.push(Step::Path(path, Condition::Up));
+        }
+    }
+    steps
+}
+
+/// The other node acts between two commands.
+fn other(world: &World, act: Act) -> World {
+    let mut world = world.clone();
+    let _ = act.play(&mut world.disk, world::OTHER);
+    let _ = act.play(&mut world.plain, world::OTHER);
+    let owed: Vec<SenseCode> = world.plain.unit_attentions(world::GUEST).to_vec();
+    world.owed.extend(owed);
+    world::quietly(&mut world.plain, world::GUEST);
+    world
+}
+
+const QUIET: Rules = Rules { events: 0, deaths: false, faults: false, others: false };
+
+/// A path goes, and device-mapper sees it; or it comes back, and is looked after.
+fn change(logic: &impl Logic, world: &World, path: usize, condition: Condition) -> Result<World, Counterexample> {
+    let mut world = world.clone();
+    if condition != Condition::Up {
+        world.paths[path].condition = condition;
+        world.paths[path].active = false;
+        return Ok(world);
+    }
+    world.bring_back(path);
+    let told = oracle::is_left(&world);
+    if let Some(path) = oracle::writes_wrongly(&world)
+        && !told
+    {
+        let what = format!("path {path} comes back with a registration that one disk would not have, and may write");
+        let state = format!("   {}", world::registrations(&world.disk));
+        return Err(Counterexample {
+            violation: Violation { promise: 4, what },
+            story: vec![format!("path {path} comes back"), state],
+        });
+    }
+    settle(logic, world)
+}
+
+/// The look at paths that came back, in which nothing else happens.
+fn settle(logic: &impl Logic, world: World) -> Result<World, Counterexample> {
+    let mut chooser = Chooser::Every(choice::Choices::default());
+    let mut memory = world.memory.clone();
+    let mut play = start(world, &mut chooser, QUIET, None, true);
+    let _ = logic.reconcile(&mut play, &mut memory);
+    let Play { mut world, mut story, .. } = play;
+    world.memory = memory;
+    let left = oracle::is_left(&world);
+    match oracle::difference(&world.plain, &world) {
+        None => Ok(world),
+        // A key that was left behind, and told to an administrator: only that no path has it wrongly counts.
+        Some(what) if left && !what.starts_with("path") => Ok(world),
+        Some(what) => {
+            story.insert(0, "reconcile".to_owned());
+            story.push(format!("   {}", world::registrations(&world.disk)));
+            Err(Counterexample {
+                violation: Violation { promise: 4, what: format!("after a look at the paths {what}") },
+                story,
+            })
+        }
+    }
+}
+
+fn start<'a>(
+    world: World,
+    chooser: &'a mut Chooser,
+    rules: Rules,
+    seen: Option<&'a mut HashSet<u64>>,
+    tells: bool,
+) -> Play<'a> {
+    let disturbed = world.paths.iter().any(|path| path.condition != Condition::Up || !path.active);
+    Play {
+        world,
+        chooser,
+        rules,
+        left: rules.events,
+        acts: Vec::new(),
+        disturbed,
+        seen,
+        history: 0,
+        story: Vec::new(),
+        tells,
+        waits: 3,
+    }
+}
+
+/// How one play ended.
+enum Ending {
+    Known,
+    Noted,
+    Right(Box<World>, Vec<String>),
+    Wrong(Counterexample),
+}
+
+/// Plays a command in every way.
+fn every(
+    logic: &impl Logic,
+    world: &World,
+    command: Act,
+    rules: Rules,
+    found: &mut Found,
+) -> (Vec<(World, Vec<String>)>, Vec<Counterexample>) {
+    let mut chooser = Chooser::Every(choice::Choices::default());
+    let mut seen = HashSet::new();
+    let mut worlds: HashMap<u64, (World, Vec<String>)> = HashMap::new();
+    let mut wrong: Vec<Counterexample> = Vec::new();
+    loop {
+        match once(logic, world, command, rules, &mut chooser, Some(&mut seen), false) {
+            Ending::Known => {}
+            Ending::Noted => {
+                found.plays += 1;
+                found.noted += 1;
+            }
+            Ending::Right(after, _) => {
+                found.plays += 1;
+                if let Entry::Vacant(place) = worlds.entry(after.fingerprint()) {
+                    let told = once(logic, world, command, rules, &mut chooser.again(), None, true);
+                    let Ending::Right(_, story) = told else { unreachable!("the same choices, the same end") };
+                    place.insert((*after, story));
+                }
+            }
+            Ending::Wrong(_) => {
+                found.plays += 1;
+                // Played once more, for the reader.
+                if let Ending::Wrong(bad) = once(logic, world, command, rules, &mut chooser.again(), None, true)
+                    && !wrong.iter().any(|known| known.violation == bad.violation)
+                {
+                    wrong.push(bad);
+                }
+            }
+        }
+        if !chooser.advance() {
+            break;
+        }
+    }
+    found.states += u64::try_from(seen.len()).unwrap_or(0);
+    (worlds.into_values().collect(), wrong)
+}
+
+fn once(
+    logic: &impl Logic,
+    before: &World,
+    command: Act,
+    rules: Rules,
+    chooser: &mut Chooser,
+    seen: Option<&mut HashSet<u64>>,
+    tells: bool,
+) -> Ending {
+    let (cdb, list) = command.bytes();
+    let mut memory = before.memory.clone();
+    let mut play = start(before.clone(), chooser, rules, seen, tells);
+    let mut outcome = logic.execute(&mut play, &mut memory, &cdb, &list);
+    let mut answer = None;
+    loop {
+        match outcome {
+            Ok(told) => {
+                answer = answer.or(Some(told));
+                break;
+            }
+            Err(Stop::Known) => return Ending::Known,
+            Err(Stop::Died) => {
+                let mut told = Answer::check(SenseCode::COMMUNICATION_FAILURE);
+                told.notes.push("the process that carried out the command has died".to_owned());
+                memory = play.world.memory.clone();
+                outcome = logic.recover(&mut play, &mut memory).map(|_| told.clone());
+                answer = Some(told);
+            }
+        }
+    }
+    let Some(answer) = answer else { return Ending::Known };
+    let Play { mut world, acts, disturbed, mut story, .. } = play;
+    world.memory = memory;
+    if tells {
+        story.insert(0, format!("guest: {command}"));
+        let result = pr_multipath::CommandResult {
+            status: answer.status,
+            sense: answer.sense.clone(),
+            data: Vec::new(),
+            from_device: true,
+        };
+        story.push(format!("   told {} {:?}", world::told(&result), answer.notes));
+        story.push(format!("   map  {}", world::registrations(&world.disk)));
+        story.push(format!("   one  {}", world::registrations(&before.plain)));
+    }
+    let played = Played { before, command, answer: &answer, acts: &acts, disturbed, after: world };
+    let wrong = |violation: Violation, mut story: Vec<String>| {
+        if tells {
+            story.push(format!("   WRONG (promise {}): {}", violation.promise, violation.what));
+        }
+        Ending::Wrong(Counterexample { violation, story })
+    };
+    match played.judge() {
+        // The next look at the paths is part of the command's end: it is where a path that came back is seen.
+        Verdict::Right(mut world) => {
+            world.came_back.clear();
+            match settle(logic, *world) {
+                Ok(world) => Ending::Right(Box::new(world), story),
+                Err(bad) => {
+                    story.extend(bad.story);
+                    wrong(bad.violation, story)
+                }
+            }
+        }
+        Verdict::Noted => Ending::Noted,
+        Verdict::Wrong(violation) => wrong(violation, story),
+    }
+}

@@ -1,0 +1,293 @@
+//! Whether what was told and what is there is what one disk with one initiator would have told and have.
+
+use scsi_pr::{OutAction, ReservationKey, ReservationType, SenseCode, SenseKey, Status};
+
+use pr_multipath::Answer;
+use pr_sim::{LogicalUnit, Nexus};
+
+use crate::world::{Act, Condition, GUEST, OTHER, Suspended, World, id, key_of, nexus, quietly};
+
+/// A promise, and how it was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The number of the promise in the map engine's documentation.
+    pub promise: u8,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// What came of holding a play against one disk.
+pub enum Verdict {
+    /// As it should be; the world with what one disk would be like now.
+    Right(Box<World>),
+    /// Not as on one disk, but an administrator was told.
+    Noted,
+    /// Neither.
+    Wrong(Violation),
+}
+
+/// One command as it was played.
+pub struct Played<'a> {
+    /// The world before.
+    pub before: &'a World,
+    /// The guest's command.
+    pub command: Act,
+    /// What the guest was told.
+    pub answer: &'a Answer,
+    /// What the other node did meanwhile.
+    pub acts: &'a [(Act, Status)],
+    /// Whether a path failed, or the engine died.
+    pub disturbed: bool,
+    /// The world after.
+    pub after: World,
+}
+
+/// What one disk would have made of it.
+struct Line {
+    plain: LogicalUnit,
+    /// `None` where the guest's command is left out.
+    told: Option<(Status, Option<SenseCode>)>,
+    /// What the guest was to be told before its command.
+    owed: Vec<SenseCode>,
+}
+
+impl Played<'_> {
+    /// Whether this could have happened to one disk, in some order of the guest's command and the other node's.
+    pub fn judge(mut self) -> Verdict {
+        if self.after.suspended == Suspended::Ours {
+            return wrong(5, "the map is left suspended".to_owned());
+        }
+        if self.before.suspended == Suspended::Others && self.after.suspended != Suspended::Others {
+            return wrong(5, "somebody else's suspension was lifted".to_owned());
+        }
+        let told = (self.answer.status, self.answer.sense.code().filter(|_| !self.answer.sense.is_none()));
+        let is_good = told.0 == Status::GOOD || matches!(told.1, Some(code) if code.key == SenseKey(1));
+        let is_attention = matches!(told.1, Some(code) if code.key == SenseKey(6));
+        let lines: Vec<Line> = (0..=self.acts.len()).filter_map(|at| self.line(Some(at))).collect();
+        let without = self.line(None);
+        // In whichever order it was: another node did that.
+        let owed: Vec<SenseCode> = lines.iter().chain(&without).flat_map(|line| line.owed.clone()).collect();
+
+        if is_attention {
+            // Not carried out, and news for the guest that is not its own doing.
+            let Some(line) = without else { return self.told_otherwise(3, "the other node was told what cannot be") };
+            let Some(code) = told.1 else { return wrong(6, "no sense".to_owned()) };
+            if let Some(difference) = difference(&line.plain, &self.after) {
+                return self.noted_or(2, format!("a unit attention was told, and {difference}"));
+            }
+            if !owed.contains(&code) && !self.before.owed.contains(&code) {
+                return wrong(6, format!("the guest is told of its own doing, or twice: {code}"));
+            }
+            self.after.plain = line.plain;
+            // What was owed before is told; the same once more may be owed since.
+            let was_owed = self.after.owed.remove(&code);
+            self.after.owed.extend(owed.iter().filter(|owed| was_owed || **owed != code));
+            return Verdict::Right(Box::new(self.after));
+        }
+        let fits = |line: &Line| {
+            line.told.is_some_and(
+                |(status, sense)| {
+                    if is_good { status == Status::GOOD } else { (status, sense) == told }
+                },
+            )
+        };
+        let mut complaint = None;
+        for line in lines.iter().filter(|line| fits(line)) {
+            match difference(&line.plain, &self.after) {
+                None => {
+                    self.after.plain = line.plain.clone();
+                    self.after.owed.extend(owed);
+                    return Verdict::Right(Box::new(self.after));
+                }
+                Some(difference) => complaint = complaint.or(Some(difference)),
+            }
+        }
+        let Some(why) = complaint else {
+            return match told.0 {
+                _ if is_good => self.told_otherwise(1, "GOOD was told, and one disk would not say so"),
+                Status::RESERVATION_CONFLICT => {
+                    self.told_otherwise(6, "RESERVATION CONFLICT was told, and one disk would not say so")
+                }
+                _ => self.failed(told.0, lines, without, None),
+            };
+        };
+        if is_good {
+            let promise = if others_differ(&lines, &self.after) { 3 } else { 1 };
+            if self.is_left() {
+                return Verdict::Noted;
+            }
+            return wrong(promise, format!("GOOD was told, and {why}"));
+        }
+        self.failed(told.0, lines, without, Some(why))
+    }
+
+    /// A key that was left behind on a path, and told to an administrator, is seen by the guest and the other node: one
+    /// disk has none to compare it with.
+    fn told_otherwise(&self, promise: u8, what: &str) -> Verdict {
+        if self.is_left() { Verdict::Noted } else { wrong(promise, what.to_owned()) }
+    }
+
+    fn is_left(&self) -> bool {
+        is_left(self.before)
+            || is_left(&self.after)
+            || self.answer.notes.iter().any(|note| note.contains("still registered"))
+    }
+
+    /// The command failed.
+    fn failed(mut self, status: Status, mut lines: Vec<Line>, without: Option<Line>, why: Option<String>) -> Verdict {
+        if !self.disturbed && self.answer.notes.is_empty() {
+            let why = why.unwrap_or_else(|| "one disk would not say so".to_owned());
+            return wrong(6, format!("{status} was told without any fault, and {why}"));
+        }
+        let owed: Vec<SenseCode> = lines.iter().chain(&without).flat_map(|line| line.owed.clone()).collect();
+        // What is left was told: path and key.
+        if self.answer.notes.iter().any(|note| note.contains("registered") || note.contains("may have carried")) {
+            return Verdict::Noted;
+        }
+        // An error: nothing has happened, or all of it.
+        lines.extend(without);
+        lines.reverse();
+        for line in &lines {
+            if difference(&line.plain, &self.after).is_none() {
+                self.after.plain = line.plain.clone();
+                self.after.owed.extend(owed);
+                return Verdict::Right(Box::new(self.after));
+            }
+        }
+        if others_differ(&lines, &self.after) {
+            let what = lines.first().and_then(|line| difference(&line.plain, &self.after)).unwrap_or_default();
+            return wrong(3, format!("after an error {what}"));
+        }
+        let what = lines.first().and_then(|line| difference(&line.plain, &self.after)).unwrap_or_default();
+        self.noted_or(2, format!("after an error {what}"))
+    }
+
+    fn noted_or(&self, promise: u8, what: String) -> Verdict {
+        if self.answer.notes.is_empty() && !self.is_left() { wrong(promise, what) } else { Verdict::Noted }
+    }
+
+    /// One disk, with the guest's command after so many of the other node's, or without it. `None` if the other node
+    /// would have been told something else.
+    fn line(&self, at: Option<usize>) -> Option<Line> {
+        let mut plain = self.before.plain.clone();
+        let mut told = None;
+        let mut owed = Vec::new();
+        for place in 0..=self.acts.len() {
+            if at == Some(place) {
+                owed.extend_from_slice(plain.unit_attentions(GUEST));
+                let completion = self.command.play(&mut plain, GUEST);
+                told = Some((completion.status, completion.sense.code().filter(|_| !completion.sense.is_none())));
+            }
+            if let Some((act, status)) = self.acts.get(place)
+                && act.play(&mut plain, OTHER).status != *status
+            {
+                return None;
+            }
+        }
+        owed.extend_from_slice(plain.unit_attentions(GUEST));
+        quietly(&mut plain, GUEST);
+        Some(Line { plain, told, owed })
+    }
+}
+
+/// Whether a path has a key that one disk would not have, and the engine knows of it.
+pub fn is_left(world: &World) -> bool {
+    let due = key_of(&world.plain, GUEST);
+    (0..world.paths.len()).any(|path| {
+        let Some(is) = world.key(path).filter(|is| Some(*is) != due) else { return false };
+        world.memory.paths.iter().any(|known| known.id == id(path) && known.leftovers.contains(&is))
+    })
+}
+
+fn wrong(promise: u8, what: String) -> Verdict {
+    Verdict::Wrong(Violation { promise, what })
+}
+
+/// Whether in none of the orders the other node has what it should.
+fn others_differ(lines: &[Line], after: &World) -> bool {
+    !lines.is_empty()
+        && lines.iter().all(|line| {
+            // That it does not get the guest's reservation, because a failed path keeps that, is no loss of its own.
+            let is_kept = after.disk.reservation().is_some_and(|held| held.holder.is_some());
+            key_of(&line.plain, OTHER) != key_of(&after.disk, OTHER)
+                || (is_held_by(&line.plain, OTHER) != is_held_by(&after.disk, OTHER) && !is_kept)
+        })
+}
+
+fn is_held_by(unit: &LogicalUnit, nexus: Nexus) -> bool {
+    unit.reservation().is_some_and(|held| held.holder == Some(nexus))
+}
+
+/// What is not as one disk would have it, on a path that carries I/O.
+pub fn difference(plain: &LogicalUnit, world: &World) -> Option<String> {
+    let disk = &world.disk;
+    let (is, due) = (key_of(disk, OTHER), key_of(plain, OTHER));
+    if is != due {
+        return Some(format!("the other node's key is {}, due {}", key(is), key(due)));
+    }
+    let due = key_of(plain, GUEST);
+    for (number, path) in world.paths.iter().enumerate() {
+        let is = world.key(number);
+        if path.active && path.condition != Condition::Standby && is != due && !world.came_back.contains(&number) {
+            return Some(format!("path {number} has key {}, due {}", key(is), key(due)));
+        }
+    }
+    let holder = |held: Option<pr_sim::Held>| held.map(|held| (held.kind, held.holder.map(|holder| holder == OTHER)));
+    let (is, due) = (holder(disk.reservation()), holder(plain.reservation()));
+    (is != due).then(|| format!("the reservation is {}, due {}", reservation(is), reservation(due)))
+}
+
+fn key(key: Option<ReservationKey>) -> String {
+    key.map_or_else(|| "none".to_owned(), |key| key.to_string())
+}
+
+fn reservation(held: Option<(ReservationType, Option<bool>)>) -> String {
+    match held {
+        None => "none".to_owned(),
+        Some((kind, Some(true))) => format!("the other node's ({kind})"),
+        Some((kind, Some(false))) => format!("the guest's ({kind})"),
+        Some((kind, None)) => format!("everybody's ({kind})"),
+    }
+}
+
+/// Whether a path that carries I/O may write while one disk would not let the guest.
+pub fn writes_wrongly(world: &World) -> Option<usize> {
+    use pr_sim::CommandClass::Writes;
+    let may = world.plain.admits(GUEST, Writes);
+    (0..world.paths.len()).find(|path| {
+        world.paths[*path].active
+            && !may
+            && world.disk.admits(nexus(*path), Writes)
+            && world.disk.reservation().is_some()
+    })
+}
+
+/// The commands that a guest may send in this world.
+pub fn commands(world: &World, keys: &[ReservationKey]) -> Vec<Act> {
+    let zero = ReservationKey::ZERO;
+    let act = |action, kind, key, victim| Act { action, kind, key, victim };
+    let own = key_of(&world.plain, GUEST).unwrap_or(zero);
+    let kind = Some(ReservationType::WriteExclusiveRegistrantsOnly);
+    let all = Some(ReservationType::WriteExclusiveAllRegistrants);
+    let held = world.plain.reservation().map(|held| held.kind).or(kind);
+    let mut list = Vec::new();
+    for new in keys.iter().copied().chain([zero]) {
+        list.push(act(OutAction::Register, None, own, new));
+        list.push(act(OutAction::RegisterAndIgnoreExistingKey, None, zero, new));
+    }
+    let wrong = if own == keys[0] { keys[1] } else { keys[0] };
+    list.push(act(OutAction::Register, None, wrong, keys[1]));
+    for key in if own.is_zero() { vec![wrong] } else { vec![own, wrong] } {
+        list.push(act(OutAction::Reserve, kind, key, zero));
+        list.push(act(OutAction::Reserve, all, key, zero));
+        list.push(act(OutAction::Release, held, key, zero));
+        list.push(act(OutAction::Clear, None, key, zero));
+        list.push(act(OutAction::Preempt, kind, key, key));
+        for victim in [crate::world::M, crate::world::K, crate::world::L, zero] {
+            if victim != key {
+                list.push(act(OutAction::Preempt, kind, key, victim));
+            }
+        }
+    }
+    list
+}

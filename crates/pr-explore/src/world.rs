@@ -1,0 +1,610 @@
+//! A small world: a logical unit, a map with a few paths to it, another node, device-mapper and multipathd.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+use pr_multipath::{CommandResult, Identity, Io, Memory, Multipathd, Path, PathCommand, PathId};
+use pr_sim::{InitiatorPort, LogicalUnit, Nexus};
+use scsi_pr::{
+    BasicParameters, Cdb, Command, Completion, DataIn, OutAction, PersistentReserveIn, PersistentReserveOut,
+    ReservationKey, ReservationType, SenseCode, Status,
+};
+
+use crate::chooser::Chooser;
+
+/// The guest's first key.
+pub const K: ReservationKey = ReservationKey(0xa1);
+/// The guest's second key.
+pub const L: ReservationKey = ReservationKey(0xb2);
+/// The other node's key.
+pub const M: ReservationKey = ReservationKey(0xc3);
+
+/// The other node.
+pub const OTHER: Nexus = Nexus { initiator: InitiatorPort(0x99), target_port: 1 };
+/// The guest, where it has one path.
+pub const GUEST: Nexus = Nexus { initiator: InitiatorPort(0x10), target_port: 1 };
+
+/// The nexus of a path.
+pub fn nexus(path: usize) -> Nexus {
+    let number = u64::try_from(path).unwrap_or(0);
+    Nexus { initiator: InitiatorPort(0x10 + number), target_port: if path.is_multiple_of(2) { 1 } else { 2 } }
+}
+
+/// The path's name to the engine.
+pub fn id(path: usize) -> PathId {
+    PathId(u64::try_from(path).unwrap_or(0))
+}
+
+/// What a path is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Condition {
+    /// It works.
+    Up,
+    /// Nothing gets through, and that is known at once.
+    Away,
+    /// Nothing comes back.
+    Hung,
+    /// NOT READY, target port in standby state.
+    Standby,
+}
+
+/// A path as the world knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PathState {
+    /// What it is like.
+    pub condition: Condition,
+    /// Whether device-mapper uses it.
+    pub active: bool,
+    /// A command is out on it.
+    pub busy: bool,
+}
+
+/// Who has suspended the map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Suspended {
+    /// Nobody.
+    No,
+    /// The engine.
+    Ours,
+    /// An administrator.
+    Others,
+}
+
+/// Which multipathd there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Release {
+    /// None is running.
+    Absent,
+    /// Before 0.13: registers a returning path while the key is on the logical unit.
+    Old,
+    /// 0.13 and newer: takes the registration of a returning path as well.
+    New,
+}
+
+/// multipathd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Daemon {
+    /// Which one.
+    pub release: Release,
+    /// The key that it registers returning paths with.
+    pub key: Option<ReservationKey>,
+}
+
+/// Everything there is between two commands.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// The logical unit.
+    pub disk: LogicalUnit,
+    /// The same, had the guest one path.
+    pub plain: LogicalUnit,
+    /// The map's paths.
+    pub paths: Vec<PathState>,
+    /// Whether I/O is held back.
+    pub suspended: Suspended,
+    /// multipathd.
+    pub daemon: Daemon,
+    /// What the engine has kept.
+    pub memory: Memory,
+    /// Unit attentions that the guest is to be told.
+    pub owed: BTreeSet<SenseCode>,
+    /// Paths that came back while a command was under way: the next look at the paths is for them.
+    pub came_back: BTreeSet<usize>,
+}
+
+/// What another node, or the world, does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// The other node sends a command.
+    Other(Act),
+    /// A path changes.
+    Path(usize, Condition),
+    /// The engine dies.
+    Death,
+}
+
+/// A command of the other node's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Act {
+    /// Which.
+    pub action: OutAction,
+    /// Its type.
+    pub kind: Option<ReservationType>,
+    /// Reservation key.
+    pub key: ReservationKey,
+    /// Service action reservation key.
+    pub victim: ReservationKey,
+}
+
+impl fmt::Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = self.kind.map_or(0, ReservationType::code);
+        write!(f, "{} key={} sark={} type={kind}", self.action, self.key, self.victim)
+    }
+}
+
+impl Act {
+    /// CDB and parameter list.
+    pub fn bytes(&self) -> (Cdb, [u8; 24]) {
+        let list = BasicParameters::keys(self.key, self.victim).to_bytes();
+        (PersistentReserveOut::new(self.action, self.kind, 24).cdb(), list)
+    }
+
+    /// Carries it out for a nexus, past its unit attentions.
+    pub fn play(&self, unit: &mut LogicalUnit, nexus: Nexus) -> Completion<'static> {
+        let (cdb, list) = self.bytes();
+        quietly(unit, nexus);
+        let completion = unit.execute(nexus, &cdb, &list, &mut []);
+        Completion { status: completion.status, sense: completion.sense, data: &[] }
+    }
+}
+
+/// Takes all unit attentions of a nexus.
+pub fn quietly(unit: &mut LogicalUnit, nexus: Nexus) {
+    let cdb = PersistentReserveIn::new(scsi_pr::InAction::ReadKeys, 0).cdb();
+    while !unit.unit_attentions(nexus).is_empty() {
+        let _ = unit.execute(nexus, &cdb, &[], &mut []);
+    }
+}
+
+impl World {
+    /// A new world: nobody is registered, all paths work.
+    pub fn new(paths: usize, release: Release) -> Self {
+        let unit = LogicalUnit::new(2);
+        let state = PathState { condition: Condition::Up, active: true, busy: false };
+        let mut world = Self {
+            disk: unit.clone(),
+            plain: unit,
+            paths: vec![state; paths],
+            suspended: Suspended::No,
+            daemon: Daemon { release, key: None },
+            memory: Memory::default(),
+            owed: BTreeSet::new(),
+            came_back: BTreeSet::new(),
+        };
+        let cdb = PersistentReserveIn::new(scsi_pr::InAction::ReadKeys, 0).cdb();
+        for path in 0..paths {
+            let _ = world.disk.execute(nexus(path), &cdb, &[], &mut []);
+        }
+        let _ = world.disk.execute(OTHER, &cdb, &[], &mut []);
+        let _ = world.plain.execute(OTHER, &cdb, &[], &mut []);
+        let _ = world.plain.execute(GUEST, &cdb, &[], &mut []);
+        world
+    }
+
+    /// What the world is, in a number. Counters that only ever grow are left out.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for unit in [&self.disk, &self.plain] {
+            for (nexus, registration) in unit.registrations() {
+                (nexus, registration.key, registration.all_target_ports).hash(&mut hasher);
+            }
+            0xff_u8.hash(&mut hasher);
+            unit.reservation().map(|held| (held.kind.code(), held.holder)).hash(&mut hasher);
+            unit.persists_through_power_loss().hash(&mut hasher);
+        }
+        for path in 0..self.paths.len() {
+            self.disk.unit_attentions(nexus(path)).hash(&mut hasher);
+        }
+        self.paths.hash(&mut hasher);
+        (self.suspended, self.daemon, &self.memory, &self.owed, &self.came_back).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// The key of a path.
+    pub fn key(&self, path: usize) -> Option<ReservationKey> {
+        key_of(&self.disk, nexus(path))
+    }
+
+    /// A path works again: multipathd sees it, does what its release does, and has device-mapper use it.
+    pub fn bring_back(&mut self, path: usize) {
+        self.paths[path] = PathState { condition: Condition::Up, active: true, busy: false };
+        let Some(key) = self.daemon.key.filter(|_| self.daemon.release != Release::Absent) else { return };
+        let found = self.disk.registrations().any(|(_, registration)| registration.key == key);
+        let new = match (found, self.daemon.release) {
+            (true, _) => key,
+            (false, Release::New) => ReservationKey::ZERO,
+            (false, _) => return,
+        };
+        let act =
+            Act { action: OutAction::RegisterAndIgnoreExistingKey, kind: None, key: ReservationKey::ZERO, victim: new };
+        let _ = act.play(&mut self.disk, nexus(path));
+    }
+
+    /// The one act that is left out while a command is under way: the other node registers with the very key that the
+    /// guest has. A PREEMPT of that key that the engine sends in the same moment ends that registration as well; SPC has no
+    /// command that ends the registration of one nexus from another one. Between commands it does so.
+    fn is_out_of_reach(&self, act: &Act) -> bool {
+        act.action == OutAction::Register && (0..self.paths.len()).any(|path| self.key(path) == Some(act.victim))
+    }
+
+    /// What the other node can do now that changes anything.
+    pub fn acts(&self) -> Vec<Act> {
+        let own = key_of(&self.disk, OTHER).unwrap_or(ReservationKey::ZERO);
+        let act = |action, kind, key, victim| Act { action, kind, key, victim };
+        let exclusive = Some(ReservationType::WriteExclusiveRegistrantsOnly);
+        let zero = ReservationKey::ZERO;
+        let mut acts = Vec::new();
+        if own.is_zero() {
+            acts.push(act(OutAction::Register, None, zero, M));
+            acts.push(act(OutAction::Register, None, zero, K));
+        } else {
+            acts.push(act(OutAction::Reserve, exclusive, own, zero));
+            acts.push(act(OutAction::Release, self.disk.reservation().map(|held| held.kind), own, zero));
+            for victim in [K, L] {
+                acts.push(act(OutAction::Preempt, exclusive, own, victim));
+            }
+            acts.push(act(OutAction::Clear, None, own, zero));
+            acts.push(act(OutAction::Register, None, own, zero));
+        }
+        acts.retain(|act| {
+            let mut after = self.disk.clone();
+            let good = act.play(&mut after, OTHER).status == Status::GOOD;
+            good && (!after.registrations().eq(self.disk.registrations())
+                || after.reservation() != self.disk.reservation())
+        });
+        acts
+    }
+}
+
+/// The key of a nexus.
+pub fn key_of(unit: &LogicalUnit, nexus: Nexus) -> Option<ReservationKey> {
+    unit.registrations().find(|(other, _)| *other == nexus).map(|(_, registration)| registration.key)
+}
+
+/// Why a play ends early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The engine died.
+    Died,
+    /// From here on everything was played before.
+    Known,
+}
+
+/// What may happen while a command is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// How many events there may be in one command.
+    pub events: u32,
+    /// Whether the engine may die.
+    pub deaths: bool,
+    /// Whether paths may change and answers be lost.
+    pub faults: bool,
+    /// Whether the other node acts.
+    pub others: bool,
+}
+
+/// One command being played.
+pub struct Play<'a> {
+    /// The world as it is now.
+    pub world: World,
+    /// Who decides.
+    pub chooser: &'a mut Chooser,
+    /// What may happen.
+    pub rules: Rules,
+    /// How many events may still happen.
+    pub left: u32,
+    /// What the other node did, and how it went.
+    pub acts: Vec<(Act, Status)>,
+    /// Whether anything but the other node interfered.
+    pub disturbed: bool,
+    /// States seen in this way before.
+    pub seen: Option<&'a mut HashSet<u64>>,
+    /// What the engine has seen, in a number.
+    pub history: u64,
+    /// What happened, for a reader; kept only where `tells` is set.
+    pub story: Vec<String>,
+    /// Whether the story is kept.
+    pub tells: bool,
+    /// How often a path in transition may be waited for.
+    pub waits: u32,
+}
+
+impl Play<'_> {
+    fn tell(&mut self, text: impl FnOnce() -> String) {
+        if self.tells {
+            self.story.push(text());
+        }
+    }
+
+    fn learn(&mut self, what: &impl Hash) {
+        let mut hasher = DefaultHasher::new();
+        (self.history, what).hash(&mut hasher);
+        self.history = hasher.finish();
+    }
+
+    /// A moment in which anything may happen.
+    fn moment(&mut self) -> Result<(), Stop> {
+        if self.chooser.is_new()
+            && let Some(seen) = &mut self.seen
+        {
+            let mut hasher = DefaultHasher::new();
+            (self.history, self.left, self.world.fingerprint(), self.disturbed).hash(&mut hasher);
+            for (act, status) in &self.acts {
+                (act, status.0).hash(&mut hasher);
+            }
+            if !seen.insert(hasher.finish()) {
+                return Err(Stop::Known);
+            }
+        }
+        if self.left == 0 {
+            return Ok(());
+        }
+        let mut events: Vec<Event> = Vec::new();
+        if self.rules.others {
+            let acts = self.world.acts().into_iter().filter(|act| !self.world.is_out_of_reach(act));
+            events.extend(acts.map(Event::Other));
+        }
+        if self.rules.faults {
+            for path in 0..self.world.paths.len() {
+                match self.world.paths[path].condition {
+                    Condition::Up => {
+                        events.push(Event::Path(path, Condition::Away));
+                        events.push(Event::Path(path, Condition::Hung));
+                        events.push(Event::Path(path, Condition::Standby));
+                    }
+                    _ => events.push(Event::Path(path, Condition::Up)),
+                }
+            }
+        }
+        if self.rules.deaths {
+            events.push(Event::Death);
+        }
+        let chosen = self.chooser.choose(u32::try_from(events.len() + 1).unwrap_or(1));
+        if chosen == 0 {
+            return Ok(());
+        }
+        self.left -= 1;
+        match events[usize::try_from(chosen - 1).unwrap_or(0)] {
+            Event::Other(act) => {
+                let status = act.play(&mut self.world.disk, OTHER).status;
+                self.tell(|| format!("      other node: {act}: {status}"));
+                self.acts.push((act, status));
+            }
+            Event::Path(path, Condition::Up) => {
+                self.disturbed = true;
+                self.world.bring_back(path);
+                self.world.came_back.insert(path);
+                self.tell(|| format!("      path {path} comes back"));
+            }
+            Event::Path(path, condition) => {
+                self.disturbed = true;
+                self.world.paths[path].condition = condition;
+                self.tell(|| format!("      path {path} is {condition:?} now"));
+            }
+            Event::Death => {
+                self.disturbed = true;
+                self.tell(|| "      the engine dies".to_owned());
+                return Err(Stop::Died);
+            }
+        }
+        Ok(())
+    }
+
+    /// One of several outcomes; the first is the ordinary one, every other one is an event.
+    fn outcome(&mut self, options: u32) -> u32 {
+        if self.left == 0 || !self.rules.faults {
+            return 0;
+        }
+        let chosen = self.chooser.choose(options);
+        if chosen > 0 {
+            self.left -= 1;
+            self.disturbed = true;
+        }
+        chosen
+    }
+
+    fn carry_out(&mut self, path: usize, command: &PathCommand) -> CommandResult {
+        const STANDBY: SenseCode = SenseCode::new(0x2, 0x04, 0x0b);
+        const TRANSITION: SenseCode = SenseCode::new(0x2, 0x04, 0x0a);
+        const RECOVERED: SenseCode = SenseCode::new(0x1, 0x5d, 0x00);
+        let state = &mut self.world.paths[path];
+        let is_out = command.cdb[0] == 0x5f;
+        match state.condition {
+            Condition::Away => return CommandResult::lost(SenseCode::NO_RESPONSE_TO_SELECTION),
+            Condition::Hung => {
+                state.busy = true;
+                if is_out && self.outcome(2) == 1 {
+                    let _ = execute(&mut self.world.disk, path, command);
+                }
+                return CommandResult::lost(SenseCode::COMMAND_TIMEOUT);
+            }
+            Condition::Standby if command.cdb[0] != 0 => return CommandResult::check(STANDBY),
+            Condition::Standby => return CommandResult::check(STANDBY),
+            Condition::Up => {}
+        }
+        let chosen = self.outcome(if is_out { 6 } else { 2 });
+        match chosen {
+            0 => execute(&mut self.world.disk, path, command),
+            1 => CommandResult::lost(SenseCode::COMMUNICATION_FAILURE),
+            2 => {
+                let _ = execute(&mut self.world.disk, path, command);
+                CommandResult::lost(SenseCode::COMMUNICATION_FAILURE)
+            }
+            3 => CommandResult::status(Status::BUSY),
+            4 => CommandResult::check(TRANSITION),
+            _ => match execute(&mut self.world.disk, path, command) {
+                good if good.status == Status::GOOD => CommandResult::check(RECOVERED),
+                other => other,
+            },
+        }
+    }
+}
+
+/// A command on the logical unit, through a path.
+fn execute(disk: &mut LogicalUnit, path: usize, command: &PathCommand) -> CommandResult {
+    let nexus = nexus(path);
+    let Ok(cdb) = Cdb::new(command.cdb) else {
+        // TEST UNIT READY: nothing but a unit attention.
+        let probe = PersistentReserveIn::new(scsi_pr::InAction::ReadKeys, 0).cdb();
+        let completion = disk.execute(nexus, &probe, &[], &mut []);
+        return CommandResult {
+            status: completion.status,
+            sense: completion.sense,
+            data: Vec::new(),
+            from_device: true,
+        };
+    };
+    let mut buffer = vec![0; command.room.min(4096)];
+    let completion = disk.execute(nexus, &cdb, &command.list, &mut buffer);
+    let (status, sense, data) = (completion.status, completion.sense.clone(), completion.data.to_vec());
+    CommandResult { status, sense, data, from_device: true }
+}
+
+/// What a path's nexus is called in READ FULL STATUS.
+pub fn identity(path: usize) -> Identity {
+    let nexus = nexus(path);
+    let id = nexus.initiator.sas();
+    let mut transport_id = vec![0; id.length()];
+    id.write(&mut DataIn::new(&mut transport_id));
+    Identity { target_port: nexus.target_port, transport_id }
+}
+
+impl Io for Play<'_> {
+    type Stop = Stop;
+
+    fn paths(&mut self) -> Result<Vec<Path>, Stop> {
+        self.moment()?;
+        let paths: Vec<Path> = self
+            .world
+            .paths
+            .iter()
+            .enumerate()
+            .map(|(number, state)| Path {
+                id: id(number),
+                name: format!("path{number}"),
+                active: state.active,
+                open: true,
+                busy: state.busy,
+                identity: None,
+            })
+            .collect();
+        self.learn(&paths);
+        Ok(paths)
+    }
+
+    fn send(&mut self, commands: &[PathCommand]) -> Result<Vec<CommandResult>, Stop> {
+        let mut results = Vec::new();
+        for command in commands {
+            self.moment()?;
+            let path = usize::try_from(command.path.0).unwrap_or(0);
+            let result = self.carry_out(path, command);
+            self.tell(|| format!("      path {path}: {}: {}", describe(command), told(&result)));
+            self.learn(&result);
+            results.push(result);
+        }
+        Ok(results)
+    }
+
+    fn suspend(&mut self) -> Result<bool, Stop> {
+        self.moment()?;
+        let can = self.world.suspended == Suspended::No;
+        if can {
+            self.world.suspended = Suspended::Ours;
+        }
+        self.tell(|| format!("      suspend: {can}"));
+        self.learn(&can);
+        Ok(can)
+    }
+
+    fn resume(&mut self) -> Result<bool, Stop> {
+        self.moment()?;
+        self.world.suspended = Suspended::No;
+        self.tell(|| "      resume".to_owned());
+        Ok(true)
+    }
+
+    fn fail_path(&mut self, path: PathId) -> Result<bool, Stop> {
+        self.moment()?;
+        let path = usize::try_from(path.0).unwrap_or(0);
+        self.world.paths[path].active = false;
+        self.tell(|| format!("      fail path {path}"));
+        Ok(true)
+    }
+
+    fn multipathd(&mut self, order: Multipathd) -> Result<Result<(), String>, Stop> {
+        self.moment()?;
+        if self.world.daemon.release == Release::Absent || self.outcome(2) == 1 {
+            self.learn(&false);
+            return Ok(Err("multipathd: no answer".to_owned()));
+        }
+        match order {
+            Multipathd::Register { key, .. } => self.world.daemon.key = Some(key),
+            Multipathd::Forget => self.world.daemon.key = None,
+            Multipathd::Hold(_) => {}
+        }
+        self.tell(|| format!("      multipathd: {order:?}"));
+        self.learn(&true);
+        Ok(Ok(()))
+    }
+
+    fn keep(&mut self, memory: &Memory) -> Result<(), Stop> {
+        self.moment()?;
+        self.world.memory = memory.clone();
+        Ok(())
+    }
+
+    fn wait(&mut self) -> Result<bool, Stop> {
+        if self.waits == 0 {
+            return Ok(false);
+        }
+        self.waits -= 1;
+        Ok(true)
+    }
+}
+
+fn describe(command: &PathCommand) -> String {
+    match Cdb::new(command.cdb).map(|cdb| cdb.command()) {
+        Err(_) => "TEST UNIT READY".to_owned(),
+        Ok(Command::In(command)) => Command::In(command).to_string(),
+        Ok(Command::Out(out)) => {
+            let keys = BasicParameters::parse(&command.list).unwrap_or_default();
+            format!("{} key={} sark={} type={}", Command::Out(out), keys.key, keys.service_action_key, out.scope_type)
+        }
+    }
+}
+
+/// A result in words.
+pub fn told(result: &CommandResult) -> String {
+    let from = if result.from_device { "" } else { " (no answer)" };
+    if result.sense.is_none() {
+        format!("{}{from}", result.status)
+    } else {
+        format!("{}: {}{from}", result.status, result.sense)
+    }
+}
+
+/// Which keys are registered by whom, in words.
+pub fn registrations(unit: &LogicalUnit) -> String {
+    let registrations: BTreeMap<_, _> = unit
+        .registrations()
+        .map(|(n, r)| (format!("{:x}/{}", n.initiator.0, n.target_port), r.key.to_string()))
+        .collect();
+    let held = unit.reservation().map(|held| {
+        let holder = held.holder.map_or_else(|| "all".to_owned(), |h| format!("{:x}/{}", h.initiator.0, h.target_port));
+        format!("type {} by {holder}", held.kind.code())
+    });
+    format!("{registrations:?} reservation {}", held.unwrap_or_else(|| "none".to_owned()))
+}

@@ -1,0 +1,591 @@
+//! One command from its arrival to its answer, and what every command's way has in common.
+
+use scsi_pr::{
+    BasicParameters, Capabilities, Cdb, Command, InAction, OutAction, ParameterError, PersistentReserveIn,
+    PersistentReserveOut, ReservationKey, Sense, SenseCode, Status,
+};
+
+use crate::{
+    Budget, Class, CommandResult, Identity, Io, Memory, Multipathd, Path, PathCommand, PathId, Registration, Step,
+    User, survey::Survey,
+};
+
+/// How often a command is sent again to a path that answers with a unit attention, or is in transition.
+const REPEATS: usize = 4;
+
+/// Room for parameter data: what QEMU's protocol has room for (`PR_HELPER_DATA_SIZE`).
+const ROOM: usize = 8192;
+
+/// TEST UNIT READY, which reports a pending unit attention and does nothing else.
+const TEST_UNIT_READY: [u8; 16] = [0; 16];
+
+/// What the user of the map is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The SCSI status.
+    pub status: Status,
+    /// Sense data.
+    pub sense: Sense,
+    /// Parameter data.
+    pub data: Vec<u8>,
+    /// What an administrator should know, a sentence each: the path, the key, what is left.
+    pub notes: Vec<String>,
+}
+
+impl Answer {
+    /// Status and sense data, nothing else.
+    pub const fn status(status: Status) -> Self {
+        Self { status, sense: Sense::NONE, data: Vec::new(), notes: Vec::new() }
+    }
+
+    /// GOOD.
+    pub const GOOD: Self = Self::status(Status::GOOD);
+    /// RESERVATION CONFLICT.
+    pub const CONFLICT: Self = Self::status(Status::RESERVATION_CONFLICT);
+
+    /// CHECK CONDITION.
+    pub const fn check(code: SenseCode) -> Self {
+        Self { status: Status::CHECK_CONDITION, sense: Sense::fixed(code), data: Vec::new(), notes: Vec::new() }
+    }
+
+    /// The command could not be carried out as a whole, and why: LOGICAL UNIT COMMUNICATION FAILURE.
+    pub(crate) fn failure(note: String) -> Self {
+        Self { notes: vec![note], ..Self::check(SenseCode::COMMUNICATION_FAILURE) }
+    }
+}
+
+impl From<CommandResult> for Answer {
+    fn from(result: CommandResult) -> Self {
+        Self { status: result.status, sense: result.sense, data: result.data, notes: Vec::new() }
+    }
+}
+
+/// Carries out a PERSISTENT RESERVE command for the user of a map.
+///
+/// # Errors
+/// What stops the engine, see [`Io::Stop`].
+pub fn execute<I: Io>(io: &mut I, memory: &mut Memory, cdb: &Cdb, list: &[u8]) -> Result<Answer, I::Stop> {
+    let mut engine = Engine::new(io, memory)?;
+    if let Some(answer) = engine.news()? {
+        return Ok(answer);
+    }
+    let mut answer = match cdb.command() {
+        Command::In(command) => engine.read(cdb, command.allocation_length)?,
+        Command::Out(command) => engine.change(cdb, command, list)?,
+    };
+    answer.notes.append(&mut engine.notes);
+    Ok(answer)
+}
+
+/// A PERSISTENT RESERVE OUT, taken apart.
+pub(crate) struct Request<'a> {
+    /// As it came.
+    pub cdb: Cdb,
+    /// As it came.
+    pub list: &'a [u8],
+    /// Scope and type, as they came.
+    pub scope_type: u8,
+    /// What the list says.
+    pub parameters: BasicParameters<'a>,
+    /// How long the logical unit may take.
+    pub budget: Budget,
+}
+
+/// One command's dealings with a map.
+pub(crate) struct Engine<'a, I: Io> {
+    pub io: &'a mut I,
+    pub memory: &'a mut Memory,
+    /// As last seen.
+    pub paths: Vec<Path>,
+    pub notes: Vec<String>,
+    /// Unit attentions that the user's own commands bring about on its other paths.
+    pub own: Vec<SenseCode>,
+}
+
+/// What asking one path after the other came to.
+pub(crate) struct Judgement {
+    /// The best answer, by [`Class`].
+    pub result: CommandResult,
+    /// The path that gave it.
+    pub path: Option<PathId>,
+    /// The paths that gave no answer, and so may have carried the command out.
+    pub lost: Vec<PathId>,
+    /// The paths that answered with a conflict, or were not ready, as the kernel's own target says of a nexus without a
+    /// registration (02/08/00, target_core_pr.c).
+    pub refused: Vec<PathId>,
+    /// Those of them that were not ready.
+    pub unready: Vec<PathId>,
+}
+
+impl<'a, I: Io> Engine<'a, I> {
+    pub fn new(io: &'a mut I, memory: &'a mut Memory) -> Result<Self, I::Stop> {
+        let mut engine = Self { io, memory, paths: Vec::new(), notes: Vec::new(), own: Vec::new() };
+        engine.look()?;
+        Ok(engine)
+    }
+
+    /// Looks at the map's paths.
+    pub fn look(&mut self) -> Result<(), I::Stop> {
+        self.paths = self.io.paths()?;
+        for path in &self.paths {
+            let known = self.memory.path(path.id);
+            if path.identity.is_some() {
+                known.identity.clone_from(&path.identity);
+            }
+            // What takes no commands may miss whatever happens now.
+            known.unsettled |= !path.active || path.busy;
+        }
+        Ok(())
+    }
+
+    pub fn keep(&mut self) -> Result<(), I::Stop> {
+        self.io.keep(self.memory)
+    }
+
+    pub fn set_step(&mut self, step: Step) -> Result<(), I::Stop> {
+        self.memory.step = step;
+        self.keep()
+    }
+
+    /// The user's registration is this from now on; multipathd is told, and a complaint of its is a note.
+    pub fn set_user(&mut self, user: User) -> Result<(), I::Stop> {
+        let changes = self.memory.user != user;
+        let old = self.memory.key();
+        if user == User::Unregistered
+            && let Some(old) = old
+        {
+            // multipathd may give the key to a path that comes back before it hears of this.
+            for path in self.paths.iter().filter(|path| !path.active) {
+                let known = self.memory.path(path.id);
+                known.leave_over(old);
+                known.unsettled = true;
+            }
+        }
+        self.memory.user = user;
+        self.memory.step = Step::Idle;
+        self.keep()?;
+        if !changes && !matches!(user, User::Registered(_)) {
+            return Ok(());
+        }
+        let order = match user {
+            User::Registered(Registration { key, persist, .. }) => Multipathd::Register { key, persist },
+            User::Unregistered | User::Unknown => Multipathd::Forget,
+        };
+        if let Err(complaint) = self.io.multipathd(order)? {
+            self.notes.push(complaint);
+        }
+        if user == User::Unregistered {
+            let known: Vec<PathId> = self.active();
+            self.look()?;
+            let back: Vec<PathId> = self.active().into_iter().filter(|id| !known.contains(id)).collect();
+            self.take_leftovers(&back)?;
+        }
+        Ok(())
+    }
+
+    /// Takes keys from paths that came back and that the user has given up.
+    pub fn take_leftovers(&mut self, paths: &[PathId]) -> Result<(), I::Stop> {
+        for id in paths {
+            for key in self.memory.path(*id).leftovers.clone() {
+                if self.memory.key() != Some(key)
+                    && self.take_back(&[*id], Registration { key, ..Registration::NONE })?.is_empty()
+                {
+                    self.memory.path(*id).leftovers.retain(|left| *left != key);
+                    self.keep()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The name of a path.
+    pub fn name(&self, id: PathId) -> String {
+        self.paths.iter().find(|path| path.id == id).map_or_else(|| format!("{:#x}", id.0), |path| path.name.clone())
+    }
+
+    /// The paths that carry I/O and take commands, in the order in which they are asked.
+    pub fn active(&self) -> Vec<PathId> {
+        self.paths.iter().filter(|path| path.active && path.open && !path.busy).map(|path| path.id).collect()
+    }
+
+    /// The paths that carry no I/O, but might take a command.
+    pub fn inactive(&self) -> Vec<PathId> {
+        self.paths.iter().filter(|path| !path.active && path.open && !path.busy).map(|path| path.id).collect()
+    }
+
+    /// Before something that has to be on all paths: a path that hangs is failed, so that it carries no I/O. One whose
+    /// node cannot be opened may carry I/O, and cannot be reached: then nothing is done.
+    pub fn reach_all(&mut self) -> Result<Option<Answer>, I::Stop> {
+        if let Some(path) = self.paths.iter().find(|path| path.active && !path.open) {
+            return Ok(Some(Answer::failure(format!(
+                "path {} cannot be opened, and the map uses it; give the helper its node in /dev, or fail the path",
+                path.name
+            ))));
+        }
+        let hung: Vec<PathId> = self.paths.iter().filter(|path| path.active && path.busy).map(|path| path.id).collect();
+        self.fail(&hung, "does not answer")?;
+        Ok(self.active().is_empty().then(no_path))
+    }
+
+    pub fn identity(&self, id: PathId) -> Option<&Identity> {
+        self.memory.paths.iter().find(|path| path.id == id)?.identity.as_ref()
+    }
+
+    pub fn command(path: PathId, cdb: &Cdb, list: &[u8], room: usize, budget: Budget) -> PathCommand {
+        PathCommand { path, cdb: *cdb.as_bytes(), list: list.to_vec(), room, budget }
+    }
+
+    /// Sends one command.
+    pub fn send(&mut self, command: PathCommand) -> Result<CommandResult, I::Stop> {
+        let mut results = self.io.send(&[command])?;
+        Ok(results.pop().unwrap_or(CommandResult::lost(SenseCode::COMMUNICATION_FAILURE)))
+    }
+
+    /// Sends the same command to several paths at once, again to those that only had a unit attention to tell, that are
+    /// busy or in transition. The attentions are those of nexuses that the user does not know of.
+    pub fn send_to_all(
+        &mut self,
+        paths: &[PathId],
+        cdb: &Cdb,
+        list: &[u8],
+    ) -> Result<Vec<(PathId, CommandResult)>, I::Stop> {
+        let mut results: Vec<(PathId, CommandResult)> = Vec::new();
+        let mut due: Vec<PathId> = paths.to_vec();
+        for _ in 0..REPEATS {
+            if due.is_empty() {
+                break;
+            }
+            let commands: Vec<_> = due.iter().map(|id| Self::command(*id, cdb, list, 0, Budget::Path)).collect();
+            let came = self.io.send(&commands)?;
+            for (id, result) in due.iter().zip(&came) {
+                if let Class::UnitAttention(code) = result.class() {
+                    self.attend(*id, code)?;
+                }
+            }
+            results.retain(|(id, _)| !due.contains(id));
+            results.extend(due.iter().copied().zip(came));
+            let again: Vec<PathId> = results.iter().filter(|(_, r)| is_passing(r)).map(|(id, _)| *id).collect();
+            let waits = results.iter().any(|(_, result)| is_in_transition(result));
+            due = again;
+            if waits && !self.io.wait()? {
+                break;
+            }
+        }
+        Ok(results)
+    }
+
+    /// Sends a command to one path after the other until one settles it. A unit attention settles it: it is the
+    /// device's word to whoever sends the command.
+    pub fn judge(&mut self, paths: &[PathId], request: &Request<'_>) -> Result<Judgement, I::Stop> {
+        let mut judgement = Judgement {
+            result: CommandResult::lost(SenseCode::NO_RESPONSE_TO_SELECTION),
+            path: None,
+            lost: Vec::new(),
+            refused: Vec::new(),
+            unready: Vec::new(),
+        };
+        for id in paths {
+            let mut result = self.send(Self::command(*id, &request.cdb, request.list, 0, request.budget))?;
+            for _ in 1..REPEATS {
+                // Of the command itself, whose answer was lost on another path.
+                let is_own = match result.class() {
+                    Class::UnitAttention(code) => {
+                        self.memory.path(*id).takes_expected(code)
+                            || self.own.contains(&code) && !judgement.lost.is_empty()
+                    }
+                    _ => false,
+                };
+                if !is_own && (!is_in_transition(&result) || !self.io.wait()?) {
+                    break;
+                }
+                result = self.send(Self::command(*id, &request.cdb, request.list, 0, request.budget))?;
+            }
+            let class = result.class();
+            match class {
+                Class::Lost => judgement.lost.push(*id),
+                Class::Conflict => judgement.refused.push(*id),
+                Class::NotThisPath => {
+                    judgement.refused.push(*id);
+                    judgement.unready.push(*id);
+                }
+                _ => {}
+            }
+            // The first of equals stays: it is the path that the map uses.
+            if judgement.path.is_none() || class < judgement.result.class() {
+                judgement.result = result;
+                judgement.path = Some(*id);
+            }
+            if class <= Class::Verdict {
+                break;
+            }
+        }
+        if let Class::UnitAttention(code) = judgement.result.class() {
+            // The other paths have the same to tell; once is enough.
+            let others: Vec<PathId> = paths.iter().copied().filter(|id| Some(*id) != judgement.path).collect();
+            self.own.push(code);
+            self.drain(&others)?;
+        }
+        Ok(judgement)
+    }
+
+    /// Takes unit attentions from paths that the user knows nothing of, because it has been told, or did it itself. One
+    /// that is none of these is kept for it.
+    pub fn drain(&mut self, paths: &[PathId]) -> Result<(), I::Stop> {
+        let mut silent = Vec::new();
+        for (id, result) in self.probe(paths)? {
+            match result.class() {
+                Class::UnitAttention(code) => self.attend(id, code)?,
+                Class::Good => {}
+                _ => {
+                    self.memory.path(id).unsettled = true;
+                    silent.push(id);
+                }
+            }
+        }
+        silent.extend(self.paths.iter().filter(|path| !path.active || path.busy).map(|path| path.id));
+        for id in silent {
+            for code in self.own.clone() {
+                self.memory.path(id).expect(code);
+            }
+        }
+        self.keep()
+    }
+
+    /// TEST UNIT READY on each path.
+    pub fn probe(&mut self, paths: &[PathId]) -> Result<Vec<(PathId, CommandResult)>, I::Stop> {
+        if paths.is_empty() {
+            return Ok(Vec::new());
+        }
+        let command = |path: &PathId| PathCommand {
+            path: *path,
+            cdb: TEST_UNIT_READY,
+            list: Vec::new(),
+            room: 0,
+            budget: Budget::Path,
+        };
+        let results = self.io.send(&paths.iter().map(command).collect::<Vec<_>>())?;
+        Ok(paths.iter().copied().zip(results).collect())
+    }
+
+    /// Those of the paths that are registered with this key, by their own word: the key is changed into itself.
+    pub fn prove(&mut self, paths: &[PathId], registration: Registration) -> Result<Proof, I::Stop> {
+        let mut proof = Proof::default();
+        let (cdb, list) = register_with(OutAction::Register, registration.key, registration);
+        for (id, result) in self.send_to_all(paths, &cdb, &list)? {
+            match result.class() {
+                Class::Good => proof.has.push(id),
+                Class::Conflict => proof.lacks.push(id),
+                _ => proof.silent.push(id),
+            }
+        }
+        Ok(proof)
+    }
+
+    /// Sets a registration on paths, whatever is there now.
+    pub fn set(&mut self, paths: &[PathId], new: Registration) -> Result<Proof, I::Stop> {
+        let mut proof = Proof::default();
+        let (cdb, list) = register_with(OutAction::RegisterAndIgnoreExistingKey, ReservationKey::ZERO, new);
+        for (id, result) in self.send_to_all(paths, &cdb, &list)? {
+            match result.class() {
+                Class::Good => proof.has.push(id),
+                Class::Conflict => proof.lacks.push(id),
+                _ => proof.silent.push(id),
+            }
+        }
+        Ok(proof)
+    }
+
+    /// Takes a key from paths that may have it; returns those of which that is not sure.
+    pub fn take_back(&mut self, paths: &[PathId], from: Registration) -> Result<Vec<PathId>, I::Stop> {
+        self.replace(paths, from, Registration { key: ReservationKey::ZERO, ..from })
+    }
+
+    /// Changes a registration where it is that one; returns the paths of which it is not sure that it is not there any
+    /// more.
+    pub fn replace(&mut self, paths: &[PathId], from: Registration, to: Registration) -> Result<Vec<PathId>, I::Stop> {
+        let (cdb, list) = register_with(OutAction::Register, from.key, to);
+        let results = self.send_to_all(paths, &cdb, &list)?;
+        let unsure = |(id, result): (PathId, CommandResult)| {
+            let is_sure = matches!(result.class(), Class::Good | Class::Conflict);
+            (!is_sure).then_some(id)
+        };
+        Ok(results.into_iter().filter_map(unsure).collect())
+    }
+
+    /// Has device-mapper use these paths no more: they are not as they should be. What could not be failed is a note.
+    pub fn fail(&mut self, paths: &[PathId], why: &str) -> Result<(), I::Stop> {
+        for id in paths {
+            self.memory.path(*id).unsettled = true;
+            self.keep()?;
+            let name = self.name(*id);
+            let failed = self.io.fail_path(*id)?;
+            self.notes.push(if failed {
+                format!("path {name} {why}, and carries no I/O until it is repaired")
+            } else {
+                format!("path {name} {why}, and could not be failed: take it out of the map")
+            });
+            if let Some(path) = self.paths.iter_mut().find(|path| path.id == *id) {
+                path.active &= !failed;
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, cdb: &Cdb, allocation_length: u16) -> Result<Answer, I::Stop> {
+        let room = usize::from(allocation_length).min(ROOM);
+        let mut best: Option<CommandResult> = None;
+        let active = self.active();
+        for id in active.iter().copied().chain(self.inactive()) {
+            let mut result = self.send(Self::command(id, cdb, &[], room, Budget::Path))?;
+            for _ in 1..REPEATS {
+                // A path that was away has news of what the user knows by now.
+                let is_old = matches!(result.class(), Class::UnitAttention(_)) && !active.contains(&id);
+                if !is_old && (!is_in_transition(&result) || !self.io.wait()?) {
+                    break;
+                }
+                result = self.send(Self::command(id, cdb, &[], room, Budget::Path))?;
+            }
+            let class = result.class();
+            if let Class::UnitAttention(code) = class {
+                let others: Vec<PathId> = self.active().into_iter().filter(|other| *other != id).collect();
+                self.own.push(code);
+                self.drain(&others)?;
+            }
+            // A path that conflicts with reading would be a device of its own kind; the next one is asked all the same.
+            let settles = class <= Class::Verdict;
+            if best.as_ref().is_none_or(|best| class < best.class()) {
+                best = Some(result);
+            }
+            if settles {
+                break;
+            }
+        }
+        Ok(best.map_or_else(|| no_path(), Answer::from))
+    }
+
+    fn change(&mut self, cdb: &Cdb, command: PersistentReserveOut, list: &[u8]) -> Result<Answer, I::Stop> {
+        let Some(action) = command.action() else { return Ok(Answer::check(SenseCode::INVALID_FIELD_IN_CDB)) };
+        let parameters = match BasicParameters::parse(list) {
+            Ok(parameters) => parameters,
+            Err(ParameterError::TooShort) => return Ok(Answer::check(SenseCode::PARAMETER_LIST_LENGTH)),
+            Err(ParameterError::Length) => return Ok(Answer::check(SenseCode::INVALID_FIELD_IN_PARAMETER_LIST)),
+        };
+        let budget = if action == OutAction::PreemptAndAbort { Budget::Command } else { Budget::Path };
+        let request = Request { cdb: *cdb, list, scope_type: command.scope_type, parameters, budget };
+        // A path that has just come back is no judge of anything.
+        let active = self.active();
+        if self.memory.user != User::Unknown
+            && self.memory.paths.iter().any(|path| path.unsettled && active.contains(&path.id))
+        {
+            self.settle()?;
+        }
+        if let Some(news) = self.news()? {
+            return Ok(news);
+        }
+        if self.active().is_empty() {
+            return Ok(no_path());
+        }
+        if !action.is_register() {
+            self.set_step(Step::Changing)?;
+        }
+        let answer = self.dispatch(action, &request)?;
+        self.set_step(Step::Idle)?;
+        Ok(answer)
+    }
+
+    fn dispatch(&mut self, action: OutAction, request: &Request<'_>) -> Result<Answer, I::Stop> {
+        match action {
+            OutAction::Register | OutAction::RegisterAndIgnoreExistingKey => self.register(action, request),
+            OutAction::Reserve => self.reserve(request),
+            OutAction::Release => self.release(request),
+            OutAction::Clear => self.clear(request),
+            OutAction::Preempt | OutAction::PreemptAndAbort => self.preempt(request),
+            // They are about one nexus, and a map has several.
+            OutAction::RegisterAndMove | OutAction::ReplaceLostReservation => {
+                Ok(Answer::check(SenseCode::INVALID_FIELD_IN_CDB))
+            }
+        }
+    }
+
+    /// The flags with which a registration of the user's has to be repeated so that nothing changes.
+    pub fn own(&mut self, key: ReservationKey, survey: Option<&Survey>) -> Result<Registration, I::Stop> {
+        if let User::Registered(registration) = self.memory.user
+            && registration.key == key
+        {
+            return Ok(registration);
+        }
+        let all_target_ports = survey.is_some_and(|survey| {
+            survey.registrants.iter().any(|r| r.key == key && r.all_target_ports && self.is_own(&r.identity))
+        });
+        let persist = self.persists()?;
+        Ok(Registration { key, persist, all_target_ports })
+    }
+
+    /// Whether registrations persist through power loss now. A logical unit that cannot say has none that do.
+    fn persists(&mut self) -> Result<bool, I::Stop> {
+        let room = u16::from(CAPABILITIES_LENGTH);
+        let cdb = PersistentReserveIn::new(InAction::ReportCapabilities, room).cdb();
+        for id in self.active() {
+            for _ in 0..REPEATS {
+                let result = self.send(Self::command(id, &cdb, &[], room.into(), Budget::Path))?;
+                match result.class() {
+                    Class::UnitAttention(code) => self.attend(id, code)?,
+                    Class::Good => {
+                        let data = Capabilities::parse(&result.data);
+                        return Ok(data.is_some_and(|data| data.persist_through_power_loss_active));
+                    }
+                    Class::Verdict => return Ok(false),
+                    _ => break,
+                }
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// The parameter data of REPORT CAPABILITIES (SPC-4 6.14.4).
+const CAPABILITIES_LENGTH: u8 = 8;
+
+/// Which paths have a key.
+#[derive(Debug, Default)]
+pub(crate) struct Proof {
+    /// They said so.
+    pub has: Vec<PathId>,
+    /// They said that they have not.
+    pub lacks: Vec<PathId>,
+    /// They said neither.
+    pub silent: Vec<PathId>,
+}
+
+/// No path is left: what the kernel says of a map without one.
+fn no_path() -> Answer {
+    Answer { notes: vec!["no path is left".to_owned()], ..Answer::check(SenseCode::NO_RESPONSE_TO_SELECTION) }
+}
+
+/// The command was not carried out, and will be in a moment.
+fn is_passing(result: &CommandResult) -> bool {
+    matches!(result.class(), Class::UnitAttention(_)) || is_in_transition(result)
+}
+
+/// ASYMMETRIC ACCESS STATE TRANSITION, BUSY, TASK SET FULL.
+fn is_in_transition(result: &CommandResult) -> bool {
+    const TRANSITION: SenseCode = SenseCode::new(0x2, 0x04, 0x0a);
+    result.class() == Class::Busy || result.from_device && result.sense.code() == Some(TRANSITION)
+}
+
+/// A REGISTER of ours: from a key to a registration.
+pub(crate) fn register_with(action: OutAction, from: ReservationKey, to: Registration) -> (Cdb, Vec<u8>) {
+    let parameters = BasicParameters {
+        activate_persist: to.persist,
+        all_target_ports: to.all_target_ports,
+        ..BasicParameters::keys(from, to.key)
+    };
+    basic(action, 0, &parameters)
+}
+
+/// A command of ours with a basic parameter list.
+pub(crate) fn basic(action: OutAction, scope_type: u8, parameters: &BasicParameters<'_>) -> (Cdb, Vec<u8>) {
+    let list = parameters.to_bytes().to_vec();
+    let parameter_list_length = u32::try_from(list.len()).unwrap_or(0);
+    (PersistentReserveOut { service_action: action.code(), scope_type, parameter_list_length }.cdb(), list)
+}

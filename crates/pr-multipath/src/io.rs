@@ -1,0 +1,185 @@
+//! What the engine asks of the world: commands on single paths, device-mapper, multipathd, and a place that outlives it.
+
+use scsi_pr::{Sense, SenseCode, SenseKey, Status};
+
+use crate::Memory;
+
+/// A path of a map, by the device number of its block device (`st_rdev`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PathId(pub u64);
+
+/// A registrant as the logical unit knows it: READ FULL STATUS tells both for each registration (SPC-4 6.14.5).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity {
+    /// The relative target port identifier.
+    pub target_port: u16,
+    /// The `TransportID` of the initiator port.
+    pub transport_id: Vec<u8>,
+}
+
+/// A path of the map, as device-mapper's table and the executor see it now.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Path {
+    /// Which one.
+    pub id: PathId,
+    /// Its name for messages, `sda` for example.
+    pub name: String,
+    /// Whether device-mapper sends I/O down this path.
+    pub active: bool,
+    /// Whether its node can be opened.
+    pub open: bool,
+    /// Whether an earlier command is still out on it, long after its time: nothing can be sent to it until that is over.
+    pub busy: bool,
+    /// Who it is to the logical unit, where the host can tell without asking it.
+    pub identity: Option<Identity>,
+}
+
+/// How long the answer of a path is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Budget {
+    /// The share of one path, some seconds: others can do the same.
+    Path,
+    /// What the command itself may take: PREEMPT AND ABORT waits for other commands to end.
+    Command,
+}
+
+/// A command for one path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PathCommand {
+    /// Where to.
+    pub path: PathId,
+    /// The CDB, zeros behind it.
+    pub cdb: [u8; 16],
+    /// The parameter list.
+    pub list: Vec<u8>,
+    /// How many bytes of parameter data may come back.
+    pub room: usize,
+    /// How long the answer is waited for.
+    pub budget: Budget,
+}
+
+/// What came of a command.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CommandResult {
+    /// The SCSI status; where the device did not answer, the one that the client is to be told.
+    pub status: Status,
+    /// Sense data, likewise.
+    pub sense: Sense,
+    /// Parameter data.
+    pub data: Vec<u8>,
+    /// Whether the device answered. Otherwise nobody knows whether it carried the command out.
+    pub from_device: bool,
+}
+
+impl CommandResult {
+    /// A command that was carried out.
+    pub const GOOD: Self = Self { status: Status::GOOD, sense: Sense::NONE, data: Vec::new(), from_device: true };
+
+    /// An answer of the device's.
+    pub const fn status(status: Status) -> Self {
+        Self { status, sense: Sense::NONE, data: Vec::new(), from_device: true }
+    }
+
+    /// CHECK CONDITION of the device's.
+    pub const fn check(code: SenseCode) -> Self {
+        Self { status: Status::CHECK_CONDITION, sense: Sense::fixed(code), data: Vec::new(), from_device: true }
+    }
+
+    /// No answer.
+    pub const fn lost(code: SenseCode) -> Self {
+        Self { status: Status::CHECK_CONDITION, sense: Sense::fixed(code), data: Vec::new(), from_device: false }
+    }
+
+    /// What the answer says of the command.
+    pub fn class(&self) -> Class {
+        const RECOVERED: SenseKey = SenseKey(0x1);
+        const NOT_READY: SenseKey = SenseKey(0x2);
+        const UNIT_ATTENTION: SenseKey = SenseKey(0x6);
+        const NOT_SUPPORTED: SenseCode = SenseCode::new(0x5, 0x25, 0x00);
+        if !self.from_device {
+            return Class::Lost;
+        }
+        match self.status {
+            Status::GOOD => Class::Good,
+            Status::RESERVATION_CONFLICT => Class::Conflict,
+            Status::BUSY | Status::TASK_SET_FULL => Class::Busy,
+            Status::CHECK_CONDITION => match self.sense.code() {
+                // Deferred errors (response codes 71h and 73h) speak of an earlier command.
+                Some(code) if code.key == RECOVERED && self.sense.as_bytes()[0] & 1 == 0 => Class::Good,
+                Some(code) if code.key == UNIT_ATTENTION => Class::UnitAttention(code),
+                Some(code) if code.key == NOT_READY || code == NOT_SUPPORTED => Class::NotThisPath,
+                _ => Class::Verdict,
+            },
+            _ => Class::Verdict,
+        }
+    }
+}
+
+/// What an answer says of a command. The order is the rank: of the answers of several paths the least counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Carried out. RECOVERED ERROR says that, too.
+    Good,
+    /// Not carried out; the device has something to tell first.
+    UnitAttention(SenseCode),
+    /// The logical unit's word on the command: ILLEGAL REQUEST and the like.
+    Verdict,
+    /// The nexus of this path may not, or is not registered with that key.
+    Conflict,
+    /// Not carried out, and another path may do: NOT READY, LOGICAL UNIT NOT SUPPORTED. Such a path carries no I/O.
+    NotThisPath,
+    /// Not carried out now: BUSY, TASK SET FULL.
+    Busy,
+    /// No answer: carried out or not.
+    Lost,
+}
+
+/// What multipathd is to do with returning paths of the map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Multipathd {
+    /// Register them with this key.
+    Register {
+        /// The key.
+        key: scsi_pr::ReservationKey,
+        /// With APTPL set.
+        persist: bool,
+    },
+    /// Register none.
+    Forget,
+    /// The map holds a reservation (0.13 and newer look at this before they preempt a path that is away).
+    Hold(bool),
+}
+
+/// The world, as far as one map is concerned. `Stop` ends the engine in the middle of its work, as a death does; a real
+/// executor has no such thing and names [`core::convert::Infallible`].
+pub trait Io {
+    /// Why the engine has to stop.
+    type Stop;
+
+    /// The paths of the map now, those first that device-mapper would use first.
+    ///
+    /// # Errors
+    /// The end of the engine, here and below.
+    fn paths(&mut self) -> Result<Vec<Path>, Self::Stop>;
+
+    /// Sends commands, all at the same time, and returns their results in the same order. No path gets two.
+    fn send(&mut self, commands: &[PathCommand]) -> Result<Vec<CommandResult>, Self::Stop>;
+
+    /// Holds back I/O on the map; false if that cannot be done or somebody else does so already.
+    fn suspend(&mut self) -> Result<bool, Self::Stop>;
+
+    /// Lets the map go on; false if it stays suspended.
+    fn resume(&mut self) -> Result<bool, Self::Stop>;
+
+    /// Has device-mapper send no I/O down a path until multipathd reinstates it; false if it does so still.
+    fn fail_path(&mut self, path: PathId) -> Result<bool, Self::Stop>;
+
+    /// Tells multipathd; an error is what went wrong, in words.
+    fn multipathd(&mut self, order: Multipathd) -> Result<Result<(), String>, Self::Stop>;
+
+    /// Keeps what has to survive the engine. It is kept before this returns.
+    fn keep(&mut self, memory: &Memory) -> Result<(), Self::Stop>;
+
+    /// Lets a path in transition have a moment; false when the time for the command is over.
+    fn wait(&mut self) -> Result<bool, Self::Stop>;
+}

@@ -1,0 +1,255 @@
+//! PREEMPT and PREEMPT AND ABORT.
+//!
+//! To preempt somebody else is one path's business. To preempt one's own key (a guest that was migrated does that, and
+//! `fence_scsi`) removes it from every path but the one that says so; if the logical unit leaves the registration there,
+//! it is given back to the others, and the map is suspended meanwhile, so that no write fails.
+
+use scsi_pr::{SenseCode, Status};
+
+use crate::{
+    Class, Io, PathId, Registration, Step, User,
+    engine::{Answer, Engine, Proof, Request},
+};
+
+impl<I: Io> Engine<'_, I> {
+    pub fn preempt(&mut self, request: &Request<'_>) -> Result<Answer, I::Stop> {
+        let (key, victim) = (request.parameters.key, request.parameters.service_action_key);
+        // A key of zero takes an all-registrants reservation over from everybody, our other paths among them.
+        if victim != key && !victim.is_zero() {
+            return self.preempt_others(request);
+        }
+        let survey = match self.survey_first()? {
+            Ok(survey) => survey,
+            Err(answer) => return Ok(answer),
+        };
+        if let Some(news) = self.news()? {
+            return Ok(news);
+        }
+        let active = self.active();
+        let own = self.own(key, survey.as_ref())?;
+        let proof = self.prove(&active, own)?;
+        if let Some(news) = self.news()? {
+            return Ok(news);
+        }
+        if proof.has.is_empty() && !proof.silent.is_empty() {
+            return Ok(Answer::failure("no path says whether it is registered".to_owned()));
+        }
+        if proof.has.is_empty() {
+            // The logical unit says what is wrong. It cannot be right.
+            let judged = self.judge(&active, request)?;
+            return Ok(judged.result.into());
+        }
+        // Where no reservation is, or one that is not taken over, the registration ends on every path: as on one disk.
+        let stays = survey.as_ref().is_none_or(|survey| {
+            survey
+                .registrants
+                .iter()
+                .any(|registrant| registrant.holds.is_some() && (registrant.key == victim || victim.is_zero()))
+        });
+        if !stays {
+            self.own.push(SenseCode::REGISTRATIONS_PREEMPTED);
+            let judged = self.judge(&proof.has, request)?;
+            let mut answer = Answer::from(judged.result);
+            self.drain(&active)?;
+            let left = self.find(&active, own)?;
+            if let Some(from) = left.has.first().copied().filter(|_| answer.status == Status::GOOD) {
+                // A reservation has come about in between, and is ours now.
+                self.restore(from, own)?;
+            } else if left.has.is_empty() && left.silent.is_empty() {
+                if answer.status != Status::GOOD && !judged.lost.is_empty() {
+                    answer = Answer::GOOD;
+                }
+                self.set_user(User::Unregistered)?;
+            }
+            return Ok(answer);
+        }
+        if let Some(answer) = self.reach_all()? {
+            return Ok(answer);
+        }
+        let answer = self.take_over(request, own, |_, _| Ok((Answer::GOOD, own)))?;
+        if answer.status == Status::GOOD {
+            self.say_who_writes(request, active.first().copied());
+        }
+        Ok(answer)
+    }
+
+    fn preempt_others(&mut self, request: &Request<'_>) -> Result<Answer, I::Stop> {
+        // Should the answer be lost, it is known what has changed.
+        let before = self.survey()?;
+        if let Some(news) = self.news()? {
+            return Ok(news);
+        }
+        let active = self.active();
+        self.own.push(SenseCode::RESERVATIONS_RELEASED);
+        let judged = self.judge(&active, request)?;
+        let class = judged.result.class();
+        let (key, victim) = (request.parameters.key, request.parameters.service_action_key);
+        let mut answer = Answer::from(judged.result);
+        if class == Class::Good {
+            self.give_back(&judged.refused, key)?;
+            let others: Vec<PathId> = active.into_iter().filter(|id| Some(*id) != judged.path).collect();
+            self.drain(&others)?;
+            self.say_who_writes(request, judged.path);
+        } else if !judged.lost.is_empty() && class > Class::Verdict {
+            // Carried out, and the answer lost? Then the victim is gone, and we are still there.
+            let survey = self.survey()?;
+            let own = self.own(key, survey.as_ref())?;
+            let is_done =
+                before.is_some_and(|survey| survey.has(victim)) && survey.is_some_and(|survey| !survey.has(victim));
+            if is_done && !self.prove(&active, own)?.has.is_empty() {
+                answer = Answer::GOOD;
+                answer.notes.push(format!("the answer was lost, and key {victim} is gone"));
+            } else if answer.status == Status::RESERVATION_CONFLICT {
+                answer = Answer::failure("a path gave no answer, and the others refuse the command".to_owned());
+            }
+        }
+        Ok(answer)
+    }
+
+    /// Preempts the own key on one path, so that one nexus has it as on one disk, and gives it back to the others, while
+    /// the map is suspended. What `then` does comes in between, on that path; it returns the registration that the path
+    /// has then.
+    pub fn take_over(
+        &mut self,
+        request: &Request<'_>,
+        own: Registration,
+        then: impl FnOnce(&mut Self, PathId) -> Result<(Answer, Registration), I::Stop>,
+    ) -> Result<Answer, I::Stop> {
+        self.own.push(SenseCode::REGISTRATIONS_PREEMPTED);
+        self.own.push(SenseCode::RESERVATIONS_RELEASED);
+        let before = self.prove(&self.active(), own)?;
+        self.memory.step = Step::Preempting { own };
+        self.memory.suspended = true;
+        self.keep()?;
+        let suspended = self.io.suspend()?;
+        self.memory.suspended = suspended;
+        self.keep()?;
+
+        let judged = self.judge(&before.has, request)?;
+        let class = judged.result.class();
+        let mut path = judged.path.filter(|_| class == Class::Good);
+        if path.is_none() && !judged.lost.is_empty() {
+            // If only one has kept the key, it is the one whose answer was lost.
+            let after = self.find(&before.has, own)?;
+            if let [only] = after.has[..]
+                && judged.lost.contains(&only)
+                && before.has.len() > 1
+            {
+                path = Some(only);
+            }
+        }
+        let mut answer = Answer::from(judged.result);
+        if let Some(path) = path {
+            let registration;
+            (answer, registration) = then(self, path)?;
+            if registration.key.is_zero() {
+                let others = self.active();
+                self.drain(&others)?;
+                self.set_user(User::Unregistered)?;
+            } else {
+                self.restore(path, registration)?;
+            }
+        }
+        self.let_go()?;
+        self.memory.step = Step::Idle;
+        self.keep()?;
+        Ok(answer)
+    }
+
+    /// Gives the key to all paths but the one that has it. Those that do not take it carry no I/O; if somebody else has
+    /// preempted it meanwhile, nobody has it.
+    fn restore(&mut self, from: PathId, own: Registration) -> Result<(), I::Stop> {
+        let others: Vec<PathId> = self.active().into_iter().filter(|id| *id != from).collect();
+        self.drain(&others)?;
+        let given = self.set(&others, own)?;
+        let mut has = given.has;
+        has.push(from);
+        let confirmed = self.find(&has, own)?;
+        if !confirmed.lacks.is_empty() {
+            let all = self.active();
+            self.withdraw(own, &all)?;
+            return Ok(());
+        }
+        let silent: Vec<PathId> = given.silent.into_iter().chain(given.lacks).chain(confirmed.silent).collect();
+        let unfit = self.carrying(&silent)?;
+        self.fail(&unfit, &format!("could not be given key {}", own.key))?;
+        self.set_user(User::Registered(own))
+    }
+
+    /// Which paths have a key, by their own word, or by what others know of those that do not answer.
+    pub fn find(&mut self, paths: &[PathId], own: Registration) -> Result<Proof, I::Stop> {
+        let mut proof = self.prove(paths, own)?;
+        if proof.silent.is_empty() {
+            return Ok(proof);
+        }
+        let Some(survey) = self.survey()? else { return Ok(proof) };
+        for id in std::mem::take(&mut proof.silent) {
+            let registrant = self.identity(id).map(|identity| survey.of(identity));
+            match registrant {
+                Some(Some(registrant)) if registrant.key == own.key => proof.has.push(id),
+                Some(_) => proof.lacks.push(id),
+                None => proof.silent.push(id),
+            }
+        }
+        Ok(proof)
+    }
+
+    /// Resumes the map, if it is we who have suspended it.
+    pub fn let_go(&mut self) -> Result<(), I::Stop> {
+        if self.memory.suspended {
+            if self.io.resume()? {
+                self.memory.suspended = false;
+            } else {
+                self.notes.push("the map stays suspended; resume it: dmsetup resume".to_owned());
+            }
+            self.keep()?;
+        }
+        Ok(())
+    }
+
+    /// Gives paths a key that others have, as long as these confirm it; those that do not get it carry no I/O.
+    pub fn give(&mut self, paths: &[PathId], own: Registration) -> Result<bool, I::Stop> {
+        let provers: Vec<PathId> = self.active().into_iter().filter(|id| !paths.contains(id)).collect();
+        let mut provers = self.prove(&provers, own)?.has;
+        if provers.is_empty() {
+            // One that is away may still be registered, as far as the logical unit tells.
+            let away: Vec<PathId> = self.paths.iter().filter(|path| !path.active).map(|path| path.id).collect();
+            let survey = self.survey()?;
+            let has = |id: &PathId| {
+                let registrant = self.identity(*id).and_then(|identity| survey.as_ref()?.of(identity));
+                registrant.is_some_and(|registrant| registrant.key == own.key)
+            };
+            provers = away.into_iter().filter(has).collect();
+        }
+        if provers.is_empty() {
+            return Ok(false);
+        }
+        let given = self.set(paths, own)?;
+        let confirmed = self.find(&provers, own)?;
+        if !confirmed.lacks.is_empty() {
+            self.withdraw(own, paths)?;
+            return Ok(false);
+        }
+        if confirmed.has.is_empty() {
+            // Nobody is left to confirm it: what was given is taken again, and tried later.
+            let unsure = self.take_back(&given.has, own)?;
+            let unsure = self.still_registered(&unsure, own.key)?;
+            self.fail(&unsure, &format!("was given key {}, which no other path confirms", own.key))?;
+            let given: Vec<PathId> = given.has.into_iter().filter(|id| !unsure.contains(id)).collect();
+            self.fail(&given, &format!("lacks key {}, which no other path confirms", own.key))?;
+            return Ok(false);
+        }
+        for id in &given.has {
+            let known = self.memory.path(*id);
+            known.unsettled = false;
+            known.leftovers.clear();
+        }
+        self.keep()?;
+        let silent: Vec<PathId> = given.silent.into_iter().chain(given.lacks).collect();
+        let active = self.active();
+        let silent: Vec<PathId> = silent.into_iter().filter(|id| active.contains(id)).collect();
+        let unfit = self.carrying(&silent)?;
+        self.fail(&unfit, &format!("could not be given key {}", own.key))?;
+        Ok(true)
+    }
+}

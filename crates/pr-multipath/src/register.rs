@@ -1,0 +1,712 @@
+//! REGISTER and REGISTER AND IGNORE EXISTING KEY.
+//!
+//! The user's own command goes to one path first: the judge. The same command goes to the others, so that each checks the
+//! key. A path that refuses although it had the key shows that somebody else has acted: the node is fenced. One that
+//! never had it is set, and only while another path confirms that it still is registered. A path that holds the
+//! reservation comes last: until then another node that preempts the old key takes the reservation over as it would from
+//! one disk.
+
+use scsi_pr::{BasicParameters, OutAction, ReservationKey, ReservationType, SenseCode, Status};
+
+use crate::{
+    Budget, Class, Io, PathId, Registration, Step, User,
+    engine::{Answer, Engine, Request, basic, register_with},
+    survey::{Registrant, Survey},
+};
+
+/// How often paths that came back meanwhile are looked for.
+const ROUNDS: usize = 3;
+
+/// What a registration needs to know before it begins.
+struct Plan {
+    action: OutAction,
+    /// The key that the command names; zero for REGISTER AND IGNORE EXISTING KEY as well.
+    key: ReservationKey,
+    new: Registration,
+    /// The key that is replaced, as far as that is known: the one that the command names, or the one that is there.
+    old: ReservationKey,
+    survey: Option<Survey>,
+    /// Those paths that are known to have the key that is replaced.
+    had: Vec<PathId>,
+    /// The active path that holds the reservation.
+    holder: Option<PathId>,
+    /// Keys on paths that carry no I/O, and whether one of these holds the reservation (its scope and type).
+    away: Vec<(PathId, ReservationKey, Option<u8>)>,
+}
+
+/// How the paths stand.
+#[derive(Default)]
+struct Progress {
+    done: Vec<PathId>,
+    /// Without the key, and known to have been so before.
+    behind: Vec<PathId>,
+    silent: Vec<PathId>,
+    /// Not ready: no path for I/O.
+    unready: Vec<PathId>,
+    /// Those whose answer was lost before.
+    lost: Vec<PathId>,
+    /// A path that had the key has lost it.
+    fenced: bool,
+}
+
+impl<I: Io> Engine<'_, I> {
+    pub fn register(&mut self, action: OutAction, request: &Request<'_>) -> Result<Answer, I::Stop> {
+        if let Some(answer) = self.reach_all()? {
+            return Ok(answer);
+        }
+        let survey = match self.survey_first()? {
+            Ok(survey) => survey,
+            Err(answer) => return Ok(answer),
+        };
+        if let Some(news) = self.news()? {
+            return Ok(news);
+        }
+        let plan = self.plan(action, request, survey)?;
+        if let Some(news) = self.news()? {
+            return Ok(news);
+        }
+        if let Some((path, key, _)) =
+            plan.away.iter().find(|(_, key, held)| held.is_some() && !self.may_preempt(&plan, *key))
+        {
+            return Ok(Answer::failure(format!(
+                "path {}, which is away, holds the reservation under key {key}, and so does a registration that is not \
+                 known to be this host's: it cannot be moved; bring the path back, or take it out of the target",
+                self.name(*path)
+            )));
+        }
+        let ignores = plan.action == OutAction::RegisterAndIgnoreExistingKey;
+        let replaces = |key: ReservationKey| key != plan.new.key && (key == plan.old || ignores && plan.old.is_zero());
+        let alone = plan.survey.as_ref().and_then(Survey::holder);
+        let holds =
+            |r: &&Registrant| replaces(r.key) && r.holds.is_some() && (alone.is_some() || plan.new.key.is_zero());
+        let holders: Vec<Registrant> =
+            plan.survey.iter().flat_map(|survey| survey.registrants.iter().filter(holds).cloned()).collect();
+        if let Some((path, key)) = holders.iter().find_map(|holder| Some((self.may_be(holder)?, holder.key))) {
+            return Ok(self.unknown_holder(path, key));
+        }
+        if let Some(held) = self.held_alone(&plan) {
+            return self.change_held(request, &plan, held);
+        }
+        if plan.new.key.is_zero() && !plan.had.is_empty() && plan.away.iter().any(|(_, key, _)| *key == plan.old) {
+            return self.leave(request, &plan);
+        }
+        self.spread(request, &plan)
+    }
+
+    fn plan(&mut self, action: OutAction, request: &Request<'_>, survey: Option<Survey>) -> Result<Plan, I::Stop> {
+        let BasicParameters { key, service_action_key, activate_persist, all_target_ports, .. } = request.parameters;
+        let new = Registration { key: service_action_key, persist: activate_persist, all_target_ports };
+        let key = if action == OutAction::Register { key } else { ReservationKey::ZERO };
+        let active = self.active();
+        let registered = |engine: &Self, id: PathId| {
+            let registrant = survey.as_ref()?.of(engine.identity(id)?);
+            Some(registrant.map_or(ReservationKey::ZERO, |registrant| registrant.key))
+        };
+        let mut had = Vec::new();
+        if !key.is_zero() {
+            let mut unknown = Vec::new();
+            for id in &active {
+                match registered(self, *id) {
+                    Some(has) if has == key => had.push(*id),
+                    Some(_) => {}
+                    None => unknown.push(*id),
+                }
+            }
+            if !unknown.is_empty() {
+                let own = Registration { all_target_ports, ..self.own(key, survey.as_ref())? };
+                had.extend(self.prove(&unknown, own)?.has);
+            }
+        } else if action == OutAction::Register && self.memory.user == User::Unregistered {
+            // Keys that the user has given up, on paths that have come back.
+            for id in &active {
+                if let Some(old) = registered(self, *id).filter(|old| !old.is_zero()) {
+                    let from = Registration { key: old, ..new };
+                    self.take_back(&[*id], from)?;
+                }
+            }
+        }
+        let mut old = key;
+        if key.is_zero() && (action == OutAction::RegisterAndIgnoreExistingKey || new.key.is_zero()) {
+            let keyed: Vec<(PathId, ReservationKey)> = active
+                .iter()
+                .filter_map(|id| Some((*id, registered(self, *id).filter(|key| !key.is_zero())?)))
+                .collect();
+            if let Some((_, first)) = keyed.first() {
+                old = *first;
+                had = keyed.iter().filter(|(_, key)| key == first).map(|(id, _)| *id).collect();
+            }
+        }
+        let holder = survey.as_ref().and_then(Survey::holder).map(|holder| &holder.identity);
+        let holder = active.iter().copied().find(|id| holder.is_some() && self.identity(*id) == holder);
+        let mut away = Vec::new();
+        for id in self.paths.iter().filter(|path| !path.active).map(|path| path.id).collect::<Vec<_>>() {
+            if let Some(registrant) = survey.as_ref().and_then(|survey| survey.of(self.identity(id)?))
+                && registrant.key != new.key
+            {
+                let alone = survey.as_ref().and_then(Survey::holder).is_some_and(|holder| holder == registrant);
+                // What all registrants hold lasts as long as one of them is registered.
+                away.push((id, registrant.key, registrant.holds.filter(|_| alone || new.key.is_zero())));
+            }
+        }
+        Ok(Plan { action, key, new, old, survey, had, holder, away })
+    }
+
+    /// Whether a key can be preempted without hitting anybody else.
+    fn may_preempt(&self, plan: &Plan, key: ReservationKey) -> bool {
+        plan.survey.as_ref().is_some_and(|survey| self.is_exclusive(survey, key))
+    }
+
+    /// Puts the registration on every path.
+    fn spread(&mut self, request: &Request<'_>, plan: &Plan) -> Result<Answer, I::Stop> {
+        let active = self.active();
+        // Who has a key where none should be is asked first: it is the one that refuses.
+        let is_keyed = |engine: &Self, id: &PathId| {
+            let identity = engine.identity(*id)?;
+            plan.survey.as_ref()?.of(identity)
+        };
+        let mut order = active.clone();
+        if plan.key.is_zero() && plan.action == OutAction::Register && self.memory.user != User::Unregistered {
+            order.sort_by_key(|id| is_keyed(self, id).is_none());
+        } else {
+            order.sort_by_key(|id| (Some(*id) == plan.holder, !plan.key.is_zero() && !plan.had.contains(id)));
+            order.sort_by_key(|id| Some(*id) == plan.holder);
+        }
+        let before = match plan.action {
+            OutAction::Register => Some(plan.key),
+            _ => None,
+        };
+        self.set_step(Step::Registering { before, new: plan.new })?;
+
+        let judged = self.judge(&order, request)?;
+        let mut judge = judged.path;
+        if judged.result.class() != Class::Good {
+            // An answer that was lost may have been a GOOD: then the path has the new key.
+            let mut executed = None;
+            if !judged.lost.is_empty()
+                && !plan.new.key.is_zero()
+                && matches!(judged.result.class(), Class::Lost | Class::Conflict | Class::NotThisPath | Class::Busy)
+            {
+                let fresh: Vec<PathId> = judged.lost.iter().copied().filter(|id| self.is_fresh(plan, *id)).collect();
+                executed = self.prove(&fresh, plan.new)?.has.first().copied();
+            }
+            if executed.is_none() {
+                return self.give_up(plan, &judged.lost, &judged.unready, judged.result.into());
+            }
+            judge = executed;
+        }
+        let Some(judge) = judge else { return Ok(judged.result.into()) };
+        self.learn_by(judge, plan)?;
+
+        let mut progress = Progress { done: vec![judge], lost: judged.lost, ..Progress::default() };
+        let rest: Vec<PathId> = active.iter().copied().filter(|id| *id != judge && Some(*id) != plan.holder).collect();
+        self.tell(request, plan, &rest, &mut progress)?;
+        if let Some(holder) = plan.holder.filter(|holder| *holder != judge) {
+            if progress.fenced {
+                return self.fenced(plan, &active);
+            }
+            self.tell(request, plan, &[holder], &mut progress)?;
+        }
+        if progress.fenced {
+            return self.fenced(plan, &active);
+        }
+        if plan.new.key.is_zero() {
+            return self.left(plan, progress);
+        }
+        self.complete(plan, progress)
+    }
+
+    /// Whether a path is known not to have had the new key before the command, or to have had it as the old one.
+    fn is_fresh(&self, plan: &Plan, id: PathId) -> bool {
+        if plan.had.contains(&id) {
+            return true;
+        }
+        let Some(survey) = &plan.survey else { return false };
+        match self.identity(id) {
+            Some(identity) => survey.of(identity).is_none_or(|registrant| registrant.key != plan.new.key),
+            None => !survey.has(plan.new.key),
+        }
+    }
+
+    /// Sends the command to further paths.
+    fn tell(
+        &mut self,
+        request: &Request<'_>,
+        plan: &Plan,
+        paths: &[PathId],
+        progress: &mut Progress,
+    ) -> Result<(), I::Stop> {
+        // Initiator ports in the list are the judge's to register.
+        let parameters = BasicParameters { initiator_ports: None, ..request.parameters };
+        let (cdb, list) = basic(plan.action, request.scope_type, &parameters);
+        let learns = plan.survey.is_some() && !plan.new.key.is_zero();
+        let (unknown, known): (Vec<PathId>, Vec<PathId>) =
+            paths.iter().partition(|id| learns && self.identity(**id).is_none());
+        let mut groups: Vec<Vec<PathId>> = unknown.into_iter().map(|id| vec![id]).collect();
+        groups.push(known);
+        for group in groups {
+            for (id, result) in self.send_to_all(&group, &cdb, &list)? {
+                match result.class() {
+                    Class::Good => {
+                        progress.done.push(id);
+                        self.learn_by(id, plan)?;
+                    }
+                    Class::Conflict => self.refused(plan, id, progress)?,
+                    _ => progress.silent.push(id),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A path says that it has not the key that the command names.
+    fn refused(&mut self, plan: &Plan, id: PathId, progress: &mut Progress) -> Result<(), I::Stop> {
+        // It may have the new one already: all target ports were registered at once, or an answer was lost.
+        let has_new = !plan.new.key.is_zero() && self.prove(&[id], plan.new)?.has.contains(&id);
+        let shares = plan.new.all_target_ports
+            || progress
+                .done
+                .iter()
+                .any(|done| self.identity(*done).is_some() && self.identity(*done) == self.identity(id));
+        // What was lost may have been carried out.
+        let was_told = progress.lost.contains(&id);
+        if has_new || (plan.new.key.is_zero() && (shares || was_told)) {
+            progress.done.push(id);
+        } else if plan.old.is_zero() && !self.memory.path(id).leftovers.is_empty() {
+            // It has just come back, with a key that the user has given up.
+            if plan.new.key.is_zero() {
+                self.take_leftovers(&[id])?;
+                progress.done.push(id);
+            } else {
+                progress.behind.push(id);
+            }
+        } else if plan.had.contains(&id) || plan.old.is_zero() {
+            progress.fenced = true;
+        } else if plan.new.key.is_zero() {
+            // It had another key, or none: a leftover is not the user's any more.
+            let leftover = self.identity(id).and_then(|identity| plan.survey.as_ref()?.of(identity)).map(|r| r.key);
+            if let Some(key) = leftover {
+                self.take_back(&[id], Registration { key, ..plan.new })?;
+            }
+            progress.done.push(id);
+        } else {
+            progress.behind.push(id);
+        }
+        Ok(())
+    }
+
+    /// Every path that carries I/O gets the key that the others have, or carries none.
+    fn complete(&mut self, plan: &Plan, mut progress: Progress) -> Result<Answer, I::Stop> {
+        for round in 0..ROUNDS {
+            if !progress.behind.is_empty() {
+                let set = self.set(&progress.behind, plan.new)?;
+                progress.behind.clear();
+                progress.done.extend(set.has);
+                progress.silent.extend(set.silent);
+                progress.silent.extend(set.lacks);
+            }
+            // Everybody who said yes is asked again: whoever was preempted in between is out, and so are all.
+            let confirmed = self.prove(&progress.done, plan.new)?;
+            if !confirmed.lacks.is_empty() {
+                return self.preempted(plan);
+            }
+            progress.silent.extend(&confirmed.silent);
+            progress.done = confirmed.has;
+            if progress.done.is_empty() {
+                let silent = progress.silent.clone();
+                return self.give_up(plan, &silent, &[], Answer::check(SenseCode::COMMUNICATION_FAILURE));
+            }
+            let silent: Vec<PathId> =
+                progress.silent.iter().copied().filter(|id| !progress.unready.contains(id)).collect();
+            let unfit = self.carrying(&silent)?;
+            progress.unready.extend(silent.iter().filter(|id| !unfit.contains(id)));
+            self.fail(&unfit, &format!("could not be registered with key {}", plan.new.key))?;
+            self.look()?;
+            let missing: Vec<PathId> = self.active().into_iter().filter(|id| !progress.done.contains(id)).collect();
+            if missing.is_empty() {
+                break;
+            }
+            // It came back, or could not be failed.
+            if round + 1 == ROUNDS {
+                self.fail(&missing, &format!("came back without key {}", plan.new.key))?;
+            } else {
+                let proof = self.prove(&missing, plan.new)?;
+                progress.done.extend(proof.has);
+                progress.behind = proof.lacks;
+                progress.silent = proof.silent;
+            }
+        }
+        for id in &progress.done {
+            let known = self.memory.path(*id);
+            known.unsettled = false;
+            known.leftovers.clear();
+        }
+        if let Some(answer) = self.clean_up(plan, &progress.done)? {
+            return Ok(answer);
+        }
+        self.set_user(User::Registered(plan.new))?;
+        Ok(Answer::GOOD)
+    }
+
+    /// Of paths that did not register, those that could carry I/O all the same: who is not ready carries none.
+    pub fn carrying(&mut self, silent: &[PathId]) -> Result<Vec<PathId>, I::Stop> {
+        let mut carrying = Vec::new();
+        for (id, result) in self.probe(silent)? {
+            self.memory.path(id).unsettled = true;
+            if result.class() == Class::NotThisPath {
+                let (name, sense) = (self.name(id), result.sense);
+                self.notes.push(format!("path {name} is not ready ({sense}) and lacks the registration until it is"));
+            } else {
+                carrying.push(id);
+            }
+        }
+        Ok(carrying)
+    }
+
+    /// Keys that paths have kept which are away would let this host write after it was fenced, or keep a reservation.
+    fn clean_up(&mut self, plan: &Plan, done: &[PathId]) -> Result<Option<Answer>, I::Stop> {
+        let mut away = plan.away.clone();
+        // Paths that this command has found dead, or not ready, keep what they had.
+        for path in self.paths.iter().filter(|path| !done.contains(&path.id) && plan.had.contains(&path.id)) {
+            if plan.old != plan.new.key && !away.iter().any(|(id, ..)| *id == path.id) {
+                away.push((path.id, plan.old, None));
+            }
+        }
+        let strangers: Vec<PathId> = self.inactive_unknown();
+        for id in strangers {
+            self.memory.path(id).leave_over(if plan.old == plan.new.key { ReservationKey::ZERO } else { plan.old });
+        }
+        let mut preempted = Vec::new();
+        for (id, key, _) in &away {
+            if preempted.contains(key) || done.contains(id) {
+                continue;
+            }
+            if self.identity(*id).is_none() {
+                self.leave_over(*id, *key)?;
+                continue;
+            }
+            let Some(survey) = self.survey()? else {
+                self.leave_over(*id, *key)?;
+                continue;
+            };
+            let registrant = self.identity(*id).and_then(|identity| survey.of(identity)).cloned();
+            let is_out = registrant.is_none();
+            let Some(still) = registrant.filter(|registrant| registrant.key == *key) else {
+                if is_out && !plan.key.is_zero() && *key == plan.key && !survey.has(*key) {
+                    // Somebody has preempted the key that this command changes, and was told that it worked.
+                    return self.fenced(plan, done).map(Some);
+                }
+                continue;
+            };
+            let mut gone = false;
+            if self.is_exclusive(&survey, *key)
+                && let Some(from) = done.first()
+            {
+                let kind = survey.holder().filter(|holder| **holder == still).and_then(|holder| holder.holds);
+                let kind = kind.unwrap_or(ReservationType::WriteExclusive.code());
+                let (cdb, list) = basic(OutAction::Preempt, kind, &BasicParameters::keys(plan.new.key, *key));
+                let results = self.send_to_all(&[*from], &cdb, &list)?;
+                gone = results.iter().all(|(_, result)| result.class() == Class::Good);
+                if results.iter().any(|(_, result)| result.class() == Class::Conflict) {
+                    // Either key is gone: the old one, or the new.
+                    let is_gone = self.survey()?.is_some_and(|survey| !survey.has(*key));
+                    if is_gone && *key == plan.key {
+                        return self.fenced(plan, done).map(Some);
+                    }
+                    if !self.prove(done, plan.new)?.lacks.is_empty() {
+                        return self.preempted(plan).map(Some);
+                    }
+                    if !is_gone {
+                        self.leave_over(*id, *key)?;
+                    }
+                    continue;
+                }
+            }
+            if gone {
+                preempted.push(*key);
+            } else {
+                self.leave_over(*id, *key)?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Paths that carry no I/O and of which it is not known who they are to the logical unit.
+    fn inactive_unknown(&self) -> Vec<PathId> {
+        let paths = self.paths.iter().filter(|path| !path.active).map(|path| path.id);
+        paths.filter(|id| self.identity(*id).is_none()).collect()
+    }
+
+    /// Who holds the reservation under the user's key may be a path that is away, or another node.
+    pub fn unknown_holder(&self, path: PathId, key: ReservationKey) -> Answer {
+        Answer::failure(format!(
+            "path {}, which is away, may hold the reservation under key {key}, or another node does that uses the same \
+             key; bring the path back, or take it out of the map",
+            self.name(path)
+        ))
+    }
+
+    /// A key stays behind on a path that is away, and has to be taken from it when it comes back.
+    pub fn leave_over(&mut self, id: PathId, key: ReservationKey) -> Result<(), I::Stop> {
+        self.memory.path(id).leave_over(key);
+        self.notes.push(format!("path {}, which is away, is still registered with key {key}", self.name(id)));
+        self.keep()
+    }
+
+    /// All paths were told to forget the key.
+    fn left(&mut self, plan: &Plan, progress: Progress) -> Result<Answer, I::Stop> {
+        let mut left = Vec::new();
+        for id in &progress.silent {
+            // Whoever does not answer is asked for by the others.
+            let identity = self.identity(*id).cloned();
+            let is_gone = match (identity, self.survey()?) {
+                (Some(identity), Some(survey)) => survey.of(&identity).is_none(),
+                _ => false,
+            };
+            if !is_gone {
+                left.push(*id);
+            }
+        }
+        if left.is_empty() {
+            for id in progress.done.iter().chain(&progress.silent) {
+                self.memory.path(*id).leftovers.clear();
+            }
+            self.set_user(User::Unregistered)?;
+            return Ok(Answer::GOOD);
+        }
+        self.fail(&left, &format!("could not be unregistered from key {}", plan.old))?;
+        for id in &left {
+            self.leave_over(*id, plan.old)?;
+        }
+        let survey = self.survey()?;
+        let holds = |id: &PathId| {
+            let registrant = self.identity(*id).and_then(|identity| survey.as_ref()?.of(identity));
+            registrant.map_or(survey.is_none(), |registrant| registrant.holds.is_some())
+        };
+        if left.iter().any(holds) {
+            // The reservation stands: this is not what one disk would have.
+            self.set_step(Step::Idle)?;
+            return Ok(Answer::failure("the path that holds the reservation did not answer".to_owned()));
+        }
+        self.set_user(User::Unregistered)?;
+        Ok(Answer::GOOD)
+    }
+
+    /// Scope and type of a reservation that a path of ours holds under the key that the command replaces, if other paths
+    /// have the key as well and nobody else has.
+    fn held_alone(&self, plan: &Plan) -> Option<u8> {
+        let survey = plan.survey.as_ref()?;
+        let holder = survey.holder().filter(|holder| self.is_own(&holder.identity))?;
+        let several = survey.registrants.iter().filter(|registrant| registrant.key == plan.old).count() > 1;
+        let fits = holder.key == plan.old
+            && plan.new.key != plan.old
+            && several
+            && !plan.had.is_empty()
+            && self.is_exclusive(survey, plan.old);
+        holder.holds.filter(|_| fits)
+    }
+
+    /// Changes a registration that holds the reservation. Path after path it would be a reservation under one key and
+    /// registrations under two, and another node that preempts one of them would get half of what one disk gives. So the
+    /// key is preempted from all paths but one first, changed there, and given to the others again.
+    fn change_held(&mut self, request: &Request<'_>, plan: &Plan, held: u8) -> Result<Answer, I::Stop> {
+        let own = self.own(plan.old, plan.survey.as_ref())?;
+        let (cdb, list) = basic(OutAction::Preempt, held, &BasicParameters::keys(plan.old, plan.old));
+        let take = Request {
+            cdb,
+            list: &list,
+            scope_type: held,
+            parameters: BasicParameters::keys(plan.old, plan.old),
+            budget: Budget::Path,
+        };
+        let new = plan.new;
+        let answer = self.take_over(&take, own, |engine, path| {
+            engine.set_step(Step::Registering { before: Some(own.key), new })?;
+            let results = engine.send_to_all(&[path], &request.cdb, request.list)?;
+            let Some((_, result)) = results.into_iter().next() else { return Ok((Answer::CONFLICT, own)) };
+            match result.class() {
+                Class::Good => Ok((Answer::GOOD, new)),
+                Class::Conflict => Ok((Answer::CONFLICT, Registration::NONE)),
+                Class::Lost => {
+                    let changed = engine.find(&[path], new)?;
+                    if !changed.has.is_empty() && !new.key.is_zero() {
+                        return Ok((Answer::GOOD, new));
+                    }
+                    let kept = engine.find(&[path], own)?;
+                    match (kept.lacks.is_empty(), new.key.is_zero()) {
+                        (false, true) => Ok((Answer::GOOD, new)),
+                        (false, false) => Ok((Answer::CONFLICT, Registration::NONE)),
+                        (true, _) => Ok((result.into(), own)),
+                    }
+                }
+                _ => Ok((result.into(), own)),
+            }
+        })?;
+        if answer.status == Status::GOOD && new.key.is_zero() {
+            self.hold(false)?;
+        }
+        Ok(answer)
+    }
+
+    /// Unregisters while a path that is away has the key as well, and there is no reservation of ours: the key is
+    /// preempted from one path, which ends that one's registration, too.
+    fn leave(&mut self, request: &Request<'_>, plan: &Plan) -> Result<Answer, I::Stop> {
+        if !self.may_preempt(plan, plan.old) {
+            // Somebody else has the same key: it cannot be preempted. What is away keeps it, and is looked after later.
+            let answer = self.spread(request, plan)?;
+            for (id, key, _) in &plan.away {
+                self.leave_over(*id, *key)?;
+            }
+            return Ok(answer);
+        }
+        self.set_step(Step::Registering { before: Some(plan.old), new: plan.new })?;
+        let kind = ReservationType::WriteExclusive.code();
+        let (cdb, list) = basic(OutAction::Preempt, kind, &BasicParameters::keys(plan.old, plan.old));
+        let take = Request {
+            cdb,
+            list: &list,
+            scope_type: kind,
+            parameters: BasicParameters::keys(plan.old, plan.old),
+            budget: request.budget,
+        };
+        self.own.push(SenseCode::REGISTRATIONS_PREEMPTED);
+        let judged = self.judge(&plan.had, &take)?;
+        if judged.result.class() != Class::Good {
+            return self.give_up(plan, &judged.lost, &judged.unready, judged.result.into());
+        }
+        let Some(judge) = judged.path else { return Ok(judged.result.into()) };
+        // A reservation may have come about in between, and then the registration is still there.
+        let (cdb, list) = register_with(OutAction::Register, plan.old, plan.new);
+        let results = self.send_to_all(&[judge], &cdb, &list)?;
+        let others: Vec<PathId> = self.active().into_iter().filter(|id| *id != judge).collect();
+        self.drain(&others)?;
+        if results.iter().all(|(_, result)| matches!(result.class(), Class::Good | Class::Conflict)) {
+            self.set_user(User::Unregistered)?;
+            return Ok(Answer::GOOD);
+        }
+        self.left(plan, Progress { silent: vec![judge], ..Progress::default() })
+    }
+
+    /// Somebody has preempted this host while the command was under way, and before it by the order of things: what was
+    /// registered is taken back.
+    fn fenced(&mut self, plan: &Plan, paths: &[PathId]) -> Result<Answer, I::Stop> {
+        let kept = self.withdraw(plan.new, paths)?;
+        Ok(kept.unwrap_or(Answer::CONFLICT))
+    }
+
+    /// Somebody has preempted the new key: the command came first, and its effect is gone.
+    fn preempted(&mut self, plan: &Plan) -> Result<Answer, I::Stop> {
+        let paths = self.active();
+        let kept = self.withdraw(plan.new, &paths)?;
+        let survey = self.survey()?;
+        let mut left = None;
+        for (id, key, _) in &plan.away {
+            let registrant = self.identity(*id).and_then(|identity| survey.as_ref()?.of(identity));
+            if survey.is_none() || registrant.is_some_and(|registrant| registrant.key == *key) {
+                self.leave_over(*id, *key)?;
+                left = Some(Answer::failure("another node has preempted this host".to_owned()));
+            }
+        }
+        Ok(kept.or(left).unwrap_or(Answer::GOOD))
+    }
+
+    /// Takes a key from all paths, because another node has preempted this host. A path that holds the reservation is
+    /// failed and not unregistered: with the reservation gone the user, who is fenced, could write again. Returns an
+    /// answer if there is such a path.
+    pub fn withdraw(&mut self, own: Registration, paths: &[PathId]) -> Result<Option<Answer>, I::Stop> {
+        let survey = self.survey()?;
+        let holder = survey.as_ref().and_then(Survey::holder).map(|holder| holder.identity.clone());
+        let (keeps, gives): (Vec<PathId>, Vec<PathId>) =
+            paths.iter().partition(|id| holder.is_some() && self.identity(**id) == holder.as_ref());
+        if !own.key.is_zero() {
+            let unsure = self.take_back(&gives, own)?;
+            // Whatever key a path has now, the user has none.
+            let after = self.survey()?;
+            for id in gives {
+                let kept = match (self.identity(id), &after) {
+                    (Some(identity), Some(after)) => after.of(identity).map(|registrant| registrant.key),
+                    _ => unsure.contains(&id).then_some(own.key),
+                };
+                if let Some(key) = kept {
+                    self.fail(&[id], &format!("may have kept key {key}, and another node has preempted this host"))?;
+                    self.memory.path(id).leave_over(key);
+                }
+            }
+        }
+        self.fail(&keeps, "holds the reservation, and another node has preempted this host")?;
+        for id in &keeps {
+            self.memory.path(*id).leave_over(own.key);
+        }
+        self.set_user(User::Unregistered)?;
+        let stays = holder.filter(|holder| self.is_own(holder));
+        Ok(stays.map(|_| {
+            Answer::failure(
+                "another node has preempted this host, and a path without I/O keeps the reservation".to_owned(),
+            )
+        }))
+    }
+
+    /// Of paths that did not answer, those that may have the key, as far as others know.
+    pub fn still_registered(&mut self, paths: &[PathId], key: ReservationKey) -> Result<Vec<PathId>, I::Stop> {
+        if paths.is_empty() {
+            return Ok(Vec::new());
+        }
+        let survey = self.survey()?;
+        let is_free = |engine: &Self, id: &PathId| {
+            let survey = survey.as_ref()?;
+            match engine.identity(*id) {
+                Some(identity) => Some(survey.of(identity).is_none_or(|registrant| registrant.key != key)),
+                None => Some(!survey.has(key)),
+            }
+        };
+        Ok(paths.iter().copied().filter(|id| is_free(self, id) != Some(true)).collect())
+    }
+
+    /// No path has carried the command out, as far as is known. Those of which it is not known are put back.
+    fn give_up(
+        &mut self,
+        plan: &Plan,
+        lost: &[PathId],
+        refused: &[PathId],
+        mut answer: Answer,
+    ) -> Result<Answer, I::Stop> {
+        // The kernel's own target registers and then answers NOT READY if it cannot write its file (target_core_pr.c).
+        let doubtful: Vec<PathId> = match plan.action {
+            _ if plan.new.key.is_zero() => Vec::new(),
+            OutAction::Register => lost.iter().chain(refused).copied().filter(|id| self.is_fresh(plan, *id)).collect(),
+            _ => Vec::new(),
+        };
+        if !doubtful.is_empty() {
+            let before = Registration { key: plan.key, ..plan.new };
+            let unsure = self.replace(&doubtful, plan.new, before)?;
+            let unsure = self.still_registered(&unsure, plan.new.key)?;
+            for id in unsure {
+                self.memory.path(id).unsettled = true;
+                let name = self.name(id);
+                self.notes.push(format!("path {name} may be registered with key {}", plan.new.key));
+            }
+        } else if !lost.is_empty() {
+            for id in lost {
+                self.memory.path(*id).unsettled = true;
+                let name = self.name(*id);
+                self.notes.push(format!("path {name} may have carried the command out: key {}", plan.new.key));
+            }
+        }
+        if answer.status == Status::RESERVATION_CONFLICT && !lost.is_empty() {
+            answer.notes.push("a path gave no answer".to_owned());
+        }
+        self.set_step(Step::Idle)?;
+        Ok(answer)
+    }
+
+    fn learn_by(&mut self, id: PathId, plan: &Plan) -> Result<(), I::Stop> {
+        let Some(before) = &plan.survey else { return Ok(()) };
+        if self.identity(id).is_none()
+            && !plan.new.key.is_zero()
+            && let Some(after) = self.survey()?
+        {
+            self.learn(id, plan.new.key, before, &after);
+            self.keep()?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,265 @@
+//! RESERVE, RELEASE and CLEAR.
+
+use scsi_pr::{BasicParameters, OutAction, ReservationType, SenseCode, Status};
+
+use crate::{
+    Class, Io, Multipathd, PathId, User,
+    engine::{Answer, Engine, Request, basic},
+    survey::{Registrant, Survey},
+};
+
+impl<I: Io> Engine<'_, I> {
+    /// RESERVE. The holder may repeat it, but the logical unit knows the holder by its path.
+    pub fn reserve(&mut self, request: &Request<'_>) -> Result<Answer, I::Stop> {
+        let active = self.active();
+        let judged = self.judge(&active, request)?;
+        let class = judged.result.class();
+        let key = request.parameters.key;
+        let mut answer = Answer::from(judged.result);
+        if class == Class::Good {
+            self.give_back(&judged.refused, key)?;
+        } else if matches!(class, Class::Conflict | Class::NotThisPath | Class::Lost | Class::Busy) {
+            // A path that is away may hold what is asked for; so may one whose answer was lost.
+            let survey = match self.survey_first()? {
+                Ok(survey) => survey,
+                Err(failure) => return Ok(failure),
+            };
+            let held = survey.as_ref().and_then(Survey::holder).filter(|holder| {
+                holder.key == key && holder.holds == Some(request.scope_type) && self.is_own(&holder.identity)
+            });
+            let is_ours = held.is_some() || self.all_hold(survey.as_ref(), request);
+            if !is_ours {
+                let looks_alike = survey.as_ref().is_some_and(|survey| {
+                    let alike = |r: &Registrant| r.key == key && r.holds == Some(request.scope_type);
+                    survey.registrants.iter().any(alike)
+                });
+                let holder = survey.as_ref().and_then(Survey::holder).filter(|holder| holder.key == key);
+                if let Some(path) = holder.and_then(|holder| self.may_be(holder)) {
+                    return Ok(self.unknown_holder(path, key));
+                }
+                if looks_alike && !judged.lost.is_empty() {
+                    // It may be what this command has done, or another node's with the same key.
+                    return Ok(Answer::failure("a path gave no answer, and the others refuse the command".to_owned()));
+                }
+                return Ok(answer);
+            }
+            answer = Answer::GOOD;
+            answer.notes.push("the reservation is held by a path that is away or gave no answer".to_owned());
+        } else {
+            return Ok(answer);
+        }
+        self.hold(true)?;
+        self.say_who_writes(request, judged.path);
+        Ok(answer)
+    }
+
+    /// An all-registrants reservation of the type that is asked for, whose registrants we are among.
+    fn all_hold(&self, survey: Option<&Survey>, request: &Request<'_>) -> bool {
+        ReservationType::from_scope_type(request.scope_type).is_some_and(ReservationType::is_all_registrants)
+            && survey.is_some_and(|survey| {
+                survey.registrants.iter().any(|registrant| {
+                    registrant.key == request.parameters.key
+                        && registrant.holds == Some(request.scope_type)
+                        && self.is_own(&registrant.identity)
+                })
+            })
+    }
+
+    /// Write Exclusive and Exclusive Access admit the nexus that holds the reservation, and no other path's.
+    pub fn say_who_writes(&mut self, request: &Request<'_>, path: Option<PathId>) {
+        let kind = ReservationType::from_scope_type(request.scope_type);
+        if let (Some(kind), Some(path)) = (kind.filter(|kind| !kind.admits_registrants()), path)
+            && self.active().len() > 1
+        {
+            let name = self.name(path);
+            self.notes.push(format!("{kind} admits path {name} alone; on a map use the registrants only types"));
+        }
+    }
+
+    pub fn hold(&mut self, holds: bool) -> Result<(), I::Stop> {
+        if let Err(complaint) = self.io.multipathd(Multipathd::Hold(holds))? {
+            self.notes.push(complaint);
+        }
+        Ok(())
+    }
+
+    /// Paths that have lost the key, as another one that has it shows, get it back.
+    pub fn give_back(&mut self, paths: &[PathId], key: scsi_pr::ReservationKey) -> Result<(), I::Stop> {
+        if paths.is_empty() {
+            return Ok(());
+        }
+        let own = self.own(key, None)?;
+        self.give(paths, own)?;
+        Ok(())
+    }
+
+    /// RELEASE. Only the path that holds the reservation releases it; every other one is told GOOD, and nothing happens.
+    pub fn release(&mut self, request: &Request<'_>) -> Result<Answer, I::Stop> {
+        let survey = match self.survey_first()? {
+            Ok(survey) => survey,
+            Err(answer) => return Ok(answer),
+        };
+        if let Some(news) = self.news()? {
+            return Ok(news);
+        }
+        let active = self.active();
+        let all_hold = survey.as_ref().is_some_and(|survey| {
+            survey.registrants.iter().any(|registrant| {
+                let kind = registrant.holds.and_then(ReservationType::from_scope_type);
+                kind.is_some_and(ReservationType::is_all_registrants)
+            })
+        });
+        let holder = survey.as_ref().and_then(Survey::holder).cloned();
+        let key = request.parameters.key;
+        self.own.push(SenseCode::RESERVATIONS_RELEASED);
+        let mut order = active.clone();
+        if let Some(holder) = &holder {
+            order.sort_by_key(|id| self.identity(*id) != Some(&holder.identity));
+        }
+        let is_on =
+            |engine: &Self, id: &PathId| holder.as_ref().is_some_and(|h| engine.identity(*id) == Some(&h.identity));
+        let knows_holder = order.first().is_some_and(|id| is_on(self, id));
+        if all_hold || knows_holder || (holder.is_none() && survey.is_some()) {
+            // One path's word is enough; of an all-registrants reservation a second RELEASE might meet a newer one.
+            let judged = self.judge(&order, request)?;
+            let class = judged.result.class();
+            let released_by = judged.path;
+            if class == Class::Good && knows_holder && released_by != order.first().copied() {
+                return self.release_lost(request, judged.result.into());
+            }
+            if knows_holder && class > Class::Verdict && order.first().is_some_and(|id| judged.lost.contains(id)) {
+                return self.release_lost(request, judged.result.into());
+            }
+            let answer = Answer::from(judged.result);
+            if class == Class::Good {
+                let others: Vec<PathId> = active.into_iter().filter(|id| Some(*id) != released_by).collect();
+                self.drain(&others)?;
+                self.hold(false)?;
+            }
+            return Ok(answer);
+        }
+        if let Some(holder) = &holder
+            && self.is_own(&holder.identity)
+            && holder.key == key
+        {
+            return self.release_away(request, holder.holds.unwrap_or(request.scope_type), survey.as_ref());
+        }
+        if let Some(holder) = &holder
+            && holder.key == key
+            && let Some(path) = self.may_be(holder)
+        {
+            return Ok(self.unknown_holder(path, key));
+        }
+        // Somebody else's, as far as is known; or nobody tells. Each path is asked by itself.
+        let results = self.send_to_all(&active, &request.cdb, request.list)?;
+        let mut best = None;
+        for (id, result) in results {
+            let class = result.class();
+            if class == Class::Conflict
+                || best.as_ref().is_none_or(|(_, best): &(PathId, crate::CommandResult)| class < best.class())
+            {
+                // The kernel's own target looks at the key only on the path that holds.
+                best = Some((id, result));
+            }
+            if class == Class::Verdict {
+                break;
+            }
+        }
+        let others: Vec<PathId> = self.active();
+        self.drain(&others)?;
+        Ok(best.map_or(Answer::CONFLICT, |(_, result)| result.into()))
+    }
+
+    /// The path that holds the reservation gave no answer to RELEASE.
+    fn release_lost(&mut self, request: &Request<'_>, told: Answer) -> Result<Answer, I::Stop> {
+        let Some(survey) = self.survey()? else {
+            return Ok(Answer::failure("the path that holds the reservation gave no answer".to_owned()));
+        };
+        match survey.holder().cloned() {
+            Some(holder) if self.is_own(&holder.identity) && holder.key == request.parameters.key => {
+                self.release_away(request, holder.holds.unwrap_or(request.scope_type), Some(&survey))
+            }
+            _ if survey.registrants.iter().any(|r| r.holds.is_some() && self.is_own(&r.identity)) => Ok(told),
+            _ => {
+                let others = self.active();
+                self.drain(&others)?;
+                self.hold(false)?;
+                Ok(Answer::GOOD)
+            }
+        }
+    }
+
+    /// The reservation is held by a path of ours that does not answer: another one takes it over and releases it.
+    fn release_away(&mut self, request: &Request<'_>, held: u8, survey: Option<&Survey>) -> Result<Answer, I::Stop> {
+        let key = request.parameters.key;
+        if held != request.scope_type {
+            return Ok(Answer::check(SenseCode::INVALID_RELEASE));
+        }
+        if !survey.is_some_and(|survey| self.is_exclusive(survey, key)) {
+            return Ok(Answer::failure(format!(
+                "a path that is away holds the reservation under key {key}, and so does a registration that is not known \
+                 to be this host's: it cannot be taken over; bring the path back"
+            )));
+        }
+        if let Some(answer) = self.reach_all()? {
+            return Ok(answer);
+        }
+        let (cdb, list) = basic(OutAction::Preempt, held, &BasicParameters::keys(key, key));
+        let take =
+            Request { cdb, list: &list, scope_type: held, parameters: BasicParameters::keys(key, key), ..*request };
+        let own = self.own(key, survey)?;
+        let taken = self.take_over(&take, own, |engine, path| {
+            let results = engine.send_to_all(&[path], &request.cdb, request.list)?;
+            Ok((results.into_iter().next().map_or(Answer::CONFLICT, |(_, result)| result.into()), own))
+        })?;
+        if taken.status == Status::GOOD {
+            self.hold(false)?;
+        }
+        Ok(taken)
+    }
+
+    /// CLEAR. With one path's word all registrations are gone.
+    pub fn clear(&mut self, request: &Request<'_>) -> Result<Answer, I::Stop> {
+        // Should the answer be lost, it is known what has changed.
+        let before = match self.survey_first()? {
+            Ok(survey) => survey,
+            Err(answer) => return Ok(answer),
+        };
+        if let Some(news) = self.news()? {
+            return Ok(news);
+        }
+        let active = self.active();
+        self.own.push(SenseCode::RESERVATIONS_PREEMPTED);
+        let judged = self.judge(&active, request)?;
+        let class = judged.result.class();
+        let mut answer = Answer::from(judged.result);
+        if !judged.lost.is_empty() && class != Class::Good {
+            let cleared = self.survey()?.is_some_and(|survey| {
+                survey.registrants.iter().all(|registrant| !self.is_own(&registrant.identity))
+                    && !survey.has(request.parameters.key)
+            });
+            let key = request.parameters.key;
+            let was_registered = before.is_some_and(|survey| {
+                survey.registrants.iter().any(|registrant| registrant.key == key && self.is_own(&registrant.identity))
+            });
+            if !cleared || !was_registered {
+                answer.notes.push("a path gave no answer, and may have carried the command out".to_owned());
+                if answer.status == Status::RESERVATION_CONFLICT && cleared {
+                    answer = Answer { notes: answer.notes, ..Answer::check(SenseCode::COMMUNICATION_FAILURE) };
+                }
+                return Ok(answer);
+            }
+            answer = Answer::GOOD;
+        }
+        if answer.status != Status::GOOD && class != Class::Good {
+            return Ok(answer);
+        }
+        let others: Vec<PathId> = self.active().into_iter().filter(|id| Some(*id) != judged.path).collect();
+        self.drain(&others)?;
+        for path in &mut self.memory.paths {
+            path.leftovers.clear();
+        }
+        self.set_user(User::Unregistered)?;
+        Ok(answer)
+    }
+}

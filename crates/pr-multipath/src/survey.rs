@@ -1,0 +1,163 @@
+//! Who is registered and who holds the reservation, as READ FULL STATUS tells (SPC-4 6.14.5), and which of them is us.
+
+use scsi_pr::{DataIn, FullStatus, InAction, PersistentReserveIn, ReservationKey};
+
+use crate::{
+    Budget, Class, Identity, Io, PathId,
+    engine::{Answer, Engine},
+};
+
+/// Room for READ FULL STATUS: the most that its allocation length can ask for.
+const ROOM: u16 = u16::MAX;
+
+/// How often the unit attentions of one path are read before it counts as silent.
+const ATTENTIONS: usize = 4;
+
+/// One registration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Registrant {
+    pub key: ReservationKey,
+    pub all_target_ports: bool,
+    /// Scope and type of the reservation that this registrant holds, alone or with all others.
+    pub holds: Option<u8>,
+    pub identity: Identity,
+}
+
+/// All registrations of a logical unit at one time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Survey {
+    pub registrants: Vec<Registrant>,
+}
+
+impl Survey {
+    /// What a nexus has registered.
+    pub fn of(&self, identity: &Identity) -> Option<&Registrant> {
+        self.registrants.iter().find(|registrant| registrant.identity == *identity)
+    }
+
+    /// Whether anybody has this key.
+    pub fn has(&self, key: ReservationKey) -> bool {
+        self.registrants.iter().any(|registrant| registrant.key == key)
+    }
+
+    /// The holder of a reservation that is one registrant's.
+    pub fn holder(&self) -> Option<&Registrant> {
+        let mut holders = self.registrants.iter().filter(|registrant| registrant.holds.is_some());
+        let holder = holders.next().filter(|_| holders.next().is_none());
+        holder.filter(|holder| {
+            let kind = holder.holds.and_then(scsi_pr::ReservationType::from_scope_type);
+            kind.is_none_or(|kind| !kind.is_all_registrants())
+        })
+    }
+}
+
+impl<I: Io> Engine<'_, I> {
+    /// Asks who is registered; `None` where the logical unit does not tell, or not all, or nobody answers.
+    pub fn survey(&mut self) -> Result<Option<Survey>, I::Stop> {
+        Ok(self.ask_who()?.unwrap_or(None))
+    }
+
+    /// The same before something that depends on it: where nobody answers there is an error for the user.
+    pub fn survey_first(&mut self) -> Result<Result<Option<Survey>, Answer>, I::Stop> {
+        let survey = self.ask_who()?;
+        Ok(survey.ok_or_else(|| Answer::failure("no path tells who is registered".to_owned())))
+    }
+
+    /// The outer `None` is for no answer, the inner one for an answer without a list.
+    fn ask_who(&mut self) -> Result<Option<Option<Survey>>, I::Stop> {
+        let cdb = PersistentReserveIn::new(InAction::ReadFullStatus, ROOM).cdb();
+        let active = self.active();
+        let order: Vec<PathId> = active.iter().copied().chain(self.inactive()).collect();
+        // What gets lost on the way is worth a second try.
+        for id in order.iter().chain(&order) {
+            for _ in 0..ATTENTIONS {
+                let result = self.send(Self::command(*id, &cdb, &[], ROOM.into(), Budget::Path))?;
+                match result.class() {
+                    Class::UnitAttention(code) if active.contains(id) => self.attend(*id, code)?,
+                    // A path that was away has news of what the user knows by now.
+                    Class::UnitAttention(_) => {}
+                    Class::Good => return Ok(Some(parse(&result.data))),
+                    Class::Verdict => return Ok(Some(None)),
+                    _ => break,
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// A unit attention that the user has not caused is to be told, once.
+    pub fn attend(&mut self, id: PathId, code: scsi_pr::SenseCode) -> Result<(), I::Stop> {
+        if self.memory.path(id).takes_expected(code) {
+            return self.keep();
+        }
+        if !self.own.contains(&code) && self.memory.news.is_none() {
+            self.memory.news = Some([code.key.0, code.additional.code, code.additional.qualifier]);
+            self.keep()?;
+        }
+        Ok(())
+    }
+
+    /// What the user is to be told before its command is carried out.
+    pub fn news(&mut self) -> Result<Option<Answer>, I::Stop> {
+        let Some([key, code, qualifier]) = self.memory.news.take() else { return Ok(None) };
+        self.keep()?;
+        let code = scsi_pr::SenseCode::new(key, code, qualifier);
+        // The other paths have the same to tell.
+        self.own.push(code);
+        let paths = self.active();
+        self.drain(&paths)?;
+        Ok(Some(Answer::check(code)))
+    }
+
+    /// Whether this is one of the map's paths.
+    pub fn is_own(&self, identity: &Identity) -> bool {
+        self.memory.paths.iter().any(|path| path.identity.as_ref() == Some(identity))
+    }
+
+    /// A path that takes no commands now, and of which it is not known whether it is this registrant.
+    pub fn may_be(&self, registrant: &Registrant) -> Option<PathId> {
+        let mut paths = self.paths.iter().filter(|path| !path.active || path.busy).map(|path| path.id);
+        paths.find(|id| !self.is_own(&registrant.identity) && self.identity(*id).is_none())
+    }
+
+    /// Whether whoever has this key is one of the map's paths.
+    pub fn is_exclusive(&self, survey: &Survey, key: ReservationKey) -> bool {
+        survey.registrants.iter().filter(|registrant| registrant.key == key).all(|r| self.is_own(&r.identity))
+    }
+
+    /// Learns who a path is: the one registrant that a registration through it has brought.
+    pub fn learn(&mut self, path: PathId, key: ReservationKey, before: &Survey, after: &Survey) {
+        if self.identity(path).is_some() || key.is_zero() {
+            return;
+        }
+        let is_new = |identity: &Identity| before.of(identity).is_none_or(|registrant| registrant.key != key);
+        let mut new = after
+            .registrants
+            .iter()
+            .filter(|registrant| registrant.key == key && is_new(&registrant.identity))
+            .filter(|registrant| !self.is_own(&registrant.identity));
+        if let Some(registrant) = new.next()
+            && new.next().is_none()
+            // A registration on all target ports shows as several, or as one that says nothing of the port.
+            && !registrant.all_target_ports
+        {
+            let identity = registrant.identity.clone();
+            self.memory.path(path).identity = Some(identity);
+        }
+    }
+}
+
+fn parse(data: &[u8]) -> Option<Survey> {
+    let status = FullStatus::parse(data).filter(|status| !status.is_truncated())?;
+    let registrants = status.descriptors().map(|descriptor| {
+        let mut transport_id = vec![0; descriptor.transport_id.length()];
+        descriptor.transport_id.write(&mut DataIn::new(&mut transport_id));
+        Registrant {
+            key: descriptor.key,
+            all_target_ports: descriptor.all_target_ports,
+            holds: descriptor.holds,
+            identity: Identity { target_port: descriptor.relative_target_port, transport_id },
+        }
+    });
+    Some(Survey { registrants: registrants.collect() })
+}
