@@ -389,22 +389,17 @@ impl<'a, I: Io> Engine<'a, I> {
 
     /// Those of the paths that are registered with this key, by their own word: the key is changed into itself.
     pub fn prove(&mut self, paths: &[PathId], registration: Registration) -> Result<Proof, I::Stop> {
-        let mut proof = Proof::default();
-        let (cdb, list) = register_with(OutAction::Register, registration.key, registration);
-        for (id, result) in self.send_to_all(paths, &cdb, &list)? {
-            match result.class() {
-                Class::Good => proof.has.push(id),
-                Class::Conflict => proof.lacks.push(id),
-                _ => proof.silent.push(id),
-            }
-        }
-        Ok(proof)
+        self.ask_each(paths, register_with(OutAction::Register, registration.key, registration))
     }
 
     /// Sets a registration on paths, whatever is there now.
     pub fn set(&mut self, paths: &[PathId], new: Registration) -> Result<Proof, I::Stop> {
+        self.ask_each(paths, register_with(OutAction::RegisterAndIgnoreExistingKey, ReservationKey::ZERO, new))
+    }
+
+    /// What each path says to a registration.
+    fn ask_each(&mut self, paths: &[PathId], (cdb, list): (Cdb, Vec<u8>)) -> Result<Proof, I::Stop> {
         let mut proof = Proof::default();
-        let (cdb, list) = register_with(OutAction::RegisterAndIgnoreExistingKey, ReservationKey::ZERO, new);
         for (id, result) in self.send_to_all(paths, &cdb, &list)? {
             match result.class() {
                 Class::Good => proof.has.push(id),

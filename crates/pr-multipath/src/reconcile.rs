@@ -179,28 +179,17 @@ impl<I: Io> Engine<'_, I> {
             return Ok(());
         };
         let old = Registration { key: before, ..new };
-        if new.key.is_zero() {
-            let proof = self.prove(&active, old)?;
-            if proof.has.is_empty() {
-                self.set_user(User::Unregistered)?;
-            } else {
-                self.give(&proof.lacks, old)?;
-                self.set_user(User::Registered(old))?;
-            }
-            return Ok(());
+        if !new.key.is_zero() {
+            self.replace(&active, new, old)?;
         }
-        self.replace(&active, new, old)?;
-        if before.is_zero() {
-            self.set_user(User::Unregistered)
-        } else {
-            let proof = self.prove(&active, old)?;
-            if proof.has.is_empty() {
-                self.set_user(User::Unregistered)?;
-            } else {
-                self.give(&proof.lacks, old)?;
-                self.set_user(User::Registered(old))?;
-            }
-            Ok(())
+        if before.is_zero() && !new.key.is_zero() {
+            return self.set_user(User::Unregistered);
         }
+        let proof = self.prove(&active, old)?;
+        if proof.has.is_empty() {
+            return self.set_user(User::Unregistered);
+        }
+        self.give(&proof.lacks, old)?;
+        self.set_user(User::Registered(old))
     }
 }
