@@ -87,6 +87,10 @@ pub struct Plan {
     pub paths: usize,
     /// Which multipathd there is.
     pub release: world::Release,
+    /// Whether the host can tell who each path is to the logical unit, as it can with Fibre Channel, iSCSI and SAS.
+    pub host_tells: bool,
+    /// Whether the other node may use the guest's key.
+    pub shared_keys: bool,
     /// What may happen within a command.
     pub rules: Rules,
     /// How many steps there are between the new world and the last command.
@@ -104,12 +108,19 @@ impl Plan {
     pub const EVERYTHING: Self = Self {
         paths: 2,
         release: world::Release::Old,
+        host_tells: false,
+        shared_keys: true,
         rules: Rules { events: 1, deaths: true, faults: true, others: true, mistake: None },
         depth: 3,
         wanted: 1,
         most: usize::MAX,
         most_plays: u64::MAX,
     };
+
+    /// The world that is explored.
+    fn world(&self) -> World {
+        World { host_tells: self.host_tells, shared_keys: self.shared_keys, ..World::new(self.paths, self.release) }
+    }
 }
 
 /// The plans in which a deliberate mistake is looked for: first where nothing happens, then where the engine dies, then
@@ -142,11 +153,11 @@ pub fn find(logic: &impl Logic, mistake: world::Mistake) -> Found {
 pub fn wander(logic: &impl Logic, plan: &Plan, seed: u64, steps_wanted: u64, length: u64) -> Found {
     let mut found = Found::default();
     let mut chooser = Chooser::Chance(choice::Random(seed), 92);
-    let mut world = World::new(plan.paths, plan.release);
+    let mut world = plan.world();
     let mut story: Vec<String> = Vec::new();
     for step in 0..steps_wanted {
         if step % length == 0 {
-            world = World::new(plan.paths, plan.release);
+            world = plan.world();
             story.clear();
         }
         let possible = steps(&world);
@@ -181,7 +192,7 @@ pub fn wander(logic: &impl Logic, plan: &Plan, seed: u64, steps_wanted: u64, len
             Ok(Some(next)) => world = next,
             // What is left was told; an administrator has mended it.
             Ok(None) => {
-                world = World::new(plan.paths, plan.release);
+                world = plan.world();
                 story.clear();
             }
             Err(mut bad) => {
@@ -190,7 +201,7 @@ pub fn wander(logic: &impl Logic, plan: &Plan, seed: u64, steps_wanted: u64, len
                 if found.wrong.len() >= plan.wanted {
                     return found;
                 }
-                world = World::new(plan.paths, plan.release);
+                world = plan.world();
             }
         }
     }
@@ -213,7 +224,7 @@ struct Way {
 /// Explores from the new world on.
 pub fn explore(logic: &impl Logic, plan: &Plan) -> Found {
     let mut found = Found::default();
-    let start = World::new(plan.paths, plan.release);
+    let start = plan.world();
     let mut ways: HashMap<u64, Way> = HashMap::new();
     let mut queue: VecDeque<(World, usize)> = VecDeque::new();
     ways.insert(start.fingerprint(), Way { from: None, lines: Vec::new() });
@@ -450,8 +461,10 @@ fn once(
                 let mut told = Answer::check(SenseCode::COMMUNICATION_FAILURE);
                 told.notes.push("the process that carried out the command has died".to_owned());
                 memory = play.world.memory.clone();
-                outcome = logic.recover(&mut play, &mut memory).map(|_| told.clone());
-                answer = Some(told);
+                outcome = logic.recover(&mut play, &mut memory).map(move |notes| {
+                    told.notes.extend(notes);
+                    told
+                });
             }
         }
     }

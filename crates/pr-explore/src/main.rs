@@ -35,14 +35,25 @@ fn main() -> ExitCode {
             ("everything, no multipathd", Plan { release: Release::Absent, ..Plan::EVERYTHING }),
         ];
         for (name, plan) in plans {
-            let started = Instant::now();
-            sound &= tell(name, &explore(&MapEngine, &plan), started);
+            for host_tells in [false, true] {
+                let started = Instant::now();
+                let name = if host_tells { format!("{name}, identities known") } else { name.to_owned() };
+                sound &= tell(&name, &explore(&MapEngine, &Plan { host_tells, ..plan.clone() }), started);
+            }
         }
         for paths in 2..=4 {
-            let started = Instant::now();
-            let plan = Plan { paths, rules: Rules { events: 3, ..Plan::EVERYTHING.rules }, ..Plan::EVERYTHING };
-            let found = wander(&MapEngine, &plan, 1, 200_000, 40);
-            sound &= tell(&format!("three events in a command by chance, {paths} paths"), &found, started);
+            for (events, host_tells) in [(1, true), (1, false), (2, true), (2, false), (3, true), (3, false)] {
+                let started = Instant::now();
+                let rules = Rules { events, ..Plan::EVERYTHING.rules };
+                let plan = Plan { paths, rules, host_tells, shared_keys: host_tells, ..Plan::EVERYTHING };
+                let found = wander(&MapEngine, &plan, 1, 200_000, 40);
+                let known = if host_tells { "known" } else { "unknown" };
+                sound &= tell(
+                    &format!("{events} events in a command by chance, {paths} paths, identities {known}"),
+                    &found,
+                    started,
+                );
+            }
         }
     }
     if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -110,6 +110,10 @@ pub struct World {
     pub memory: Memory,
     /// Unit attentions that the guest is to be told.
     pub owed: BTreeSet<SenseCode>,
+    /// Whether the host can tell who each path is to the logical unit.
+    pub host_tells: bool,
+    /// Whether the other node may use the guest's key.
+    pub shared_keys: bool,
     /// Paths that came back while a command was under way: the next look at the paths is for them.
     pub came_back: BTreeSet<usize>,
 }
@@ -182,6 +186,8 @@ impl World {
             daemon: Daemon { release, key: None },
             memory: Memory::default(),
             owed: BTreeSet::new(),
+            host_tells: false,
+            shared_keys: true,
             came_back: BTreeSet::new(),
         };
         let cdb = PersistentReserveIn::new(scsi_pr::InAction::ReadKeys, 0).cdb();
@@ -249,7 +255,9 @@ impl World {
         let mut acts = Vec::new();
         if own.is_zero() {
             acts.push(act(OutAction::Register, None, zero, M));
-            acts.push(act(OutAction::Register, None, zero, K));
+            if self.shared_keys {
+                acts.push(act(OutAction::Register, None, zero, K));
+            }
         } else {
             acts.push(act(OutAction::Reserve, exclusive, own, zero));
             acts.push(act(OutAction::Release, self.disk.reservation().map(|held| held.kind), own, zero));
@@ -598,7 +606,7 @@ impl Io for Play<'_> {
                 active: state.active,
                 open: true,
                 busy: state.busy,
-                identity: None,
+                identity: self.world.host_tells.then(|| identity(number)),
             })
             .collect();
         self.learn(&paths);

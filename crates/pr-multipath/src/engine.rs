@@ -69,6 +69,19 @@ pub fn execute<I: Io>(io: &mut I, memory: &mut Memory, cdb: &Cdb, list: &[u8]) -
     if let Some(answer) = engine.news()? {
         return Ok(answer);
     }
+    if engine.memory.step != Step::Idle {
+        engine.finish()?;
+        if engine.memory.step != Step::Idle && matches!(cdb.command(), Command::Out(_)) {
+            return Ok(Answer {
+                notes: engine.notes,
+                ..Answer::failure(
+                    "no path says how far an earlier command came, whose process has died; repeat the command once a \
+                     path works"
+                        .to_owned(),
+                )
+            });
+        }
+    }
     let mut answer = match cdb.command() {
         Command::In(command) => engine.read(cdb, command.allocation_length)?,
         Command::Out(command) => engine.change(cdb, command, list)?,
@@ -504,6 +517,11 @@ impl<'a, I: Io> Engine<'a, I> {
             self.set_step(Step::Changing)?;
         }
         let answer = self.dispatch(action, &request)?;
+        if answer.status != Status::GOOD && !self.own.is_empty() {
+            // What failed may have been carried out all the same, and is no news to the user.
+            let active = self.active();
+            self.drain(&active)?;
+        }
         self.set_step(Step::Idle)?;
         Ok(answer)
     }

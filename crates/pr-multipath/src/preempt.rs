@@ -4,11 +4,12 @@
 //! `fence_scsi`) removes it from every path but the one that says so; if the logical unit leaves the registration there,
 //! it is given back to the others, and the map is suspended meanwhile, so that no write fails.
 
-use scsi_pr::{SenseCode, Status};
+use scsi_pr::{ReservationKey, SenseCode, Status};
 
 use crate::{
     Class, Io, PathId, Registration, Step, User,
     engine::{Answer, Engine, Proof, Request},
+    survey::Survey,
 };
 
 impl<I: Io> Engine<'_, I> {
@@ -42,7 +43,7 @@ impl<I: Io> Engine<'_, I> {
         // Where no reservation is, or one that is not taken over, the registration ends on every path: as on one disk.
         let stays = survey.as_ref().is_none_or(|survey| {
             let holder = survey.holder().is_some_and(|holder| holder.key == victim);
-            holder || victim.is_zero() && survey.registrants.iter().any(|registrant| registrant.holds.is_some())
+            holder || victim.is_zero() && survey.is_held_by_all()
         });
         if !stays {
             self.own.push(SenseCode::REGISTRATIONS_PREEMPTED);
@@ -142,7 +143,9 @@ impl<I: Io> Engine<'_, I> {
                 // The path that did it has kept the key, and means the same once more.
                 let again = self.judge(&[kept], request)?;
                 let alone = after.has.len() == 1 && before.has.len() > 1;
-                if again.result.class() == Class::Good || alone {
+                // What all registrants held is one path's now: that cannot be taken over a second time.
+                let taken = again.result.class() == Class::Verdict && self.holds_alone(own.key, request.scope_type)?;
+                if again.result.class() == Class::Good || alone || taken {
                     path = Some(kept);
                 }
             }
@@ -166,6 +169,13 @@ impl<I: Io> Engine<'_, I> {
         self.memory.step = Step::Idle;
         self.keep()?;
         Ok(answer)
+    }
+
+    /// Whether one registrant holds the reservation, with this key and this scope and type.
+    fn holds_alone(&mut self, key: ReservationKey, scope_type: u8) -> Result<bool, I::Stop> {
+        let survey = self.survey()?;
+        let holder = survey.as_ref().and_then(Survey::holder);
+        Ok(holder.is_some_and(|holder| holder.key == key && holder.holds == Some(scope_type)))
     }
 
     /// Gives the key to all paths but the one that has it. Those that do not take it carry no I/O; if somebody else has

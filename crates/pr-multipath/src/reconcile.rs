@@ -25,42 +25,51 @@ pub fn reconcile<I: Io>(io: &mut I, memory: &mut Memory) -> Result<Vec<String>, 
 /// What stops the engine, see [`Io::Stop`].
 pub fn recover<I: Io>(io: &mut I, memory: &mut Memory) -> Result<Vec<String>, I::Stop> {
     let mut engine = Engine::new(io, memory)?;
-    if engine.memory.step != Step::Idle {
-        // What was done before the death may have news for the other paths.
-        for path in engine.paths.clone() {
-            for code in OWN {
-                engine.memory.path(path.id).expect(code);
-            }
-        }
-    }
-    if !matches!(engine.memory.step, Step::Idle | Step::Changing) {
-        for path in &mut engine.memory.paths {
-            path.unsettled = true;
-        }
-    }
-    match engine.memory.step {
-        Step::Idle | Step::Changing => {}
-        Step::Registering { before, new } => engine.finish_registering(before, new)?,
-        Step::Preempting { own } => {
-            let active = engine.active();
-            let proof = engine.prove(&active, own)?;
-            if proof.has.is_empty() {
-                if proof.silent.is_empty() {
-                    engine.set_user(User::Unregistered)?;
-                }
-            } else {
-                engine.give(&proof.lacks, own)?;
-                engine.set_user(User::Registered(own))?;
-            }
-        }
-    }
-    engine.let_go()?;
-    engine.set_step(Step::Idle)?;
+    engine.finish()?;
     engine.settle()?;
     Ok(engine.notes)
 }
 
 impl<I: Io> Engine<'_, I> {
+    /// Finishes what an engine before this one has begun, or takes it back. What cannot be, because no path answers, is
+    /// left for the next time.
+    pub fn finish(&mut self) -> Result<(), I::Stop> {
+        if self.memory.step != Step::Idle {
+            // What was done before the death may have news for the other paths.
+            for path in self.paths.clone() {
+                for code in OWN {
+                    self.memory.path(path.id).expect(code);
+                }
+            }
+        }
+        if !matches!(self.memory.step, Step::Idle | Step::Changing) {
+            for path in &mut self.memory.paths {
+                path.unsettled = true;
+            }
+        }
+        let is_over = match self.memory.step {
+            Step::Idle | Step::Changing => true,
+            Step::Registering { before, new } => self.finish_registering(before, new)?,
+            Step::Preempting { own } => self.finish_preempting(own)?,
+        };
+        self.let_go()?;
+        if is_over { self.set_step(Step::Idle) } else { self.keep() }
+    }
+
+    fn finish_preempting(&mut self, own: Registration) -> Result<bool, I::Stop> {
+        let active = self.active();
+        let proof = self.prove(&active, own)?;
+        if !proof.has.is_empty() {
+            self.give(&proof.lacks, own)?;
+            self.set_user(User::Registered(own))?;
+        } else if proof.silent.is_empty() && !active.is_empty() {
+            self.set_user(User::Unregistered)?;
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
     /// Looks after paths that came back.
     pub fn settle(&mut self) -> Result<(), I::Stop> {
         let unsettled: Vec<PathId> = self
@@ -145,51 +154,72 @@ impl<I: Io> Engine<'_, I> {
     }
 
     /// A registration was on its way: what was there before is put back where that can be, because its sender was told
-    /// of a failure.
-    fn finish_registering(&mut self, before: Option<ReservationKey>, new: Registration) -> Result<(), I::Stop> {
+    /// of a failure. False if no path says how it stands.
+    fn finish_registering(&mut self, before: Option<ReservationKey>, new: Registration) -> Result<bool, I::Stop> {
         if let User::Registered(own) = self.memory.user
             && before.is_some_and(|before| before != own.key && new.key != own.key)
         {
             // The command named another key than the user's: it was refused, or was about to be.
-            return Ok(());
+            return Ok(true);
         }
         let active = self.active();
         let Some(before) = before else {
             // Nobody knows what was there: the new registration is completed, if it has begun.
-            if let User::Registered(own) = self.memory.user
-                && new.key.is_zero()
-            {
-                let proof = self.prove(&active, own)?;
-                if proof.has.is_empty() {
-                    return self.set_user(User::Unregistered);
-                }
-                self.give(&proof.lacks, own)?;
-                return Ok(());
-            }
-            let proof = self.prove(&active, new)?;
-            if !new.key.is_zero() && !proof.has.is_empty() {
-                if let Some(old) = self.memory.key().filter(|old| *old != new.key) {
-                    for path in self.paths.clone() {
-                        self.memory.path(path.id).leave_over(old);
-                    }
-                }
-                self.give(&proof.lacks, new)?;
-                self.set_user(User::Registered(new))?;
-            }
-            return Ok(());
+            return self.finish_ignoring(&active, new);
         };
         let old = Registration { key: before, ..new };
         if !new.key.is_zero() {
-            self.replace(&active, new, old)?;
+            let unsure = self.replace(&active, new, old)?;
+            for id in self.still_registered(&unsure, new.key)? {
+                self.memory.path(id).unsettled = true;
+                self.memory.path(id).leave_over(new.key);
+                let name = self.name(id);
+                self.notes.push(format!("path {name} may be registered with key {}", new.key));
+            }
         }
         if before.is_zero() && !new.key.is_zero() {
-            return self.set_user(User::Unregistered);
+            self.set_user(User::Unregistered)?;
+            return Ok(true);
         }
         let proof = self.prove(&active, old)?;
-        if proof.has.is_empty() {
-            return self.set_user(User::Unregistered);
+        if !proof.has.is_empty() {
+            self.give(&proof.lacks, old)?;
+            self.set_user(User::Registered(old))?;
+        } else if proof.silent.is_empty() && !active.is_empty() {
+            self.set_user(User::Unregistered)?;
+        } else {
+            return Ok(false);
         }
-        self.give(&proof.lacks, old)?;
-        self.set_user(User::Registered(old))
+        Ok(true)
+    }
+
+    fn finish_ignoring(&mut self, active: &[PathId], new: Registration) -> Result<bool, I::Stop> {
+        if let User::Registered(own) = self.memory.user
+            && new.key.is_zero()
+        {
+            let proof = self.prove(active, own)?;
+            if !proof.has.is_empty() {
+                self.give(&proof.lacks, own)?;
+            } else if proof.silent.is_empty() && !active.is_empty() {
+                self.set_user(User::Unregistered)?;
+            } else {
+                return Ok(false);
+            }
+            return Ok(true);
+        }
+        if new.key.is_zero() {
+            return Ok(true);
+        }
+        let proof = self.prove(active, new)?;
+        if !proof.has.is_empty() {
+            if let Some(old) = self.memory.key().filter(|old| *old != new.key) {
+                for path in self.paths.clone() {
+                    self.memory.path(path.id).leave_over(old);
+                }
+            }
+            self.give(&proof.lacks, new)?;
+            self.set_user(User::Registered(new))?;
+        }
+        Ok(!proof.has.is_empty() || proof.silent.is_empty() && !active.is_empty())
     }
 }

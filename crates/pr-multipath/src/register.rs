@@ -279,6 +279,13 @@ impl<I: Io> Engine<'_, I> {
             } else {
                 progress.behind.push(id);
             }
+        } else if plan.new.key.is_zero() && !plan.old.is_zero() && !self.may_preempt(plan, plan.old) {
+            // Another node has the same key. If it has preempted its own, as it may, that is gone as well: then this
+            // command came first.
+            match self.survey()? {
+                Some(after) if after.has(plan.old) => progress.fenced = true,
+                _ => progress.done.push(id),
+            }
         } else if plan.had.contains(&id) || plan.old.is_zero() {
             progress.fenced = true;
         } else if plan.new.key.is_zero() {
@@ -412,6 +419,8 @@ impl<I: Io> Engine<'_, I> {
                 let kind = survey.holder().filter(|holder| **holder == still).and_then(|holder| holder.holds);
                 let kind = kind.unwrap_or(ReservationType::WriteExclusive.code());
                 let (cdb, list) = basic(OutAction::Preempt, kind, &BasicParameters::keys(plan.new.key, *key));
+                // The path that is away is told of this when it comes back, and the user did it itself.
+                self.expect_on_others(done)?;
                 let results = self.send_to_all(&[*from], &cdb, &list)?;
                 gone = results.iter().all(|(_, result)| result.class() == Class::Good);
                 if results.iter().any(|(_, result)| result.class() == Class::Conflict) {
@@ -436,6 +445,14 @@ impl<I: Io> Engine<'_, I> {
             }
         }
         Ok(None)
+    }
+
+    /// Paths other than these are told of a registration that the engine ends.
+    fn expect_on_others(&mut self, done: &[PathId]) -> Result<(), I::Stop> {
+        for path in self.paths.clone().into_iter().filter(|path| !done.contains(&path.id)) {
+            self.memory.path(path.id).expect(SenseCode::REGISTRATIONS_PREEMPTED);
+        }
+        self.keep()
     }
 
     /// Paths that carry no I/O and of which it is not known who they are to the logical unit.

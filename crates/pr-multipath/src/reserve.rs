@@ -3,7 +3,7 @@
 use scsi_pr::{BasicParameters, OutAction, ReservationType, SenseCode, Status};
 
 use crate::{
-    Class, Io, Multipathd, PathId, User,
+    Class, CommandResult, Io, Multipathd, PathId, User,
     engine::{Answer, Engine, Request, basic},
     survey::{Registrant, Survey},
 };
@@ -103,12 +103,7 @@ impl<I: Io> Engine<'_, I> {
             return Ok(news);
         }
         let active = self.active();
-        let all_hold = survey.as_ref().is_some_and(|survey| {
-            survey.registrants.iter().any(|registrant| {
-                let kind = registrant.holds.and_then(ReservationType::from_scope_type);
-                kind.is_some_and(ReservationType::is_all_registrants)
-            })
-        });
+        let all_hold = survey.as_ref().is_some_and(Survey::is_held_by_all);
         let holder = survey.as_ref().and_then(Survey::holder).cloned();
         let key = request.parameters.key;
         self.own.push(SenseCode::RESERVATIONS_RELEASED);
@@ -156,16 +151,24 @@ impl<I: Io> Engine<'_, I> {
         {
             return Ok(self.unknown_holder(path, key));
         }
-        // Somebody else's, as far as is known; or nobody tells. Each path is asked by itself.
-        let results = self.send_to_all(&active, &request.cdb, request.list)?;
-        let mut best = None;
-        for (id, result) in results {
+        self.release_anywhere(request, survey.as_ref())
+    }
+
+    /// The reservation is somebody else's, as far as is known; or nobody tells. Each path is asked by itself, until the
+    /// reservation is gone.
+    fn release_anywhere(&mut self, request: &Request<'_>, survey: Option<&Survey>) -> Result<Answer, I::Stop> {
+        let was_held = survey.is_some_and(|survey| survey.holder().is_some());
+        let mut best: Option<CommandResult> = None;
+        for id in self.active() {
+            let Some((_, result)) = self.send_to_all(&[id], &request.cdb, request.list)?.pop() else { continue };
             let class = result.class();
-            if class == Class::Conflict
-                || best.as_ref().is_none_or(|(_, best): &(PathId, crate::CommandResult)| class < best.class())
-            {
-                // The kernel's own target looks at the key only on the path that holds.
-                best = Some((id, result));
+            if class == Class::Good && was_held && self.survey()?.is_some_and(|survey| survey.holder().is_none()) {
+                best = Some(result);
+                break;
+            }
+            // The kernel's own target looks at the key only on the path that holds.
+            if class == Class::Conflict || best.as_ref().is_none_or(|best| class < best.class()) {
+                best = Some(result);
             }
             if class == Class::Verdict {
                 break;
@@ -173,7 +176,7 @@ impl<I: Io> Engine<'_, I> {
         }
         let others: Vec<PathId> = self.active();
         self.drain(&others)?;
-        Ok(best.map_or(Answer::CONFLICT, |(_, result)| result.into()))
+        Ok(best.map_or(Answer::CONFLICT, Answer::from))
     }
 
     /// The path that holds the reservation gave no answer to RELEASE.

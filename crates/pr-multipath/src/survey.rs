@@ -40,6 +40,14 @@ impl Survey {
         self.registrants.iter().any(|registrant| registrant.key == key)
     }
 
+    /// Whether all registrants hold the reservation.
+    pub fn is_held_by_all(&self) -> bool {
+        self.registrants.iter().any(|registrant| {
+            let kind = registrant.holds.and_then(scsi_pr::ReservationType::from_scope_type);
+            kind.is_some_and(scsi_pr::ReservationType::is_all_registrants)
+        })
+    }
+
     /// The holder of a reservation that is one registrant's.
     pub fn holder(&self) -> Option<&Registrant> {
         let mut holders = self.registrants.iter().filter(|registrant| registrant.holds.is_some());
