@@ -239,9 +239,14 @@ impl<'a, I: Io> Engine<'a, I> {
                 path.name
             ))));
         }
-        let hung: Vec<PathId> = self.paths.iter().filter(|path| path.active && path.busy).map(|path| path.id).collect();
-        self.fail(&hung, "does not answer")?;
+        self.fail_hung()?;
         Ok(self.active().is_empty().then(no_path))
+    }
+
+    /// Paths that device-mapper uses and that hang are to carry no I/O.
+    pub fn fail_hung(&mut self) -> Result<(), I::Stop> {
+        let hung: Vec<PathId> = self.paths.iter().filter(|path| path.active && path.busy).map(|path| path.id).collect();
+        self.fail(&hung, "does not answer")
     }
 
     pub fn identity(&self, id: PathId) -> Option<&Identity> {
@@ -405,9 +410,26 @@ impl<'a, I: Io> Engine<'a, I> {
         self.ask_each(paths, register_with(OutAction::Register, registration.key, registration))
     }
 
-    /// Sets a registration on paths, whatever is there now.
+    /// Sets a registration on paths, whatever is there now, and learns who those are of which that is not known.
     pub fn set(&mut self, paths: &[PathId], new: Registration) -> Result<Proof, I::Stop> {
-        self.ask_each(paths, register_with(OutAction::RegisterAndIgnoreExistingKey, ReservationKey::ZERO, new))
+        let request = register_with(OutAction::RegisterAndIgnoreExistingKey, ReservationKey::ZERO, new);
+        let (unknown, known): (Vec<PathId>, Vec<PathId>) = paths.iter().partition(|id| self.identity(**id).is_none());
+        let mut proof = self.ask_each(&known, request.clone())?;
+        for id in unknown {
+            let before = self.survey()?;
+            let one = self.ask_each(&[id], request.clone())?;
+            if !one.has.is_empty()
+                && let Some(before) = before
+                && let Some(after) = self.survey()?
+            {
+                self.learn(id, new.key, &before, &after);
+                self.keep()?;
+            }
+            proof.has.extend(one.has);
+            proof.lacks.extend(one.lacks);
+            proof.silent.extend(one.silent);
+        }
+        Ok(proof)
     }
 
     /// What each path says to a registration.

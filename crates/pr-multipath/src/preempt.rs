@@ -181,6 +181,7 @@ impl<I: Io> Engine<'_, I> {
     /// Gives the key to all paths but the one that has it. Those that do not take it carry no I/O; if somebody else has
     /// preempted it meanwhile, nobody has it.
     fn restore(&mut self, from: PathId, own: Registration) -> Result<(), I::Stop> {
+        self.fail_hung()?;
         let others: Vec<PathId> = self.active().into_iter().filter(|id| *id != from).collect();
         self.drain(&others)?;
         let given = self.set(&others, own)?;

@@ -34,6 +34,14 @@ struct Plan {
     away: Vec<(PathId, ReservationKey, Option<u8>)>,
 }
 
+impl Plan {
+    /// Whether more have the key that is replaced than the paths that are known to have it.
+    fn is_shared(&self) -> bool {
+        let same = |survey: &Survey| survey.registrants.iter().filter(|registrant| registrant.key == self.old).count();
+        self.survey.as_ref().is_some_and(|survey| same(survey) > self.had.len())
+    }
+}
+
 /// How the paths stand.
 #[derive(Default)]
 struct Progress {
@@ -279,7 +287,7 @@ impl<I: Io> Engine<'_, I> {
             } else {
                 progress.behind.push(id);
             }
-        } else if plan.new.key.is_zero() && !plan.old.is_zero() && !self.may_preempt(plan, plan.old) {
+        } else if plan.new.key.is_zero() && !plan.old.is_zero() && plan.is_shared() {
             // Another node has the same key. If it has preempted its own, as it may, that is gone as well: then this
             // command came first.
             match self.survey()? {
@@ -464,8 +472,8 @@ impl<I: Io> Engine<'_, I> {
     /// Who holds the reservation under the user's key may be a path that is away, or another node.
     pub fn unknown_holder(&self, path: PathId, key: ReservationKey) -> Answer {
         Answer::failure(format!(
-            "path {}, which is away, may hold the reservation under key {key}, or another node does that uses the same \
-             key; bring the path back, or take it out of the map",
+            "path {}, which is away or does not answer, may hold the reservation under key {key}, or another node does that \
+             uses the same key; bring the path back, or take it out of the map",
             self.name(path)
         ))
     }

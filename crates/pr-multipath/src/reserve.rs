@@ -34,7 +34,11 @@ impl<I: Io> Engine<'_, I> {
                     survey.registrants.iter().any(alike)
                 });
                 let holder = survey.as_ref().and_then(Survey::holder).filter(|holder| holder.key == key);
-                if let Some(path) = holder.and_then(|holder| self.may_be(holder)) {
+                let is_silent = |id: &&PathId| self.identity(**id).is_none() && self.active().contains(*id);
+                let silent = judged.unready.iter().chain(&judged.lost).find(is_silent).copied();
+                let is_other = |holder: &&Registrant| !self.is_own(&holder.identity);
+                let suspect = holder.and_then(|h| self.may_be(h)).or(holder.filter(is_other).and(silent));
+                if let Some(path) = suspect {
                     return Ok(self.unknown_holder(path, key));
                 }
                 if looks_alike && !judged.lost.is_empty() {
@@ -157,12 +161,19 @@ impl<I: Io> Engine<'_, I> {
     /// The reservation is somebody else's, as far as is known; or nobody tells. Each path is asked by itself, until the
     /// reservation is gone.
     fn release_anywhere(&mut self, request: &Request<'_>, survey: Option<&Survey>) -> Result<Answer, I::Stop> {
-        let was_held = survey.is_some_and(|survey| survey.holder().is_some());
+        let holder = survey.and_then(Survey::holder);
         let mut best: Option<CommandResult> = None;
+        let mut silent = None;
         for id in self.active() {
             let Some((_, result)) = self.send_to_all(&[id], &request.cdb, request.list)?.pop() else { continue };
             let class = result.class();
-            if class == Class::Good && was_held && self.survey()?.is_some_and(|survey| survey.holder().is_none()) {
+            if class > Class::Conflict && self.identity(id).is_none() {
+                silent = Some(id);
+            }
+            if class == Class::Good
+                && holder.is_some()
+                && self.survey()?.is_some_and(|survey| survey.holder().is_none())
+            {
                 best = Some(result);
                 break;
             }
@@ -176,6 +187,13 @@ impl<I: Io> Engine<'_, I> {
         }
         let others: Vec<PathId> = self.active();
         self.drain(&others)?;
+        if let Some(id) = silent
+            && holder.is_some_and(|holder| holder.key == request.parameters.key)
+            && best.as_ref().is_some_and(|best| best.class() == Class::Good)
+            && self.survey()?.is_none_or(|survey| survey.holder() == holder)
+        {
+            return Ok(self.unknown_holder(id, request.parameters.key));
+        }
         Ok(best.map_or(Answer::CONFLICT, Answer::from))
     }
 
@@ -246,10 +264,8 @@ impl<I: Io> Engine<'_, I> {
         let class = judged.result.class();
         let mut answer = Answer::from(judged.result);
         if !judged.lost.is_empty() && class != Class::Good {
-            let cleared = self.survey()?.is_some_and(|survey| {
-                survey.registrants.iter().all(|registrant| !self.is_own(&registrant.identity))
-                    && !survey.has(request.parameters.key)
-            });
+            // Nobody keeps a registration. Where somebody does, another node has preempted this host.
+            let cleared = self.survey()?.is_some_and(|survey| survey.registrants.is_empty());
             let key = request.parameters.key;
             let was_registered = before.is_some_and(|survey| {
                 survey.registrants.iter().any(|registrant| registrant.key == key && self.is_own(&registrant.identity))
