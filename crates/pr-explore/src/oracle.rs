@@ -92,9 +92,8 @@ impl Played<'_> {
             )
         };
         let mut complaint = None;
-        let strict = World { came_back: std::collections::BTreeSet::new(), ..self.after.clone() };
         let mut fitting: Vec<&Line> = lines.iter().filter(|line| fits(line)).collect();
-        fitting.sort_by_key(|line| difference(&line.plain, &strict).is_some());
+        fitting.sort_by_key(|line| distance(&line.plain, &self.after));
         for line in fitting {
             match difference(&line.plain, &self.after) {
                 None => {
@@ -171,9 +170,7 @@ impl Played<'_> {
         }
         lines.extend(without);
         lines.reverse();
-        // With the paths that came back meanwhile, if one order fits these as well.
-        let strict = World { came_back: std::collections::BTreeSet::new(), ..self.after.clone() };
-        lines.sort_by_key(|line| difference(&line.plain, &strict).is_some());
+        lines.sort_by_key(|line| distance(&line.plain, &self.after));
         for line in &lines {
             if difference(&line.plain, &self.after).is_none() {
                 self.after.plain = line.plain.clone();
@@ -236,6 +233,9 @@ impl Played<'_> {
 
 /// Whether a path has a key that one disk would not have, and the engine knows of it.
 pub fn is_left(world: &World) -> bool {
+    if world.memory.step != pr_multipath::Step::Idle {
+        return true;
+    }
     let due = key_of(&world.plain, GUEST);
     (0..world.paths.len()).any(|path| {
         let Some(is) = world.key(path).filter(|is| Some(*is) != due) else { return false };
@@ -260,6 +260,16 @@ fn others_differ(lines: &[Line], after: &World) -> bool {
 
 fn is_held_by(unit: &LogicalUnit, nexus: Nexus) -> bool {
     unit.reservation().is_some_and(|held| held.holder == Some(nexus))
+}
+
+/// How many paths have another key, those that carry I/O first: of several orders that fit the nearest is taken.
+fn distance(plain: &LogicalUnit, world: &World) -> (usize, usize) {
+    let due = key_of(plain, GUEST);
+    let differ = |carries: bool| {
+        let is = |path: &usize| (world.paths[*path].active && world.paths[*path].condition == Condition::Up) == carries;
+        (0..world.paths.len()).filter(is).filter(|path| world.key(*path) != due).count()
+    };
+    (differ(true), differ(false))
 }
 
 /// What is not as one disk would have it, on a path that carries I/O.

@@ -267,6 +267,11 @@ impl World {
             acts.push(act(OutAction::Clear, None, own, zero));
             acts.push(act(OutAction::Register, None, own, zero));
         }
+        // While no path works nobody can see what becomes of the guest's key, and multipathd, which looks for the key and
+        // not for its owner, registers the first path that comes back again if the other node has the same.
+        let is_blind = self.daemon.release != Release::Absent
+            && !self.paths.iter().any(|path| path.active && path.condition == Condition::Up);
+        acts.retain(|act| !(is_blind && act.victim == K && (own == K || act.action == OutAction::Register)));
         acts.retain(|act| {
             let mut after = self.disk.clone();
             let good = act.play(&mut after, OTHER).status == Status::GOOD;

@@ -113,6 +113,8 @@ pub(crate) struct Engine<'a, I: Io> {
     pub notes: Vec<String>,
     /// Unit attentions that the user's own commands bring about on its other paths.
     pub own: Vec<SenseCode>,
+    /// What multipathd was told last.
+    pub told: Option<Multipathd>,
 }
 
 /// What asking one path after the other came to.
@@ -134,7 +136,7 @@ pub(crate) struct Judgement {
 
 impl<'a, I: Io> Engine<'a, I> {
     pub fn new(io: &'a mut I, memory: &'a mut Memory) -> Result<Self, I::Stop> {
-        let mut engine = Self { io, memory, paths: Vec::new(), notes: Vec::new(), own: Vec::new() };
+        let mut engine = Self { io, memory, paths: Vec::new(), notes: Vec::new(), own: Vec::new(), told: None };
         engine.look()?;
         Ok(engine)
     }
@@ -164,7 +166,6 @@ impl<'a, I: Io> Engine<'a, I> {
 
     /// The user's registration is this from now on; multipathd is told, and a complaint of its is a note.
     pub fn set_user(&mut self, user: User) -> Result<(), I::Stop> {
-        let changes = self.memory.user != user;
         let old = self.memory.key();
         if user == User::Unregistered
             && let Some(old) = old
@@ -181,15 +182,16 @@ impl<'a, I: Io> Engine<'a, I> {
         self.memory.user = user;
         self.memory.step = Step::Idle;
         self.keep()?;
-        if !changes && !matches!(user, User::Registered(_)) {
-            return Ok(());
-        }
-        let order = match user {
-            User::Registered(Registration { key, persist, .. }) => Multipathd::Register { key, persist },
-            User::Unregistered | User::Unknown => Multipathd::Forget,
-        };
-        if let Err(complaint) = self.io.multipathd(order)? {
-            self.notes.push(complaint);
+        let is_told = self.tell_user()?;
+        if user == User::Unregistered
+            && !is_told
+            && let Some(old) = old
+        {
+            // It goes on to give the key to whoever comes back.
+            for path in &self.paths {
+                self.memory.path(path.id).leave_over(old);
+            }
+            self.keep()?;
         }
         if user == User::Unregistered {
             let known: Vec<PathId> = self.active();
@@ -198,6 +200,27 @@ impl<'a, I: Io> Engine<'a, I> {
             self.take_leftovers(&back)?;
         }
         Ok(())
+    }
+
+    /// Tells multipathd which key the user has.
+    pub fn tell_user(&mut self) -> Result<bool, I::Stop> {
+        self.tell_multipathd(match self.memory.user {
+            User::Registered(Registration { key, persist, .. }) => Multipathd::Register { key, persist },
+            User::Unregistered | User::Unknown => Multipathd::Forget,
+        })
+    }
+
+    /// Tells multipathd, once; a complaint of its is a note. False if it has not heard.
+    pub fn tell_multipathd(&mut self, order: Multipathd) -> Result<bool, I::Stop> {
+        if self.told == Some(order) {
+            return Ok(true);
+        }
+        self.told = None;
+        match self.io.multipathd(order)? {
+            Ok(()) => self.told = Some(order),
+            Err(complaint) => self.notes.push(complaint),
+        }
+        Ok(self.told.is_some())
     }
 
     /// Takes keys from paths that came back and that the user has given up.
@@ -373,7 +396,8 @@ impl<'a, I: Io> Engine<'a, I> {
         for (id, result) in self.probe(paths)? {
             match result.class() {
                 Class::UnitAttention(code) => self.attend(id, code)?,
-                Class::Good => {}
+                // It has nothing more to tell.
+                Class::Good => self.memory.path(id).expected.clear(),
                 _ => {
                     self.memory.path(id).unsettled = true;
                     silent.push(id);

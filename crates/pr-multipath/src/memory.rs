@@ -54,6 +54,10 @@ pub enum Step {
     },
 }
 
+/// What other registrants are told of a change.
+pub(crate) const CHANGES: [SenseCode; 3] =
+    [SenseCode::RESERVATIONS_PREEMPTED, SenseCode::RESERVATIONS_RELEASED, SenseCode::REGISTRATIONS_PREEMPTED];
+
 /// How many keys of the past are remembered for each path.
 pub const LEFTOVERS: usize = 4;
 
@@ -89,11 +93,14 @@ impl PathMemory {
         at.map(|at| self.expected.remove(at)).is_some()
     }
 
-    /// A key may have stayed behind.
+    /// A key may have stayed behind. What becomes of it is no news to the user, who has given it up.
     pub fn leave_over(&mut self, key: ReservationKey) {
         if !key.is_zero() && !self.leftovers.contains(&key) {
             self.leftovers.truncate(LEFTOVERS - 1);
             self.leftovers.insert(0, key);
+            for code in CHANGES {
+                self.expect(code);
+            }
         }
     }
 }

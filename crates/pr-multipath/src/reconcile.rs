@@ -1,12 +1,8 @@
 //! Between commands, and after a death.
 
-use scsi_pr::{ReservationKey, SenseCode};
+use scsi_pr::ReservationKey;
 
-use crate::{Io, Memory, PathId, Registration, Step, User, engine::Engine};
-
-/// What other registrants are told of a change.
-const OWN: [SenseCode; 3] =
-    [SenseCode::RESERVATIONS_PREEMPTED, SenseCode::RESERVATIONS_RELEASED, SenseCode::REGISTRATIONS_PREEMPTED];
+use crate::{Io, Memory, Multipathd, PathId, PathMemory, Registration, Step, User, engine::Engine, memory::CHANGES};
 
 /// Looks after paths that came back: each gets the key that the others have, or loses one that the user has given up.
 /// Returns what an administrator should know.
@@ -15,6 +11,9 @@ const OWN: [SenseCode; 3] =
 /// What stops the engine, see [`Io::Stop`].
 pub fn reconcile<I: Io>(io: &mut I, memory: &mut Memory) -> Result<Vec<String>, I::Stop> {
     let mut engine = Engine::new(io, memory)?;
+    if engine.memory.step != Step::Idle {
+        engine.finish()?;
+    }
     engine.settle()?;
     Ok(engine.notes)
 }
@@ -37,7 +36,7 @@ impl<I: Io> Engine<'_, I> {
         if self.memory.step != Step::Idle {
             // What was done before the death may have news for the other paths.
             for path in self.paths.clone() {
-                for code in OWN {
+                for code in CHANGES {
                     self.memory.path(path.id).expect(code);
                 }
             }
@@ -53,7 +52,11 @@ impl<I: Io> Engine<'_, I> {
             Step::Preempting { own } => self.finish_preempting(own)?,
         };
         self.let_go()?;
-        if is_over { self.set_step(Step::Idle) } else { self.keep() }
+        if is_over {
+            return self.set_step(Step::Idle);
+        }
+        self.notes.push("what was begun is finished as soon as a path answers".to_owned());
+        self.keep()
     }
 
     fn finish_preempting(&mut self, own: Registration) -> Result<bool, I::Stop> {
@@ -75,11 +78,11 @@ impl<I: Io> Engine<'_, I> {
         let unsettled: Vec<PathId> = self
             .active()
             .into_iter()
-            .filter(|id| self.memory.paths.iter().any(|path| path.id == *id && path.unsettled))
+            .filter(|id| self.memory.paths.iter().any(|path| path.id == *id && self.is_doubtful(path)))
             .collect();
         // What other nodes did meanwhile is told to the user by the paths that were there.
         if !unsettled.is_empty() && unsettled.len() < self.active().len() {
-            self.own.extend(OWN);
+            self.own.extend(CHANGES);
             self.drain(&unsettled)?;
         }
         if let User::Registered(own) = self.memory.user
@@ -93,6 +96,10 @@ impl<I: Io> Engine<'_, I> {
         match self.memory.user {
             User::Unknown => Ok(()),
             User::Unregistered => {
+                if self.memory.paths.iter().any(|path| !path.leftovers.is_empty()) {
+                    // It may not have heard of this, and register whoever comes back.
+                    self.tell_multipathd(Multipathd::Forget)?;
+                }
                 self.take_leftovers(&unsettled)?;
                 for id in unsettled {
                     let known = self.memory.path(id);
@@ -106,6 +113,11 @@ impl<I: Io> Engine<'_, I> {
                 if self.memory.user == User::Unregistered { self.take_leftovers(&unsettled) } else { Ok(()) }
             }
         }
+    }
+
+    /// Whether a path has to be looked at before it is trusted.
+    fn is_doubtful(&self, path: &PathMemory) -> bool {
+        path.unsettled || self.memory.user == User::Unregistered && !path.leftovers.is_empty()
     }
 
     fn settle_registered(&mut self, own: Registration, unsettled: &[PathId]) -> Result<(), I::Stop> {
@@ -169,7 +181,8 @@ impl<I: Io> Engine<'_, I> {
         };
         let old = Registration { key: before, ..new };
         if !new.key.is_zero() {
-            let unsure = self.replace(&active, new, old)?;
+            let mut unsure = self.replace(&active, new, old)?;
+            unsure.extend(self.paths.iter().map(|path| path.id).filter(|id| !active.contains(id)));
             for id in self.still_registered(&unsure, new.key)? {
                 self.memory.path(id).unsettled = true;
                 self.memory.path(id).leave_over(new.key);

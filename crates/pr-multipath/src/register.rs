@@ -9,7 +9,7 @@
 use scsi_pr::{BasicParameters, OutAction, ReservationKey, ReservationType, SenseCode, Status};
 
 use crate::{
-    Budget, Class, Io, PathId, Registration, Step, User,
+    Budget, Class, Io, Multipathd, PathId, Registration, Step, User,
     engine::{Answer, Engine, Request, basic, register_with},
     survey::{Registrant, Survey},
 };
@@ -184,6 +184,10 @@ impl<I: Io> Engine<'_, I> {
             _ => None,
         };
         self.set_step(Step::Registering { before, new: plan.new })?;
+        if plan.new.key.is_zero() {
+            // With the holder's registration its reservation ends, and the other paths are told.
+            self.own.push(SenseCode::RESERVATIONS_RELEASED);
+        }
 
         let judged = self.judge(&order, request)?;
         let mut judge = judged.path;
@@ -311,6 +315,8 @@ impl<I: Io> Engine<'_, I> {
 
     /// Every path that carries I/O gets the key that the others have, or carries none.
     fn complete(&mut self, plan: &Plan, mut progress: Progress) -> Result<Answer, I::Stop> {
+        // A path that comes back from now on gets the new key; whoever had the old one from multipathd is found below.
+        self.tell_multipathd(Multipathd::Register { key: plan.new.key, persist: plan.new.persist })?;
         for round in 0..ROUNDS {
             if !progress.behind.is_empty() {
                 let set = self.set(&progress.behind, plan.new)?;
@@ -320,7 +326,7 @@ impl<I: Io> Engine<'_, I> {
                 progress.silent.extend(set.lacks);
             }
             // Everybody who said yes is asked again: whoever was preempted in between is out, and so are all.
-            let confirmed = self.prove(&progress.done, plan.new)?;
+            let confirmed = self.find(&progress.done, plan.new)?;
             if !confirmed.lacks.is_empty() {
                 return self.preempted(plan);
             }
@@ -387,14 +393,16 @@ impl<I: Io> Engine<'_, I> {
             }
         }
         let strangers: Vec<PathId> = self.inactive_unknown();
-        if plan.old != plan.new.key && !plan.old.is_zero() && !strangers.is_empty() {
+        let known = self.memory.key().filter(|_| plan.action == OutAction::RegisterAndIgnoreExistingKey);
+        let old = known.filter(|_| plan.old.is_zero()).unwrap_or(plan.old);
+        if old != plan.new.key && !old.is_zero() && !strangers.is_empty() {
             let survey = self.survey()?;
-            let is_there = survey.is_none_or(|survey| !self.is_exclusive(&survey, plan.old));
+            let is_there = survey.is_none_or(|survey| !self.is_exclusive(&survey, old));
             for id in strangers {
                 if is_there {
-                    self.leave_over(id, plan.old)?;
+                    self.leave_over(id, old)?;
                 } else {
-                    self.memory.path(id).leave_over(plan.old);
+                    self.memory.path(id).leave_over(old);
                 }
             }
         }
@@ -433,8 +441,11 @@ impl<I: Io> Engine<'_, I> {
                 gone = results.iter().all(|(_, result)| result.class() == Class::Good);
                 if results.iter().any(|(_, result)| result.class() == Class::Conflict) {
                     // Either key is gone: the old one, or the new.
-                    let is_gone = self.survey()?.is_some_and(|survey| !survey.has(*key));
-                    if is_gone && *key == plan.key {
+                    let after = self.survey()?;
+                    let is_gone = after.as_ref().is_some_and(|survey| !survey.has(*key));
+                    // multipathd has registered the path with the new key, should it have come back.
+                    let has_new = after.as_ref().and_then(|survey| survey.of(&still.identity));
+                    if is_gone && *key == plan.key && has_new.is_none() {
                         return self.fenced(plan, done).map(Some);
                     }
                     if !self.prove(done, plan.new)?.lacks.is_empty() {
@@ -735,6 +746,9 @@ impl<I: Io> Engine<'_, I> {
         }
         if answer.status == Status::RESERVATION_CONFLICT && !lost.is_empty() {
             answer.notes.push("a path gave no answer".to_owned());
+        }
+        if self.told.is_some() {
+            self.tell_user()?;
         }
         self.set_step(Step::Idle)?;
         Ok(answer)
