@@ -375,6 +375,7 @@ fn start<'a>(
         left: rules.events,
         acts: Vec::new(),
         disturbed,
+        has_arrived: false,
         seen,
         history: 0,
         story: Vec::new(),
@@ -469,7 +470,7 @@ fn once(
         }
     }
     let Some(answer) = answer else { return Ending::Known };
-    let Play { mut world, acts, disturbed, mut story, .. } = play;
+    let Play { mut world, acts, disturbed, has_arrived, mut story, .. } = play;
     world.memory = memory;
     if tells {
         story.insert(0, format!("guest: {command}"));
@@ -483,7 +484,7 @@ fn once(
         story.push(format!("   map  {}", world::registrations(&world.disk)));
         story.push(format!("   one  {}", world::registrations(&before.plain)));
     }
-    let played = Played { before, command, answer: &answer, acts: &acts, disturbed, after: world };
+    let played = Played { before, command, answer: &answer, acts: &acts, disturbed, has_arrived, after: world };
     let wrong = |violation: Violation, mut story: Vec<String>| {
         if tells {
             story.push(format!("   WRONG (promise {}): {}", violation.promise, violation.what));

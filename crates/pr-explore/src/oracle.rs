@@ -2,7 +2,7 @@
 
 use scsi_pr::{OutAction, ReservationKey, ReservationType, SenseCode, SenseKey, Status};
 
-use pr_multipath::Answer;
+use pr_multipath::{Answer, Step};
 use pr_sim::{LogicalUnit, Nexus};
 
 use crate::world::{Act, Condition, GUEST, OTHER, Suspended, World, id, key_of, nexus, quietly};
@@ -38,6 +38,8 @@ pub struct Played<'a> {
     pub acts: &'a [(Act, Status)],
     /// Whether a path failed, or the engine died.
     pub disturbed: bool,
+    /// Whether any command that changes something has arrived.
+    pub has_arrived: bool,
     /// The world after.
     pub after: World,
 }
@@ -165,7 +167,7 @@ impl Played<'_> {
         }
         // NOT READY and BUSY say that nothing has happened; after another error nothing has, or all of it.
         let is_refused = status == Status::BUSY || self.answer.sense.code().is_some_and(|code| code.key == SenseKey(2));
-        if is_refused {
+        if is_refused || !self.has_arrived {
             lines.clear();
         }
         lines.extend(without);
@@ -233,7 +235,7 @@ impl Played<'_> {
 
 /// Whether a path has a key that one disk would not have, and the engine knows of it.
 pub fn is_left(world: &World) -> bool {
-    if world.memory.step != pr_multipath::Step::Idle {
+    if world.memory.step != Step::Idle {
         return true;
     }
     let due = key_of(&world.plain, GUEST);
@@ -262,14 +264,20 @@ fn is_held_by(unit: &LogicalUnit, nexus: Nexus) -> bool {
     unit.reservation().is_some_and(|held| held.holder == Some(nexus))
 }
 
-/// How many paths have another key, those that carry I/O first: of several orders that fit the nearest is taken.
-fn distance(plain: &LogicalUnit, world: &World) -> (usize, usize) {
+/// How far an order is from what is there: how many paths that carry I/O have another key, whether the engine takes the
+/// user's key for another one, how many other paths have another key. Of several orders that fit the nearest is taken.
+fn distance(plain: &LogicalUnit, world: &World) -> (usize, bool, usize) {
     let due = key_of(plain, GUEST);
     let differ = |carries: bool| {
         let is = |path: &usize| (world.paths[*path].active && world.paths[*path].condition == Condition::Up) == carries;
         (0..world.paths.len()).filter(is).filter(|path| world.key(*path) != due).count()
     };
-    (differ(true), differ(false))
+    let believed = match world.memory.step {
+        Step::Registering { before: None, new } => Some(new.key),
+        Step::Registering { before, .. } => before,
+        _ => world.memory.key(),
+    };
+    (differ(true), believed.filter(|key| !key.is_zero()) != due, differ(false))
 }
 
 /// What is not as one disk would have it, on a path that carries I/O.

@@ -369,6 +369,8 @@ pub struct Play<'a> {
     pub acts: Vec<(Act, Status)>,
     /// Whether anything but the other node interfered.
     pub disturbed: bool,
+    /// Whether the logical unit has carried out, or refused, a PERSISTENT RESERVE OUT of the engine's.
+    pub has_arrived: bool,
     /// States seen in this way before.
     pub seen: Option<&'a mut HashSet<u64>>,
     /// What the engine has seen, in a number.
@@ -402,7 +404,7 @@ impl Play<'_> {
             && let Some(seen) = &mut self.seen
         {
             let mut hasher = DefaultHasher::new();
-            (self.history, self.left, self.world.fingerprint(), self.disturbed).hash(&mut hasher);
+            (self.history, self.left, self.world.fingerprint(), self.disturbed, self.has_arrived).hash(&mut hasher);
             for (act, status) in &self.acts {
                 (act, status.0).hash(&mut hasher);
             }
@@ -525,6 +527,7 @@ impl Play<'_> {
             Condition::Hung => {
                 state.busy = true;
                 if is_out && self.outcome(2) == 1 {
+                    self.has_arrived = true;
                     let _ = execute(&mut self.world.disk, path, command);
                 }
                 return CommandResult::lost(SenseCode::COMMAND_TIMEOUT);
@@ -534,6 +537,7 @@ impl Play<'_> {
             Condition::Up => {}
         }
         let chosen = self.outcome(if is_out { 6 } else { 2 });
+        self.has_arrived |= is_out && matches!(chosen, 0 | 2 | 5);
         match chosen {
             0 => execute(&mut self.world.disk, path, command),
             1 => CommandResult::lost(SenseCode::COMMUNICATION_FAILURE),

@@ -55,7 +55,7 @@ impl<I: Io> Engine<'_, I> {
                 // A reservation has come about in between, and is ours now.
                 self.restore(from, own)?;
             } else if left.has.is_empty() && left.silent.is_empty() {
-                if answer.status != Status::GOOD && !judged.lost.is_empty() {
+                if answer.status != Status::GOOD && !judged.lost.is_empty() && victim == key {
                     answer = Answer::GOOD;
                 }
                 self.set_user(User::Unregistered)?;

@@ -53,6 +53,9 @@ impl<I: Io> Engine<'_, I> {
         };
         self.let_go()?;
         if is_over {
+            if matches!(self.memory.step, Step::Registering { .. }) {
+                self.tell_user()?;
+            }
             return self.set_step(Step::Idle);
         }
         self.notes.push("what was begun is finished as soon as a path answers".to_owned());

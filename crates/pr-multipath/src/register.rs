@@ -92,13 +92,22 @@ impl<I: Io> Engine<'_, I> {
         if let Some((path, key)) = holders.iter().find_map(|holder| Some((self.may_be(holder)?, holder.key))) {
             return Ok(self.unknown_holder(path, key));
         }
-        if let Some(held) = self.held_alone(&plan) {
-            return self.change_held(request, &plan, held);
+        let unregisters = plan.new.key.is_zero() && !plan.had.is_empty();
+        if unregisters {
+            // A path that comes back from now on gets no key.
+            self.tell_multipathd(Multipathd::Forget)?;
         }
-        if plan.new.key.is_zero() && !plan.had.is_empty() && plan.away.iter().any(|(_, key, _)| *key == plan.old) {
-            return self.leave(request, &plan);
+        let answer = if let Some(held) = self.held_alone(&plan) {
+            self.change_held(request, &plan, held)?
+        } else if unregisters && plan.away.iter().any(|(_, key, _)| *key == plan.old) {
+            self.leave(request, &plan)?
+        } else {
+            self.spread(request, &plan)?
+        };
+        if answer.status != Status::GOOD && self.told.is_some() {
+            self.tell_user()?;
         }
-        self.spread(request, &plan)
+        Ok(answer)
     }
 
     fn plan(&mut self, action: OutAction, request: &Request<'_>, survey: Option<Survey>) -> Result<Plan, I::Stop> {
@@ -621,6 +630,15 @@ impl<I: Io> Engine<'_, I> {
         self.own.push(SenseCode::REGISTRATIONS_PREEMPTED);
         let judged = self.judge(&plan.had, &take)?;
         if judged.result.class() != Class::Good {
+            if !judged.lost.is_empty() && judged.result.class() > Class::Verdict {
+                // Was it carried out? Then no path has the key any more.
+                let own = self.own(plan.old, plan.survey.as_ref())?;
+                let after = self.find(&plan.had, own)?;
+                if after.has.is_empty() && after.silent.is_empty() {
+                    self.set_user(User::Unregistered)?;
+                    return Ok(Answer::GOOD);
+                }
+            }
             return self.give_up(plan, &judged.lost, &judged.unready, judged.result.into());
         }
         let Some(judge) = judged.path else { return Ok(judged.result.into()) };
@@ -746,9 +764,6 @@ impl<I: Io> Engine<'_, I> {
         }
         if answer.status == Status::RESERVATION_CONFLICT && !lost.is_empty() {
             answer.notes.push("a path gave no answer".to_owned());
-        }
-        if self.told.is_some() {
-            self.tell_user()?;
         }
         self.set_step(Step::Idle)?;
         Ok(answer)
