@@ -290,7 +290,9 @@ impl<I: Io> Engine<'_, I> {
                 .any(|done| self.identity(*done).is_some() && self.identity(*done) == self.identity(id));
         // What was lost may have been carried out.
         let was_told = progress.lost.contains(&id);
-        if has_new || (plan.new.key.is_zero() && (shares || was_told)) {
+        // It is looked at again before the command ends.
+        let was_registered = !plan.new.key.is_zero() && was_told && plan.old.is_zero() && self.is_fresh(plan, id);
+        if has_new || was_registered || (plan.new.key.is_zero() && (shares || was_told)) {
             progress.done.push(id);
         } else if plan.old.is_zero() && !self.memory.path(id).leftovers.is_empty() {
             // It has just come back, with a key that the user has given up.
@@ -630,8 +632,9 @@ impl<I: Io> Engine<'_, I> {
         self.own.push(SenseCode::REGISTRATIONS_PREEMPTED);
         let judged = self.judge(&plan.had, &take)?;
         if judged.result.class() != Class::Good {
-            if !judged.lost.is_empty() && judged.result.class() > Class::Verdict {
-                // Was it carried out? Then no path has the key any more.
+            let ignores = plan.action == OutAction::RegisterAndIgnoreExistingKey;
+            if (ignores || !judged.lost.is_empty()) && judged.result.class() > Class::Verdict {
+                // Was it carried out, or another node faster? Then no path has the key any more.
                 let own = self.own(plan.old, plan.survey.as_ref())?;
                 let after = self.find(&plan.had, own)?;
                 if after.has.is_empty() && after.silent.is_empty() {
