@@ -166,11 +166,11 @@ pub fn wander(logic: &impl Logic, plan: &Plan, seed: u64, steps_wanted: u64, len
         let outcome = match possible[usize::try_from(chosen).unwrap_or(0)] {
             Step::Other(act) => {
                 story.push(format!("other node: {act}"));
-                settle(logic, other(&world, act)).map(Some)
+                settle(logic, other(&world, act), oracle::is_left(&world))
             }
             Step::Path(path, condition) => {
                 story.push(format!("path {path}: {condition:?}"));
-                change(logic, &world, path, condition).map(Some)
+                change(logic, &world, path, condition)
             }
             Step::Guest(command) => {
                 found.plays += 1;
@@ -247,12 +247,12 @@ pub fn explore(logic: &impl Logic, plan: &Plan) -> Found {
                     next.extend(worlds);
                     wrong.extend(bad);
                 }
-                Step::Other(act) => match settle(logic, other(&world, act)) {
-                    Ok(world) => next.push((world, vec![format!("other node: {act}")])),
+                Step::Other(act) => match settle(logic, other(&world, act), oracle::is_left(&world)) {
+                    Ok(world) => next.extend(world.map(|world| (world, vec![format!("other node: {act}")]))),
                     Err(bad) => wrong.push(bad),
                 },
                 Step::Path(path, condition) => match change(logic, &world, path, condition) {
-                    Ok(world) => next.push((world, vec![format!("path {path}: {condition:?}")])),
+                    Ok(world) => next.extend(world.map(|world| (world, vec![format!("path {path}: {condition:?}")]))),
                     Err(bad) => wrong.push(bad),
                 },
             }
@@ -314,12 +314,17 @@ fn other(world: &World, act: Act) -> World {
 const QUIET: Rules = Rules { events: 0, deaths: false, faults: false, others: false, mistake: None };
 
 /// A path goes, and device-mapper sees it; or it comes back, and is looked after.
-fn change(logic: &impl Logic, world: &World, path: usize, condition: Condition) -> Result<World, Counterexample> {
+fn change(
+    logic: &impl Logic,
+    world: &World,
+    path: usize,
+    condition: Condition,
+) -> Result<Option<World>, Counterexample> {
     let mut world = world.clone();
     if condition != Condition::Up {
         world.paths[path].condition = condition;
         world.paths[path].active = false;
-        return Ok(world);
+        return Ok(Some(world));
     }
     world.bring_back(path);
     let told = oracle::is_left(&world);
@@ -333,22 +338,23 @@ fn change(logic: &impl Logic, world: &World, path: usize, condition: Condition) 
             story: vec![format!("path {path} comes back"), state],
         });
     }
-    settle(logic, world)
+    settle(logic, world, told)
 }
 
-/// The look at paths that came back, in which nothing else happens.
-fn settle(logic: &impl Logic, world: World) -> Result<World, Counterexample> {
+/// The look at paths that came back, in which nothing else happens. `None` where it is not as on one disk, and an
+/// administrator knows why.
+fn settle(logic: &impl Logic, world: World, left_before: bool) -> Result<Option<World>, Counterexample> {
     let mut chooser = Chooser::Every(choice::Choices::default());
     let mut memory = world.memory.clone();
     let mut play = start(world, &mut chooser, QUIET, None, true);
     let _ = logic.reconcile(&mut play, &mut memory);
     let Play { mut world, mut story, .. } = play;
     world.memory = memory;
-    let left = oracle::is_left(&world);
+    let left = left_before || oracle::is_left(&world);
     match oracle::difference(&world.plain, &world) {
-        None => Ok(world),
+        None => Ok(Some(world)),
         // A key that was left behind, and told to an administrator: only that no path has it wrongly counts.
-        Some(what) if left && !what.starts_with("path") => Ok(world),
+        Some(what) if left && !what.starts_with("path") => Ok(None),
         Some(what) => {
             story.insert(0, "reconcile".to_owned());
             story.push(format!("   {}", world::registrations(&world.disk)));
@@ -495,8 +501,10 @@ fn once(
         // The next look at the paths is part of the command's end: it is where a path that came back is seen.
         Verdict::Right(mut world) => {
             world.came_back.clear();
-            match settle(logic, *world) {
-                Ok(world) => Ending::Right(Box::new(world), story),
+            let left = oracle::is_left(before);
+            match settle(logic, *world, left) {
+                Ok(Some(world)) => Ending::Right(Box::new(world), story),
+                Ok(None) => Ending::Noted,
                 Err(bad) => {
                     story.extend(bad.story);
                     wrong(bad.violation, story)

@@ -86,6 +86,13 @@ pub fn execute<I: Io>(io: &mut I, memory: &mut Memory, cdb: &Cdb, list: &[u8]) -
         Command::In(command) => engine.read(cdb, command.allocation_length)?,
         Command::Out(command) => engine.change(cdb, command, list)?,
     };
+    if let Some(news) = engine.memory.news
+        && matches!(answer.sense.code(), Some(told) if news == [told.key.0, told.additional.code, told.additional.qualifier])
+    {
+        // Another path had the same to tell.
+        engine.memory.news = None;
+        engine.keep()?;
+    }
     answer.notes.append(&mut engine.notes);
     Ok(answer)
 }
@@ -393,16 +400,24 @@ impl<'a, I: Io> Engine<'a, I> {
     /// that is none of these is kept for it.
     pub fn drain(&mut self, paths: &[PathId]) -> Result<(), I::Stop> {
         let mut silent = Vec::new();
-        for (id, result) in self.probe(paths)? {
-            match result.class() {
-                Class::UnitAttention(code) => self.attend(id, code)?,
-                // It has nothing more to tell.
-                Class::Good => self.memory.path(id).expected.clear(),
-                _ => {
-                    self.memory.path(id).unsettled = true;
-                    silent.push(id);
+        let mut due = paths.to_vec();
+        for _ in 0..REPEATS {
+            let mut more = Vec::new();
+            for (id, result) in self.probe(&due)? {
+                match result.class() {
+                    Class::UnitAttention(code) => {
+                        self.attend(id, code)?;
+                        more.push(id);
+                    }
+                    // It has nothing more to tell.
+                    Class::Good => self.memory.path(id).expected.clear(),
+                    _ => {
+                        self.memory.path(id).unsettled = true;
+                        silent.push(id);
+                    }
                 }
             }
+            due = more;
         }
         silent.extend(self.paths.iter().filter(|path| !path.active || path.busy).map(|path| path.id));
         for id in silent {

@@ -638,6 +638,8 @@ impl<I: Io> Engine<'_, I> {
                 let own = self.own(plan.old, plan.survey.as_ref())?;
                 let after = self.find(&plan.had, own)?;
                 if after.has.is_empty() && after.silent.is_empty() {
+                    let active = self.active();
+                    self.drain(&active)?;
                     self.set_user(User::Unregistered)?;
                     return Ok(Answer::GOOD);
                 }
