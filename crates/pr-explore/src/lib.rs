@@ -91,6 +91,8 @@ pub struct Plan {
     pub host_tells: bool,
     /// Whether the other node may use the guest's key.
     pub shared_keys: bool,
+    /// Whether a path that is away is taken out of the map.
+    pub removes: bool,
     /// What may happen within a command.
     pub rules: Rules,
     /// How many steps there are between the new world and the last command.
@@ -110,6 +112,7 @@ impl Plan {
         release: world::Release::Old,
         host_tells: false,
         shared_keys: true,
+        removes: false,
         rules: Rules { events: 1, deaths: true, faults: true, others: true, mistake: None },
         depth: 3,
         wanted: 1,
@@ -119,7 +122,12 @@ impl Plan {
 
     /// The world that is explored.
     fn world(&self) -> World {
-        World { host_tells: self.host_tells, shared_keys: self.shared_keys, ..World::new(self.paths, self.release) }
+        World {
+            host_tells: self.host_tells,
+            shared_keys: self.shared_keys,
+            removes: self.removes,
+            ..World::new(self.paths, self.release)
+        }
     }
 }
 

@@ -18,6 +18,9 @@ fn main() -> ExitCode {
         let started = Instant::now();
         sound &= tell(name, &explore(&MapEngine, &plan), started);
     }
+    let removed = Plan { removes: true, ..plans(None)[2].clone() };
+    let started = Instant::now();
+    sound &= tell("paths fail and leave the map", &explore(&MapEngine, &removed), started);
     for mistake in Mistake::ALL {
         let found = find(&MapEngine, mistake);
         let first = found.wrong.first();
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
             ("the other node acts", Plan { rules: others, ..Plan::EVERYTHING }),
             ("the other node acts, three paths", Plan { paths: 3, rules: others, ..Plan::EVERYTHING }),
             ("everything", Plan::EVERYTHING),
+            ("everything, paths that are away leave the map", Plan { removes: true, ..Plan::EVERYTHING }),
             ("everything, newer multipathd", Plan { release: Release::New, ..Plan::EVERYTHING }),
             ("everything, no multipathd", Plan { release: Release::Absent, ..Plan::EVERYTHING }),
         ];

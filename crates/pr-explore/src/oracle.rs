@@ -339,6 +339,10 @@ pub fn commands(world: &World, keys: &[ReservationKey]) -> Vec<Act> {
     }
     let wrong = if own == keys[0] { keys[1] } else { keys[0] };
     list.push(act(OutAction::Register, None, wrong, keys[1]));
+    if !own.is_zero() {
+        list.push(act(OutAction::Register, None, zero, zero));
+        list.push(act(OutAction::Register, None, zero, keys[0]));
+    }
     for key in if own.is_zero() { vec![wrong] } else { vec![own, wrong] } {
         list.push(act(OutAction::Reserve, kind, key, zero));
         list.push(act(OutAction::Reserve, all, key, zero));

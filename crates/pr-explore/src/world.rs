@@ -114,6 +114,8 @@ pub struct World {
     pub host_tells: bool,
     /// Whether the other node may use the guest's key.
     pub shared_keys: bool,
+    /// Whether a path that is away is taken out of the map, as one is whose device is removed.
+    pub removes: bool,
     /// Paths that came back while a command was under way: the next look at the paths is for them.
     pub came_back: BTreeSet<usize>,
 }
@@ -188,6 +190,7 @@ impl World {
             owed: BTreeSet::new(),
             host_tells: false,
             shared_keys: true,
+            removes: false,
             came_back: BTreeSet::new(),
         };
         let cdb = PersistentReserveIn::new(scsi_pr::InAction::ReadKeys, 0).cdb();
@@ -609,6 +612,7 @@ impl Io for Play<'_> {
             .iter()
             .enumerate()
             .take(seen)
+            .filter(|(_, state)| state.active || state.condition != Condition::Away || !self.world.removes)
             .map(|(number, state)| Path {
                 id: id(number),
                 name: format!("path{number}"),
@@ -658,9 +662,14 @@ impl Io for Play<'_> {
     fn fail_path(&mut self, path: PathId) -> Result<bool, Stop> {
         self.moment()?;
         let path = usize::try_from(path.0).unwrap_or(0);
-        self.world.paths[path].active &= self.makes(Mistake::FailsNoPath);
-        self.tell(|| format!("      fail path {path}"));
-        Ok(true)
+        // device-mapper fails no path of a suspended map (EBUSY).
+        let can = self.world.suspended == Suspended::No;
+        if can {
+            self.world.paths[path].active &= self.makes(Mistake::FailsNoPath);
+        }
+        self.tell(|| format!("      fail path {path}: {can}"));
+        self.learn(&can);
+        Ok(can)
     }
 
     fn multipathd(&mut self, order: Multipathd) -> Result<Result<(), String>, Stop> {

@@ -122,6 +122,8 @@ pub(crate) struct Engine<'a, I: Io> {
     pub own: Vec<SenseCode>,
     /// What multipathd was told last.
     pub told: Option<Multipathd>,
+    /// Paths to fail, and why, as soon as the map is not suspended any more.
+    pub to_fail: Vec<(PathId, String)>,
 }
 
 /// What asking one path after the other came to.
@@ -143,7 +145,8 @@ pub(crate) struct Judgement {
 
 impl<'a, I: Io> Engine<'a, I> {
     pub fn new(io: &'a mut I, memory: &'a mut Memory) -> Result<Self, I::Stop> {
-        let mut engine = Self { io, memory, paths: Vec::new(), notes: Vec::new(), own: Vec::new(), told: None };
+        let mut engine =
+            Self { io, memory, paths: Vec::new(), notes: Vec::new(), own: Vec::new(), told: None, to_fail: Vec::new() };
         engine.look()?;
         Ok(engine)
     }
@@ -156,10 +159,43 @@ impl<'a, I: Io> Engine<'a, I> {
             if path.identity.is_some() {
                 known.identity.clone_from(&path.identity);
             }
+        }
+        self.merge_renamed();
+        // A path that has left the map keeps what it has registered.
+        for known in &self.memory.paths {
+            if self.paths.iter().all(|path| path.id != known.id) {
+                self.paths.push(known.id.absent());
+            }
+        }
+        for path in &self.paths {
             // What takes no commands may miss whatever happens now.
-            known.unsettled |= !path.active || path.busy;
+            self.memory.path(path.id).unsettled |= !path.active || path.busy;
         }
         Ok(())
+    }
+
+    /// A path that has left the map may come back under another device number: what is known of it goes with it.
+    fn merge_renamed(&mut self) {
+        let paths = &self.paths;
+        let is_there = |id: PathId| paths.iter().any(|path| path.id == id);
+        let known = &mut self.memory.paths;
+        let (here, gone): (Vec<_>, Vec<_>) = std::mem::take(known).into_iter().partition(|path| is_there(path.id));
+        *known = here;
+        for old in gone {
+            let same = known.iter_mut().find(|path| path.identity.is_some() && path.identity == old.identity);
+            let Some(same) = same else {
+                known.push(old);
+                continue;
+            };
+            for key in old.leftovers {
+                same.leave_over(key);
+            }
+            same.expected.extend(old.expected);
+            same.expected.sort_unstable();
+            same.expected.dedup();
+            same.expected.truncate(crate::memory::LEFTOVERS);
+            same.unsettled = true;
+        }
     }
 
     pub fn keep(&mut self) -> Result<(), I::Stop> {
@@ -234,8 +270,13 @@ impl<'a, I: Io> Engine<'a, I> {
     pub fn take_leftovers(&mut self, paths: &[PathId]) -> Result<(), I::Stop> {
         for id in paths {
             for key in self.memory.path(*id).leftovers.clone() {
-                if self.memory.key() != Some(key)
-                    && self.take_back(&[*id], Registration { key, ..Registration::NONE })?.is_empty()
+                if self.memory.key() == Some(key) {
+                    continue;
+                }
+                let from = Registration { key, ..Registration::NONE };
+                // The kernel's own target changes a registration on all target ports only by a command of that kind.
+                if self.take_back(&[*id], from)?.is_empty()
+                    || self.take_back(&[*id], Registration { all_target_ports: true, ..from })?.is_empty()
                 {
                     self.memory.path(*id).leftovers.retain(|left| *left != key);
                     self.keep()?;
@@ -502,10 +543,15 @@ impl<'a, I: Io> Engine<'a, I> {
     }
 
     /// Has device-mapper use these paths no more: they are not as they should be. What could not be failed is a note.
+    /// While the map is suspended device-mapper fails no path (`dm-mpath.c`: EBUSY); they are failed as soon as it goes on.
     pub fn fail(&mut self, paths: &[PathId], why: &str) -> Result<(), I::Stop> {
         for id in paths {
             self.memory.path(*id).unsettled = true;
             self.keep()?;
+            if self.memory.suspended {
+                self.to_fail.push((*id, why.to_owned()));
+                continue;
+            }
             let name = self.name(*id);
             let failed = self.io.fail_path(*id)?;
             self.notes.push(if failed {

@@ -8,6 +8,16 @@ use crate::Memory;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PathId(pub u64);
 
+impl PathId {
+    /// A path that was there, and is not in the map any more.
+    pub(crate) fn absent(self) -> Path {
+        // `makedev`, sys/sysmacros.h.
+        let (major, minor) = (self.0 >> 8 & 0xfff | self.0 >> 32 & !0xfff, self.0 & 0xff | self.0 >> 12 & !0xff);
+        let name = format!("{major}:{}", minor & 0xffff_ffff);
+        Path { id: self, name, active: false, open: false, busy: false, identity: None }
+    }
+}
+
 /// A registrant as the logical unit knows it: READ FULL STATUS tells both for each registration (SPC-4 6.14.5).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity {

@@ -222,6 +222,9 @@ impl<I: Io> Engine<'_, I> {
         if self.memory.suspended {
             if self.io.resume()? {
                 self.memory.suspended = false;
+                for (id, why) in std::mem::take(&mut self.to_fail) {
+                    self.fail(&[id], &why)?;
+                }
             } else {
                 self.notes.push("the map stays suspended; resume it: dmsetup resume".to_owned());
             }

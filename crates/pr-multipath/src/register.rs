@@ -134,16 +134,16 @@ impl<I: Io> Engine<'_, I> {
                 had.extend(self.prove(&unknown, own)?.has);
             }
         } else if action == OutAction::Register && self.memory.user == User::Unregistered {
-            // Keys that the user has given up, on paths that have come back.
+            // Keys that the user has given up, on paths that have come back. Any other is somebody else's, who uses the
+            // same paths.
             for id in &active {
-                if let Some(old) = registered(self, *id).filter(|old| !old.is_zero()) {
-                    let from = Registration { key: old, ..new };
-                    self.take_back(&[*id], from)?;
+                if registered(self, *id).is_some_and(|key| !key.is_zero()) {
+                    self.take_leftovers(&[*id])?;
                 }
             }
         }
         let mut old = key;
-        if key.is_zero() && (action == OutAction::RegisterAndIgnoreExistingKey || new.key.is_zero()) {
+        if action == OutAction::RegisterAndIgnoreExistingKey {
             let keyed: Vec<(PathId, ReservationKey)> = active
                 .iter()
                 .filter_map(|id| Some((*id, registered(self, *id).filter(|key| !key.is_zero())?)))
@@ -156,7 +156,7 @@ impl<I: Io> Engine<'_, I> {
         let holder = survey.as_ref().and_then(Survey::holder).map(|holder| &holder.identity);
         let holder = active.iter().copied().find(|id| holder.is_some() && self.identity(*id) == holder);
         let mut away = Vec::new();
-        for id in self.paths.iter().filter(|path| !path.active).map(|path| path.id).collect::<Vec<_>>() {
+        for id in self.memory.paths.iter().map(|path| path.id).filter(|id| !active.contains(id)) {
             if let Some(registrant) = survey.as_ref().and_then(|survey| survey.of(self.identity(id)?))
                 && registrant.key != new.key
             {
