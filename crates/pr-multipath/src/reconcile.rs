@@ -47,7 +47,8 @@ impl<I: Io> Engine<'_, I> {
             }
         }
         let is_over = match self.memory.step {
-            Step::Idle | Step::Changing => true,
+            Step::Idle => true,
+            Step::Changing => self.finish_changing()?,
             Step::Registering { before, new } => self.finish_registering(before, new)?,
             Step::Preempting { own } => self.finish_preempting(own)?,
         };
@@ -60,6 +61,17 @@ impl<I: Io> Engine<'_, I> {
         }
         self.notes.push("what was begun is finished as soon as a path answers".to_owned());
         self.keep()
+    }
+
+    /// The registrations may have ended: CLEAR, or PREEMPT of a key that is the user's as well.
+    fn finish_changing(&mut self) -> Result<bool, I::Stop> {
+        let User::Registered(own) = self.memory.user else { return Ok(true) };
+        let active = self.active();
+        let proof = self.prove(&active, own)?;
+        if proof.has.is_empty() && proof.silent.is_empty() && !active.is_empty() {
+            self.set_user(User::Unregistered)?;
+        }
+        Ok(!proof.has.is_empty() || proof.silent.is_empty())
     }
 
     fn finish_preempting(&mut self, own: Registration) -> Result<bool, I::Stop> {
@@ -172,7 +184,7 @@ impl<I: Io> Engine<'_, I> {
     /// of a failure. False if no path says how it stands.
     fn finish_registering(&mut self, before: Option<ReservationKey>, new: Registration) -> Result<bool, I::Stop> {
         if let User::Registered(own) = self.memory.user
-            && before.is_some_and(|before| before != own.key && new.key != own.key)
+            && before.is_some_and(|before| before != own.key)
         {
             // The command named another key than the user's: it was refused, or was about to be.
             return Ok(true);
@@ -198,6 +210,9 @@ impl<I: Io> Engine<'_, I> {
             return Ok(true);
         }
         let proof = self.prove(&active, old)?;
+        if new.key.is_zero() && !proof.lacks.is_empty() {
+            return self.finish_leaving(&proof.has, old);
+        }
         if !proof.has.is_empty() {
             self.give(&proof.lacks, old)?;
             self.set_user(User::Registered(old))?;
@@ -209,11 +224,23 @@ impl<I: Io> Engine<'_, I> {
         Ok(true)
     }
 
+    /// A path has given up its registration, and with it perhaps the reservation: there is no way back, so all do.
+    fn finish_leaving(&mut self, paths: &[PathId], own: Registration) -> Result<bool, I::Stop> {
+        for id in self.take_back(paths, own)? {
+            self.leave_over(id, own.key)?;
+        }
+        self.set_user(User::Unregistered)?;
+        Ok(true)
+    }
+
     fn finish_ignoring(&mut self, active: &[PathId], new: Registration) -> Result<bool, I::Stop> {
         if let User::Registered(own) = self.memory.user
             && new.key.is_zero()
         {
             let proof = self.prove(active, own)?;
+            if !proof.lacks.is_empty() {
+                return self.finish_leaving(&proof.has, own);
+            }
             if !proof.has.is_empty() {
                 self.give(&proof.lacks, own)?;
             } else if proof.silent.is_empty() && !active.is_empty() {
