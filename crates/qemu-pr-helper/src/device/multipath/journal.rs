@@ -23,16 +23,20 @@ const CONTENTS: usize = 2048;
 /// A record: its number, how many bytes, a checksum, the contents.
 const RECORD: usize = 3 + CONTENTS;
 
-/// A slot: the map's device number, the number of the command that was begun last, and two records.
-const SLOT: usize = 2 + 2 * RECORD;
+/// A slot: the number of the command that was begun last, and two records.
+const SLOT: usize = 1 + 2 * RECORD;
 
-/// All slots.
+/// All slots. The device numbers of their maps are side by side in front of them: looking for a map touches no page of
+/// another one's.
 #[derive(Clone, Copy)]
 pub struct Journal(&'static [AtomicU64]);
 
 /// The slot of one map.
 #[derive(Clone, Copy)]
-pub struct Slot(&'static [AtomicU64]);
+pub struct Slot {
+    map: &'static AtomicU64,
+    words: &'static [AtomicU64],
+}
 
 impl Journal {
     /// Empty slots, which every process that is forked off from here on has too.
@@ -40,39 +44,40 @@ impl Journal {
     /// # Errors
     /// The system has no room for them.
     pub fn new() -> io::Result<Self> {
-        shared::words(SLOTS * SLOT).map(Self)
+        shared::words(SLOTS + SLOTS * SLOT).map(Self)
     }
 
     /// The slots in use, with the device numbers of their maps.
     pub fn used(self) -> impl Iterator<Item = (u64, Slot)> {
-        self.slots().map(|slot| (slot.map(), slot)).filter(|(map, _)| *map != 0)
+        self.slots().map(|slot| (slot.number(), slot)).filter(|(map, _)| *map != 0)
     }
 
     /// The slot of a map, a new one if it has none; `None` where all are in use.
     pub fn slot(self, map: u64) -> Option<Slot> {
-        let found = self.slots().find(|slot| slot.map() == map);
+        let found = self.slots().find(|slot| slot.number() == map);
         found.or_else(|| {
-            let slot = self.slots().find(|slot| slot.map() == 0)?;
+            let slot = self.slots().find(|slot| slot.number() == 0)?;
             // What a map before it has left is no whole record any more.
             for record in slot.records() {
                 record[0].store(0, Ordering::Relaxed);
                 record[2].store(0, Ordering::Relaxed);
             }
             slot.begin(0);
-            slot.0[0].store(map, Ordering::Release);
+            slot.map.store(map, Ordering::Release);
             Some(slot)
         })
     }
 
     fn slots(self) -> impl Iterator<Item = Slot> {
-        self.0.chunks_exact(SLOT).map(Slot)
+        let (maps, slots) = self.0.split_at(SLOTS);
+        maps.iter().zip(slots.chunks_exact(SLOT)).map(|(map, words)| Slot { map, words })
     }
 }
 
 impl Slot {
     /// Nothing need be known of the map any more.
     pub fn free(self) {
-        self.0[0].store(0, Ordering::Release);
+        self.map.store(0, Ordering::Release);
     }
 
     /// What was kept last; `None` if nothing was.
@@ -92,20 +97,20 @@ impl Slot {
 
     /// A command is about to be carried out.
     pub fn begin(self, number: u32) {
-        self.0[1].store(number.into(), Ordering::Release);
+        self.words[0].store(number.into(), Ordering::Release);
     }
 
     /// Whether a command was the last that was begun.
     pub fn has_begun(self, number: u32) -> bool {
-        self.0[1].load(Ordering::Acquire) == u64::from(number)
+        self.words[0].load(Ordering::Acquire) == u64::from(number)
     }
 
-    fn map(self) -> u64 {
-        self.0[0].load(Ordering::Acquire)
+    fn number(self) -> u64 {
+        self.map.load(Ordering::Acquire)
     }
 
     fn records(self) -> [&'static [AtomicU64]; 2] {
-        let (first, second) = self.0[2..].split_at(RECORD);
+        let (first, second) = self.words[1..].split_at(RECORD);
         [first, second]
     }
 }
@@ -306,7 +311,7 @@ mod tests {
     #[test]
     fn a_death_in_the_middle_of_writing_leaves_what_was_there_or_what_was_to_be() {
         let slot = Journal::new().unwrap().slot(7).unwrap();
-        let copy = || -> Vec<u64> { slot.0.iter().map(|word| word.load(Ordering::Relaxed)).collect() };
+        let copy = || -> Vec<u64> { slot.words.iter().map(|word| word.load(Ordering::Relaxed)).collect() };
         slot.store(&memory(1));
         slot.store(&memory(2));
         let before = copy();
@@ -317,7 +322,7 @@ mod tests {
         // Each word alone has been written, and each alone has not.
         for (from, to) in [(&before, &after), (&after, &before)] {
             for one in &differ {
-                for (at, word) in slot.0.iter().enumerate() {
+                for (at, word) in slot.words.iter().enumerate() {
                     word.store(if at == *one { to[at] } else { from[at] }, Ordering::Relaxed);
                 }
                 let found = slot.load();
