@@ -59,6 +59,14 @@ const IDLE: Duration = Duration::from_secs(60);
 /// A worker that is to end, because the daemon has, may take this long.
 const ENDING: Duration = Duration::from_secs(10);
 
+/// What a worker has begun it ends when the time is over, which takes it a moment more; the daemon waits a little longer
+/// than this. Killed in the middle, it would leave that to another one.
+const OVERTIME: Duration = Duration::from_secs(3);
+
+/// A worker that is looking at its paths when a command comes may take this long until it says something. The look itself
+/// takes ten seconds at the most.
+const SILENCE: Duration = Duration::from_secs(15);
+
 /// How long it is until a worker is started in the place of one that died: at once at first, and longer each time one
 /// dies soon and without having carried out anything.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -170,13 +178,54 @@ struct Worker {
     process: OwnedFd,
     /// Gone when the worker is to end.
     line: Option<OwnedFd>,
-    change: Option<Job>,
-    read: Option<Job>,
+    change: Hand,
+    read: Hand,
     started: Instant,
     /// It has carried a command out.
     is_sound: bool,
     /// It is killed then, unless it has ended.
     ends: Option<Instant>,
+}
+
+/// The commands of one kind that a worker has.
+#[derive(Default)]
+struct Hand {
+    job: Option<Job>,
+    /// One whose time was over before it had begun, and since when there has been no word of it.
+    silent: Option<(u32, Instant)>,
+}
+
+impl Hand {
+    const fn is_empty(&self) -> bool {
+        self.job.is_none() && self.silent.is_none()
+    }
+
+    /// Takes note that a command was answered; the command, if somebody waits for it still.
+    fn answered(&mut self, number: u32) -> Option<Job> {
+        self.silent.take_if(|(silent, _)| *silent == number);
+        self.job.take_if(|job| job.number == number)
+    }
+
+    /// When something has to be done about it.
+    fn due(&self) -> impl Iterator<Item = Instant> {
+        let job = self.job.as_ref().map(|job| job.deadline + OVERTIME);
+        job.into_iter().chain(self.silent.map(|(_, since)| since + SILENCE))
+    }
+
+    /// Answers what takes too long; whether the worker has to be killed for it.
+    fn expire(&mut self, slot: Slot, now: Instant) -> bool {
+        let mut kills = self.silent.is_some_and(|(_, since)| since + SILENCE <= now);
+        if let Some(job) = self.job.take_if(|job| job.deadline + OVERTIME <= now) {
+            if slot.has_begun(job.number) {
+                kills = true;
+            } else {
+                // The worker sees that its time is over when it comes to it.
+                self.silent.get_or_insert((job.number, now));
+            }
+            job.answer(&Verdict::Overdue);
+        }
+        kills
+    }
 }
 
 /// A command on its way.
@@ -269,7 +318,7 @@ impl<'a> Keeper<'a> {
                 Some(worker) => {
                     set.push(PollFd::new(&worker.process, PollFlags::IN));
                     set.extend(worker.line.as_ref().map(|line| PollFd::new(line, PollFlags::IN)));
-                    worker.change.iter().chain(&worker.read).for_each(|job| due(job.deadline));
+                    worker.change.due().chain(worker.read.due()).for_each(&mut due);
                     worker.ends.iter().for_each(|ends| due(*ends));
                     if kept.starts > Instant::now() {
                         due(kept.starts);
@@ -333,9 +382,7 @@ impl<'a> Keeper<'a> {
                     }
                     What::Answer(number, answer) => {
                         *is_sound = true;
-                        let job = [&mut *change, &mut *read]
-                            .into_iter()
-                            .find_map(|job| job.take_if(|job| job.number == number));
+                        let job = [&mut *change, &mut *read].into_iter().find_map(|hand| hand.answered(number));
                         if let Some(job) = job {
                             job.answer(&Verdict::Answered(answer));
                         }
@@ -352,12 +399,12 @@ impl<'a> Keeper<'a> {
             let Some(how) = kept.worker.as_ref().and_then(Worker::ended) else { continue };
             let Some(worker) = kept.worker.take() else { continue };
             // What changed nothing, and what was not begun, is another one's to do.
-            match worker.change {
+            match worker.change.job {
                 Some(job) if job.again || kept.slot.has_begun(job.number) => job.answer(&Verdict::Died(how.clone())),
                 Some(job) => kept.changes.push_front(Job { again: true, ..job }),
                 None => {}
             }
-            match worker.read {
+            match worker.read.job {
                 Some(job) if job.again => job.answer(&Verdict::Died(how)),
                 Some(job) => kept.reads.push_front(Job { again: true, ..job }),
                 None => {}
@@ -447,18 +494,13 @@ impl<'a> Keeper<'a> {
                 VecDeque::into_iter(late).for_each(|job| job.answer(&Verdict::Overdue));
             }
             let Some(worker) = &mut kept.worker else { continue };
-            let late = [&mut worker.change, &mut worker.read]
-                .into_iter()
-                .filter_map(|job| job.take_if(|job| job.deadline <= now));
-            let late: Vec<Job> = late.collect();
-            if !late.is_empty() || worker.ends.is_some_and(|ends| ends <= now) {
+            let (change, read) = (worker.change.expire(kept.slot, now), worker.read.expire(kept.slot, now));
+            if change || read || worker.ends.is_some_and(|ends| ends <= now) {
                 // Its process number is its own until it is reaped.
                 let _ = kill_process(worker.pid, Signal::KILL);
                 worker.ends = None;
+                (worker.change.silent, worker.read.silent) = (None, None);
                 kept.stays = true;
-            }
-            for job in late {
-                job.answer(&Verdict::Overdue);
             }
         }
     }
@@ -519,7 +561,7 @@ impl<'a> Keeper<'a> {
         for kept in self.maps.values_mut().filter(|kept| kept.starts <= now) {
             let Some(Worker { line: Some(line), change, read, .. }) = &mut kept.worker else { continue };
             for (queue, hand) in [(&mut kept.changes, change), (&mut kept.reads, read)] {
-                if hand.is_some() {
+                if hand.job.is_some() {
                     continue;
                 }
                 let Some(job) = queue.pop_front() else { continue };
@@ -527,7 +569,7 @@ impl<'a> Keeper<'a> {
                 let request = Request { timeout, ..job.request.clone() }.to_bytes();
                 let bytes = [&job.number.to_le_bytes()[..], &request].concat();
                 if send(&*line, &bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT).is_ok() {
-                    *hand = Some(job);
+                    hand.job = Some(job);
                 } else {
                     // It has ended, which is seen soon, or there is no room for it now.
                     queue.push_front(job);
@@ -601,7 +643,7 @@ impl Keeping {
 
 impl Worker {
     fn is_at_work(&self) -> bool {
-        self.change.is_some() || self.read.is_some()
+        !self.change.is_empty() || !self.read.is_empty()
     }
 
     /// How it ended, if it has.
@@ -647,8 +689,8 @@ fn start(map: &Map, slot: Slot) -> io::Result<Worker> {
             pid,
             process,
             line: Some(ours),
-            change: None,
-            read: None,
+            change: Hand::default(),
+            read: Hand::default(),
             started: Instant::now(),
             is_sound: false,
             ends: None,

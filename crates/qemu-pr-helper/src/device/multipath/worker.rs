@@ -235,6 +235,9 @@ impl Worker {
     }
 
     fn carry_out(&self, job: &Job) -> Answer {
+        if job.deadline <= Instant::now() {
+            return busy("its time was over before it could begin".to_owned());
+        }
         let mut state = self.state();
         let State { memory, executor, lock, recovers } = &mut *state;
         let held = match lock.as_ref().map(|lock| lock.hold(job.deadline)).transpose() {
