@@ -16,7 +16,7 @@ use std::{
 };
 
 use pr_control::{Answer, Ask, Client, Control, Record, What};
-use qemu_pr_helper::fuzzing::{self, MAX_VERDICT, Request, Server, ToBroker, ToNames, Told, Verdict};
+use qemu_pr_helper::fuzzing::{self, MAX_VERDICT, Request, Server, ToBroker, ToNames, Verdict, Word};
 use rustix::{
     io::{IoSlice, retry_on_intr},
     net::{
@@ -36,7 +36,7 @@ pub fn run(data: &[u8]) {
     match input.byte() % 10 {
         0 => verdict(input.rest()),
         1 => daemon_reads_a_verdict(input),
-        2 => broker_reads_a_child(input),
+        2 => keeper_reads_a_worker(input),
         3 => broker_reads_a_request(input),
         4 => daemon_reads_names(input),
         5 => names_process_reads(input),
@@ -65,7 +65,7 @@ fn verdict(bytes: &[u8]) {
     let arrived = Verdict::parse(&sent).expect("what is sent makes sense");
     assert_eq!(Verdict::parse(&arrived.to_bytes()), Some(arrived.clone()));
     let said = match &verdict {
-        Verdict::Exited(_, said) | Verdict::Killed(_, said) | Verdict::NoChild(said) => said,
+        Verdict::Died(said) | Verdict::NotBegun(said) => said,
         Verdict::Answered(answer) => &answer.note,
         Verdict::NotMultipath | Verdict::Overdue => "",
     };
@@ -89,6 +89,10 @@ fn daemon_reads_a_verdict(mut input: Input<'_>) {
             assert_eq!(Request::parse(&request).map(|request| request.cdb), Some(cdb));
             // A pipe holds more than a run has bytes.
             let _ = PipeWriter::from(reply).write_all(bytes);
+            if Verdict::parse(&bytes[..bytes.len().min(MAX_VERDICT)]).is_none() {
+                // Reading is tried again, and again there is no answer.
+                drop(next_request(&theirs));
+            }
         });
         let completion = daemon.execute(null(), &cdb, &[], &mut buffer);
         // Left to the scope it would only have done its work, and what it still has would look like a leak.
@@ -103,7 +107,7 @@ fn daemon_reads_a_verdict(mut input: Input<'_>) {
                     (answer.status, answer.sense, there)
                 );
             }
-            (Some(Verdict::NoChild(_)), Some(completion)) => assert_eq!(completion.status, Status::BUSY),
+            (Some(Verdict::NotBegun(_)), Some(completion)) => assert_eq!(completion.status, Status::BUSY),
             (_, Some(completion)) => assert_eq!(completion.status, Status::CHECK_CONDITION),
             (_, None) => panic!("the command went past multipath"),
         }
@@ -129,14 +133,17 @@ fn next_request(socket: &OwnedFd) -> (Vec<u8>, OwnedFd) {
     (bytes, descriptors.pop().expect("the pipe"))
 }
 
-fn broker_reads_a_child(mut input: Input<'_>) {
+fn keeper_reads_a_worker(mut input: Input<'_>) {
     let length = usize::from(input.word());
-    let told = Told::parse(input.take(length));
-    if let Some(answer) = told.answer {
-        assert!(answer.data.len() < length);
+    let bytes = input.take(length);
+    if let Some(word) = Word::parse(bytes) {
+        let arrived = Word::parse(&word.to_bytes()).expect("what is sent makes sense");
+        assert_eq!(Word::parse(&arrived.to_bytes()), Some(arrived));
     }
-    let said = fuzzing::printable(input.rest());
-    assert!(said.len() <= 400 && !said.contains(char::is_control), "{said:?}");
+    if let Some((map, note)) = fuzzing::note_from_bytes(input.rest()) {
+        assert!(!note.contains(char::is_control), "it would be a line of its own in the log: {note:?}");
+        assert_eq!(fuzzing::note_from_bytes(&fuzzing::note_to_bytes(map, &note)).map(|(map, _)| map), Some(map));
+    }
 }
 
 fn broker_reads_a_request(mut input: Input<'_>) {

@@ -17,7 +17,7 @@ use rustix::process::Resource;
 use crate::bed::MARK;
 use crate::sys::child::{World, shape};
 use crate::sys::notify::Which;
-use crate::{Bed, Faults, Finished, Helper, Outcome, SgIo};
+use crate::{Bed, Faults, Finished, Helper, Mapper, Outcome, SgIo};
 
 /// What a standard stream of the helper is.
 #[derive(Debug)]
@@ -63,6 +63,7 @@ pub struct Launch {
     world: World,
     device: Option<Device>,
     faults: Option<Faults>,
+    mapper: Option<Mapper>,
 }
 
 impl Launch {
@@ -81,6 +82,7 @@ impl Launch {
             world: World::default(),
             device: None,
             faults: None,
+            mapper: None,
         }
     }
 
@@ -168,6 +170,12 @@ impl Launch {
         self
     }
 
+    /// Answers its ioctls for device-mapper.
+    pub fn mapper(mut self, mapper: &Mapper) -> Self {
+        self.mapper = Some(mapper.clone());
+        self
+    }
+
     /// Has its system calls recorded, or one of them fail.
     pub fn faults(mut self, faults: &Faults) -> Self {
         self.faults = Some(faults.clone());
@@ -214,7 +222,7 @@ impl Launch {
         // A number that the helper does not come to.
         let child = if which == Which::SgIo { child } else { fcntl_dupfd_cloexec(child, 500).expect("move it away") };
         self.world.divert = Some((which, child));
-        Some(SgIo::answering(test, device, self.faults.take()))
+        Some(SgIo::answering(test, device, self.faults.take(), self.mapper.take()))
     }
 
     fn command(&mut self) -> Command {

@@ -3,6 +3,7 @@
 //! * [`Subject`] names one of the two programs: the reference (Debian's C helper) or ours.
 //! * [`Bed`] is a directory of its own for one test; [`Launch`] starts a subject in it, [`Helper`] is a running one.
 //! * [`SgIo`] answers the `SG_IO` ioctls of a helper, whatever file descriptor they are made on.
+//! * [`Mapper`] answers the ioctls of a helper on device-mapper's control node, [`FakeMultipathd`] its words to multipathd.
 //! * [`send_command`] is `SG_IO` itself, for devices that are there.
 //! * [`Faults`] records a helper's system calls, or has one of them fail.
 //! * [`Raw`] speaks the protocol byte by byte, rightly or wrongly.
@@ -18,6 +19,8 @@ mod faults;
 mod helper;
 mod launch;
 mod mailbox;
+mod mapper;
+mod multipathd;
 mod process;
 mod raw;
 mod sg_io;
@@ -31,6 +34,8 @@ pub use control::{ControlStandIn, eventful_snapshot};
 pub use faults::{Call, Fault, Faults, Life, each_call_fails, plausible};
 pub use helper::{Finished, Helper};
 pub use launch::{Launch, ListenPid, Stream};
+pub use mapper::Mapper;
+pub use multipathd::{FakeMultipathd, Kept, Manners};
 pub use process::Process;
 pub use raw::{PR_IN, PR_OUT, Raw, Reply, connect_stream, null, try_connect};
 pub use sg_io::{Answer, Command, Direction, Outcome, SgIo};

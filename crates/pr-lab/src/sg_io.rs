@@ -16,7 +16,7 @@ use crate::faults::{Fate, Faults};
 use crate::raw::fixed_sense;
 use crate::sys::sg_io::{FROM_DEVICE, Header as SgIoHeader, NO_DATA, TO_DEVICE};
 use crate::sys::{memory, notify};
-use crate::{Raw, eventually, mailbox};
+use crate::{Mapper, Raw, eventually, mailbox};
 
 /// Where the data of a command goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,6 +132,7 @@ pub struct SgIo {
     listener: Arc<OnceLock<OwnedFd>>,
     state: Arc<Mutex<State>>,
     faults: Option<Faults>,
+    mapper: Option<Mapper>,
 }
 
 struct State {
@@ -158,9 +159,9 @@ struct Header {
 impl SgIo {
     /// Answers every diverted ioctl that arrives at the listener that arrives in the mailbox, until the last process with
     /// the filter is gone. Other calls that wait are for `faults`.
-    pub(crate) fn answering(mailbox: OwnedFd, device: Device, faults: Option<Faults>) -> Self {
+    pub(crate) fn answering(mailbox: OwnedFd, device: Device, faults: Option<Faults>, mapper: Option<Mapper>) -> Self {
         let state = Arc::new(Mutex::new(State { device, seen: Vec::new(), hung: Vec::new() }));
-        let device = Self { listener: Arc::default(), state, faults };
+        let device = Self { listener: Arc::default(), state, faults, mapper };
         let worker = device.clone();
         thread::spawn(move || {
             // Where there is none the helper has not started, and that is said elsewhere.
@@ -236,7 +237,13 @@ impl SgIo {
                     notify::answer(listener, waiting.id, Some(libc::EFAULT));
                 }
             }
-            Fate::Pass => notify::pass(listener, waiting.id),
+            Fate::Pass => match self.mapper.as_ref().filter(|_| waiting.is_mapper()) {
+                Some(mapper) => {
+                    let errno = mapper.serve(&waiting).unwrap_or(libc::EFAULT);
+                    notify::answer(listener, waiting.id, Some(errno));
+                }
+                None => notify::pass(listener, waiting.id),
+            },
         }
     }
 

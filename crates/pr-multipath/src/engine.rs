@@ -647,22 +647,23 @@ impl<'a, I: Io> Engine<'a, I> {
         }
     }
 
-    /// The flags with which a registration of the user's has to be repeated so that nothing changes.
+    /// The flags with which a registration of the user's has to be repeated so that nothing changes. Whether
+    /// registrations persist is one thing for all nodes: what the last of them said.
     pub fn own(&mut self, key: ReservationKey, survey: Option<&Survey>) -> Result<Registration, I::Stop> {
+        let persists = self.persists()?;
         if let User::Registered(registration) = self.memory.user
             && registration.key == key
         {
-            return Ok(registration);
+            return Ok(Registration { persist: persists.unwrap_or(registration.persist), ..registration });
         }
         let all_target_ports = survey.is_some_and(|survey| {
             survey.registrants.iter().any(|r| r.key == key && r.all_target_ports && self.is_own(&r.identity))
         });
-        let persist = self.persists()?;
-        Ok(Registration { key, persist, all_target_ports })
+        Ok(Registration { key, persist: persists.unwrap_or(false), all_target_ports })
     }
 
-    /// Whether registrations persist through power loss now. A logical unit that cannot say has none that do.
-    fn persists(&mut self) -> Result<bool, I::Stop> {
+    /// Whether registrations persist through power loss now; `None` if no path says.
+    fn persists(&mut self) -> Result<Option<bool>, I::Stop> {
         let room = u16::from(CAPABILITIES_LENGTH);
         let cdb = PersistentReserveIn::new(InAction::ReportCapabilities, room).cdb();
         for id in self.active() {
@@ -672,14 +673,14 @@ impl<'a, I: Io> Engine<'a, I> {
                     Class::UnitAttention(code) => self.attend(id, code)?,
                     Class::Good => {
                         let data = Capabilities::parse(&result.data);
-                        return Ok(data.is_some_and(|data| data.persist_through_power_loss_active));
+                        return Ok(data.map(|data| data.persist_through_power_loss_active));
                     }
-                    Class::Verdict => return Ok(false),
+                    Class::Verdict => return Ok(None),
                     _ => break,
                 }
             }
         }
-        Ok(false)
+        Ok(None)
     }
 }
 

@@ -142,6 +142,7 @@ impl<I: Io> Engine<'_, I> {
 
     fn settle_registered(&mut self, own: Registration, unsettled: &[PathId]) -> Result<(), I::Stop> {
         let active = self.active();
+        let own = self.own(own.key, None)?;
         let proof = self.prove(&active, own)?;
         if proof.lacks.iter().any(|id| !unsettled.contains(id)) {
             // A path that was there all the time has lost the key: another node has preempted it. Who has it still came

@@ -630,6 +630,9 @@ impl<I: Io> Engine<'_, I> {
             budget: request.budget,
         };
         self.own.push(SenseCode::REGISTRATIONS_PREEMPTED);
+        // Whether registrations persist from now on is the command's to say.
+        let own = self.own(plan.old, plan.survey.as_ref())?;
+        self.prove(&plan.had, Registration { persist: plan.new.persist, ..own })?;
         let judged = self.judge(&plan.had, &take)?;
         if judged.result.class() != Class::Good {
             let ignores = plan.action == OutAction::RegisterAndIgnoreExistingKey;

@@ -123,6 +123,13 @@ impl<I: Io> Engine<'_, I> {
             let judged = self.judge(&order, request)?;
             let class = judged.result.class();
             let released_by = judged.path;
+            let holding = order.first().filter(|_| knows_holder);
+            if class == Class::Good
+                && holding.is_some_and(|id| judged.refused.contains(id) && !judged.unready.contains(id))
+            {
+                // The kernel's own target looks at the key only on the path that holds.
+                return Ok(Answer::CONFLICT);
+            }
             if let Some(was) = holder.as_ref().filter(|_| knows_holder)
                 && class == Class::Good
                 && released_by != order.first().copied()

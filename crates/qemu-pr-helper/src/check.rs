@@ -7,7 +7,7 @@ use rustix::thread::{CapabilitySet, capabilities};
 use crate::{
     device::multipath::is_multipathd_reachable,
     settings::{DEFAULT_PATH, Settings},
-    sys::{dm, mpath::Library},
+    sys::dm,
 };
 
 /// One thing that is needed: how it stands, or what is wrong and what to do.
@@ -15,7 +15,7 @@ type Finding = (&'static str, Result<String, String>);
 
 /// Prints the findings; success when nothing is missing.
 pub fn run() -> ExitCode {
-    let findings = [library(), control_node(), multipathd(), rights()];
+    let findings = [control_node(), multipathd(), rights()];
     let mut text = String::new();
     for (what, finding) in &findings {
         let (mark, words) = match finding {
@@ -62,11 +62,6 @@ fn report(path: &Path, settings: &Settings) -> String {
     }
     text.push('\n');
     text
-}
-
-fn library() -> Finding {
-    let release = Library::open().map(|library| format!("libmpathpersist, release {}", library.release()));
-    ("multipath library", release.map_err(|error| format!("{error}; registrations on multipath maps are refused")))
 }
 
 fn control_node() -> Finding {

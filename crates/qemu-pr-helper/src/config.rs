@@ -133,20 +133,16 @@ pub const fn descriptors_for(connections: u64) -> u64 {
     OWN_DESCRIPTORS + DESCRIPTORS_EACH * connections
 }
 
-/// What the broker has open at the most for a command that is under way. With fewer than that for each connection some
-/// commands wait for others, see [`crate::device::multipath::broker`].
-const BROKERS_EACH: u64 = 5;
-
 /// How many connections can be served: running out of descriptors in the middle would break clients that did nothing
-/// wrong, so no more are accepted than there are descriptors for. Raises the soft limit if it has to, as far as the
-/// broker, which is yet to be forked, can make use of; the sandbox lowers it to what the daemon needs.
+/// wrong, so no more are accepted than there are descriptors for. Raises the soft limit if it has to; the broker, which is
+/// yet to be forked, lives under the same one and makes do with it, see [`crate::device::multipath::keeper`].
 fn connections_within(wanted: u64, limit: Rlimit, raise: impl Fn(Rlimit) -> io::Result<()>) -> u64 {
-    let best = OWN_DESCRIPTORS + BROKERS_EACH * wanted;
+    let needed = descriptors_for(wanted);
     let within = |limit: u64| (limit.saturating_sub(OWN_DESCRIPTORS) / DESCRIPTORS_EACH).clamp(1, wanted);
     match limit.current {
         None => wanted,
         Some(current) => {
-            let goal = limit.maximum.map_or(best, |maximum| maximum.min(best));
+            let goal = limit.maximum.map_or(needed, |maximum| maximum.min(needed));
             let raised = goal > current && raise(Rlimit { current: Some(goal), ..limit }).is_ok();
             within(if raised { goal } else { current })
         }
@@ -172,9 +168,9 @@ mod tests {
         assert_eq!(connections_within(100, limit(1000, 1000), raise), 100);
         assert_eq!(raised.get(), None);
         assert_eq!(connections_within(1024, limit(1024, 1 << 19), raise), 1024);
-        assert_eq!(raised.get(), Some(5144));
-        assert_eq!(connections_within(1024, limit(1024, 4096), raise), 1024);
-        assert_eq!(raised.get(), Some(4096));
+        assert_eq!(raised.get(), Some(3096));
+        assert_eq!(connections_within(1024, limit(1024, 2048), raise), 674);
+        assert_eq!(raised.get(), Some(2048));
         assert_eq!(connections_within(1024, limit(64, 64), raise), 13);
         assert_eq!(connections_within(1024, limit(5, 5), raise), 1);
     }

@@ -1,4 +1,4 @@
-//! What a root needs beyond the others for dm-multipath: multipathd and its library, and udev, without which no disk has
+//! What a root needs beyond the others for dm-multipath: multipathd and mpathpersist, and udev, without which no disk has
 //! a name that multipathd would know it by.
 
 use std::fs;
@@ -9,18 +9,10 @@ use anyhow::{Context as _, Result};
 use super::image::Root;
 
 /// Programs, each at the path where the packages have it, which is where the udev rules look for it.
-const PROGRAMS: &[&str] = &[
-    "sbin/multipathd",
-    "sbin/multipath",
-    "sbin/mpathpersist",
-    "sbin/kpartx",
-    "bin/udevadm",
-    "lib/udev/scsi_id",
-    // Nobody is linked with it: the helper opens it at run time.
-    "lib/libmpathpersist.so.0",
-];
+const PROGRAMS: &[&str] =
+    &["sbin/multipathd", "sbin/multipath", "sbin/mpathpersist", "sbin/kpartx", "bin/udevadm", "lib/udev/scsi_id"];
 
-/// The path checkers and prioritizers, which multipathd and the library open at run time.
+/// The path checkers and prioritizers, which multipathd and mpathpersist open at run time.
 const PLUGINS: &str = "lib/multipath";
 
 const RULES: &str = "lib/udev/rules.d";

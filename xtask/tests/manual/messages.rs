@@ -58,8 +58,12 @@ const NO_MESSAGES: &[&str] = &[
     "unknown field",
     // What was done.
     "the settings of … are in force",
-    // A release, and what may be left of one.
-    "0.13 or newer",
+    // For multipathd.
+    "getprkey map …",
+    "setprkey map … key …",
+    "setprstatus map …",
+    "unsetprkey map …",
+    "unsetprstatus map …",
 ];
 
 /// What a page explains: its entries, and all of its code spans.
@@ -161,7 +165,7 @@ fn the_collection_finds_what_it_is_to_find() {
     );
     has("pr-wire/src/violation.rs", "Unknown protocol features …", true);
     has("qemu-pr-helper/src/lib.rs", "internal error: …", true);
-    has("qemu-pr-helper/src/device/multipath/hints.rs", "libmpathpersist failed with code …", false);
+    has("qemu-pr-helper/src/device/multipath/multipathd.rs", "multipathd does not answer '…' (…); see its log", false);
     // Nothing of a test, and no documentation.
     assert!(!texts.iter().any(|text| text.text.contains("a test is there to panic")));
     assert!(!texts.iter().any(|text| text.text.contains("The program, from its command line")));

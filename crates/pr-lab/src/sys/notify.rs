@@ -9,6 +9,9 @@ use super::sg_io::SG_IO;
 const RECEIVE: libc::Ioctl = 0xc050_2100;
 const SEND: libc::Ioctl = 0xc018_2101;
 
+/// The type of device-mapper's ioctls.
+const DEVICE_MAPPER: u32 = 0xfd00;
+
 /// The place of the system call's number, and of the low halves of its first two arguments, in `struct seccomp_data`.
 const CALL: u32 = 0;
 const FIRST: u32 = if cfg!(target_endian = "little") { 16 } else { 20 };
@@ -22,7 +25,7 @@ const _: () = {
     assert!(offset_of!(libc::seccomp_data, nr) == CALL as usize && offset_of!(libc::seccomp_data, args) == 16);
 };
 
-/// Which system calls wait. `SG_IO` always does.
+/// Which system calls wait. `SG_IO` and device-mapper's ioctls always do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Which {
     /// No others.
@@ -46,6 +49,11 @@ impl Waiting {
     /// Whether this is an `SG_IO` ioctl.
     pub(crate) fn is_sg_io(&self) -> bool {
         self.number == libc::SYS_ioctl && self.arguments[1] & 0xffff_ffff == u64::from(SG_IO)
+    }
+
+    /// Whether this is an ioctl of device-mapper's.
+    pub(crate) fn is_mapper(&self) -> bool {
+        self.number == libc::SYS_ioctl && self.arguments[1] & 0xff00 == u64::from(DEVICE_MAPPER)
     }
 
     /// The file descriptor of an ioctl.
@@ -79,9 +87,12 @@ pub(crate) fn divert(which: Which, mailbox: RawFd) -> io::Result<OwnedFd> {
         equals(mailbox.cast_unsigned(), 1),
         passes,
         load(CALL),
-        equals(number(libc::SYS_ioctl), 4),
+        equals(number(libc::SYS_ioctl), 7),
         load(REQUEST),
         equals(SG_IO, 1),
+        waits,
+        statement(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, 0xff00, 0, 0),
+        equals(DEVICE_MAPPER, 1),
         waits,
         load(CALL),
         equals(other, 1),

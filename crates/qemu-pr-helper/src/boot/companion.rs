@@ -137,6 +137,9 @@ pub enum UnreadyError {
     /// It cannot let go of the daemon's files.
     #[error("cannot let go of the files of the process that started it: {0}")]
     Seal(#[source] io::Error),
+    /// It has no memory for what it has to know.
+    #[error("cannot have the memory that the processes for multipath share: {0}")]
+    Memory(#[source] io::Error),
     /// It cannot give up its rights.
     #[error(transparent)]
     Privilege(#[from] PrivilegeError),

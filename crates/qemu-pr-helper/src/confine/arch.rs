@@ -1,8 +1,6 @@
 //! What the lists of system calls have on one architecture and not on another.
 
-use libc::c_long;
-
-#[cfg(any(target_arch = "powerpc64", target_arch = "s390x"))]
+#[cfg(target_arch = "s390x")]
 use super::lists::equals;
 use super::{
     bpf::Test,
@@ -39,28 +37,14 @@ pub const CLONE_FLAGS: u8 = if cfg!(target_arch = "s390x") { 1 } else { 0 };
 pub const MMAP: &[Test] = if cfg!(target_arch = "s390x") { ANY } else { &[lacks(2, libc::PROT_EXEC)] };
 
 /// Those of this architecture.
-#[cfg(target_arch = "x86_64")]
-pub const HERE: &[Calls] = &[OLD, SYSTEM_V, X86];
-/// Those of this architecture.
-#[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
-pub const HERE: &[Calls] = &[SYSTEM_V];
-/// Those of this architecture.
-#[cfg(target_arch = "powerpc64")]
-pub const HERE: &[Calls] = &[OLD, IPC];
+#[cfg(any(target_arch = "x86_64", target_arch = "powerpc64"))]
+pub const HERE: &[Calls] = &[OLD];
 /// Those of this architecture.
 #[cfg(target_arch = "s390x")]
-pub const HERE: &[Calls] = &[OLD, IPC, SOCKETS];
-/// There are no filters for it.
-#[cfg(not(any(
-    target_arch = "x86_64",
-    target_arch = "aarch64",
-    target_arch = "riscv64",
-    target_arch = "powerpc64",
-    target_arch = "s390x"
-)))]
+pub const HERE: &[Calls] = &[OLD, SOCKETS];
+/// There are none on the others.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "powerpc64", target_arch = "s390x")))]
 pub const HERE: &[Calls] = &[];
-
-const NONE: Calls = Calls { runtime: &[], daemon: &[], names: &[], broker: &[] };
 
 /// What the C library calls where the kernel still has it, instead of what has replaced it.
 #[cfg(any(target_arch = "x86_64", target_arch = "powerpc64", target_arch = "s390x"))]
@@ -68,63 +52,17 @@ const OLD: Calls = Calls {
     runtime: &[(libc::SYS_poll, ANY)],
     daemon: &[(libc::SYS_epoll_wait, ANY), (libc::SYS_unlink, ANY), (libc::SYS_dup2, ANY)],
     names: &[(libc::SYS_readlink, ANY), (libc::SYS_lstat, ANY)],
-    broker: &[
-        (libc::SYS_open, ANY),
-        (libc::SYS_stat, ANY),
-        (libc::SYS_lstat, ANY),
-        (libc::SYS_access, ANY),
-        (libc::SYS_readlink, ANY),
-        (libc::SYS_dup2, ANY),
-        (libc::SYS_select, ANY),
-        (libc::SYS_unlink, ANY),
-        (libc::SYS_rename, ANY),
-        (libc::SYS_mkdir, ANY),
-        (libc::SYS_getrlimit, ANY),
-        (libc::SYS_setrlimit, ANY),
-        (libc::SYS_epoll_wait, ANY),
-        (libc::SYS_alarm, ANY),
-        (FADVISE64, ANY),
-    ],
+    broker: &[(libc::SYS_readlink, ANY), (libc::SYS_lstat, ANY)],
 };
 
-#[cfg(target_arch = "powerpc64")]
-const FADVISE64: c_long = 233;
-#[cfg(not(target_arch = "powerpc64"))]
-const FADVISE64: c_long = libc::SYS_fadvise64;
-
-#[cfg(target_arch = "x86_64")]
-const X86: Calls = Calls { broker: &[(libc::SYS_time, ANY), (libc::SYS_arch_prctl, ANY)], ..NONE };
-
-/// libdevmapper waits for udev by a semaphore.
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))]
-const SYSTEM_V: Calls = Calls {
-    broker: &[
-        (libc::SYS_semget, ANY),
-        (libc::SYS_semctl, ANY),
-        (libc::SYS_semop, ANY),
-        (libc::SYS_semtimedop, ANY),
-        (FADVISE64, ANY),
-    ],
-    ..NONE
-};
-
-/// The same by one call, whose first argument says which it is (`<linux/ipc.h>`): the C library does not use the others,
-/// which are newer than the kernels that it is made for.
-#[cfg(any(target_arch = "powerpc64", target_arch = "s390x"))]
-const IPC: Calls = {
-    const SEMOP: Test = equals(0, 1);
-    const SEMGET: Test = equals(0, 2);
-    const SEMCTL: Test = equals(0, 3);
-    const SEMTIMEDOP: Test = equals(0, 4);
-    Calls { broker: &[(libc::SYS_ipc, &[SEMOP, SEMGET, SEMCTL, SEMTIMEDOP])], ..NONE }
-};
-
-/// For the same reason sockets have one call, whose first argument says which it is (`<linux/net.h>`). The others lie in
-/// memory, where a filter does not see them: what kind of socket the broker makes is its own choice there.
+/// Sockets have one call, whose first argument says which it is (`<linux/net.h>`): the C library does not use the others,
+/// which are newer than the kernels that it is made for. Their arguments lie in memory, where a filter does not see them:
+/// what kind of socket the broker makes is its own choice there.
 #[cfg(target_arch = "s390x")]
 const SOCKETS: Calls = {
     const SOCKET: Test = equals(0, 1);
     const CONNECT: Test = equals(0, 3);
+    const SOCKETPAIR: Test = equals(0, 8);
     const SEND: Test = equals(0, 9);
     const RECV: Test = equals(0, 10);
     const SENDTO: Test = equals(0, 11);
@@ -144,7 +82,7 @@ const SOCKETS: Calls = {
         )],
         broker: &[(
             libc::SYS_socketcall,
-            &[SEND, RECV, SENDTO, RECVFROM, SENDMSG, RECVMSG, SHUTDOWN, SETSOCKOPT, GETSOCKOPT, SOCKET, CONNECT],
+            &[SEND, RECV, SENDTO, RECVFROM, SENDMSG, RECVMSG, SETSOCKOPT, SOCKET, SOCKETPAIR, CONNECT],
         )],
     }
 };

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::{
     Sandbox,
     bpf::{self, Machine, Rule},
-    lists::{NEVER, Process, calls},
+    lists::{Process, calls},
 };
 use crate::sys::seccomp;
 
@@ -51,15 +51,11 @@ pub fn apply(process: Process, sandbox: Sandbox) -> Result<bool, FilterError> {
 fn rules(process: Process, sandbox: Sandbox) -> (BTreeMap<u32, Rule<'static>>, u32) {
     let otherwise = match (sandbox, process) {
         (Sandbox::Log, _) => libc::SECCOMP_RET_LOG,
-        (_, Process::Broker) => NO_SUCH_CALL,
-        (_, Process::Daemon | Process::Names | Process::Cleanup) => libc::SECCOMP_RET_TRAP,
+        (_, Process::Daemon | Process::Names | Process::Cleanup | Process::Broker) => libc::SECCOMP_RET_TRAP,
     };
     let allow = |tests| Rule { tests, action: libc::SECCOMP_RET_ALLOW };
     let always = |action| Rule { tests: &[], action };
     let mut rules: BTreeMap<_, _> = calls(process).map(|(number, tests)| (number, allow(tests))).collect();
-    if process == Process::Broker && sandbox == Sandbox::Enforce {
-        rules.extend(NEVER.iter().map(|number| (*number, always(libc::SECCOMP_RET_TRAP))));
-    }
     // ENOSYS makes the C library use clone, whose arguments can be looked at.
     rules.insert(libc::SYS_clone3, always(NO_SUCH_CALL));
     // There are no negative numbers; one that were would be on no list.

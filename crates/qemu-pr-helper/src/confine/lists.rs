@@ -3,7 +3,10 @@
 use libc::{c_int, c_long};
 
 use super::{arch, bpf::Test};
-use crate::sys::sg_io::{SG_GET_VERSION_NUM, SG_IO};
+use crate::sys::{
+    dm,
+    sg_io::{SG_GET_VERSION_NUM, SG_IO},
+};
 
 /// Who is confined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +17,7 @@ pub enum Process {
     Names,
     /// The one that removes what the daemon may not.
     Cleanup,
-    /// The one that carries out what multipath needs, and its children.
+    /// The ones that carry out what multipath needs.
     Broker,
 }
 
@@ -136,154 +139,60 @@ const NAMES: &[Call] = &[
     (libc::SYS_getdents64, ANY),
 ];
 
-/// What libmpathpersist and the libraries below it do, and what starting a child takes. It is a wide list. Every
-/// release of the libraries may do a little more: what is not on it does not exist, as on an older kernel, so that the
-/// library can do without. Only what is [`NEVER`] needed ends the child.
+/// The broker: a guard, a keeper, and a worker with its threads for each map.
 const BROKER: &[Call] = &[
-    // Loading a library makes code out of files.
-    (libc::SYS_mmap, ANY),
-    (libc::SYS_mprotect, ANY),
-    (libc::SYS_ioctl, &[ioctl(SG_IO), under(1, 0xff00, DEVICE_MAPPER), ioctl(BLKGETSIZE64)]),
+    // Commands on the paths of a map; and what device-mapper does with the map.
+    (
+        libc::SYS_ioctl,
+        &[
+            ioctl(SG_IO),
+            ioctl(dm::DM_TABLE_STATUS),
+            ioctl(dm::DM_DEV_SUSPEND),
+            ioctl(dm::DM_TARGET_MSG),
+            ioctl(dm::DM_DEV_ARM_POLL),
+        ],
+    ),
+    // multipathd, and the workers.
     (libc::SYS_socket, &[equals(0, libc::AF_UNIX)]),
+    (libc::SYS_socketpair, &[equals(0, libc::AF_UNIX)]),
     (libc::SYS_connect, ANY),
-    (libc::SYS_getsockopt, ANY),
     (libc::SYS_setsockopt, ANY),
-    (libc::SYS_shutdown, ANY),
-    (libc::SYS_openat, ANY),
+    // Paths, what sysfs has of them, and a lock for each map. Landlock says where.
+    (libc::SYS_openat, &[lacks(2, libc::O_TRUNC)]),
+    (libc::SYS_mkdirat, ANY),
+    (libc::SYS_flock, ANY),
     (libc::SYS_readlinkat, ANY),
-    (libc::SYS_faccessat, ANY),
-    (libc::SYS_faccessat2, ANY),
     (libc::SYS_statx, ANY),
     (libc::SYS_newfstatat, ANY),
-    (libc::SYS_fstatfs, ANY),
-    (libc::SYS_statfs, ANY),
     (libc::SYS_getdents64, ANY),
     (libc::SYS_lseek, ANY),
-    (libc::SYS_pread64, ANY),
-    (libc::SYS_fsync, ANY),
-    (libc::SYS_ftruncate, ANY),
-    (libc::SYS_flock, ANY),
-    (libc::SYS_fchmod, ANY),
-    (libc::SYS_mkdirat, ANY),
-    (libc::SYS_unlinkat, ANY),
-    (libc::SYS_renameat2, ANY),
-    (libc::SYS_umask, ANY),
     (libc::SYS_getcwd, ANY),
-    (libc::SYS_dup, ANY),
-    (libc::SYS_dup3, ANY),
-    (libc::SYS_pipe2, ANY),
-    (libc::SYS_close_range, ANY),
-    // A child for each command, threads of the library's, and the end of either.
+    // A worker for each map, its threads, and the end of either.
     (libc::SYS_clone, &[has(arch::CLONE_FLAGS, THREAD), under(arch::CLONE_FLAGS, NAME_SPACES, 0)]),
     (libc::SYS_clone3, ANY),
     (libc::SYS_wait4, ANY),
     (libc::SYS_waitid, ANY),
     (libc::SYS_pidfd_open, ANY),
     (libc::SYS_kill, &[equals(1, libc::SIGKILL)]),
-    (libc::SYS_tgkill, ANY),
+    (libc::SYS_tgkill, &[equals(2, libc::SIGUSR2)]),
+    (libc::SYS_close_range, ANY),
     (libc::SYS_set_robust_list, ANY),
-    (libc::SYS_set_tid_address, ANY),
     (libc::SYS_rseq, ANY),
     (libc::SYS_sched_getaffinity, ANY),
-    (libc::SYS_rt_sigaction, ANY),
-    (libc::SYS_prctl, ANY),
-    (libc::SYS_prlimit64, ANY),
-    (libc::SYS_getuid, ANY),
+    // Those that glibc keeps for itself, and the one that ends a call which takes too long.
+    (libc::SYS_rt_sigaction, &[equals(0, 32), equals(0, 33), equals(0, libc::SIGUSR2)]),
+    (
+        libc::SYS_prctl,
+        &[
+            equals(0, libc::PR_SET_NAME),
+            equals(0, libc::PR_SET_VMA),
+            equals(0, libc::PR_SET_PDEATHSIG),
+            equals(0, libc::PR_SET_CHILD_SUBREAPER),
+        ],
+    ),
     (libc::SYS_geteuid, ANY),
-    (libc::SYS_getgid, ANY),
-    (libc::SYS_getegid, ANY),
     (libc::SYS_getppid, ANY),
-    (libc::SYS_uname, ANY),
-    (libc::SYS_sysinfo, ANY),
-    // Path checkers read a sector without blocking, and wait for it.
-    (libc::SYS_io_setup, ANY),
-    (libc::SYS_io_submit, ANY),
-    (libc::SYS_io_getevents, ANY),
-    (libc::SYS_io_cancel, ANY),
-    (libc::SYS_io_destroy, ANY),
-    // Read-copy-update (liburcu), timers, waiting, and what asks about this process alone.
-    (libc::SYS_membarrier, ANY),
-    (libc::SYS_getcpu, ANY),
-    (libc::SYS_capget, ANY),
-    (libc::SYS_getrusage, ANY),
-    (libc::SYS_gettimeofday, ANY),
-    (libc::SYS_clock_getres, ANY),
-    (libc::SYS_timer_create, ANY),
-    (libc::SYS_timer_settime, ANY),
-    (libc::SYS_timer_delete, ANY),
-    (libc::SYS_timerfd_create, ANY),
-    (libc::SYS_timerfd_settime, ANY),
-    (libc::SYS_eventfd2, ANY),
-    (libc::SYS_epoll_create1, ANY),
-    (libc::SYS_epoll_ctl, ANY),
-    (libc::SYS_epoll_pwait, ANY),
-    (libc::SYS_pselect6, ANY),
-    (libc::SYS_rt_sigtimedwait, ANY),
-    (libc::SYS_rt_sigpending, ANY),
-    (libc::SYS_mincore, ANY),
-    (libc::SYS_pwrite64, ANY),
-    (libc::SYS_readv, ANY),
-    (libc::SYS_getxattr, ANY),
-    (libc::SYS_lgetxattr, ANY),
-    (libc::SYS_fgetxattr, ANY),
 ];
-
-/// What somebody would do who has taken the broker over, and libraries do not. (Sockets but Unix ones and children in
-/// other name spaces are no forms of [`BROKER`]'s calls: they fail.)
-pub const NEVER: &[c_long] = &[
-    libc::SYS_execve,
-    libc::SYS_execveat,
-    libc::SYS_ptrace,
-    libc::SYS_process_vm_readv,
-    libc::SYS_process_vm_writev,
-    libc::SYS_pidfd_getfd,
-    libc::SYS_unshare,
-    libc::SYS_setns,
-    libc::SYS_mount,
-    libc::SYS_umount2,
-    libc::SYS_move_mount,
-    libc::SYS_open_tree,
-    libc::SYS_fsopen,
-    libc::SYS_pivot_root,
-    libc::SYS_chroot,
-    libc::SYS_open_by_handle_at,
-    libc::SYS_mknodat,
-    libc::SYS_fchmodat,
-    libc::SYS_fchownat,
-    libc::SYS_linkat,
-    libc::SYS_memfd_create,
-    libc::SYS_bind,
-    libc::SYS_listen,
-    libc::SYS_setuid,
-    libc::SYS_setresuid,
-    libc::SYS_setresgid,
-    libc::SYS_setgroups,
-    libc::SYS_capset,
-    libc::SYS_bpf,
-    libc::SYS_perf_event_open,
-    libc::SYS_userfaultfd,
-    libc::SYS_io_uring_setup,
-    libc::SYS_add_key,
-    libc::SYS_request_key,
-    libc::SYS_keyctl,
-    libc::SYS_init_module,
-    libc::SYS_finit_module,
-    libc::SYS_delete_module,
-    libc::SYS_kexec_load,
-    libc::SYS_reboot,
-    libc::SYS_swapon,
-    libc::SYS_sethostname,
-    libc::SYS_settimeofday,
-    libc::SYS_clock_settime,
-    libc::SYS_acct,
-    libc::SYS_quotactl,
-];
-
-/// The type of device-mapper's ioctls (`<linux/dm-ioctl.h>`, `DM_IOCTL`).
-const DEVICE_MAPPER: c_int = 0xfd00;
-
-/// The size of a block device (`<linux/fs.h>`).
-const BLKGETSIZE64: libc::Ioctl = libc::_IOR::<usize>(0x12, 114);
 
 /// A child in another name space would be another world.
 const NAME_SPACES: c_int = libc::CLONE_NEWNS

@@ -96,12 +96,12 @@ pub fn names(sandbox: Sandbox) -> Result<(), ConfineError> {
     }
 }
 
-/// The walls of the multipath broker and its children.
+/// The walls of the multipath broker: its guard, its keeper and its workers.
 pub fn broker(sandbox: Sandbox) -> Result<(), ConfineError> {
-    // The library reads its configuration, udev's and sysfs, opens paths and device-mapper's control node, and keeps
-    // its records in /etc/multipath and /run; it is a library, so code is read, too.
-    let readable = ["/usr", "/lib", "/lib64", "/etc", "/sys", "/proc", "/var"].map(PathBuf::from);
-    let writable = ["/dev", "/etc/multipath", "/run"].map(PathBuf::from);
+    // sysfs tells what is a map and what its paths are; the paths and device-mapper's control node are opened, and the
+    // locks in /run. How many threads there are is asked of /proc.
+    let readable = ["/sys", "/proc"].map(PathBuf::from);
+    let writable = ["/dev", "/run"].map(PathBuf::from);
     let files = landlock::Files {
         readable: &readable,
         writable: &writable,
@@ -120,9 +120,6 @@ fn confine(process: Process, sandbox: Sandbox, files: &landlock::Files<'_>) -> R
     limit(Resource::Core, 0, "rule out core dumps")?;
     if sandbox == Sandbox::Enforce {
         landlock::restrict(files)?;
-    }
-    // A library's code is new to the broker.
-    if sandbox == Sandbox::Enforce && process != Process::Broker {
         sys::sandbox::no_new_code()
             .map_err(|error| ConfineError::Step { step: "rule out memory that becomes code", error })?;
     }

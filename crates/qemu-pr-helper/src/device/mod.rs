@@ -41,6 +41,16 @@ impl Router {
         Self { scsi: sg_io::SgIo::new(timeout), multipath, simulator: simulate.then(Simulator::default) }
     }
 
+    /// The line on which the multipath broker has notes, if it is there.
+    pub fn notes(&self) -> Option<&std::os::fd::OwnedFd> {
+        self.multipath.line()
+    }
+
+    /// Logs what the multipath broker has noticed.
+    pub fn hear(&self) {
+        self.multipath.hear();
+    }
+
     /// Forgets the simulated disks.
     #[cfg(fuzzing)]
     pub fn clear(&self) {

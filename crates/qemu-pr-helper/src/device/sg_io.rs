@@ -34,13 +34,8 @@ impl SgIo {
         }
     }
 
-    /// Sends a command that may take so long, again while device-mapper says that the device is suspended. The data
-    /// goes to the start of `buffer`.
-    pub fn send(device: BorrowedFd<'_>, cdb: &Cdb, parameters: &[u8], buffer: &mut [u8], timeout: Duration) -> Came {
-        Self::carry(device, cdb, parameters, buffer, timeout).0
-    }
-
-    /// The same, with what the kernel said of it.
+    /// Sends a command that may take so long, again while device-mapper says that the device is suspended, and tells what
+    /// the kernel said of it. The data goes to the start of `buffer`.
     fn carry(
         device: BorrowedFd<'_>,
         cdb: &Cdb,
@@ -74,11 +69,11 @@ impl SgIo {
                 let (status, sense) = outcome::answer(*outcome, &sense);
                 let resid = usize::try_from(outcome.resid).unwrap_or(0);
                 let data = if status == Status::GOOD { length.saturating_sub(resid) } else { 0 };
-                Came { status, sense, data, reached: outcome::reached(*outcome) }
+                Came { status, sense, data }
             }
             Err(error) => {
                 let (status, sense) = outcome::errno_failure(error).parts();
-                Came { status, sense, data: 0, reached: false }
+                Came { status, sense, data: 0 }
             }
         };
         (came, result)
@@ -87,15 +82,11 @@ impl SgIo {
 
 /// What came of sending a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Came {
-    /// The SCSI status.
-    pub status: Status,
-    /// The sense data.
-    pub sense: Sense,
+struct Came {
+    status: Status,
+    sense: Sense,
     /// How many bytes of data there are.
-    pub data: usize,
-    /// Whether the device itself answered. Otherwise the answer is about the way to it.
-    pub reached: bool,
+    data: usize,
 }
 
 impl Target<Device<'_>> for SgIo {

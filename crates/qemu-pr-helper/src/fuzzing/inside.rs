@@ -14,8 +14,8 @@ use pr_control::Snapshot;
 use scsi_pr::{Cdb, Completion, SENSE_LENGTH, Sense, Status};
 
 pub use crate::device::multipath::{
-    broker::{Told, printable, receive},
-    message::{Answer, MAX_VERDICT, Request, Verdict},
+    keeper::receive,
+    message::{Answer, MAX_VERDICT, Request, Verdict, Word, note_from_bytes, note_to_bytes},
 };
 use crate::{
     device::{Device, Identity, Kind, multipath::Multipath, outcome},

@@ -8,7 +8,8 @@ mod records;
 use std::path::Path;
 
 pub use inside::{
-    Answer, MAX_VERDICT, Request, ToBroker, ToNames, Told, Verdict, answered, control, look_up, printable, receive,
+    Answer, MAX_VERDICT, Request, ToBroker, ToNames, Verdict, Word, answered, control, look_up, note_from_bytes,
+    note_to_bytes, receive,
 };
 pub use patterns::{events, matches, switched, take_apart};
 pub use records::{offer, recorded};

@@ -150,7 +150,10 @@ fn watch(hub: &Hub, signals: &OwnedFd, notifier: &Notifier, config: &Config) -> 
         }
         let pause = hub.is_ticking().then_some(tick);
         let pause = [pause, watchdog, hub.rates.pause()].into_iter().flatten().min();
-        wait_for(&[signals, hub.wake()], pause)?;
+        let mut sources = vec![signals, hub.wake()];
+        sources.extend(hub.router.notes());
+        wait_for(&sources, pause)?;
+        hub.router.hear();
         hub.heard();
         hub.sweep();
         hub.resume();

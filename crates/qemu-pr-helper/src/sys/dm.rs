@@ -1,7 +1,6 @@
-//! Device-mapper (`<linux/dm-ioctl.h>`, `<linux/dm-mpath.h>`).
+//! Device-mapper's control node (`<linux/dm-ioctl.h>`).
 
 use std::{
-    ffi::{CStr, c_char},
     fs::File,
     io,
     mem::offset_of,
@@ -17,16 +16,29 @@ pub const CONTROL: &str = "/dev/mapper/control";
 const DM_IOCTL: u32 = 0xfd;
 
 // The numbers differ between architectures: PowerPC has other bits for the direction and the size.
-const DM_DEV_SUSPEND: libc::Ioctl = libc::_IOWR::<[u8; HEADER]>(DM_IOCTL, 6);
-const DM_TABLE_STATUS: libc::Ioctl = libc::_IOWR::<[u8; HEADER]>(DM_IOCTL, 12);
-const DM_MPATH_PROBE_PATHS: libc::Ioctl = libc::_IO(DM_IOCTL, 0x12);
+/// Has a device held back, or go on.
+pub const DM_DEV_SUSPEND: libc::Ioctl = number(6);
+/// Asks what a device's target says of itself.
+pub const DM_TABLE_STATUS: libc::Ioctl = number(12);
+/// Tells a device's target something.
+pub const DM_TARGET_MSG: libc::Ioctl = number(14);
+/// Has the control node tell of what happens.
+pub const DM_DEV_ARM_POLL: libc::Ioctl = number(16);
+
+const fn number(command: u32) -> libc::Ioctl {
+    libc::_IOWR::<[u8; HEADER]>(DM_IOCTL, command)
+}
 
 const DM_SUSPEND_FLAG: u32 = 1 << 1;
 const DM_STATUS_TABLE_FLAG: u32 = 1 << 4;
+const DM_BUFFER_FULL_FLAG: u32 = 1 << 8;
 const DM_SKIP_LOCKFS_FLAG: u32 = 1 << 10;
 const DM_NOFLUSH_FLAG: u32 = 1 << 11;
 
-/// `struct dm_ioctl` with room for one target behind it.
+/// Room for what goes with a command: the status of a map with hundreds of paths.
+const ROOM: usize = 16 * 1024;
+
+/// `struct dm_ioctl` with room behind it.
 #[repr(C, align(8))]
 struct DmIoctl {
     version: [u32; 3],
@@ -41,32 +53,54 @@ struct DmIoctl {
     name: [u8; 128],
     uuid: [u8; 129],
     data: [u8; 7],
-    target: [u8; 4096],
+    room: [u8; ROOM],
 }
 
 /// The size of the structure without the room behind it; it is part of the ioctl's number.
 const HEADER: usize = 312;
 
-/// Where `target_type` is in `struct dm_target_spec`, and its length.
+/// `struct dm_target_spec`: its size, and where the type of the target is.
+const TARGET_SPEC: usize = 40;
 const TARGET_TYPE: usize = 24;
-const TARGET_TYPE_LENGTH: usize = 16;
+
+/// Where the text of a message starts in `struct dm_target_msg`, behind the sector.
+const MESSAGE: usize = 8;
 
 layout!(
-    DmIoctl, 4408, 8,
+    DmIoctl, 16696, 8,
     version 0 data_size 12 data_start 16 target_count 20 open_count 24 flags 28 event_nr 32 padding 36 dev 40 name 48
-    uuid 176 data 305 target 312
+    uuid 176 data 305 room 312
 );
 
-const _: () = assert!(offset_of!(DmIoctl, target) == HEADER);
+const _: () = assert!(offset_of!(DmIoctl, room) == HEADER);
+
+/// What device-mapper says of a device with one target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The type of the target, `multipath` for example.
+    pub target: String,
+    /// What the target says of itself.
+    pub text: String,
+    /// I/O is held back.
+    pub suspended: bool,
+    /// Counts what happens to the device.
+    pub event: u32,
+}
 
 /// Opens the control node.
 pub fn control() -> io::Result<File> {
     File::options().read(true).write(true).open(CONTROL)
 }
 
-fn call(control: &File, number: libc::Ioctl, device: u64, flags: u32) -> io::Result<DmIoctl> {
+fn call(
+    control: BorrowedFd<'_>,
+    number: libc::Ioctl,
+    device: u64,
+    flags: u32,
+    data: &[u8],
+) -> io::Result<Box<DmIoctl>> {
     let size = u32::try_from(size_of::<DmIoctl>()).map_err(io::Error::other)?;
-    let mut arguments = DmIoctl {
+    let mut arguments = Box::new(DmIoctl {
         version: [4, 0, 0],
         data_size: size,
         data_start: u32::try_from(HEADER).map_err(io::Error::other)?,
@@ -79,10 +113,13 @@ fn call(control: &File, number: libc::Ioctl, device: u64, flags: u32) -> io::Res
         name: [0; 128],
         uuid: [0; 129],
         data: [0; 7],
-        target: [0; 4096],
-    };
+        room: [0; ROOM],
+    });
+    // One zero at least stays behind it.
+    let room = arguments.room.get_mut(..data.len()).filter(|room| room.len() < ROOM);
+    room.ok_or(io::ErrorKind::InvalidInput)?.copy_from_slice(data);
     // SAFETY: the structure has the kernel's layout (asserted above) and says how large it is.
-    match unsafe { libc::ioctl(control.as_raw_fd(), number, &raw mut arguments) } {
+    match unsafe { libc::ioctl(control.as_raw_fd(), number, &raw mut *arguments) } {
         0 => Ok(arguments),
         _ => Err(io::Error::last_os_error()),
     }
@@ -94,38 +131,66 @@ fn encode(device: u64) -> u64 {
     (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12)
 }
 
-/// The type of a device's only target; `None` for a device with no or several targets.
+/// The state of a device's only target; `None` for a device with no or several targets.
 ///
 /// # Errors
 /// `ENXIO` when the device is none of device-mapper's, `EACCES` without `CAP_SYS_ADMIN`.
-pub fn target_type(control: &File, device: u64) -> io::Result<Option<String>> {
-    let status = call(control, DM_TABLE_STATUS, device, DM_STATUS_TABLE_FLAG | DM_NOFLUSH_FLAG)?;
-    if status.target_count != 1 {
-        return Ok(None);
-    }
-    let name = &status.target[TARGET_TYPE..TARGET_TYPE + TARGET_TYPE_LENGTH];
-    Ok(CStr::from_bytes_until_nul(name).ok().map(|name| name.to_string_lossy().into_owned()))
+pub fn status(control: BorrowedFd<'_>, device: u64) -> io::Result<Option<Status>> {
+    target(control, device, DM_NOFLUSH_FLAG)
 }
 
-/// Holds back what is written to and read from a device, without waiting for what is on its way. Nothing fails; it
-/// waits for [`resume`].
-pub fn suspend(control: &File, device: u64) -> io::Result<()> {
-    call(control, DM_DEV_SUSPEND, device, DM_SUSPEND_FLAG | DM_SKIP_LOCKFS_FLAG | DM_NOFLUSH_FLAG).map(|_| ())
-}
-
-/// Lets it go on.
-pub fn resume(control: &File, device: u64) -> io::Result<()> {
-    call(control, DM_DEV_SUSPEND, device, 0).map(|_| ())
-}
-
-/// Has a multipath map try its paths and fail the dead ones (Linux 6.16).
+/// The type of a device's only target; `None` for a device with no or several targets.
 ///
 /// # Errors
-/// `ENOTTY` on an older kernel or another device, `ENOTCONN` when no path is left.
-pub fn probe_paths(map: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: the ioctl takes no argument.
-    match unsafe { libc::ioctl(map.as_raw_fd(), DM_MPATH_PROBE_PATHS, std::ptr::null::<c_char>()) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
+/// As for [`status`].
+pub fn target_type(control: BorrowedFd<'_>, device: u64) -> io::Result<Option<String>> {
+    Ok(target(control, device, DM_STATUS_TABLE_FLAG | DM_NOFLUSH_FLAG)?.map(|status| status.target))
+}
+
+fn target(control: BorrowedFd<'_>, device: u64, flags: u32) -> io::Result<Option<Status>> {
+    let status = call(control, DM_TABLE_STATUS, device, flags, &[])?;
+    if status.flags & DM_BUFFER_FULL_FLAG != 0 {
+        return Err(io::Error::other("the device's table is too long"));
     }
+    let start = usize::try_from(status.data_start).unwrap_or(usize::MAX).checked_sub(HEADER);
+    let Some(spec) = start.and_then(|start| status.room.get(start..)).filter(|_| status.target_count == 1) else {
+        return Ok(None);
+    };
+    let text = |bytes: &[u8]| {
+        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+        String::from_utf8_lossy(&bytes[..end]).into_owned()
+    };
+    let Some((spec, rest)) = spec.split_at_checked(TARGET_SPEC) else { return Ok(None) };
+    Ok(Some(Status {
+        target: text(&spec[TARGET_TYPE..]),
+        text: text(rest),
+        suspended: status.flags & DM_SUSPEND_FLAG != 0,
+        event: status.event_nr,
+    }))
+}
+
+/// Holds back what is written to and read from a device. Nothing fails; it waits for [`resume`]. What is on its way
+/// already is waited for: `EINTR` when a signal comes first.
+pub fn suspend(control: BorrowedFd<'_>, device: u64) -> io::Result<()> {
+    let flags = DM_SUSPEND_FLAG | DM_SKIP_LOCKFS_FLAG | DM_NOFLUSH_FLAG;
+    call(control, DM_DEV_SUSPEND, device, flags, &[]).map(|_| ())
+}
+
+/// Lets it go on. Should it not be suspended after all, nothing is flushed.
+pub fn resume(control: BorrowedFd<'_>, device: u64) -> io::Result<()> {
+    call(control, DM_DEV_SUSPEND, device, DM_SKIP_LOCKFS_FLAG | DM_NOFLUSH_FLAG, &[]).map(|_| ())
+}
+
+/// Sends a message to the device's target.
+pub fn message(control: BorrowedFd<'_>, device: u64, text: &str) -> io::Result<()> {
+    let data = [&[0; MESSAGE][..], text.as_bytes(), b"\0"].concat();
+    call(control, DM_TARGET_MSG, device, 0, &data).map(|_| ())
+}
+
+/// From now on the control node becomes readable when something happens to a device, whichever (Linux 4.14).
+///
+/// # Errors
+/// `ENOTTY` on an older kernel.
+pub fn arm(control: BorrowedFd<'_>) -> io::Result<()> {
+    call(control, DM_DEV_ARM_POLL, 0, 0, &[]).map(|_| ())
 }

@@ -5,14 +5,15 @@
 #[cfg(test)]
 pub mod attempts;
 pub mod dm;
+pub mod interrupt;
 mod layout;
 pub mod memory;
-pub mod mpath;
 pub mod peer;
 pub mod process;
 pub mod sandbox;
 pub mod seccomp;
 pub mod sg_io;
+pub mod shared;
 pub mod signal;
 pub mod socket;
 pub mod users;

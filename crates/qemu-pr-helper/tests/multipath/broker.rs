@@ -1,16 +1,18 @@
-//! The broker as a process: what it holds, and what happens when it or the daemon dies.
+//! The broker's processes: what they hold, and when they end.
 
-use std::os::fd::AsFd;
+use std::path::PathBuf;
 
 use pr_lab::prelude::*;
 use rustix::process::Signal;
 
-use crate::disk::{keys, willing};
-use crate::lab::{Lab, await_idle, broker, children, node};
+use crate::disk::{keys, keys_with, willing};
+use crate::lab::{Lab, children, guard, keeper, node, worker};
+use crate::mapped::{Guest, Mapped, Way};
 
 const RAWIO: &str = "0000000000020000";
 const RAWIO_AND_ADMIN: &str = "0000000000220000";
 const NONE: &str = "0000000000000000";
+const KEY: u64 = 0xa1;
 
 #[track_caller]
 fn expect_status(process: Process, expected: &[(&str, &str)]) {
@@ -25,16 +27,9 @@ fn expect_status(process: Process, expected: &[(&str, &str)]) {
 fn the_daemon_keeps_one_capability_and_the_broker_two() {
     for user in [&["-u", "nobody"][..], &["-u", "nobody", "-g", "nogroup"], &[]] {
         let lab = Lab::new();
-        let helper = lab.launch(willing).args(user).start();
-        let broker = broker(&helper);
-        let client = helper.connect();
-        // Two clients, a command behind them, and one under way: that is when the rights matter.
-        client.pr_out(node(0), 6, &keys(0, 0xa1)).expect_bare(0);
-        lab.script("out hang");
-        let (other, device) = (helper.connect(), node(0));
-        other.send_with(&Raw::cdb_out(6, 24), &[device.as_fd()]);
-        other.send(&keys(0, 0xb2));
-        eventually("a command is under way", || lab.journal().len() == 3);
+        let mapped = Mapped::default();
+        let helper = mapped.launch(&lab).args(user).start();
+        Guest::of(&helper).change(6, 0, &keys(0, KEY)).expect_good();
 
         let dropped = [("CapInh", NONE), ("CapBnd", NONE), ("CapAmb", NONE), ("NoNewPrivs", "1"), ("Groups", "")];
         expect_status(helper.process(), &dropped);
@@ -42,145 +37,151 @@ fn the_daemon_keeps_one_capability_and_the_broker_two() {
         if !user.is_empty() {
             expect_status(helper.process(), &[("Uid", "65534 65534 65534 65534")]);
         }
-        let [child] = children(broker)[..] else { panic!("not one child of the broker") };
-        for process in [broker, child] {
+        for process in [guard(&helper), keeper(&helper), worker(&helper)] {
             expect_status(process, &dropped);
             expect_status(process, &[("CapPrm", RAWIO_AND_ADMIN), ("CapEff", RAWIO_AND_ADMIN)]);
-            expect_status(process, &[("Uid", "0 0 0 0")]);
+            expect_status(process, &[("Uid", "0 0 0 0"), ("Seccomp", "2")]);
         }
     }
 }
 
+/// What a process has open, by kind: numbers of inodes do not matter.
+fn open(process: Process) -> Vec<String> {
+    let kind = |path: PathBuf| path.to_string_lossy().split([':', ' ']).next().unwrap_or_default().to_owned();
+    let mut open: Vec<String> = process.descriptors().into_values().map(kind).collect();
+    open.sort();
+    open
+}
+
 #[test]
-fn the_broker_has_nothing_of_the_daemons_open() {
+fn the_brokers_processes_have_nothing_of_the_daemons_open_and_nothing_of_each_others() {
     let lab = Lab::new();
+    lab.map(3, &[4]);
     let inherited = std::fs::File::open("/dev/zero").unwrap();
     let pidfile = lab.bed().path("pid");
     let helper = lab.launch(willing).fd(inherited, 33).arg("-f").arg(&pidfile).start();
-    let broker = broker(&helper);
     let client = helper.connect();
-    client.pr_out(node(0), 6, &keys(0, 0xa1)).expect_bare(0);
-
-    await_idle(broker);
-    let descriptors = broker.descriptors();
-    let (standard, others): (Vec<_>, Vec<_>) = descriptors.into_iter().partition(|(number, _)| *number < 3);
-    assert!(standard.iter().all(|(_, path)| path == std::path::Path::new("/dev/null")), "{standard:?}");
-    assert_eq!(standard.len(), 3);
-    let [(_, socket)] = &others[..] else { panic!("not one descriptor more but {others:?}") };
-    assert!(socket.to_string_lossy().starts_with("socket:"), "{socket:?}");
-
-    // A child has the device and the pipe for its answer; standard error is read by the broker.
-    lab.script("out hang");
-    let device = node(0);
-    client.send_with(&Raw::cdb_out(6, 24), &[device.as_fd()]);
-    client.send(&keys(0, 0xb2));
-    eventually("a command is under way", || lab.journal().len() == 3);
-    let [child] = children(broker)[..] else { panic!("not one child of the broker") };
-    // Numbers of inodes do not matter.
-    let kind = |path: std::path::PathBuf| path.to_string_lossy().split(':').next().unwrap_or_default().to_owned();
-    let mut open: Vec<String> = child.descriptors().into_values().map(kind).collect();
-    open.sort();
-    assert_eq!(open, ["/dev/loop0", "/dev/null", "/dev/null", "pipe", "pipe"]);
-}
-
-#[test]
-fn without_its_broker_the_daemon_says_so_and_serves_everything_else() {
-    let lab = Lab::new();
-    let helper = lab.start(willing);
-    let broker = broker(&helper);
-    let client = helper.connect();
-    client.pr_out(node(0), 6, &keys(0, 0xa1)).expect_bare(0);
-    broker.signal(Signal::KILL);
-    assert!(broker.ends_within(PATIENCE));
-    client.pr_out(node(0), 6, &keys(0, 0xa1)).expect_check(0xb, 8, 0);
-    client.pr_in(node(0), 0, 8).expect_check(0xb, 8, 0);
-    helper.await_stderr("the multipath broker cannot be reached");
-    helper.await_stderr("restart this program");
-    assert_eq!(client.pr_in(null(), 0, 8).payload, [0; 8]);
-    client.pr_out(null(), 0, &keys(0, 0xa1)).expect_bare(0);
-    drop(client);
-    assert_eq!(helper.end(Signal::TERM).code(), 0);
-}
-
-#[test]
-fn a_command_whose_broker_dies_is_answered() {
-    let lab = Lab::new();
-    let helper = lab.start(willing);
-    lab.script("out hang");
-    let (client, device) = (helper.connect(), node(0));
-    client.send_with(&Raw::cdb_out(6, 24), &[device.as_fd()]);
-    client.send(&keys(0, 0xa1));
-    eventually("a command is under way", || lab.journal().len() == 1);
-    let broker = broker(&helper);
-    let left = children(broker);
-    broker.signal(Signal::KILL);
-    client.reply().expect_check(0xb, 8, 0);
-    helper.await_stderr("the multipath broker cannot be reached");
-    for child in left {
-        child.signal(Signal::KILL);
+    client.pr_out(node(0), 6, &keys(0, KEY)).expect_bare(0);
+    let standard = ["/dev/null"; 3];
+    assert_eq!(open(guard(&helper)), [&standard[..], &["socket"]].concat());
+    // The line to the daemon, the guard, the control node, and the worker with the line to it.
+    let keepers = [&["/dev/mapper/control"][..], &standard, &["anon_inode", "anon_inode", "socket", "socket"]].concat();
+    let is_settled = within(PATIENCE, || open(keeper(&helper)) == keepers);
+    assert!(is_settled, "{:?}", open(keeper(&helper)));
+    // The line to the keeper, the lock, the paths, and the control node once for events and once for orders.
+    let lock = lab.bed().path("locks/map-7:0").display().to_string();
+    let lock = lock.split(':').next().unwrap();
+    let workers =
+        ["/dev/loop1", "/dev/loop2", "/dev/mapper/control", "/dev/mapper/control", lock, "socket"].map(str::to_owned);
+    let of_worker = |process: Process| {
+        let mut open = open(process);
+        open.retain(|path| path != "/dev/null");
+        // A lock is named by where it is in this world, or in that of the worker.
+        open.iter_mut().filter(|path| path.ends_with("/map-7")).for_each(|path| lock.clone_into(path));
+        open.sort();
+        open
+    };
+    let mut workers = workers.to_vec();
+    workers.sort();
+    let is_settled = within(PATIENCE, || of_worker(worker(&helper)) == workers);
+    assert!(is_settled, "{:?}", of_worker(worker(&helper)));
+    // After many commands it is the same, and so it is after those of another map.
+    for _ in 0..20 {
+        client.pr_out(node(0), 6, &keys(0, KEY)).expect_bare(0);
+        assert_eq!(client.pr_in(node(0), 0, 8).status, 0);
     }
+    let first = worker(&helper);
+    client.pr_out(node(3), 6, &keys(0, KEY)).expect_bare(0);
+    assert_eq!(of_worker(first), workers);
+    let second = children(keeper(&helper)).into_iter().find(|child| *child != first).expect("a second worker");
+    assert!(!open(second).iter().any(|path| path == "/dev/loop1"), "{:?}", open(second));
+}
+
+#[test]
+fn a_worker_is_there_as_long_as_a_key_is() {
+    let lab = Lab::new();
+    let (helper, _mapped) = Mapped::start(&lab);
+    let guest = Guest::of(&helper);
+    assert_eq!(children(keeper(&helper)), [], "none before the first command");
+    guest.change(0, 0, &keys(0, KEY)).expect_good();
+    let first = worker(&helper);
+    guest.change(0, 0, &keys(KEY, 0xa2)).expect_good();
+    assert_eq!(guest.read().status, 0);
+    assert_eq!(children(keeper(&helper)), [first], "one for all commands of a map");
 }
 
 #[test]
 fn the_broker_ends_with_the_daemon_however_that_ends() {
     for signal in [Signal::KILL, Signal::TERM, Signal::INT] {
         let lab = Lab::new();
-        let helper = lab.start(willing);
-        let broker = broker(&helper);
-        helper.connect().pr_out(node(0), 6, &keys(0, 0xa1)).expect_bare(0);
+        let (helper, _mapped) = Mapped::start(&lab);
+        Guest::of(&helper).change(6, 0, &keys(0, KEY)).expect_good();
+        let processes = [guard(&helper), keeper(&helper), worker(&helper)];
         helper.end(signal);
-        assert!(broker.ends_within(PATIENCE), "after {signal:?}");
+        for process in processes {
+            assert!(process.ends_within(PATIENCE), "after {signal:?}");
+        }
     }
 }
 
 #[test]
-fn a_command_under_way_when_the_daemon_dies_is_finished_and_the_broker_ends() {
+fn a_command_under_way_when_the_daemon_dies_is_finished_and_one_that_waits_is_not_begun() {
     let lab = Lab::new();
-    let helper = lab.start(willing);
-    let gate = lab.bed().path("gate");
-    lab.script(&format!("out hold={}", gate.display()));
-    let (client, device) = (helper.connect(), node(0));
-    client.send_with(&Raw::cdb_out(6, 24), &[device.as_fd()]);
-    client.send(&keys(0, 0xa1));
-    eventually("a command is under way", || lab.journal().len() == 1);
-    let broker = broker(&helper);
+    let mapped = Mapped::default();
+    let helper = mapped.launch(&lab).args(["--command-timeout", "300"]).start();
+    let (first, second) = (Guest::of(&helper), Guest::of(&helper));
+    first.change(0, 0, &keys(0, KEY)).expect_good();
+    mapped.hangs(0);
+    mapped.hangs(1);
+    let before = helper.device().count();
+    // It waits for the other side's commands to end, as long as it takes.
+    first.begin(5, 0, &keys_with(0, KEY, 0xb1));
+    helper.device().await_count(before + 1);
+    second.begin(0, 0, &keys(KEY, 0xa2));
+    let processes = [guard(&helper), keeper(&helper), worker(&helper)];
+    let device = helper.device().clone();
+    std::thread::sleep(std::time::Duration::from_millis(50));
     helper.end(Signal::KILL);
-    std::fs::write(gate, "").unwrap();
-    assert!(broker.ends_within(PATIENCE));
-    assert_eq!(lab.journal().len(), 2, "half a registration would be worse");
-}
-
-#[test]
-fn a_command_that_waits_when_the_daemon_dies_is_not_begun() {
-    let lab = Lab::new();
-    let helper = lab.start(willing);
-    let gate = lab.bed().path("gate");
-    lab.script(&format!("out hold={}", gate.display()));
-    let broker = broker(&helper);
-    let (device, clients) = (node(0), [helper.connect(), helper.connect()]);
-    for (number, client) in clients.iter().enumerate() {
-        let before = broker.descriptors().len();
-        client.send_with(&Raw::cdb_out(6, 24), &[device.as_fd()]);
-        client.send(&keys(0, number as u64 + 1));
-        eventually("the broker has the command", || broker.descriptors().len() > before);
-        eventually("the first is under way", || lab.journal().len() == 1);
+    mapped.disk().paths = [Way::Up; 2];
+    device.release(crate::disk::good());
+    for process in processes {
+        assert!(process.ends_within(PATIENCE), "{process:?}");
     }
-    let before = broker.descriptors().len();
-    helper.end(Signal::KILL);
-    eventually("the broker lets go of the second", || broker.descriptors().len() < before);
-    std::fs::write(gate, "").unwrap();
-    assert!(broker.ends_within(PATIENCE));
-    assert_eq!(lab.journal().len(), 2, "the first one, from beginning to end");
+    assert_eq!(mapped.keys(), [Some(KEY); 2]);
 }
 
 #[test]
 fn signals_for_the_daemon_do_not_end_the_broker() {
     let lab = Lab::new();
-    let helper = lab.start(willing);
-    let broker = broker(&helper);
+    let (helper, _mapped) = Mapped::start(&lab);
+    let guest = Guest::of(&helper);
+    guest.change(0, 0, &keys(0, KEY)).expect_good();
+    let processes = [guard(&helper), keeper(&helper), worker(&helper)];
     for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::PIPE] {
-        broker.signal(signal);
+        for process in processes {
+            process.signal(signal);
+        }
     }
-    helper.connect().pr_out(node(0), 6, &keys(0, 0xa1)).expect_bare(0);
-    assert!(broker.is_alive());
+    guest.change(0, 0, &keys(KEY, 0xa2)).expect_good();
+    assert!(processes.iter().all(Process::is_alive));
+}
+
+#[test]
+fn without_any_of_its_broker_the_daemon_says_so_and_serves_everything_else() {
+    let lab = Lab::new();
+    let (helper, _mapped) = Mapped::start(&lab);
+    let client = helper.connect();
+    Guest::of(&helper).change(0, 0, &keys(0, KEY)).expect_good();
+    let (guard, keeper) = (guard(&helper), keeper(&helper));
+    // Both at once, or the one would start the other again.
+    for process in [guard, keeper] {
+        process.signal(Signal::STOP);
+    }
+    for process in [guard, keeper] {
+        process.signal(Signal::KILL);
+    }
+    helper.await_stderr("the multipath broker is gone, all of it");
+    client.pr_out(node(0), 6, &keys(0, KEY)).expect_check(0xb, 8, 0);
+    client.pr_in(node(0), 0, 8).expect_check(0xb, 8, 0);
+    assert_eq!(helper.end(Signal::TERM).code(), 0);
 }

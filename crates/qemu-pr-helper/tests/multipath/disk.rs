@@ -1,10 +1,7 @@
-//! The disk behind the paths, as far as it answers, and the log of all that was asked of it and of the library.
+//! The disk behind the paths, as far as it answers, and the log of all that was asked of it.
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use fake_mpath::Event;
 use pr_lab::{Answer, Command, Outcome, PR_IN, PR_OUT};
 
 /// A command, without its parameters.
@@ -15,16 +12,8 @@ pub enum Op {
     TestUnitReady,
 }
 
-pub const REGISTER: Op = Op::Out(0);
-pub const RESERVE: Op = Op::Out(1);
-pub const RELEASE: Op = Op::Out(2);
-pub const CLEAR: Op = Op::Out(3);
-pub const PREEMPT: Op = Op::Out(4);
-pub const PREEMPT_AND_ABORT: Op = Op::Out(5);
-pub const REGISTER_AND_IGNORE: Op = Op::Out(6);
 pub const READ_KEYS: Op = Op::In(0);
 pub const READ_RESERVATION: Op = Op::In(1);
-pub const REPORT_CAPABILITIES: Op = Op::In(2);
 
 const OUT_NAMES: [&str; 9] = [
     "REGISTER",
@@ -39,41 +28,15 @@ const OUT_NAMES: [&str; 9] = [
 ];
 const IN_NAMES: [&str; 4] = ["READ-KEYS", "READ-RESERVATION", "CAPABILITIES", "FULL-STATUS"];
 
-/// Everything in the order in which it was asked: `loop0 REGISTER 0>a1` of the disk, `library REGISTER-IGNORE 0>a1` of the library.
-/// A `+1` at the end are the flags beside the keys.
-pub struct Log {
-    journal: PathBuf,
-    read: usize,
-    lines: Vec<String>,
-}
+/// Every command in the order in which it came: `loop1 REGISTER 0>a1`. A `+1` at the end are the flags beside the keys.
+#[derive(Default)]
+pub struct Log(Vec<String>);
 
 impl Log {
-    /// An empty log that reads the library's journal.
-    pub fn of(journal: PathBuf) -> Self {
-        Self { journal, read: 0, lines: Vec::new() }
-    }
-
     /// What there is, and an empty log again.
     pub fn take(&mut self) -> Vec<String> {
-        self.read_journal();
-        std::mem::take(&mut self.lines)
+        std::mem::take(&mut self.0)
     }
-
-    fn read_journal(&mut self) {
-        let events = journal(&self.journal);
-        for event in &events[self.read..] {
-            if let Event::Begin(call) = event {
-                let name = usize::try_from(call.action).ok().and_then(|action| OUT_NAMES.get(action)).unwrap_or(&"?");
-                self.lines.push(format!("library {name} {}", keys_and_flags(call.key, call.new_key, call.flags)));
-            }
-        }
-        self.read = events.len();
-    }
-}
-
-/// The library's journal.
-pub fn journal(path: &Path) -> Vec<Event> {
-    fake_mpath::parse(&fs::read_to_string(path).unwrap_or_default()).expect("a journal")
 }
 
 /// A disk for the laboratory: `disk` gets the minor number of the loop device and the command.
@@ -90,10 +53,7 @@ pub fn answering(
             0 => (Op::TestUnitReady, "TEST-UNIT-READY".to_owned()),
             other => panic!("the helper sends {other:02x}"),
         };
-        let mut log = log.lock().expect("the log");
-        log.read_journal();
-        log.lines.push(format!("loop{minor} {words}"));
-        drop(log);
+        log.lock().expect("the log").0.push(format!("loop{minor} {words}"));
         disk(minor, op)
     }
 }

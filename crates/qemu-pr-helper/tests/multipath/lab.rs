@@ -2,24 +2,27 @@
 
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use fake_mpath::Event;
-use pr_lab::Subject;
 use pr_lab::prelude::*;
+use pr_lab::{FakeMultipathd, Mapper, Subject};
+use rustix::fs::makedev;
 use rustix::process::Resource;
 
 use crate::disk::{self, Log, Op};
 
-/// In a mount namespace of its own sysfs knows our maps, and device-mapper is not there or only looks as if it were; in a network
+/// In a mount namespace of its own sysfs knows our maps, and /dev has a control node whose ioctls the laboratory answers; in a network
 /// namespace of its own nobody answers at multipathd's abstract socket.
 const WORLD: &str = r#"
     mount --bind "$LAB_SYSFS" /sys/dev/block || exit 90
+    mkdir -p /run/qemu-pr-broker
+    mount --bind "$LAB_LOCKS" /run/qemu-pr-broker || exit 93
     if [ -n "$LAB_CONTROL" ]; then
         mount -t tmpfs none /dev || exit 92
         mkdir /dev/mapper
         : > /dev/mapper/control
+        mount --bind "$LAB_CONTROL" /dev/mapper/control || exit 94
         mknod -m 666 /dev/null c 1 3
         for minor in 0 1 2 3 4 5 6 7; do mknod "/dev/loop$minor" b 7 "$minor"; done
     elif [ -d /dev/mapper ]; then mount --bind "$LAB_EMPTY" /dev/mapper || exit 91; fi
@@ -30,28 +33,45 @@ const WORLD: &str = r#"
 pub struct Lab {
     bed: Bed,
     log: Arc<Mutex<Log>>,
+    mapper: Mapper,
+    multipathd: Option<FakeMultipathd>,
 }
 
 impl Lab {
-    /// A world with one map, loop0, whose paths are loop1 and loop2, and with the library.
+    /// A world with one map, loop0, whose paths are loop1 and loop2.
     pub fn new() -> Self {
         let lab = Self::without_maps();
         lab.map(0, &[1, 2]);
         lab
     }
 
-    /// A world with the library.
+    /// A world with a willing multipathd.
     pub fn without_maps() -> Self {
-        // Where a library may keep its records: this one has its script and its journal there.
+        let mut lab = Self::without_multipathd();
+        lab.multipathd = Some(FakeMultipathd::at(&lab.bed.path("multipathd")));
+        lab
+    }
+
+    /// A world without it.
+    pub fn without_multipathd() -> Self {
         let bed = Bed::within(Path::new("/run"), &Subject::ours(env!("CARGO_BIN_EXE_qemu-pr-helper")));
-        for name in ["sysfs", "empty", "lib"] {
+        for name in ["sysfs", "empty", "locks"] {
             fs::create_dir(bed.path(name)).expect("create a directory");
         }
-        let log = Arc::new(Mutex::new(Log::of(bed.path("journal"))));
-        let lab = Self { bed, log };
-        fs::copy(built_library(), lab.library()).expect("copy the library");
-        lab.script("");
-        lab
+        let mapper = Mapper::default();
+        mapper.make_node(&bed.path("control"));
+        Self { bed, log: Arc::default(), mapper, multipathd: None }
+    }
+
+    /// device-mapper.
+    pub fn mapper(&self) -> &Mapper {
+        &self.mapper
+    }
+
+    /// multipathd.
+    #[track_caller]
+    pub fn multipathd(&self) -> &FakeMultipathd {
+        self.multipathd.as_ref().expect("a multipathd")
     }
 
     /// The directory of the test.
@@ -59,14 +79,11 @@ impl Lab {
         &self.bed
     }
 
-    /// The library as the helper finds it.
-    pub fn library(&self) -> PathBuf {
-        self.bed.path("lib/libmpathpersist.so.0")
-    }
-
     /// Makes a loop device a multipath map with these loop devices as its paths.
     pub fn map(&self, minor: u32, paths: &[u32]) {
         self.block_device(minor, Some(&format!("mpath-{minor}")), paths);
+        let paths: Vec<u64> = paths.iter().copied().map(device).collect();
+        self.mapper.map(device(minor), &[&paths]);
     }
 
     /// Makes a loop device a block device, device-mapper's with a uuid, on top of others.
@@ -75,22 +92,13 @@ impl Lab {
         describe(&directory, minor, uuid);
         fs::create_dir(directory.join("slaves")).expect("create a directory");
         for lower in lower {
-            // What lies below is a link in the real sysfs; the name is the same.
             let below = self.bed.path(&format!("sysfs/7:{lower}"));
-            let link = directory.join(format!("slaves/loop{lower}"));
-            if below.exists() {
-                std::os::unix::fs::symlink(below, link).expect("link to a lower device");
-            } else {
-                describe(&link, *lower, None);
+            if !below.exists() {
+                describe(&below, *lower, None);
             }
+            std::os::unix::fs::symlink(below, directory.join(format!("slaves/loop{lower}")))
+                .expect("link to a lower device");
         }
-    }
-
-    /// What the library does from now on; see the crate fake-mpath.
-    pub fn script(&self, text: &str) {
-        let (new, script) = (self.bed.path("script.new"), self.bed.path("script"));
-        fs::write(&new, text).expect("write the script");
-        fs::rename(new, script).expect("put the script in place");
     }
 
     /// A helper in this world; its disk answers as `disk` says.
@@ -99,9 +107,8 @@ impl Lab {
     }
 
     /// The same program as the broker of the daemon at the other end of a connection.
-    pub fn broker_on(&self, daemon: OwnedFd, disk: impl FnMut(u32, Op) -> Outcome + Send + 'static) -> Launch {
-        let launch = self.bed.launch().bare().arg("--serve-broker").activated("1", ListenPid::Own).fd(daemon, 3);
-        self.enter(launch).device(disk::answering(Arc::clone(&self.log), disk))
+    pub fn broker_on(&self, daemon: OwnedFd) -> Launch {
+        self.enter(self.bed.launch().bare().arg("--serve-broker").activated("1", ListenPid::Own).fd(daemon, 3))
     }
 
     /// A helper that has greeted.
@@ -115,19 +122,14 @@ impl Lab {
         self.log();
     }
 
-    /// Takes what the disk and the library were asked since the last time.
+    /// Takes what the disk was asked since the last time.
     pub fn log(&self) -> Vec<String> {
         self.log.lock().expect("the log").take()
     }
 
-    /// Everything the library was asked and answered so far.
-    pub fn journal(&self) -> Vec<Event> {
-        disk::journal(&self.bed.path("journal"))
-    }
-
-    /// Lets a helper find a control node of device-mapper, which knows no command.
-    pub fn with_control(launch: Launch) -> Launch {
-        launch.env("LAB_CONTROL", "1")
+    /// Hides device-mapper's control node from a helper.
+    pub fn without_control(launch: Launch) -> Launch {
+        launch.env("LAB_CONTROL", "")
     }
 
     /// Puts a program into this world.
@@ -136,35 +138,30 @@ impl Lab {
         launch
             .by(&namespaces)
             .limit(Resource::Core, 0)
+            .mapper(&self.mapper)
             .env("LAB_SYSFS", self.bed.path("sysfs"))
             .env("LAB_EMPTY", self.bed.path("empty"))
-            .env("LD_LIBRARY_PATH", self.bed.path("lib"))
+            .env("LAB_LOCKS", self.bed.path("locks"))
+            .env("LAB_CONTROL", self.bed.path("control"))
             .env("MULTIPATH_SOCKET_NAME", self.bed.path("multipathd"))
-            .env(fake_mpath::SCRIPT, self.bed.path("script"))
-            .env(fake_mpath::JOURNAL, self.bed.path("journal"))
     }
+}
+
+/// The device number of a loop device.
+pub fn device(minor: u32) -> u64 {
+    makedev(7, minor)
 }
 
 fn describe(directory: &Path, minor: u32, uuid: Option<&str>) {
     fs::create_dir_all(directory).expect("create a directory");
     fs::write(directory.join("dev"), format!("7:{minor}\n")).expect("write a device number");
+    fs::write(directory.join("uevent"), format!("MAJOR=7\nMINOR={minor}\nDEVNAME=loop{minor}\n"))
+        .expect("write a name");
     if let Some(uuid) = uuid {
         fs::create_dir(directory.join("dm")).expect("create a directory");
         fs::write(directory.join("dm/uuid"), format!("{uuid}\n")).expect("write a uuid");
         fs::write(directory.join("dm/name"), format!("map{minor}\n")).expect("write a name");
     }
-}
-
-/// Where Cargo has put the shared object: a dependency of this test, beside it.
-fn built_library() -> PathBuf {
-    let own = std::env::current_exe().expect("the path of this test");
-    let library = own.parent().expect("a directory").join(fake_mpath::FILE);
-    assert!(
-        library.exists(),
-        "{} is missing: cargo build -p fake-mpath --tests, or clean and build anew",
-        library.display()
-    );
-    library
 }
 
 /// A loop device as a guest's disk.
@@ -176,21 +173,30 @@ pub fn node(minor: u32) -> File {
     })
 }
 
-/// The helper's broker.
+/// The processes of the helper's broker: its guard, and the keeper.
 #[track_caller]
-pub fn broker(helper: &Helper) -> Process {
+pub fn guard(helper: &Helper) -> Process {
     helper.child("qemu-pr-broker")
 }
 
-/// What a broker without a command has open: the standard streams and its line to the daemon.
-pub const IDLE: usize = 4;
-
-/// Waits until a broker is done with what it has answered: that comes after the answer.
 #[track_caller]
-pub fn await_idle(broker: Process) {
-    let settled = within(PATIENCE, || broker.descriptors().len() == IDLE);
-    assert!(settled, "the broker keeps {:#?}", broker.descriptors());
-    assert_eq!(children(broker), [], "no child is left, dead or alive");
+pub fn keeper(helper: &Helper) -> Process {
+    child(guard(helper), "qemu-pr-keeper")
+}
+
+/// The only worker.
+#[track_caller]
+pub fn worker(helper: &Helper) -> Process {
+    child(keeper(helper), "qemu-pr-map")
+}
+
+/// A child of this name, which may take a moment to be there.
+#[track_caller]
+fn child(parent: Process, name: &str) -> Process {
+    let find = || children(parent).into_iter().find(|child| child.status().get("Name").is_some_and(|is| is == name));
+    let found = within(PATIENCE, || find().is_some());
+    assert!(found, "no {name} among {:?}", children(parent));
+    find().expect("it was there")
 }
 
 /// The processes that a process has started and not seen end, dead ones included.

@@ -1,22 +1,22 @@
-//! dm-multipath on a machine that has none: loop devices that sysfs calls multipath maps, `SG_IO` answered by the laboratory, and a
-//! libmpathpersist that does what the test says. What is real is the daemon, its broker and the broker's children.
+//! dm-multipath on a machine that has none: loop devices that sysfs calls multipath maps, and `SG_IO`, device-mapper and multipathd
+//! played by the laboratory. What is real is the daemon, and its broker with keeper and workers.
 
 #![expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
 
 mod answers;
 mod broker;
-mod clear;
-mod codes;
-mod crashes;
+mod check;
+mod commands;
+mod deaths;
 mod devices;
 mod disk;
 mod faults;
+mod helpers;
 mod lab;
-mod library;
+mod mapped;
+mod multipathd;
 mod one_disk;
 mod parallel;
-mod preempt;
+mod paths;
 mod register;
-mod release;
-mod reserve;
 mod unit;

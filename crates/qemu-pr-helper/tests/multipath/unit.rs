@@ -9,7 +9,8 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept
 use rustix::process::Signal;
 
 use crate::disk::{keys, willing};
-use crate::lab::{Lab, await_idle, node};
+use crate::lab::Lab;
+use crate::mapped::{Guest, Mapped};
 
 const RAWIO_AND_ADMIN: &str = "0000000000220000";
 
@@ -26,27 +27,24 @@ fn listening(path: &Path) -> OwnedFd {
     socket
 }
 
-/// A daemon and its broker, neither of them the other's child.
-fn started(lab: &Lab) -> (Helper, Helper) {
+/// A daemon and its broker, neither of them the other's child, and the disk of the latter.
+fn started(lab: &Lab) -> (Helper, Helper, Mapped) {
     let socket = listening(&place(lab));
+    let mapped = Mapped::default();
     let daemon = lab.launch(willing).arg("--broker").arg(place(lab)).spawn();
-    let broker = lab.broker_on(accept(&socket).unwrap(), willing).spawn();
+    let disk = mapped.clone();
+    let broker = lab.broker_on(accept(&socket).unwrap()).device(move |command| disk.answer(command)).spawn();
     daemon.await_greeting();
-    (daemon, broker)
+    (daemon, broker, mapped)
 }
 
 #[test]
 fn it_puts_a_key_on_every_path_like_one_of_the_daemons_own() {
-    let own = Lab::new();
-    own.start(willing).connect().pr_out(node(0), 6, &keys(0, 0xa1)).expect_bare(0);
-
     let lab = Lab::new();
-    let (daemon, broker) = started(&lab);
-    daemon.connect().pr_out(node(0), 6, &keys(0, 0xa1)).expect_bare(0);
-    assert_eq!(lab.log(), own.log());
-    assert_eq!(lab.journal().len(), own.journal().len());
+    let (daemon, broker, mapped) = started(&lab);
+    Guest::of(&daemon).change(6, 0, &keys(0, 0xa1)).expect_good();
+    assert_eq!(mapped.keys(), [Some(0xa1); 2]);
 
-    await_idle(broker.process());
     let status = broker.process().status();
     assert_eq!((status["Name"].as_str(), status["CapEff"].as_str()), ("qemu-pr-broker", RAWIO_AND_ADMIN));
     assert_eq!((status["NoNewPrivs"].as_str(), status["Seccomp"].as_str()), ("1", "2"));
@@ -60,9 +58,9 @@ fn it_puts_a_key_on_every_path_like_one_of_the_daemons_own() {
 #[test]
 fn it_ends_with_the_daemon_and_not_for_a_signal_before() {
     let lab = Lab::new();
-    let (daemon, broker) = started(&lab);
+    let (daemon, broker, _mapped) = started(&lab);
     broker.process().signal(Signal::TERM);
-    daemon.connect().pr_out(node(0), 6, &keys(0, 0xa1)).expect_bare(0);
+    Guest::of(&daemon).change(6, 0, &keys(0, 0xa1)).expect_good();
     assert_eq!(daemon.end(Signal::TERM).code(), 0);
     assert_eq!(broker.finish().code(), 0);
 }

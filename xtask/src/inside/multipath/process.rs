@@ -5,10 +5,11 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use scsi_pr::{InAction, Status};
+use rustix::process::{Pid, Signal, kill_process};
+use scsi_pr::Status;
 
 use super::KEY;
-use super::reserve::hold;
+use super::reserve::{KIND, hold};
 use super::scene::{SETTLE, State};
 use super::stage::{Check, Identity, NOBODY, Stage};
 use crate::request::Request;
@@ -17,17 +18,12 @@ use crate::wait;
 pub const CHECKS: &[Check] = &[
     ("every thread of the daemon has CAP_SYS_RAWIO alone", rights),
     ("no child is left unburied", no_zombies),
-    ("without the library questions are answered, and REGISTER says what to install", without_library),
+    ("a broker that dies takes no key with it, and is there again", deaths),
     ("--check finds everything, and names what is missing", look_around),
 ];
 
 /// `CAP_SYS_RAWIO` in a set of capabilities.
 const SYS_RAWIO: u64 = 1 << 17;
-
-const LIBRARY: &str = "/lib/libmpathpersist.so.0";
-
-/// The package that has it.
-const PACKAGE: &str = "multipath-tools";
 
 fn rights(stage: &mut Stage<'_>) -> Result<()> {
     hold(stage)?;
@@ -102,35 +98,6 @@ fn no_zombies(stage: &mut Stage<'_>) -> Result<()> {
     result.with_context(|| format!("left: {left:?}"))
 }
 
-/// Takes the library away for as long as this lives.
-struct WithoutLibrary;
-
-impl WithoutLibrary {
-    fn begin() -> Result<Self> {
-        fs::rename(LIBRARY, format!("{LIBRARY}.away"))?;
-        Ok(Self)
-    }
-}
-
-impl Drop for WithoutLibrary {
-    fn drop(&mut self) {
-        // If it cannot come back, whatever follows will show.
-        let _ = fs::rename(format!("{LIBRARY}.away"), LIBRARY);
-    }
-}
-
-fn without_library(stage: &mut Stage<'_>) -> Result<()> {
-    let _missing = WithoutLibrary::begin()?;
-    let stage = Stage::set(stage.scene, stage.identity, stage.reference, "no-library", &[])?;
-    let keys = stage.send(&Request::read(InAction::ReadKeys))?.keys()?;
-    ensure!(keys.is_empty(), "READ KEYS tells {keys:x?}");
-    let answer = stage.send(&Request::register(0, KEY))?;
-    stage.scene.expect(&State::default()).with_context(|| format!("REGISTER answers {answer}"))?;
-    ensure!(answer.status == Status::CHECK_CONDITION, "expected CHECK CONDITION, came {answer}");
-    stage.expect_log(PACKAGE)?;
-    stage.helper.stop()
-}
-
 /// What `--check` exits with and prints, run as root or as nobody.
 fn look(identity: Identity) -> Result<(Option<i32>, String)> {
     let mut command = Command::new("/usr/bin/qemu-pr-helper");
@@ -145,7 +112,7 @@ fn look(identity: Identity) -> Result<(Option<i32>, String)> {
 fn look_around(stage: &mut Stage<'_>) -> Result<()> {
     let (status, text) = look(Identity::Root)?;
     ensure!(status == Some(0), "exit status {status:?}: {text}");
-    for word in ["libmpathpersist", "/dev/mapper/control", "multipathd", "systemd", "rights"] {
+    for word in ["/dev/mapper/control", "multipathd", "systemd", "rights"] {
         ensure!(text.contains(word), "{word} is not named: {text}");
     }
     let (status, text) = look(Identity::Nobody)?;
@@ -158,9 +125,27 @@ fn look_around(stage: &mut Stage<'_>) -> Result<()> {
     ensure!(status == Some(1), "without multipathd, exit status {status:?}: {text}");
     ensure!(text.contains("start multipathd"), "nothing says that multipathd is to be started: {text}");
     stage.scene.multipathd.start_again()?;
-    let _missing = WithoutLibrary::begin()?;
-    let (status, text) = look(Identity::Root)?;
-    ensure!(status == Some(1), "without the library, exit status {status:?}: {text}");
-    ensure!(text.contains(PACKAGE), "the package that has the library is not named: {text}");
+    Ok(())
+}
+
+/// Every process of the helper's broker dies, one after the other, while the map is in use.
+fn deaths(stage: &mut Stage<'_>) -> Result<()> {
+    hold(stage)?;
+    let registered = State::registered(KEY).held_by(KEY, KIND);
+    for name in ["qemu-pr-map", "qemu-pr-keeper", "qemu-pr-broker"] {
+        for _ in 0..5 {
+            // The guard of a keeper that has become one itself has another parent.
+            let of_helper = processes()?.into_iter().find(|process| process.name.ends_with(name) && !process.dead);
+            let victim = of_helper.with_context(|| format!("there is no {name}"))?;
+            let pid = i32::try_from(victim.pid).ok().and_then(Pid::from_raw).context("a process number")?;
+            kill_process(pid, Signal::KILL)?;
+            // What was in its hands nobody knows; what comes next is carried out.
+            wait::until("PREEMPT of the own key to be carried out", SETTLE, || {
+                let answer = stage.send(&Request::preempt(KEY, KEY, KIND))?;
+                Ok((answer.status == Status::GOOD).then_some(()))
+            })?;
+            stage.scene.expect(&registered)?;
+        }
+    }
     Ok(())
 }

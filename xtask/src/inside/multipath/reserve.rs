@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use scsi_pr::{InAction, ReservationType};
 
+use super::outage::expect_in_time;
 use super::scene::State;
 use super::stage::{Check, Stage};
 use super::{KEY, THIRD_KEY};
@@ -134,7 +135,8 @@ fn release_by_other_path(stage: &mut Stage<'_>) -> Result<()> {
         stage.scene.fail(path)?;
         stage.good(&Request::release(KEY, KIND))?;
         stage.scene.reinstate(path)?;
-        stage.scene.expect(&State::registered(KEY).and_third(THIRD_KEY))?;
+        // The key was preempted from the path that held and was away, and is given to it when it is back.
+        expect_in_time(stage, &State::registered(KEY).and_third(THIRD_KEY))?;
     }
     Ok(())
 }

@@ -4,8 +4,8 @@ use std::{
     fs::{self, File},
     io,
     os::{
-        fd::BorrowedFd,
-        unix::fs::{MetadataExt, OpenOptionsExt},
+        fd::{AsFd, BorrowedFd},
+        unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
 };
@@ -37,14 +37,6 @@ pub struct Map {
     pub name: String,
 }
 
-/// One path of a map, open.
-pub struct PathDevice {
-    /// Its name, `sda` for example.
-    pub name: String,
-    /// The device, good for commands.
-    pub file: File,
-}
-
 fn sysfs(device: u64) -> PathBuf {
     format!("/sys/dev/block/{}:{}", major(device), minor(device)).into()
 }
@@ -68,7 +60,7 @@ fn is_absence(error: &io::Error) -> bool {
 ///
 /// # Errors
 /// It cannot be told: what is taken for a disk and is a map gets a command on one path only.
-pub fn classify(device: BorrowedFd<'_>) -> io::Result<Kind> {
+pub fn classify(device: BorrowedFd<'_>, control: Option<&File>) -> io::Result<Kind> {
     let stat = fstat(device)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::BlockDevice {
         return Ok(Kind::Other);
@@ -78,15 +70,15 @@ pub fn classify(device: BorrowedFd<'_>) -> io::Result<Kind> {
     if uuid.starts_with(PREFIX) {
         let name = attribute(&directory, "dm/name")?.unwrap_or_else(|| uuid.clone());
         let map = Map { device: stat.st_rdev, name };
-        return Ok(if is_multipath_table(map.device) { Kind::Map(map) } else { Kind::Other });
+        return Ok(if is_multipath_table(map.device, control) { Kind::Map(map) } else { Kind::Other });
     }
     Ok(below(&directory)?.map_or(Kind::Other, Kind::OnMap))
 }
 
 /// Whether the table says multipath. Where it cannot be read the uuid has to do.
-fn is_multipath_table(device: u64) -> bool {
-    let Ok(control) = dm::control() else { return true };
-    dm::target_type(&control, device).map_or(true, |kind| kind.as_deref() == Some("multipath"))
+fn is_multipath_table(device: u64, control: Option<&File>) -> bool {
+    let Some(control) = control else { return true };
+    dm::target_type(control.as_fd(), device).map_or(true, |kind| kind.as_deref() == Some("multipath"))
 }
 
 /// The name of a map among the devices that this one lies on.
@@ -108,29 +100,38 @@ fn below(directory: &Path) -> io::Result<Option<String>> {
 }
 
 impl Map {
-    /// Opens the paths of the map, by the names that the kernel gives them. Errors say which and why.
-    pub fn paths(&self) -> (Vec<PathDevice>, Vec<String>) {
-        let mut open = Vec::new();
-        let mut failed = Vec::new();
-        let slaves = fs::read_dir(sysfs(self.device).join("slaves"));
-        for entry in slaves.into_iter().flatten().flatten() {
-            // The kernel writes '!' for the '/' of names like cciss/c0d0.
-            let name = entry.file_name().to_string_lossy().replace('!', "/");
-            match open_path(&name, attribute(&entry.path(), "dev").ok().flatten().as_deref()) {
-                Ok(file) => open.push(PathDevice { name, file }),
-                Err(error) => failed.push(format!("path {name} cannot be opened: {error}")),
-            }
+    /// The map with this device number, as far as sysfs has it.
+    pub fn numbered(device: u64) -> Self {
+        let name = attribute(&sysfs(device), "dm/name").ok().flatten();
+        Self { device, name: name.unwrap_or_else(|| format!("{}:{}", major(device), minor(device))) }
+    }
+
+    /// The map as multipathd's commands have it. A name with a blank would be two words.
+    pub fn for_multipathd(&self) -> String {
+        let is_one_word = |c: char| c.is_ascii_alphanumeric() || "._+:-".contains(c);
+        if !self.name.is_empty() && self.name.chars().all(is_one_word) {
+            self.name.clone()
+        } else {
+            format!("dm-{}", minor(self.device))
         }
-        open.sort_by(|a, b| a.name.cmp(&b.name));
-        (open, failed)
     }
 }
 
-/// Opens a path's node, if it is the device that the kernel means: in a container it may be another, or missing.
-fn open_path(name: &str, number: Option<&str>) -> io::Result<File> {
+/// The kernel's name of a block device, `sda` for example; its number where sysfs does not tell.
+pub fn name_of(device: u64) -> String {
+    let uevent = attribute(&sysfs(device), "uevent").ok().flatten().unwrap_or_default();
+    let name = uevent.lines().find_map(|line| line.strip_prefix("DEVNAME="));
+    name.map_or_else(|| format!("{}:{}", major(device), minor(device)), str::to_owned)
+}
+
+/// Opens a block device by its name, if that is the device which is meant: in a container it may be another, or missing.
+///
+/// # Errors
+/// It is, or what the system says.
+pub fn open(name: &str, device: u64) -> io::Result<File> {
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(Path::new("/dev").join(name))?;
-    let device = file.metadata()?.rdev();
-    if number != Some(format!("{}:{}", major(device), minor(device)).as_str()) {
+    let found = file.metadata()?;
+    if !found.file_type().is_block_device() || found.rdev() != device {
         return Err(io::Error::other("the node in /dev is another device"));
     }
     Ok(file)

@@ -1,5 +1,5 @@
-//! What the daemon, the broker and the broker's children say to each other. All of it stays within one host and one
-//! build of the program.
+//! What the daemon, the broker's keeper and its workers say to each other. All of it stays within one host and one build
+//! of the program.
 
 use std::{fmt, time::Duration};
 
@@ -22,7 +22,7 @@ pub const MAX_REQUEST: usize = 4 + 16 + pr_wire::MAX_DATA;
 /// The longest verdict: full parameter data and everything else.
 pub const MAX_VERDICT: usize = pr_wire::MAX_DATA + 4096;
 
-/// What a child found out.
+/// What came of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The SCSI status.
@@ -35,21 +35,39 @@ pub struct Answer {
     pub note: String,
 }
 
-/// What the broker tells the daemon.
+/// What the broker tells the daemon of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The device has nothing to do with multipath.
     NotMultipath,
-    /// A child answered.
+    /// It was carried out, or refused by the device.
     Answered(Answer),
-    /// A child ended without an answer: its exit status, and the end of what it said on standard error.
-    Exited(u8, String),
-    /// A child was killed by a signal, and the end of what it said.
-    Killed(u8, String),
-    /// The time was over; the child was killed, or the command never started.
+    /// The worker that carried it out ended in the middle of it, and how.
+    Died(String),
+    /// The time was over.
     Overdue,
-    /// The broker could not start a child.
-    NoChild(String),
+    /// It was not begun, and why.
+    NotBegun(String),
+}
+
+/// What a worker tells the keeper.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Word {
+    /// The worker is to stay: a key of the map's user is registered, or something is left to do.
+    pub stays: bool,
+    /// What there is to tell.
+    pub what: What,
+}
+
+/// What there is to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// The command with this number has been carried out.
+    Answer(u32, Answer),
+    /// Something that an administrator should know.
+    Note(String),
+    /// Nothing.
+    State,
 }
 
 impl Request {
@@ -98,15 +116,14 @@ impl Answer {
 }
 
 impl Verdict {
-    /// The bytes for the socket or pipe.
+    /// The bytes for the pipe.
     pub fn to_bytes(&self) -> Vec<u8> {
         match self {
             Self::NotMultipath => vec![0],
             Self::Answered(answer) => [&[1][..], &answer.to_bytes()].concat(),
-            Self::Exited(code, said) => [&[2, *code][..], tail(said, 1024).as_bytes()].concat(),
-            Self::Killed(signal, said) => [&[3, *signal][..], tail(said, 1024).as_bytes()].concat(),
-            Self::Overdue => vec![4],
-            Self::NoChild(why) => [&[5][..], tail(why, 1024).as_bytes()].concat(),
+            Self::Died(how) => [&[2][..], tail(how, 1024).as_bytes()].concat(),
+            Self::Overdue => vec![3],
+            Self::NotBegun(why) => [&[4][..], tail(why, 1024).as_bytes()].concat(),
         }
     }
 
@@ -115,27 +132,63 @@ impl Verdict {
         Some(match bytes {
             [0] => Self::NotMultipath,
             [1, answer @ ..] => Self::Answered(Answer::parse(answer)?),
-            [2, code, said @ ..] => Self::Exited(*code, line(said)),
-            [3, signal, said @ ..] => Self::Killed(*signal, line(said)),
-            [4] => Self::Overdue,
-            [5, why @ ..] => Self::NoChild(line(why)),
+            [2, how @ ..] => Self::Died(line(how)),
+            [3] => Self::Overdue,
+            [4, why @ ..] => Self::NotBegun(line(why)),
             _ => return None,
         })
     }
 }
 
-/// How the process of a command ended.
+/// How it went.
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotMultipath => f.write_str("no multipath device, no process"),
+            Self::NotMultipath => f.write_str("no multipath device"),
             Self::Answered(answer) => write!(f, "answered {}", answer.status),
-            Self::Exited(code, _) => write!(f, "exited with {code}"),
-            Self::Killed(signal, _) => write!(f, "died of signal {signal}"),
-            Self::Overdue => f.write_str("killed, its time was over"),
-            Self::NoChild(why) => write!(f, "not started: {why}"),
+            Self::Died(how) => write!(f, "the worker {how}"),
+            Self::Overdue => f.write_str("the time was over"),
+            Self::NotBegun(why) => write!(f, "not begun: {why}"),
         }
     }
+}
+
+impl Word {
+    /// The bytes for the socket.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let stays = u8::from(self.stays);
+        match &self.what {
+            What::Answer(number, answer) => [&[0, stays][..], &number.to_le_bytes(), &answer.to_bytes()].concat(),
+            What::Note(note) => [&[1, stays][..], tail(note, 1024).as_bytes()].concat(),
+            What::State => vec![2, stays],
+        }
+    }
+
+    /// Reads it; `None` where it makes no sense.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let ([tag, stays], rest) = bytes.split_first_chunk()?;
+        let what = match tag {
+            0 => {
+                let (number, answer) = rest.split_first_chunk()?;
+                What::Answer(u32::from_le_bytes(*number), Answer::parse(answer)?)
+            }
+            1 => What::Note(line(rest)),
+            2 if rest.is_empty() => What::State,
+            _ => return None,
+        };
+        Some(Self { stays: *stays != 0, what })
+    }
+}
+
+/// A note for the daemon's log: the device number of the map it is about, and the words.
+pub fn note_to_bytes(map: u64, note: &str) -> Vec<u8> {
+    [&map.to_le_bytes()[..], tail(note, 1024).as_bytes()].concat()
+}
+
+/// Reads it; `None` where it makes no sense.
+pub fn note_from_bytes(bytes: &[u8]) -> Option<(u64, String)> {
+    let (map, note) = bytes.split_first_chunk()?;
+    Some((u64::from_le_bytes(*map), line(note)))
 }
 
 /// Text from another process as part of one line in the log.
@@ -172,21 +225,31 @@ mod tests {
         };
         for verdict in [
             Verdict::NotMultipath,
-            Verdict::Answered(answer),
-            Verdict::Exited(1, "said".to_owned()),
-            Verdict::Killed(9, String::new()),
+            Verdict::Answered(answer.clone()),
+            Verdict::Died("died of signal 9".to_owned()),
             Verdict::Overdue,
-            Verdict::NoChild("no room".to_owned()),
+            Verdict::NotBegun("no room".to_owned()),
         ] {
             assert_eq!(Verdict::parse(&verdict.to_bytes()), Some(verdict));
         }
+        for what in [What::Answer(7, answer), What::Note("said".to_owned()), What::State] {
+            for stays in [false, true] {
+                let word = Word { stays, what: what.clone() };
+                assert_eq!(Word::parse(&word.to_bytes()), Some(word));
+            }
+        }
+        assert_eq!(note_from_bytes(&note_to_bytes(7, "said")), Some((7, "said".to_owned())));
     }
 
     #[test]
     fn nonsense_is_nothing() {
-        for bytes in [&[][..], &[9], &[0, 0], &[1], &[1, 0], &[2]] {
+        for bytes in [&[][..], &[9], &[0, 0], &[1], &[1, 0], &[3, 0]] {
             assert_eq!(Verdict::parse(bytes), None, "{bytes:?}");
         }
+        for bytes in [&[][..], &[0], &[0, 0], &[0, 0, 1, 2, 3], &[2, 0, 0], &[9, 0]] {
+            assert_eq!(Word::parse(bytes), None, "{bytes:?}");
+        }
+        assert_eq!(note_from_bytes(&[0; 7]), None);
         assert_eq!(Request::parse(&[0; 19]), None);
         assert_eq!(Answer::parse(&[0; 98]), None);
     }
@@ -194,13 +257,12 @@ mod tests {
     #[test]
     fn what_another_process_says_is_no_line_of_its_own_in_the_log() {
         let said = |bytes: &[u8]| match Verdict::parse(bytes) {
-            Some(Verdict::Exited(_, said) | Verdict::Killed(_, said) | Verdict::NoChild(said)) => said,
+            Some(Verdict::Died(said) | Verdict::NotBegun(said)) => said,
             Some(Verdict::Answered(answer)) => answer.note,
             other => panic!("{other:?}"),
         };
-        assert_eq!(said(b"\x02\x01a\nb\x1b[2J"), "a b [2J");
-        assert_eq!(said(b"\x03\x09a\r"), "a ");
-        assert_eq!(said(b"\x05a\nb"), "a b");
+        assert_eq!(said(b"\x02a\nb\x1b[2J"), "a b [2J");
+        assert_eq!(said(b"\x04a\r"), "a ");
         let answer = Answer { status: Status::GOOD, sense: Sense::NONE, data: vec![], note: "a\nb".to_owned() };
         assert_eq!(said(&Verdict::Answered(answer).to_bytes()), "a b");
     }

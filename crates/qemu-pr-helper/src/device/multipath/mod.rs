@@ -1,42 +1,49 @@
 //! dm-multipath: every path, one command.
 //!
-//! The daemon has no rights beyond `SG_IO`. What a multipath map needs more (opening its paths, suspending it, the
-//! library and multipathd, who talks to root alone) is done by the broker, a process that was forked before the rights
-//! went, in a child for each command. This file is the daemon's end: it hands over the descriptor and the command and
-//! turns the verdict into a SCSI answer and, where an administrator should know, one line in the log.
+//! The daemon has no rights beyond `SG_IO`. What a multipath map needs more (opening its paths, suspending it, and
+//! multipathd, who talks to root alone) is done by the broker, which was forked before the rights went: a keeper, and a
+//! worker for each map. This file is the daemon's end: it hands over the descriptor and the command and turns the
+//! verdict into a SCSI answer and, where an administrator should know, one line in the log.
 
-pub mod broker;
-mod change;
-mod child;
-mod hints;
+mod executor;
+mod identity;
+mod journal;
+pub mod keeper;
+mod lane;
+mod lock;
 mod map;
 pub mod message;
-mod register;
-mod session;
-mod takeover;
+mod multipathd;
+mod table;
+mod worker;
 
 use std::{
+    cell::OnceCell,
     ffi::CStr,
     io::{self, IoSlice, PipeReader, Read},
     mem::MaybeUninit,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
-pub use hints::is_multipathd_reachable;
-use message::{Answer, MAX_VERDICT, Request, Verdict};
+use keeper::Means;
+use message::{Answer, MAX_VERDICT, Request, Verdict, note_from_bytes};
+pub use multipathd::is_reachable as is_multipathd_reachable;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
-    net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
+    net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv, sendmsg},
     pipe::{PipeFlags, pipe_with},
 };
-use scsi_pr::{Cdb, SenseCode, Status};
-use tracing::{Level, trace, warn};
+use scsi_pr::{Cdb, Command, Sense, SenseCode, Status};
+use tracing::{Level, error, trace, warn};
 
-use super::{Device, Kind};
+use super::{Device, Identity, Kind};
 use crate::{
     boot::{
         Privileged,
@@ -50,7 +57,7 @@ use crate::{
     },
 };
 
-/// The broker kills a child in time; this is for a broker that does not.
+/// The keeper answers in time; this is for one that does not.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// How often, and how long in between, a command is tried again while too many descriptors are on their way.
@@ -63,24 +70,43 @@ pub struct Multipath {
     /// Held from the making of a pipe until its other end is the broker's: however many commands are under way, one
     /// such end is open here. Nobody waits longer for it: the line takes one message at a time.
     sending: Mutex<()>,
+    /// Nobody is at the other end any more.
+    is_gone: AtomicBool,
 }
+
+/// What follows from a command that nobody has seen the end of.
+const UNKNOWN: &str = "whether it was carried out the disk knows (READ KEYS, READ RESERVATION)";
+
+/// The longest note.
+const MAX_NOTE: usize = 4096;
 
 /// What the broker is called among the processes.
 const NAME: &CStr = c"qemu-pr-broker";
 
 /// Starts the broker.
 pub fn start_broker(privileged: &Privileged, sandbox: Sandbox) -> Result<Multipath, CompanionError> {
-    let broker = companion::start(privileged, NAME, || reduce(sandbox), broker::serve)?;
+    let means = OnceCell::new();
+    let reduce = || reduce(sandbox, &means);
+    let broker = companion::start(privileged, NAME, reduce, |line| serve(line, &means))?;
     Ok(Multipath::over(broker))
 }
 
 /// Makes this process the broker of the daemon at the other end of the line.
 pub fn become_broker(_: &Privileged, line: &OwnedFd, sandbox: Sandbox) -> ! {
-    companion::become_one(line, NAME, || reduce(sandbox), broker::serve)
+    let means = OnceCell::new();
+    companion::become_one(line, NAME, || reduce(sandbox, &means), |line| serve(line, &means))
 }
 
-/// Leaves the broker what multipath needs.
-fn reduce(sandbox: Sandbox) -> Result<(), UnreadyError> {
+fn serve(line: &OwnedFd, means: &OnceCell<Means>) {
+    // They were made before this process was ready.
+    if let Some(means) = means.get() {
+        keeper::serve(line, *means);
+    }
+}
+
+/// Leaves the broker what multipath needs, and gives it the memory that all its processes share.
+fn reduce(sandbox: Sandbox, means: &OnceCell<Means>) -> Result<(), UnreadyError> {
+    let _ = means.set(Means::new().map_err(UnreadyError::Memory)?);
     privilege::keep_for_multipath()?;
     Ok(confine::broker(sandbox)?)
 }
@@ -88,7 +114,7 @@ fn reduce(sandbox: Sandbox) -> Result<(), UnreadyError> {
 impl Multipath {
     /// The daemon's end of a line with a broker at the other.
     pub const fn over(broker: OwnedFd) -> Self {
-        Self { broker, sending: Mutex::new(()) }
+        Self { broker, sending: Mutex::new(()), is_gone: AtomicBool::new(false) }
     }
 
     /// Waits until the broker is ready.
@@ -98,41 +124,72 @@ impl Multipath {
 
     /// Carries out a command for a block device; `None` if multipath has nothing to do with it.
     pub fn execute(&self, device: Device<'_>, cdb: &Cdb, parameters: &[u8], timeout: Duration) -> Option<Answer> {
-        static NOTES: Limit = Limit::new();
         let request = Request { timeout, cdb: *cdb, parameters: parameters.to_vec() };
-        let failed = |code, note| Answer { note, ..change::invalid(code) };
         METRICS.multipath_asked.count();
-        let verdict = self.ask_traced(&request, device);
+        let mut verdict = self.ask_traced(&request, device);
+        // Reading changes nothing, so it is tried again with the keeper that has taken over.
+        if verdict.is_err() && matches!(cdb.command(), Command::In(_)) {
+            verdict = self.ask_traced(&request, device);
+        }
         METRICS.multipath_returned.count();
         let is_answered = matches!(verdict, Ok(Verdict::Answered(_)));
         let answer = match verdict {
             Ok(Verdict::NotMultipath) => return None,
             Ok(Verdict::Answered(answer)) => answer,
-            Ok(Verdict::Exited(code, said)) => {
-                failed(SenseCode::COMMUNICATION_FAILURE, format!("libmpathpersist exited with {code}: {said}"))
-            }
-            Ok(Verdict::Killed(signal, said)) => {
-                failed(SenseCode::COMMUNICATION_FAILURE, format!("libmpathpersist died of signal {signal}: {said}"))
-            }
+            Ok(Verdict::Died(how)) => failed(
+                SenseCode::COMMUNICATION_FAILURE,
+                format!("the process that carried this out {how}, and another one has taken over; {UNKNOWN}"),
+            ),
             Ok(Verdict::Overdue) => failed(
                 SenseCode::COMMAND_TIMEOUT,
                 format!("no answer within {timeout:?}; is a path left? (multipath -ll)"),
             ),
-            Ok(Verdict::NoChild(why)) => Answer { status: Status::BUSY, note: why, ..change::good() },
+            Ok(Verdict::NotBegun(why)) => {
+                Answer { status: Status::BUSY, sense: Sense::NONE, data: Vec::new(), note: why }
+            }
             Err(error) => failed(
                 SenseCode::COMMUNICATION_FAILURE,
-                format!("the multipath broker cannot be reached: {error}; restart this program"),
+                format!("the multipath broker gave no answer: {error}; {UNKNOWN}"),
             ),
         };
         METRICS.multipath_commands.count();
         METRICS.multipath_failures.add(u64::from(!is_answered));
         let Answer { note, status, .. } = &answer;
-        if !note.is_empty()
-            && let Some(more) = NOTES.admit(Source::Device(device.identity.device))
-        {
-            warn!("{} on multipath device {}: {status}: {note}{more}", cdb.command(), device.identity.number());
+        if !note.is_empty() {
+            log(
+                device.identity,
+                &format!("{} on multipath device {}: {status}: {note}", cdb.command(), device.identity.number()),
+            );
         }
         Some(answer)
+    }
+
+    /// The line, on which notes come; `None` once nobody is there any more.
+    pub fn line(&self) -> Option<&OwnedFd> {
+        (!self.is_gone.load(Ordering::Relaxed)).then_some(&self.broker)
+    }
+
+    /// Logs the notes that have come.
+    pub fn hear(&self) {
+        let Some(line) = self.line() else { return };
+        let mut bytes = [0; MAX_NOTE];
+        loop {
+            match recv(line, &mut bytes[..], RecvFlags::DONTWAIT) {
+                Ok((length @ 1.., _)) => {
+                    if let Some((device, note)) = note_from_bytes(&bytes[..length]) {
+                        let identity = Identity { kind: Kind::Block, device };
+                        log(identity, &format!("multipath device {}: {note}", identity.number()));
+                    }
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return,
+                Ok((0, _)) | Err(_) => {
+                    self.is_gone.store(true, Ordering::Relaxed);
+                    error!("the multipath broker is gone, all of it: commands on multipath devices fail from now on");
+                    return;
+                }
+            }
+        }
     }
 
     fn ask_traced(&self, request: &Request, device: Device<'_>) -> io::Result<Verdict> {
@@ -153,8 +210,13 @@ impl Multipath {
         verdict
     }
 
-    /// Hands a command over; the pipe that the verdict comes back on.
-    fn hand_over(&self, request: &Request, device: BorrowedFd<'_>) -> io::Result<PipeReader> {
+    /// Hands a command over; the pipe that the verdict comes back on, or `None` if nobody has taken it until then.
+    fn hand_over(
+        &self,
+        request: &Request,
+        device: BorrowedFd<'_>,
+        deadline: Instant,
+    ) -> io::Result<Option<PipeReader>> {
         let _sending = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
         let (reply, write) = pipe_with(PipeFlags::CLOEXEC)?;
         let descriptors = [device, write.as_fd()];
@@ -162,28 +224,36 @@ impl Multipath {
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(&descriptors));
         let bytes = request.to_bytes();
-        let mut send = || sendmsg(&self.broker, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL);
-        let mut outcome = send();
-        while outcome == Err(Errno::INTR) {
-            outcome = send();
-        }
-        for _ in 0..IN_FLIGHT_TRIES {
-            // The kernel counts the descriptors that all processes of this user have sent and nobody has received
-            // yet against this process' limit. Others' are soon received.
-            if outcome != Err(Errno::TOOMANYREFS) {
-                break;
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        let mut send = || sendmsg(&self.broker, &[IoSlice::new(&bytes)], &mut control, flags);
+        let mut tries = 0;
+        loop {
+            match send() {
+                Ok(_) => break,
+                Err(Errno::INTR) => {}
+                // The keeper does not read: it has much to do, or has died, and another one is about to.
+                Err(Errno::AGAIN) => {
+                    let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now()));
+                    if poll(&mut [PollFd::new(&self.broker, PollFlags::OUT)], left.ok().as_ref()) == Ok(0) {
+                        return Ok(None);
+                    }
+                }
+                // The kernel counts the descriptors that all processes of this user have sent and nobody has received
+                // yet against this process' limit. Others' are soon received.
+                Err(Errno::TOOMANYREFS) if tries < IN_FLIGHT_TRIES => {
+                    tries += 1;
+                    thread::sleep(IN_FLIGHT_PAUSE);
+                }
+                Err(error) => return Err(error.into()),
             }
-            thread::sleep(IN_FLIGHT_PAUSE);
-            outcome = send();
         }
-        outcome?;
-        Ok(reply.into())
+        Ok(Some(reply.into()))
     }
 
     /// Hands a command over and waits for the verdict.
     fn ask(&self, request: &Request, device: Device<'_>) -> io::Result<Verdict> {
-        let reply = self.hand_over(request, device.descriptor)?;
         let deadline = Instant::now() + request.timeout + GRACE;
+        let Some(reply) = self.hand_over(request, device.descriptor, deadline)? else { return Ok(Verdict::Overdue) };
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
@@ -197,7 +267,20 @@ impl Multipath {
         // One write of the broker's, smaller than the pipe: it is there whole, or not at all.
         let mut bytes = Vec::with_capacity(MAX_VERDICT);
         reply.take(u64::try_from(MAX_VERDICT).unwrap_or(u64::MAX)).read_to_end(&mut bytes)?;
-        Verdict::parse(&bytes).ok_or_else(|| io::Error::other("it has ended"))
+        Verdict::parse(&bytes).ok_or_else(|| io::Error::other("it has died, and another one has taken over"))
+    }
+}
+
+/// What a client is told that must find out by itself.
+fn failed(code: SenseCode, note: String) -> Answer {
+    Answer { status: Status::CHECK_CONDITION, sense: Sense::fixed(code), data: Vec::new(), note }
+}
+
+/// Logs what there is to say about a map, within limits.
+fn log(device: Identity, words: &str) {
+    static NOTES: Limit = Limit::new();
+    if let Some(more) = NOTES.admit(Source::Device(device.device)) {
+        warn!("{words}{more}");
     }
 }
 

@@ -1,0 +1,310 @@
+//! The world as the map engine sees it: the paths of one map, device-mapper, multipathd, and a place that outlives the
+//! process.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    fs::File,
+    io,
+    os::fd::AsFd,
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use pr_multipath::{Budget, CommandResult, Io, Memory, Multipathd, Path, PathCommand, PathId};
+use rustix::fs::{major, minor};
+use scsi_pr::SenseCode;
+
+use super::{
+    lane::{Done, Lane},
+    map::Map,
+    multipathd, table,
+};
+use crate::sys::{dm, interrupt};
+
+/// How long the answer of one path is waited for. The kernel itself waits for seven seconds at the least.
+const PATH: Duration = Duration::from_secs(6);
+
+/// What a path gets when the time for the command is over: what was begun has to be ended.
+const LEAST: Duration = Duration::from_millis(250);
+
+/// How long the opening of paths is waited for. It takes a moment, or as long as the error handling of a host adapter.
+const OPENING: Duration = Duration::from_secs(1);
+
+/// How long device-mapper may take to hold a map back. It waits for I/O that is on its way.
+const SUSPENDING: Duration = Duration::from_secs(1);
+
+/// A moment for a path in transition.
+const MOMENT: Duration = Duration::from_millis(100);
+
+/// Where memory is kept.
+pub type Keep = Box<dyn FnMut(&Memory) + Send>;
+
+/// One map's world.
+pub struct Executor {
+    map: Map,
+    control: Option<File>,
+    lanes: BTreeMap<u64, Lane>,
+    to_done: Sender<Done>,
+    done: Receiver<Done>,
+    orders: u64,
+    deadline: Instant,
+    keep: Keep,
+    /// What an administrator should know, beside what the engine has to say.
+    pub notes: Vec<String>,
+    /// What explains a failure, and is no news where there is none.
+    pub reasons: Vec<String>,
+}
+
+impl Executor {
+    /// The world of a map.
+    pub fn new(map: Map, keep: Keep) -> Self {
+        let (to_done, done) = channel();
+        let deadline = Instant::now();
+        let lanes = BTreeMap::new();
+        Self {
+            map,
+            control: None,
+            lanes,
+            to_done,
+            done,
+            orders: 0,
+            deadline,
+            keep,
+            notes: Vec::new(),
+            reasons: Vec::new(),
+        }
+    }
+
+    /// A command begins, and should be over by then.
+    pub fn begin(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+        self.notes.clear();
+        self.reasons.clear();
+    }
+
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    fn number(&mut self) -> u64 {
+        self.orders += 1;
+        self.orders
+    }
+
+    /// Takes note of something, once.
+    fn reason(&mut self, reason: String) {
+        if !self.reasons.contains(&reason) {
+            self.reasons.push(reason);
+        }
+    }
+
+    /// device-mapper's control node, opened once it is there.
+    fn control(&mut self) -> io::Result<&File> {
+        match &mut self.control {
+            Some(control) => Ok(control),
+            empty => {
+                let control =
+                    dm::control().map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", dm::CONTROL)))?;
+                Ok(empty.insert(control))
+            }
+        }
+    }
+
+    fn status(&mut self) -> io::Result<dm::Status> {
+        let device = self.map.device;
+        dm::status(self.control()?.as_fd(), device)?
+            .filter(|status| status.target == "multipath")
+            .ok_or_else(|| io::Error::other("it is no multipath map any more"))
+    }
+
+    fn table(&mut self) -> io::Result<Vec<table::TablePath>> {
+        let text = self.status()?.text;
+        table::parse(&text).ok_or_else(|| io::Error::other(format!("device-mapper says '{text}' of it")))
+    }
+
+    /// Takes what lanes have done meanwhile.
+    fn settle(&mut self, done: Done) -> Option<(u64, Option<CommandResult>)> {
+        // A lane that is none any more is of no interest.
+        Some(self.lanes.get_mut(&done.device)?.settle(done))
+    }
+
+    fn settle_late(&mut self) {
+        while let Ok(done) = self.done.try_recv() {
+            self.settle(done);
+        }
+    }
+
+    /// Opens the paths that are not open; those that take too long are not.
+    fn open(&mut self) {
+        let numbers: Vec<u64> =
+            self.lanes.iter().filter(|(_, lane)| lane.is_to_be_opened()).map(|(id, _)| *id).collect();
+        let mut awaited = Vec::new();
+        for device in numbers {
+            let number = self.number();
+            if self.lanes.get_mut(&device).is_some_and(|lane| lane.open(number)) {
+                awaited.push(number);
+            }
+        }
+        let deadline = Instant::now() + OPENING;
+        while !awaited.is_empty() {
+            match self.done.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(done) => {
+                    if let Some((number, _)) = self.settle(done) {
+                        awaited.retain(|awaited| *awaited != number);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+            }
+        }
+    }
+
+    fn limit(&self, budget: Budget) -> Duration {
+        let left = self.left();
+        match budget {
+            // Other paths are to have their turn, too.
+            Budget::Path => PATH.min(left / 2),
+            Budget::Command => left,
+        }
+        .max(LEAST)
+    }
+}
+
+impl Io for Executor {
+    type Stop = Infallible;
+
+    fn paths(&mut self) -> Result<Vec<Path>, Infallible> {
+        let table = match self.table() {
+            Ok(table) => table,
+            Err(error) => {
+                let name = &self.map.name;
+                self.reason(format!("the paths of map {name} cannot be told: {error}"));
+                return Ok(Vec::new());
+            }
+        };
+        self.settle_late();
+        self.lanes.retain(|device, _| table.iter().any(|path| path.device == *device));
+        for path in &table {
+            if !self.lanes.contains_key(&path.device) {
+                match Lane::start(path.device, self.to_done.clone()) {
+                    Ok(lane) => _ = self.lanes.insert(path.device, lane),
+                    Err(error) => self.reason(format!("a path cannot be used: no thread for it: {error}")),
+                }
+            }
+        }
+        self.open();
+        let mut paths = Vec::with_capacity(table.len());
+        for path in table {
+            let lane = self.lanes.get(&path.device);
+            let number = format!("{}:{}", major(path.device), minor(path.device));
+            paths.push(Path {
+                id: PathId(path.device),
+                name: lane.map_or_else(|| number.clone(), |lane| lane.name.clone()),
+                active: path.active,
+                open: lane.is_some_and(Lane::is_open),
+                busy: lane.is_some_and(Lane::is_busy),
+                identity: lane.and_then(|lane| lane.identity.clone()),
+            });
+            let why = lane.and_then(|lane| lane.closed.as_ref().map(|why| (lane.name.clone(), why.clone())));
+            if let Some((name, why)) = why {
+                self.reason(format!("path {name} cannot be opened: {why}"));
+            }
+        }
+        Ok(paths)
+    }
+
+    fn send(&mut self, commands: &[PathCommand]) -> Result<Vec<CommandResult>, Infallible> {
+        self.settle_late();
+        let now = Instant::now();
+        let mut results: Vec<CommandResult> =
+            commands.iter().map(|_| CommandResult::lost(SenseCode::NO_RESPONSE_TO_SELECTION)).collect();
+        let mut awaited: Vec<(u64, usize, Instant)> = Vec::new();
+        for (index, command) in commands.iter().enumerate() {
+            let (number, limit) = (self.number(), self.limit(command.budget));
+            let lane = self.lanes.get_mut(&command.path.0);
+            if lane.is_some_and(|lane| lane.send(number, command.clone(), limit)) {
+                awaited.push((number, index, now + limit));
+            }
+        }
+        while let Some(next) = awaited.iter().map(|(_, _, deadline)| *deadline).min() {
+            match self.done.recv_timeout(next.saturating_duration_since(Instant::now())) {
+                Ok(done) => {
+                    if let Some((number, Some(result))) = self.settle(done)
+                        && let Some(at) = awaited.iter().position(|(awaited, ..)| *awaited == number)
+                    {
+                        let (_, index, _) = awaited.swap_remove(at);
+                        results[index] = result;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    let now = Instant::now();
+                    for (_, index, _) in awaited.extract_if(.., |(_, _, deadline)| *deadline <= now) {
+                        results[index] = CommandResult::lost(SenseCode::COMMAND_TIMEOUT);
+                    }
+                }
+            }
+        }
+        Ok(results)
+    }
+
+    fn suspend(&mut self) -> Result<bool, Infallible> {
+        let (device, name) = (self.map.device, self.map.name.clone());
+        let is_free = match self.status() {
+            Ok(status) => !status.suspended,
+            Err(_) => false,
+        };
+        if !is_free {
+            return Ok(false);
+        }
+        let Some(control) = &self.control else { return Ok(false) };
+        match interrupt::within(SUSPENDING, || dm::suspend(control.as_fd(), device)) {
+            Ok(()) => Ok(true),
+            Err(error) => {
+                self.notes.push(format!("map {name} cannot be suspended: {error}"));
+                Ok(false)
+            }
+        }
+    }
+
+    fn resume(&mut self) -> Result<bool, Infallible> {
+        let device = self.map.device;
+        let mut resume = || dm::resume(self.control()?.as_fd(), device);
+        let mut result = resume();
+        for _ in 0..3 {
+            if result.is_ok() {
+                break;
+            }
+            thread::sleep(MOMENT);
+            result = resume();
+        }
+        if let Err(error) = &result {
+            let name = &self.map.name;
+            self.notes.push(format!("map {name} stays suspended: {error}; resume it (dmsetup resume {name})"));
+        }
+        Ok(result.is_ok())
+    }
+
+    fn fail_path(&mut self, path: PathId) -> Result<bool, Infallible> {
+        let device = self.map.device;
+        let message = format!("fail_path {}:{}", major(path.0), minor(path.0));
+        Ok(self.control().and_then(|control| dm::message(control.as_fd(), device, &message)).is_ok())
+    }
+
+    fn multipathd(&mut self, order: Multipathd) -> Result<Result<(), String>, Infallible> {
+        Ok(multipathd::tell(&self.map, order))
+    }
+
+    fn keep(&mut self, memory: &Memory) -> Result<(), Infallible> {
+        (self.keep)(memory);
+        Ok(())
+    }
+
+    fn wait(&mut self) -> Result<bool, Infallible> {
+        if self.left() <= MOMENT {
+            return Ok(false);
+        }
+        thread::sleep(MOMENT);
+        Ok(true)
+    }
+}

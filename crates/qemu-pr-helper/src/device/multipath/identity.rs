@@ -1,0 +1,91 @@
+//! Who a path is to the logical unit, as far as sysfs tells.
+
+use std::{fs, path::Path};
+
+use pr_multipath::Identity;
+use rustix::fs::{major, minor};
+
+/// The page of the vital product data that names the ports, and its designator for the relative target port.
+const RELATIVE_TARGET_PORT: u8 = 4;
+
+/// The initiator port and the target port of a path; `None` where the host does not say.
+pub fn of(device: u64) -> Option<Identity> {
+    let directory = fs::canonicalize(format!("/sys/dev/block/{}:{}/device", major(device), minor(device))).ok()?;
+    let target_port = target_port(&fs::read(directory.join("vpd_pg83")).ok()?)?;
+    let host = directory.ancestors().filter_map(Path::file_name).find_map(|name| {
+        let name = name.to_str()?;
+        name.strip_prefix("host")?.parse::<u32>().is_ok().then(|| name.to_owned())
+    })?;
+    let transport_id = fibre_channel(&host).or_else(|| sas(&host))?;
+    Some(Identity { target_port, transport_id })
+}
+
+/// The relative target port identifier in a Device Identification page (SPC-4 7.8.5).
+fn target_port(page: &[u8]) -> Option<u16> {
+    let length = usize::from(u16::from_be_bytes([*page.get(2)?, *page.get(3)?]));
+    let mut rest = page.get(4..)?;
+    rest = &rest[..rest.len().min(length)];
+    loop {
+        let ([_, kind, _, length], behind) = rest.split_first_chunk::<4>()?;
+        let (value, behind) = behind.split_at_checked(usize::from(*length))?;
+        // Of a target port: association 1.
+        if kind & 0x3f == 0x10 | RELATIVE_TARGET_PORT {
+            let [.., high, low] = value.get(..4)? else { return None };
+            return Some(u16::from_be_bytes([*high, *low]));
+        }
+        rest = behind;
+    }
+}
+
+/// A `TransportID` of Fibre Channel: the port's world wide name.
+fn fibre_channel(host: &str) -> Option<Vec<u8>> {
+    let name = wide_name(&fs::read_to_string(format!("/sys/class/fc_host/{host}/port_name")).ok()?)?;
+    let mut id = vec![0; 24];
+    id[8..16].copy_from_slice(&name);
+    Some(id)
+}
+
+/// A `TransportID` of SAS: the address of the host's port.
+fn sas(host: &str) -> Option<Vec<u8>> {
+    let name = wide_name(&fs::read_to_string(format!("/sys/class/scsi_host/{host}/host_sas_address")).ok()?)?;
+    let mut id = vec![0; 24];
+    id[0] = 6;
+    id[4..12].copy_from_slice(&name);
+    Some(id)
+}
+
+/// `0x` and sixteen digits.
+fn wide_name(text: &str) -> Option<[u8; 8]> {
+    let digits = text.trim().trim_start_matches("0x");
+    Some(u64::from_str_radix(digits, 16).ok()?.to_be_bytes())
+}
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_target_port_is_read_from_the_page() {
+        let name = [1, 3, 0, 8, 0x60, 1, 2, 3, 4, 5, 6, 7];
+        let port = [0x61, 0x94, 0, 4, 0, 0, 1, 2];
+        let page = |designators: &[&[u8]]| {
+            let all = designators.concat();
+            [&[0, 0x83][..], &u16::try_from(all.len()).unwrap().to_be_bytes(), &all].concat()
+        };
+        assert_eq!(target_port(&page(&[&name, &port])), Some(0x102));
+        assert_eq!(target_port(&page(&[&name])), None);
+        // A target port group is something else, and so is what lies behind the end.
+        assert_eq!(target_port(&page(&[&[0x61, 0x95, 0, 4, 0, 0, 1, 2]])), None);
+        assert_eq!(target_port(&[&page(&[&name])[..], &port].concat()), None);
+        for end in 0..page(&[&name, &port]).len() {
+            assert_eq!(target_port(&page(&[&name, &port])[..end]), None, "{end}");
+        }
+    }
+
+    #[test]
+    fn a_wide_name_is_read() {
+        assert_eq!(wide_name("0x10000000c9a1b2c3\n"), Some([0x10, 0, 0, 0, 0xc9, 0xa1, 0xb2, 0xc3]));
+        assert_eq!(wide_name("none"), None);
+    }
+}

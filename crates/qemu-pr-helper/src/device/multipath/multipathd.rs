@@ -1,0 +1,213 @@
+//! multipathd, which registers the paths of a map that come later. It is told in its own protocol: the length of a
+//! command as a `size_t` of the machine, the command, a NUL; the answer likewise. It listens to root alone.
+
+use std::{
+    env, fmt,
+    io::{self, Read, Write},
+    os::{
+        fd::OwnedFd,
+        unix::{ffi::OsStrExt, net::UnixStream},
+    },
+    time::{Duration, Instant},
+};
+
+use pr_multipath::Multipathd;
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with,
+    sockopt::{Timeout, set_socket_timeout},
+};
+use scsi_pr::ReservationKey;
+
+use super::map::Map;
+
+/// Its socket in the abstract namespace, in every release.
+const ABSTRACT: &str = "/org/kernel/linux/storage/multipathd";
+
+/// Its socket with a path, since 0.12.
+const PATHNAME: &str = "/run/multipathd.socket";
+
+/// How long all that one order takes may take. It answers at once, unless it is looking at a thousand paths.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// No answer to what it is asked is longer; the help text, which is one to what it does not know, may be.
+const MAX_ANSWER: u64 = 64 * 1024;
+
+/// What is wrong with it.
+#[derive(Debug)]
+enum Complaint {
+    /// It cannot be reached.
+    Away(io::Error),
+    /// It did not answer this command.
+    Silent(String, io::Error),
+    /// It did not do this.
+    Refused(String, String),
+    /// It has another key for the map than it was given.
+    OtherKey(String),
+}
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Away(error) => write!(
+                f,
+                "multipathd cannot be reached ({error}); start it, or in a container make its socket reachable \
+                 ({PATHNAME}, or the host's network namespace for @{ABSTRACT}; MULTIPATH_SOCKET_NAME names another)"
+            ),
+            Self::Silent(command, error) => {
+                write!(f, "multipathd does not answer '{command}' ({error}); see its log")
+            }
+            Self::Refused(command, answer) => write!(
+                f,
+                "multipathd answers '{command}' with '{answer}'; see its log, 'multipath -ll', and whether it can write \
+                 /etc/multipath/prkeys"
+            ),
+            Self::OtherKey(key) => write!(
+                f,
+                "multipathd has the key {key} for the map and not the guest's; put 'reservation_key file' into the \
+                 defaults section of multipath.conf and run 'multipathd reconfigure'"
+            ),
+        }
+    }
+}
+
+/// Gives multipathd an order.
+///
+/// # Errors
+/// What went wrong and what follows from that, in words.
+pub fn tell(map: &Map, order: Multipathd) -> Result<(), String> {
+    try_to_tell(map, order).map_err(|complaint| {
+        format!("{complaint}; until then only this program looks after paths of map {} that come later", map.name)
+    })
+}
+
+fn try_to_tell(map: &Map, order: Multipathd) -> Result<(), Complaint> {
+    let mut line = Line::open()?;
+    let map = map.for_multipathd();
+    match order {
+        Multipathd::Register { key, persist } => {
+            let suffix = if persist { ":aptpl" } else { "" };
+            line.order(&format!("setprkey map {map} key {:#x}{suffix}", key.0))?;
+            // A key in multipath.conf counts more than the one it was given just now.
+            let has = line.ask(&format!("getprkey map {map}"))?;
+            if parse_key(&has) != Some(key) {
+                return Err(Complaint::OtherKey(has));
+            }
+            line.order(&format!("setprstatus map {map}"))
+        }
+        Multipathd::Forget => {
+            line.order(&format!("unsetprstatus map {map}"))?;
+            line.order(&format!("unsetprkey map {map}"))
+        }
+        Multipathd::Hold(holds) => {
+            // Releases before 0.13 do not know what that is, and answer as if they could not do it.
+            line.ask(&format!("{} map {map}", if holds { "setprhold" } else { "unsetprhold" })).map(drop)
+        }
+    }
+}
+
+/// `0xabc`, and in some releases what was set with it.
+fn parse_key(text: &str) -> Option<ReservationKey> {
+    let digits = text.split(':').next()?.strip_prefix("0x")?;
+    u64::from_str_radix(digits, 16).ok().map(ReservationKey)
+}
+
+/// Whether anybody listens on one of multipathd's sockets.
+pub fn is_reachable() -> bool {
+    Line::open().is_ok()
+}
+
+/// A connection.
+struct Line {
+    socket: UnixStream,
+    deadline: Instant,
+}
+
+impl Line {
+    fn open() -> Result<Self, Complaint> {
+        let deadline = Instant::now() + PATIENCE;
+        let by_name = env::var_os("MULTIPATH_SOCKET_NAME").filter(|name| !name.is_empty());
+        let path = by_name.as_deref().unwrap_or(PATHNAME.as_ref()).as_bytes();
+        let abstract_name = path.strip_prefix(b"@").unwrap_or(path);
+        let places = [
+            SocketAddrUnix::new(path),
+            SocketAddrUnix::new_abstract_name(abstract_name),
+            SocketAddrUnix::new_abstract_name(ABSTRACT.as_bytes()),
+        ];
+        let mut first = None;
+        for place in places {
+            match place.map_err(io::Error::from).and_then(|place| connect_to(&place, deadline)) {
+                Ok(socket) => return Ok(Self { socket: socket.into(), deadline }),
+                // The first place is where it was to be.
+                Err(error) => first = first.or(Some(error)),
+            }
+        }
+        Err(Complaint::Away(first.unwrap_or(io::ErrorKind::NotFound.into())))
+    }
+
+    /// Has it do something.
+    fn order(&mut self, command: &str) -> Result<(), Complaint> {
+        match self.ask(command)? {
+            answer if answer == "ok" => Ok(()),
+            answer => Err(Complaint::Refused(command.to_owned(), answer)),
+        }
+    }
+
+    /// The first line of its answer to a command.
+    fn ask(&mut self, command: &str) -> Result<String, Complaint> {
+        self.converse(command).map_err(|error| {
+            // What a timeout of a socket is to the kernel.
+            let is_late = error.kind() == io::ErrorKind::WouldBlock;
+            let error = if is_late { io::Error::from(io::ErrorKind::TimedOut) } else { error };
+            Complaint::Silent(command.to_owned(), error)
+        })
+    }
+
+    fn converse(&mut self, command: &str) -> io::Result<String> {
+        let length = command.len() + 1;
+        self.limit()?;
+        self.socket.write_all(&[&length.to_ne_bytes(), command.as_bytes(), b"\0"].concat())?;
+        let mut length = [0; size_of::<usize>()];
+        self.fill(&mut length)?;
+        let length = u64::try_from(usize::from_ne_bytes(length)).unwrap_or(u64::MAX);
+        if length > MAX_ANSWER {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut answer = vec![0; usize::try_from(length).unwrap_or(0)];
+        self.fill(&mut answer)?;
+        let text = String::from_utf8_lossy(&answer);
+        let line = text.lines().next().unwrap_or_default().trim_matches(['\0', ' ']);
+        Ok(line.chars().filter(|c| !c.is_control()).take(200).collect())
+    }
+
+    fn fill(&mut self, mut rest: &mut [u8]) -> io::Result<()> {
+        while !rest.is_empty() {
+            self.limit()?;
+            match self.socket.read(rest) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => rest = &mut rest[count..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Each call may take what is left.
+    fn limit(&self) -> io::Result<()> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.socket.set_read_timeout(Some(left))?;
+        self.socket.set_write_timeout(Some(left))
+    }
+}
+
+fn connect_to(place: &SocketAddrUnix, deadline: Instant) -> io::Result<OwnedFd> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // One that accepts no connections any more would be waited for without an end.
+    let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+    set_socket_timeout(&socket, Timeout::Send, Some(left))?;
+    connect(&socket, place)?;
+    Ok(socket)
+}

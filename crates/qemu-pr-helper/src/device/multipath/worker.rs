@@ -1,0 +1,419 @@
+//! A worker: the process that carries out the commands of one map, and looks after its paths while a key of its user's
+//! is registered.
+//!
+//! Three threads: the first listens to the keeper and to device-mapper, the second changes, the third reads. Reading
+//! does not wait for a change that takes long.
+
+use std::{
+    fs::File,
+    os::fd::{AsFd, OwnedFd},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use pr_multipath::{Memory, Step, User};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+    net::{RecvFlags, SendFlags, recv, send},
+};
+use scsi_pr::{Command, Sense, SenseCode, Status};
+
+use super::{
+    executor::Executor,
+    journal::Slot,
+    lock::MapLock,
+    map::Map,
+    message::{Answer, MAX_REQUEST, Request, What, Word},
+};
+use crate::sys::{dm, process};
+
+/// How long reading waits for a change. Most of them take some milliseconds, and what is read afterwards is certain.
+const READING_WAITS: Duration = Duration::from_millis(300);
+const READING_LOOKS: Duration = Duration::from_millis(2);
+
+/// How often paths are looked at while a key is registered, whatever device-mapper says.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// How often device-mapper is asked where it does not tell by itself.
+const GLANCE: Duration = Duration::from_secs(1);
+
+/// How long a look may take.
+const LOOK_TAKES: Duration = Duration::from_secs(10);
+
+/// Of a command's time this much is left for its answer to arrive, or a fifth where there is little.
+const MARGIN: Duration = Duration::from_secs(2);
+
+/// How often, and how long in between, the keeper is told something for which there is no room.
+const SAYS: usize = 100;
+const SAYS_AGAIN: Duration = Duration::from_millis(10);
+
+/// What a thread does needs little.
+const STACK: usize = 256 * 1024;
+
+/// What is told of a change that other paths of ours see as well.
+const OWN_DOING: [SenseCode; 3] =
+    [SenseCode::RESERVATIONS_PREEMPTED, SenseCode::RESERVATIONS_RELEASED, SenseCode::REGISTRATIONS_PREEMPTED];
+
+/// What all threads share.
+struct Worker {
+    map: Map,
+    slot: Slot,
+    line: OwnedFd,
+    state: Mutex<State>,
+    /// What was kept last, for whoever does not wait for a change to end.
+    kept: Arc<Mutex<Memory>>,
+    /// A unit attention that reading met beside a change.
+    news: Mutex<Option<[u8; 3]>>,
+    /// A look is due already.
+    looks: AtomicBool,
+    stays: AtomicBool,
+}
+
+/// Whoever has this may change the map.
+struct State {
+    memory: Memory,
+    executor: Executor,
+    lock: Option<MapLock>,
+    /// A predecessor has died, perhaps in the middle of something.
+    recovers: bool,
+}
+
+/// A command.
+struct Job {
+    number: u32,
+    request: Request,
+    deadline: Instant,
+}
+
+/// What the thread that changes has to do.
+enum Work {
+    Change(Box<Job>),
+    Look,
+}
+
+/// Carries out commands until the keeper has none any more.
+pub fn run(map: Map, line: OwnedFd, slot: Slot) {
+    let found = slot.load();
+    let recovers = found.is_some();
+    let memory = found.unwrap_or_default();
+    let kept = Arc::new(Mutex::new(memory.clone()));
+    let keep = {
+        let kept = Arc::clone(&kept);
+        Box::new(move |memory: &Memory| {
+            slot.store(memory);
+            memory.clone_into(&mut kept.lock().unwrap_or_else(PoisonError::into_inner));
+        })
+    };
+    let lock = MapLock::open(map.device);
+    let executor = Executor::new(map.clone(), keep);
+    let worker = Worker {
+        stays: AtomicBool::new(stays(&memory)),
+        map,
+        slot,
+        line,
+        kept,
+        news: Mutex::new(None),
+        looks: AtomicBool::new(false),
+        state: Mutex::new(State { memory, executor, lock: None, recovers }),
+    };
+    let worker = &worker;
+    match lock {
+        Ok(lock) => worker.state().lock = Some(lock),
+        Err(error) => worker.say(What::Note(format!(
+            "other helpers of this host are not kept from using the map at the same time: {error}"
+        ))),
+    }
+    thread::scope(|scope| {
+        let (changes, to_change) = channel();
+        let (reads, to_read) = channel();
+        let start = |name: &str| thread::Builder::new().name(name.into()).stack_size(STACK);
+        let started = start("change")
+            .spawn_scoped(scope, || worker.change(to_change))
+            .and_then(|_| start("read").spawn_scoped(scope, || worker.read(to_read)));
+        // Without its threads it is of no use; the keeper starts another one.
+        if started.is_ok() {
+            if recovers {
+                worker.look(&changes);
+            }
+            worker.listen(&changes, &reads);
+        }
+        drop((changes, reads));
+    });
+}
+
+/// Whether somebody has to look after a map.
+fn stays(memory: &Memory) -> bool {
+    matches!(memory.user, User::Registered(_))
+        || memory.step != Step::Idle
+        || memory.suspended
+        || memory.paths.iter().any(|path| !path.leftovers.is_empty())
+}
+
+impl Worker {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the keeper.
+    fn say(&self, what: What) {
+        let word = Word { stays: self.stays.load(Ordering::Acquire), what }.to_bytes();
+        for _ in 0..SAYS {
+            match send(&self.line, &word, SendFlags::NOSIGNAL) {
+                // Without the keeper this process is about to end.
+                Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => return,
+                Err(Errno::INTR) => {}
+                // There is no room for it now.
+                Err(_) => thread::sleep(SAYS_AGAIN),
+            }
+        }
+        // Whoever waits for this is not to wait for ever: a worker that died is something that the keeper knows about.
+        process::exit_now(1);
+    }
+
+    /// Has the paths looked at, unless they will be anyway.
+    fn look(&self, changes: &Sender<Work>) {
+        if !self.looks.swap(true, Ordering::AcqRel) {
+            let _ = changes.send(Work::Look);
+        }
+    }
+
+    /// Takes commands from the keeper and events from device-mapper.
+    fn listen(&self, changes: &Sender<Work>, reads: &Sender<Box<Job>>) {
+        let mut events = Events::new(self.map.device);
+        let mut bytes = Vec::with_capacity(4 + MAX_REQUEST);
+        let mut looked = Instant::now();
+        loop {
+            let stays = self.stays.load(Ordering::Acquire);
+            if events.wait(&self.line, stays) && stays {
+                self.look(changes);
+            }
+            if stays && looked.elapsed() >= LOOK {
+                looked = Instant::now();
+                self.look(changes);
+            }
+            loop {
+                bytes.clear();
+                match recv(&self.line, rustix::buffer::spare_capacity(&mut bytes), RecvFlags::DONTWAIT) {
+                    Ok((_, 0)) => return,
+                    Ok(_) => {
+                        let Some(job) = Job::parse(&bytes) else { continue };
+                        let sent = match job.request.cdb.command() {
+                            Command::Out(_) => changes.send(Work::Change(Box::new(job))).is_ok(),
+                            Command::In(_) => reads.send(Box::new(job)).is_ok(),
+                        };
+                        if !sent {
+                            return;
+                        }
+                    }
+                    Err(Errno::AGAIN | Errno::INTR) => break,
+                    Err(_) => return,
+                }
+            }
+        }
+    }
+
+    /// The thread that changes.
+    fn change(&self, works: Receiver<Work>) {
+        for work in works {
+            match work {
+                Work::Change(job) => {
+                    let answer = self.carry_out(&job);
+                    self.say(What::Answer(job.number, answer));
+                }
+                Work::Look => {
+                    self.looks.store(false, Ordering::Release);
+                    self.look_after();
+                }
+            }
+        }
+    }
+
+    fn carry_out(&self, job: &Job) -> Answer {
+        if job.deadline <= Instant::now() {
+            return busy("its time was over before it could begin".to_owned());
+        }
+        let mut state = self.state();
+        let State { memory, executor, lock, recovers } = &mut *state;
+        let held = match lock.as_ref().map(|lock| lock.hold(job.deadline)).transpose() {
+            Ok(None) => None,
+            Ok(Some(Some(held))) => Some(held),
+            Ok(Some(None)) => return busy("another helper of this host is changing the map".to_owned()),
+            Err(error) => return busy(format!("the lock of the map cannot be had: {error}")),
+        };
+        self.slot.begin(job.number);
+        executor.begin(job.deadline);
+        let mut notes = Vec::new();
+        if std::mem::take(recovers) {
+            let Ok(mut said) = pr_multipath::recover(executor, memory);
+            notes.append(&mut said);
+        }
+        if let Some(news) = self.news.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            memory.news.get_or_insert(news);
+        }
+        let Ok(answer) = pr_multipath::execute(executor, memory, &job.request.cdb, &job.request.parameters);
+        drop(held);
+        self.stays.store(stays(memory), Ordering::Release);
+        answer_of(answer, notes, executor)
+    }
+
+    /// Looks after paths that came back, and after what a predecessor has left.
+    fn look_after(&self) {
+        let mut state = self.state();
+        let State { memory, executor, lock, recovers } = &mut *state;
+        let deadline = Instant::now() + LOOK_TAKES;
+        // Whoever has the lock is at it; this comes again.
+        let patience = if *recovers { deadline } else { Instant::now() };
+        let Ok(held) = lock.as_ref().map(|lock| lock.hold(patience)).transpose() else { return };
+        if matches!(held, Some(None)) {
+            return;
+        }
+        executor.begin(deadline);
+        let Ok(notes) = if std::mem::take(recovers) {
+            pr_multipath::recover(executor, memory)
+        } else {
+            pr_multipath::reconcile(executor, memory)
+        };
+        drop(held);
+        self.stays.store(stays(memory), Ordering::Release);
+        let mut noticed = std::mem::take(&mut executor.notes);
+        drop(state);
+        let mut notes = notes;
+        notes.append(&mut noticed);
+        if notes.is_empty() {
+            self.say(What::State);
+        }
+        for note in notes {
+            self.say(What::Note(note));
+        }
+    }
+
+    /// The thread that reads.
+    fn read(&self, jobs: Receiver<Box<Job>>) {
+        let mut beside = Executor::new(self.map.clone(), Box::new(|_| {}));
+        for job in jobs {
+            let answer = match self.soon() {
+                Some(mut state) => {
+                    let State { memory, executor, .. } = &mut *state;
+                    executor.begin(job.deadline);
+                    let Ok(answer) = pr_multipath::execute(executor, memory, &job.request.cdb, &[]);
+                    answer_of(answer, Vec::new(), executor)
+                }
+                None => self.read_beside(&mut beside, &job),
+            };
+            self.say(What::Answer(job.number, answer));
+        }
+    }
+
+    /// The right to change, if it is to be had soon.
+    fn soon(&self) -> Option<MutexGuard<'_, State>> {
+        let deadline = Instant::now() + READING_WAITS;
+        loop {
+            match self.state.try_lock() {
+                Ok(state) => return Some(state),
+                Err(TryLockError::Poisoned(state)) => return Some(state.into_inner()),
+                Err(TryLockError::WouldBlock) if Instant::now() >= deadline => return None,
+                Err(TryLockError::WouldBlock) => thread::sleep(READING_LOOKS),
+            }
+        }
+    }
+
+    /// Reads while something is being changed, with paths of its own.
+    fn read_beside(&self, executor: &mut Executor, job: &Job) -> Answer {
+        let mut memory = self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // It is told with the next change.
+        memory.news = None;
+        executor.begin(job.deadline);
+        let mut read = || {
+            let Ok(answer) = pr_multipath::execute(executor, &mut memory, &job.request.cdb, &[]);
+            answer
+        };
+        let mut answer = read();
+        // What the change itself brings about is no news to whoever asked for it.
+        for _ in 0..OWN_DOING.len() {
+            if !answer.sense.code().is_some_and(|code| OWN_DOING.contains(&code)) {
+                break;
+            }
+            answer = read();
+        }
+        if let Some(news) = memory.news {
+            self.news.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(news);
+        }
+        answer_of(answer, Vec::new(), executor)
+    }
+}
+
+impl Job {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let (number, request) = bytes.split_first_chunk()?;
+        let request = Request::parse(request)?;
+        let time = request.timeout.saturating_sub(MARGIN.min(request.timeout / 5));
+        Some(Self { number: u32::from_le_bytes(*number), request, deadline: Instant::now() + time })
+    }
+}
+
+/// Nothing was done, and may be later.
+fn busy(note: String) -> Answer {
+    Answer { status: Status::BUSY, sense: Sense::NONE, data: Vec::new(), note }
+}
+
+/// An answer with all that there is to say about it.
+fn answer_of(answer: pr_multipath::Answer, mut notes: Vec<String>, executor: &mut Executor) -> Answer {
+    let pr_multipath::Answer { status, sense, data, notes: mut said } = answer;
+    notes.append(&mut said);
+    notes.append(&mut executor.notes);
+    if status != Status::GOOD || !notes.is_empty() {
+        notes.append(&mut executor.reasons);
+    }
+    Answer { status, sense, data, note: notes.join("; ") }
+}
+
+/// What device-mapper has to tell.
+struct Events {
+    map: u64,
+    control: Option<File>,
+    is_armed: bool,
+    last: Option<u32>,
+}
+
+impl Events {
+    fn new(map: u64) -> Self {
+        Self { map, control: None, is_armed: false, last: None }
+    }
+
+    /// Waits until the keeper has something to say, or something has happened to the map. Whether it has.
+    fn wait(&mut self, line: &OwnedFd, watches: bool) -> bool {
+        if watches && self.control.is_none() {
+            self.control = dm::control().ok();
+            self.arm();
+        }
+        let control = self.control.as_ref().filter(|_| watches && self.is_armed);
+        let mut set = vec![PollFd::new(line, PollFlags::IN)];
+        set.extend(control.map(|control| PollFd::from_borrowed_fd(control.as_fd(), PollFlags::IN)));
+        // Whether there is something to watch is looked at as often as what is watched.
+        let limit = Timespec::try_from(if control.is_some() { LOOK } else { GLANCE }).ok();
+        let _ = poll(&mut set, limit.as_ref());
+        if !watches {
+            return false;
+        }
+        if set.get(1).is_some_and(|control| !control.revents().is_empty()) {
+            self.arm();
+        }
+        self.has_changed()
+    }
+
+    fn arm(&mut self) {
+        self.is_armed = self.control.as_ref().is_some_and(|control| dm::arm(control.as_fd()).is_ok());
+    }
+
+    fn has_changed(&mut self) -> bool {
+        let Some(control) = &self.control else { return false };
+        let Ok(Some(status)) = dm::status(control.as_fd(), self.map) else { return false };
+        self.last.replace(status.event) != Some(status.event)
+    }
+}

@@ -1,0 +1,100 @@
+//! multipathd, as it may be.
+
+use std::time::Instant;
+
+use pr_lab::{Manners, prelude::*};
+
+use crate::disk::keys_with;
+use crate::lab::Lab;
+use crate::mapped::{Guest, Mapped};
+
+const KEY: u64 = 0xa1;
+
+/// A registration is GOOD all the same, because this program looks after paths itself; the log says what is wrong.
+#[track_caller]
+fn is_good_and_says(lab: &Lab, words: &[&str]) {
+    let (helper, mapped) = Mapped::start(lab);
+    Guest::of(&helper).change(0, 0, &keys_with(0, 0, KEY)).expect_good();
+    assert_eq!(mapped.keys(), [Some(KEY); 2]);
+    for word in words.iter().chain(&["only this program looks after paths of map map0"]) {
+        helper.await_stderr(word);
+    }
+    assert_eq!(helper.stderr().lines().count(), 1, "{}", helper.stderr());
+}
+
+#[test]
+fn absent() {
+    let lab = Lab::without_multipathd();
+    lab.map(0, &[1, 2]);
+    is_good_and_says(&lab, &["multipathd cannot be reached (No such file or directory", "start it"]);
+}
+
+#[test]
+fn refusing() {
+    let lab = Lab::new();
+    lab.multipathd().behave(Manners::Refusing);
+    is_good_and_says(&lab, &["multipathd answers 'setprkey map map0 key 0xa1' with 'fail'", "/etc/multipath/prkeys"]);
+}
+
+#[test]
+fn with_a_key_of_its_own() {
+    let lab = Lab::new();
+    lab.multipathd().behave(Manners::OtherKey(0xabc));
+    is_good_and_says(&lab, &["multipathd has the key 0xabc for the map", "reservation_key file"]);
+}
+
+#[test]
+fn silent() {
+    let lab = Lab::new();
+    lab.multipathd().behave(Manners::Silent);
+    let start = Instant::now();
+    is_good_and_says(&lab, &["multipathd does not answer 'setprkey map map0 key 0xa1'"]);
+    assert!(start.elapsed() < PATIENCE, "it is waited for within bounds");
+}
+
+#[test]
+fn slow() {
+    let lab = Lab::new();
+    lab.multipathd().behave(Manners::Slow(200));
+    let (helper, mapped) = Mapped::start(&lab);
+    Guest::of(&helper).change(0, 0, &keys_with(0, 0, KEY)).expect_good();
+    assert_eq!(mapped.keys(), [Some(KEY); 2]);
+    assert!(lab.multipathd().kept("map0").registers);
+    assert_eq!(helper.stderr(), "");
+}
+
+#[test]
+fn of_an_old_release() {
+    let lab = Lab::new();
+    lab.multipathd().behave(Manners::Old);
+    let (helper, mapped) = Mapped::start(&lab);
+    let guest = Guest::of(&helper);
+    guest.change(0, 0, &keys_with(0, 0, KEY)).expect_good();
+    guest.change(1, 5, &keys_with(0, KEY, 0)).expect_good();
+    guest.change(2, 5, &keys_with(0, KEY, 0)).expect_good();
+    guest.change(3, 0, &keys_with(0, KEY, 0)).expect_good();
+    assert_eq!(mapped.keys(), [None; 2]);
+    assert_eq!(helper.stderr(), "", "what it does not know is not missed");
+}
+
+#[test]
+fn it_knows_whether_the_map_holds_a_reservation() {
+    let lab = Lab::new();
+    let (helper, _mapped) = Mapped::start(&lab);
+    let guest = Guest::of(&helper);
+    guest.change(0, 0, &keys_with(0, 0, KEY)).expect_good();
+    guest.change(1, 5, &keys_with(0, KEY, 0)).expect_good();
+    assert!(lab.multipathd().kept("map0").holds);
+    guest.change(2, 5, &keys_with(0, KEY, 0)).expect_good();
+    assert!(!lab.multipathd().kept("map0").holds);
+}
+
+#[test]
+fn a_map_whose_name_is_two_words_goes_by_its_number() {
+    let lab = Lab::without_maps();
+    lab.map(0, &[1, 2]);
+    std::fs::write(lab.bed().path("sysfs/7:0/dm/name"), "two words\n").unwrap();
+    let (helper, _mapped) = Mapped::start(&lab);
+    Guest::of(&helper).change(0, 0, &keys_with(0, 0, KEY)).expect_good();
+    assert_eq!(lab.multipathd().kept("dm-0").key.as_deref(), Some("0xa1"));
+}
