@@ -38,6 +38,7 @@ use super::{
 };
 use crate::{
     config::{DESCRIPTORS_EACH, OWN_DESCRIPTORS},
+    device::part,
     sys::{
         dm,
         process::{self, Fork},
@@ -467,6 +468,14 @@ impl<'a> Keeper<'a> {
                 let sense = Sense::fixed(SenseCode::INVALID_OPERATION_CODE);
                 let refusal = Answer { status: Status::CHECK_CONDITION, sense, data: Vec::new(), note };
                 return job.answer(&Verdict::Answered(refusal));
+            }
+            Ok(Kind::Other) if job.is_change() => {
+                let verdict = match part::look_up(device.as_fd()) {
+                    Ok(None) => Verdict::NotMultipath,
+                    Ok(Some(reason)) => Verdict::Part(reason),
+                    Err(error) => Verdict::NotBegun(format!("cannot tell whether this is a part of a disk: {error}")),
+                };
+                return job.answer(&verdict);
             }
             Ok(Kind::OnMap(_) | Kind::Other) => return job.answer(&Verdict::NotMultipath),
             Err(error) => {

@@ -40,6 +40,8 @@ pub struct Answer {
 pub enum Verdict {
     /// The device has nothing to do with multipath.
     NotMultipath,
+    /// The device is a part of a disk: why a command that changes something is not for it.
+    Part(String),
     /// It was carried out, or refused by the device.
     Answered(Answer),
     /// The worker that carried it out ended in the middle of it, and how.
@@ -124,6 +126,7 @@ impl Verdict {
             Self::Died(how) => [&[2][..], tail(how, 1024).as_bytes()].concat(),
             Self::Overdue => vec![3],
             Self::NotBegun(why) => [&[4][..], tail(why, 1024).as_bytes()].concat(),
+            Self::Part(why) => [&[5][..], tail(why, 1024).as_bytes()].concat(),
         }
     }
 
@@ -135,6 +138,7 @@ impl Verdict {
             [2, how @ ..] => Self::Died(line(how)),
             [3] => Self::Overdue,
             [4, why @ ..] => Self::NotBegun(line(why)),
+            [5, why @ ..] => Self::Part(line(why)),
             _ => return None,
         })
     }
@@ -145,6 +149,7 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotMultipath => f.write_str("no multipath device"),
+            Self::Part(_) => f.write_str("a part of a disk"),
             Self::Answered(answer) => write!(f, "answered {}", answer.status),
             Self::Died(how) => write!(f, "the worker {how}"),
             Self::Overdue => f.write_str("the time was over"),
@@ -227,6 +232,7 @@ mod tests {
             Verdict::NotMultipath,
             Verdict::Answered(answer.clone()),
             Verdict::Died("died of signal 9".to_owned()),
+            Verdict::Part("it is a part of sda".to_owned()),
             Verdict::Overdue,
             Verdict::NotBegun("no room".to_owned()),
         ] {

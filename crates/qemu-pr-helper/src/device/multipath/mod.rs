@@ -111,6 +111,16 @@ fn reduce(sandbox: Sandbox, means: &OnceCell<Means>) -> Result<(), UnreadyError>
     Ok(confine::broker(sandbox)?)
 }
 
+/// What came of handing a command over.
+pub enum Handled {
+    /// The device has nothing to do with multipath.
+    NotMultipath,
+    /// Nor is it a whole disk: why a command that changes something is not for it.
+    Part(String),
+    /// It was carried out, or refused.
+    Answered(Answer),
+}
+
 impl Multipath {
     /// The daemon's end of a line with a broker at the other.
     pub const fn over(broker: OwnedFd) -> Self {
@@ -122,8 +132,8 @@ impl Multipath {
         companion::await_ready(&self.broker)
     }
 
-    /// Carries out a command for a block device; `None` if multipath has nothing to do with it.
-    pub fn execute(&self, device: Device<'_>, cdb: &Cdb, parameters: &[u8], timeout: Duration) -> Option<Answer> {
+    /// Carries out a command for a block device, if multipath has anything to do with it.
+    pub fn execute(&self, device: Device<'_>, cdb: &Cdb, parameters: &[u8], timeout: Duration) -> Handled {
         let request = Request { timeout, cdb: *cdb, parameters: parameters.to_vec() };
         METRICS.multipath_asked.count();
         let mut verdict = self.ask_traced(&request, device);
@@ -134,7 +144,8 @@ impl Multipath {
         METRICS.multipath_returned.count();
         let is_answered = matches!(verdict, Ok(Verdict::Answered(_)));
         let answer = match verdict {
-            Ok(Verdict::NotMultipath) => return None,
+            Ok(Verdict::NotMultipath) => return Handled::NotMultipath,
+            Ok(Verdict::Part(reason)) => return Handled::Part(reason),
             Ok(Verdict::Answered(answer)) => answer,
             Ok(Verdict::Died(how)) => failed(
                 SenseCode::COMMUNICATION_FAILURE,
@@ -161,7 +172,7 @@ impl Multipath {
                 &format!("{} on multipath device {}: {status}: {note}", cdb.command(), device.identity.number()),
             );
         }
-        Some(answer)
+        Handled::Answered(answer)
     }
 
     /// The line, on which notes come; `None` once nobody is there any more.
