@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use measure::turn::{Rounds, Sample};
 
 use super::kernel::Version;
-use super::machine::Chosen;
+use super::machine::{Chosen, Start};
 use super::{Kind, build_driver, image, vm};
 use crate::workspace::target;
 
@@ -29,7 +29,9 @@ pub fn measure(subjects: &[(&str, &Path)], connections: &[u32], rounds: Rounds) 
     let slice = rounds.slice.as_millis();
     let words = format!("{} {slice} {} {}", rounds.count, connections.join(","), names.join(" "));
     image::write_to_measure(&image, &kernel, &driver, &programs, &words)?;
-    let heard = vm::boot(Kind::Bench, machine, &kernel, &image, &[], &console, false)?;
+    let kind = Kind::Bench;
+    let start = Start { kind, part: "", machine, kernel: &kernel, image: &image, disks: &[], console: &console };
+    let heard = vm::boot(&start, false, None)?;
     fs::remove_file(&image)?;
     fs::remove_file(&console)?;
     ensure!(heard.tally.succeeded(), "the helpers do not do the same work on a LUN: {}", heard.tally);

@@ -66,7 +66,8 @@ pub fn write(to: &Path, kind: Kind, kernel: &Kernel, programs: &Programs, refere
         root.copy(&guest.image, "guest/vmlinuz")?;
         root.content("guest/root.cpio", 0o644, guest_root(&guest)?);
     }
-    let command = format!("echo {STARTED}\n/bin/bed-inside {} {}\n{END}", kind.word(), super::whose(reference));
+    // The kernel's command line has said which part, if there is more than one.
+    let command = format!("echo {STARTED}\n/bin/bed-inside {} {} $part\n{END}", kind.word(), super::whose(reference));
     root.content("init", 0o755, init(&modules, &command).into_bytes());
     root.write_to(to)
 }

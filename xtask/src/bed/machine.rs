@@ -29,6 +29,20 @@ pub enum Chosen {
     Tcg(Version),
 }
 
+/// What one machine is started with.
+#[derive(Clone, Copy)]
+pub struct Start<'a> {
+    pub kind: Kind,
+    /// Which of [`Kind::parts`] it makes.
+    pub part: &'a str,
+    pub machine: Chosen,
+    pub kernel: &'a Kernel,
+    pub image: &'a Path,
+    pub disks: &'a [Disk],
+    /// Where the kernel's console goes.
+    pub console: &'a Path,
+}
+
 impl fmt::Display for Chosen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -66,23 +80,34 @@ impl Chosen {
             Chosen::Tcg(version) => Kernel::unpack(version),
         }
     }
+}
 
+impl Start<'_> {
     /// What starts it. The driver program's serial line is its standard output; the kernel's console goes to a file.
-    pub fn command(self, kind: Kind, kernel: &Kernel, image: &Path, disks: &[Disk], console: &Path) -> Result<Command> {
-        let memory = if kind.has_guest() { 3072 } else { 2048 };
-        Ok(match self {
+    pub fn command(&self) -> Result<Command> {
+        Ok(match self.machine {
             Chosen::Uml => {
-                let mut command = uml::command(kernel, image, memory)?;
-                command.stderr(File::create(console)?);
+                let mut command = uml::command(self)?;
+                command.stderr(File::create(self.console)?);
                 command
             }
-            Chosen::Tcg(_) => qemu(kind, kernel, image, memory, disks, console),
+            Chosen::Tcg(_) => qemu(self),
         })
+    }
+
+    /// Its memory, in MB.
+    pub fn memory(&self) -> usize {
+        (if self.kind.has_guest() { 3072 } else { 2048 }) / self.kind.parts().len()
+    }
+
+    /// What the kernel hands to the first process as a variable.
+    pub fn argument(&self) -> String {
+        format!("part={}", self.part)
     }
 }
 
-fn qemu(kind: Kind, kernel: &Kernel, image: &Path, memory: u64, disks: &[Disk], console: &Path) -> Command {
-    let drives = disks.iter().flat_map(|disk| {
+fn qemu(start: &Start<'_>) -> Command {
+    let drives = start.disks.iter().flat_map(|disk| {
         let drive = format!("file={},format=raw,if=virtio,snapshot=on", disk.path.display());
         ["-drive".to_owned(), drive]
     });
@@ -90,16 +115,16 @@ fn qemu(kind: Kind, kernel: &Kernel, image: &Path, memory: u64, disks: &[Disk], 
     let mut command = Command::new("setpriv");
     command
         .args(["--pdeathsig", "KILL", "/usr/bin/qemu-system-x86_64"])
-        .args(clock(kind))
-        .args(["-cpu", "max,la57=off", "-m", &memory.to_string()])
+        .args(clock(start.kind))
+        .args(["-cpu", "max,la57=off", "-m", &start.memory().to_string()])
         .args(["-nodefaults", "-display", "none", "-vga", "none", "-no-reboot"])
         .args(["-serial", "stdio", "-serial"])
-        .arg(format!("file:{}", console.display()))
+        .arg(format!("file:{}", start.console.display()))
         .arg("-kernel")
-        .arg(&kernel.image)
+        .arg(&start.kernel.image)
         .arg("-initrd")
-        .arg(image)
-        .args(["-append", "console=ttyS1 panic=-1 loglevel=4"])
+        .arg(start.image)
+        .args(["-append", &format!("console=ttyS1 panic=-1 loglevel=4 {}", start.argument())])
         .args(drives);
     command
 }

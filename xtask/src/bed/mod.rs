@@ -17,6 +17,7 @@ mod vm;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
@@ -25,7 +26,7 @@ use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
 use crate::workspace::{cargo, debug_builds, run as run_command, target};
 
 use kernel::Kernel;
-use machine::Chosen;
+use machine::{Chosen, Start};
 use vm::Heard;
 
 pub use bench::measure;
@@ -85,6 +86,15 @@ impl Kind {
     /// Whether it is a whole distribution, on which packages are installed.
     pub fn is_distribution(self) -> bool {
         matches!(self, Kind::Host | Kind::Manual)
+    }
+
+    /// The parts of its checks, each of which is made in a machine of its own, all at the same time.
+    pub fn parts(self) -> &'static [&'static str] {
+        match self {
+            // As whom the helper runs: half of the time is spent waiting for multipathd.
+            Kind::Multipath => &["root", "nobody"],
+            _ => &[""],
+        }
     }
 
     /// Whether multipathd looks after a map.
@@ -156,13 +166,14 @@ pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally
     attempt(kind, chosen, &chosen.kernel()?, &programs, options).map(|heard| heard.tally)
 }
 
-/// Boots one machine and tells what came of it.
+/// Boots the bed on machines of one kind and tells what came of it.
 fn attempt(kind: Kind, machine: Chosen, kernel: &Kernel, programs: &Programs, options: &Options) -> Result<Heard> {
     let reference = programs.helper == Path::new(REFERENCE);
     let place = target().join("bed");
     let name = format!("{}-{}", kind.word(), std::process::id());
     let image = place.join(format!("{name}.cpio"));
-    let console = place.join(format!("{name}.console"));
+    let consoles = kind.parts().iter().map(|part| place.join(format!("{name}{part}.console")));
+    let consoles: Vec<PathBuf> = consoles.collect();
     let disks = if kind.is_distribution() {
         host::write(&image, kind, kernel, programs, reference)?
     } else {
@@ -174,21 +185,46 @@ fn attempt(kind: Kind, machine: Chosen, kernel: &Kernel, programs: &Programs, op
         println!("bed {} with {}, on {machine}", kind.word(), programs.helper.display());
     }
     let started = Instant::now();
-    let heard = vm::boot(kind, machine, kernel, &image, &disks, &console, options.story)?;
+    let starts = kind.parts().iter().zip(&consoles);
+    let starts =
+        starts.map(|(part, console)| Start { kind, part, machine, kernel, image: &image, disks: &disks, console });
+    let heard = boot(&starts.collect::<Vec<_>>(), options.story)?;
     if !options.story && (heard.started || machine != Chosen::Uml) {
         println!("{}, {} s", heard.tally, started.elapsed().as_secs());
     }
-    uml::clean_up(&image)?;
+    for console in &consoles {
+        uml::clean_up(console)?;
+        if options.keep {
+            println!("kept {}", console.display());
+        } else {
+            fs::remove_file(console)?;
+        }
+    }
     if options.keep {
-        println!("kept {} and {}", image.display(), console.display());
+        println!("kept {}", image.display());
     } else {
         fs::remove_file(&image)?;
-        fs::remove_file(&console)?;
         for disk in disks.iter().filter(|disk| disk.temporary) {
             fs::remove_file(&disk.path)?;
         }
     }
     Ok(heard)
+}
+
+/// Boots machines side by side. The first one's report is shown as it comes, the others' after it, one after the other.
+fn boot(starts: &[Start<'_>], story: bool) -> Result<Heard> {
+    thread::scope(|scope| {
+        let booted = starts.iter().map(|start| {
+            let (lines, report) = mpsc::channel();
+            (scope.spawn(move || vm::boot(start, story, Some(lines))), report)
+        });
+        let (machines, reports): (Vec<_>, Vec<_>) = booted.unzip();
+        for line in reports.into_iter().flatten() {
+            println!("{line}");
+        }
+        let heard = machines.into_iter().map(|it| it.join().unwrap_or_else(|_| bail!("following a machine panicked")));
+        Ok(Heard::of_all(heard.collect::<Result<_>>()?))
+    })
 }
 
 /// The programs that go into a machine.

@@ -4,13 +4,14 @@
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use rustix::fs::{StatVfsMountFlags, statvfs};
 
 use super::kernel::Kernel;
+use super::machine::Start;
 use crate::packages;
 
 /// The loader that Debian's program asks for: the host's own, which may be too old for it.
@@ -44,31 +45,38 @@ pub fn unpack() -> Result<Kernel> {
 }
 
 /// Its command line. The driver program's line is standard output, the kernel's console standard error.
-pub fn command(kernel: &Kernel, image: &Path, memory: u64) -> Result<Command> {
-    let folder = kernel.image.parent().context("a program in no directory")?;
-    let scratch = image.with_extension("uml");
+pub fn command(start: &Start<'_>) -> Result<Command> {
+    let folder = start.kernel.image.parent().context("a program in no directory")?;
+    let scratch = scratch(start.console);
     fs::create_dir_all(&scratch)?;
     // Whoever ends this program, by whatever signal, ends the machine with it. The libraries are for that alone.
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "env"]);
     command.arg(argument("LD_LIBRARY_PATH=", &fs::canonicalize(folder)?)).arg("./linux");
-    command.arg(format!("mem={memory}M"));
-    command.arg(argument("initrd=", &fs::canonicalize(image)?));
+    command.arg(format!("mem={}M", start.memory()));
+    command.arg(argument("initrd=", &fs::canonicalize(start.image)?));
     command.arg(argument("uml_dir=", &fs::canonicalize(&scratch)?));
     // The first serial line and the console; there is nothing else.
     command.args(["ssl0=null,fd:1", "ssl=null", "con0=null,fd:2", "con=null", "console=tty0"]);
     // Programs in it run under a seccomp filter, which is faster than ptrace, where the host has that.
     command.args(["seccomp=auto", "noreboot", "panic=-1", "loglevel=4"]);
+    command.arg(start.argument());
     command.current_dir(folder);
-    if !holds(Path::new(SHARED_MEMORY), memory) {
+    // All machines of a bed keep theirs there.
+    if !holds(Path::new(SHARED_MEMORY), start.memory() * start.kind.parts().len()) {
         command.env("TMPDIR", fs::canonicalize(&scratch)?);
     }
     Ok(command)
 }
 
-/// Removes what it leaves beside the image.
-pub fn clean_up(image: &Path) -> Result<()> {
-    let scratch = image.with_extension("uml");
+/// Its own directory, beside the file that has its console.
+fn scratch(console: &Path) -> PathBuf {
+    console.with_extension("uml")
+}
+
+/// Removes what it leaves there.
+pub fn clean_up(console: &Path) -> Result<()> {
+    let scratch = scratch(console);
     if fs::exists(&scratch)? {
         fs::remove_dir_all(scratch)?;
     }
@@ -83,9 +91,9 @@ fn argument(name: &str, path: &Path) -> OsString {
 
 /// Whether a file system has room for a machine's memory and lets programs be run from it. Container engines give
 /// /dev/shm 64 MB, and may mount it `noexec`.
-fn holds(file_system: &Path, megabytes: u64) -> bool {
+fn holds(file_system: &Path, megabytes: usize) -> bool {
     statvfs(file_system).is_ok_and(|is| {
         let free = is.f_bavail.saturating_mul(is.f_frsize) >> 20;
-        free >= megabytes && !is.f_flag.contains(StatVfsMountFlags::NOEXEC)
+        free >= megabytes as u64 && !is.f_flag.contains(StatVfsMountFlags::NOEXEC)
     })
 }

@@ -20,7 +20,7 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,8 +29,7 @@ use measure::turn::Sample;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::Kind;
-use super::kernel::Kernel;
-use super::machine::Chosen;
+use super::machine::{Chosen, Start};
 
 /// What a run of a bed came to.
 #[derive(Debug, Default, Clone, Copy)]
@@ -89,25 +88,34 @@ pub struct Heard {
     pub last_words: String,
 }
 
-/// Boots the machine and follows it to its end.
-pub fn boot(
-    kind: Kind,
-    machine: Chosen,
-    kernel: &Kernel,
-    image: &Path,
-    disks: &[Disk],
-    console: &Path,
-    story: bool,
-) -> Result<Heard> {
-    let command = machine.command(kind, kernel, image, disks, console)?;
-    let patience = if machine == Chosen::Uml { START } else { SILENCE };
-    let mut listener = Listener { story, ..Listener::default() };
-    let end = follow(command, patience, limit(kind), &mut listener)?;
-    if machine == Chosen::Uml && !listener.started {
-        let last_words = lines_of(console).pop().unwrap_or_default();
+impl Heard {
+    /// What was heard of several machines that are one bed.
+    pub fn of_all(machines: Vec<Self>) -> Self {
+        let mut all = Self { started: true, ..Self::default() };
+        for mut one in machines {
+            all.tally.passed += one.tally.passed;
+            all.tally.failed += one.tally.failed;
+            all.samples.append(&mut one.samples);
+            if !one.started {
+                all.started = false;
+                all.last_words = one.last_words;
+            }
+        }
+        all
+    }
+}
+
+/// Boots the machine and follows it to its end. What is to be shown goes to standard output, or where the caller says.
+pub fn boot(start: &Start<'_>, story: bool, lines: Option<Sender<String>>) -> Result<Heard> {
+    let command = start.command()?;
+    let patience = if start.machine == Chosen::Uml { START } else { SILENCE };
+    let mut listener = Listener { story, lines, ..Listener::default() };
+    let end = follow(command, patience, limit(start.kind), &mut listener)?;
+    if start.machine == Chosen::Uml && !listener.started {
+        let last_words = lines_of(start.console).pop().unwrap_or_default();
         return Ok(Heard { last_words, ..Heard::default() });
     }
-    Ok(listener.conclude(end, console))
+    Ok(listener.conclude(end, start.console))
 }
 
 /// Runs a machine to its end; the inner error says why it was given up instead.
@@ -179,9 +187,19 @@ struct Listener {
     samples: Vec<Sample>,
     started: bool,
     story: bool,
+    /// Who shows the lines, if not this.
+    lines: Option<Sender<String>>,
 }
 
 impl Listener {
+    fn show(&self, line: String) {
+        match &self.lines {
+            // Nobody listens any more if the run was given up.
+            Some(lines) => drop(lines.send(line)),
+            None => println!("{line}"),
+        }
+    }
+
     /// What was heard, with what kept the machine from its end as a failure.
     fn conclude(mut self, end: Result<()>, console: &Path) -> Heard {
         if let Err(reason) = end {
@@ -198,17 +216,17 @@ impl Listener {
         } else if line.starts_with("ok ") {
             self.tally.passed += 1;
             if !self.story {
-                println!("{line}");
+                self.show(line.to_owned());
             }
         } else if line.starts_with("FAIL ") {
             self.tally.failed += 1;
-            println!("{line}");
+            self.show(line.to_owned());
         } else if let Some(sample) = line.strip_prefix("sample ") {
             match serde_json::from_str(sample) {
                 Ok(sample) => self.samples.push(sample),
                 Err(error) => {
                     self.tally.failed += 1;
-                    println!("FAIL a sample that cannot be read ({error}): {sample}");
+                    self.show(format!("FAIL a sample that cannot be read ({error}): {sample}"));
                 }
             }
         } else if let Some(counts) = line.strip_prefix("end ") {
@@ -217,28 +235,28 @@ impl Listener {
                 self.reported = Some((passed, failed));
             }
         } else if line == "story" {
-            println!();
+            self.show(String::new());
         } else if let Some(text) = line.strip_prefix("story ") {
-            println!("{text}");
+            self.show(text.to_owned());
         } else if let Some(text) = line.strip_prefix("screen ") {
             if self.story {
-                println!("    {text}");
+                self.show(format!("    {text}"));
             }
         } else if !self.story && !line.is_empty() {
-            println!("   {line}");
+            self.show(format!("   {line}"));
         }
     }
 
     /// Counts a failure of the machine itself, with the last that its kernel said.
     fn fault(&mut self, what: &str, console: &Path) {
         self.tally.failed += 1;
-        println!("FAIL {what}; the kernel's last words:");
+        self.show(format!("FAIL {what}; the kernel's last words:"));
         let lines = lines_of(console);
         let last = lines.len().saturating_sub(20);
         // What went wrong stands above the trace that it left.
         let cause = lines[..last].iter().rposition(|line| CAUSES.iter().any(|cause| line.contains(cause)));
         for line in cause.map(|at| &lines[at]).into_iter().chain(&lines[last..]) {
-            println!("   {line}");
+            self.show(format!("   {line}"));
         }
     }
 }
@@ -265,6 +283,21 @@ mod tests {
         assert_eq!(listener.reported, Some((listener.tally.passed, listener.tally.failed)));
         assert!(!listener.tally.succeeded());
         assert!(!Tally::default().succeeded());
+    }
+
+    #[test]
+    fn several_machines_have_started_if_each_has_and_their_checks_are_counted_together() {
+        let one = |passed, started| {
+            let tally = Tally { passed, failed: 1 };
+            let last_words = if started { "" } else { "no memory" }.to_owned();
+            Heard { tally, started, last_words, ..Heard::default() }
+        };
+        let both = Heard::of_all(vec![one(2, true), one(3, true)]);
+        assert_eq!((both.tally.passed, both.tally.failed, both.started), (5, 2, true));
+        for machines in [vec![one(2, true), one(0, false)], vec![one(0, false), one(2, true)]] {
+            let heard = Heard::of_all(machines);
+            assert_eq!((heard.started, heard.last_words.as_str()), (false, "no memory"));
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A LUN that does not answer: a multipath map that queues because it has no path left. Everybody who asks it waits in
 //! the kernel; nobody else may have to wait with them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
@@ -19,9 +20,11 @@ use crate::node::Node;
 use crate::report::{Report, known_weakness, remark};
 use crate::request::{Answer, Request};
 use crate::tool::Tool;
+use crate::wait;
 
 /// More than the reference helper has threads for.
 const STUCK: usize = 96;
+const REFERENCE_THREADS: usize = 64;
 
 /// How long the client of the healthy LUN waits for its answer. An answer takes milliseconds; the rest is for a host
 /// under load.
@@ -43,7 +46,7 @@ pub fn run(report: &mut Report, luns: &Loopback, reference: bool) -> Result<()> 
         Tool::new(&helper, map.node.path()).send(&question())?.good().map(drop)
     });
     map.message("fail_path")?;
-    let answers = ask_many(&helper, &map)?;
+    let answers = ask_many(&helper, &map, reference)?;
     let healthy_answer = {
         let mut client = helper.client()?;
         let device = healthy.open()?;
@@ -81,8 +84,9 @@ fn question() -> Request {
     Request::read(InAction::ReadKeys)
 }
 
-/// Starts the clients of the hanging LUN; returns when all of them have asked and had time to get stuck.
-fn ask_many(helper: &Helper, map: &Map) -> Result<Receiver<Result<Answer>>> {
+/// Starts the clients of the hanging LUN; returns when all of them have asked and as many commands as the helper carries
+/// out at a time are in the kernel.
+fn ask_many(helper: &Helper, map: &Map, reference: bool) -> Result<Receiver<Result<Answer>>> {
     let (sender, answers) = mpsc::channel();
     let asked = Arc::new(AtomicUsize::new(0));
     for _ in 0..STUCK {
@@ -95,12 +99,31 @@ fn ask_many(helper: &Helper, map: &Map) -> Result<Receiver<Result<Answer>>> {
             let _ = sender.send(through(&mut client, device, &question()));
         });
     }
-    crate::wait::until("all clients to ask", SETTLE, || Ok((asked.load(Ordering::SeqCst) == STUCK).then_some(())))?;
-    thread::sleep(Duration::from_secs(2));
+    wait::until("all clients to ask", SETTLE, || Ok((asked.load(Ordering::SeqCst) == STUCK).then_some(())))?;
+    let sleeping = if reference { REFERENCE_THREADS } else { STUCK };
+    wait_for_sleep(helper, sleeping)?;
     if let Ok(answer) = answers.try_recv() {
         bail!("the LUN was to hang, but it answered {}", answer?);
     }
     Ok(answers)
+}
+
+/// Waits until so many of the helper's threads were seen in a sleep that no signal ends: the kernel holds their commands.
+/// It looks for a path a hundred times a second, so that they are never seen all at once.
+fn wait_for_sleep(helper: &Helper, count: usize) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    wait::until(&format!("{count} of the helper's threads to be stuck"), SETTLE, || {
+        for thread in fs::read_dir(format!("/proc/{}/task", helper.pid()))? {
+            let thread = thread?;
+            // One may end while this looks at it.
+            let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            if stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('D')) {
+                seen.insert(thread.file_name());
+            }
+        }
+        Ok((seen.len() >= count).then_some(()))
+    })
+    .with_context(|| format!("only {} were", seen.len()))
 }
 
 fn in_background<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use scsi_pr::{InAction, Status};
@@ -176,9 +176,12 @@ fn preempt_while_away(stage: &mut Stage<'_>) -> Result<()> {
 
 /// The map queues what it cannot send, for ever if need be. The helper asks the paths themselves.
 fn no_path(stage: &mut Stage<'_>) -> Result<()> {
-    let options: &[&str] = if stage.reference { &[] } else { &["--command-timeout", "1"] };
-    let stage = Stage::set(stage.scene, stage.identity, stage.reference, "impatient", options)?;
+    let started = Instant::now();
     stage.good(&Request::register(0, KEY))?;
+    // It has enough for a REGISTER, though, wherever that takes seconds.
+    let patience = (1 + 4 * started.elapsed().as_secs()).to_string();
+    let options: &[&str] = if stage.reference { &[] } else { &["--command-timeout", &patience] };
+    let stage = Stage::set(stage.scene, stage.identity, stage.reference, "impatient", options)?;
     scene::message("queue_if_no_path")?;
     for path in &stage.scene.paths {
         path.set_state("offline")?;

@@ -186,9 +186,12 @@ pub fn wait_for_removal(number: &str) -> Result<()> {
     })
 }
 
-/// Tells the kernel's map something.
+/// Tells the kernel's map something. It takes no messages while multipathd gives it another table.
 pub fn message(text: &str) -> Result<()> {
-    lun::run("/sbin/dmsetup", &["message", MAP, "0", text])
+    wait::until("the map to take a message", SETTLE, || match lun::run("/sbin/dmsetup", &["message", MAP, "0", text]) {
+        Err(error) if error.to_string().contains("Device or resource busy") => Ok(None),
+        other => other.map(Some),
+    })
 }
 
 /// Who is registered with what, who holds the LUN, and what multipathd would register on a path that comes back.
