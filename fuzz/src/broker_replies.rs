@@ -65,7 +65,7 @@ fn verdict(bytes: &[u8]) {
     let arrived = Verdict::parse(&sent).expect("what is sent makes sense");
     assert_eq!(Verdict::parse(&arrived.to_bytes()), Some(arrived.clone()));
     let said = match &verdict {
-        Verdict::Died(said) | Verdict::NotBegun(said) => said,
+        Verdict::Died(said) | Verdict::NotBegun(said) | Verdict::Part(said) => said,
         Verdict::Answered(answer) => &answer.note,
         Verdict::NotMultipath | Verdict::Overdue => "",
     };
