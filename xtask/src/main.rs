@@ -68,6 +68,12 @@ enum Command {
         /// With another node, and by chance: here the engine is not done, and counterexamples are printed
         #[arg(long)]
         deep: bool,
+        /// What the logic before the map engine gets wrong, as a table: the explorer is able to find that
+        #[arg(long, conflicts_with = "deep")]
+        before: bool,
+        /// With the way to each counterexample
+        #[arg(long, requires = "before")]
+        stories: bool,
     },
     /// Feed what outsiders send with bytes that a fuzzer makes up
     Fuzz(fuzz::Options),
@@ -148,10 +154,11 @@ fn run(command: Command) -> Result<bool> {
         Command::Test { all } => Ok(test::run(if all { test::Size::All } else { test::Size::Short })),
         Command::Arch { names, check: true } => arch::check(&names),
         Command::Arch { names, check: false } => arch::run(&names),
-        Command::Explore { deep } => {
+        Command::Explore { deep, before, stories } => {
             let mut command = workspace::cargo();
-            command.args(["run", "--quiet", "--release", "--package", "pr-explore"]);
-            command.args(deep.then_some("--").into_iter().chain(deep.then_some("--deep")));
+            command.args(["run", "--quiet", "--release", "--package", "pr-explore", "--"]);
+            let words = [(deep, "--deep"), (before, "--before"), (stories, "--stories")];
+            command.args(words.iter().filter(|(wanted, _)| *wanted).map(|(_, word)| word));
             Ok(workspace::run(&mut command).is_ok())
         }
         Command::Fuzz(options) => fuzz::run_as(&options),

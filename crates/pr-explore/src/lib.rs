@@ -6,19 +6,21 @@
 //! to which the same commands happened in some order.
 #![forbid(unsafe_code)]
 
+pub mod before;
 pub mod choice;
 pub mod chooser;
 pub mod oracle;
+pub mod scenario;
 pub mod world;
 
-use std::collections::{HashMap, HashSet, VecDeque, hash_map::Entry};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque, hash_map::Entry};
 
 use pr_multipath::{Answer, Memory};
 use scsi_pr::{Cdb, SenseCode};
 
 use chooser::Chooser;
 use oracle::{Played, Verdict, Violation};
-use world::{Act, Condition, Play, Rules, Stop, World};
+use world::{Act, Condition, Course, Play, Rules, Stop, World};
 
 /// What carries out commands on a map.
 pub trait Logic {
@@ -37,6 +39,8 @@ pub trait Logic {
     /// # Errors
     /// The end of the play.
     fn recover(&self, io: &mut Play<'_>, memory: &mut Memory) -> Result<Vec<String>, Stop>;
+    /// Whether another helper on the same map waits until what a death has left is finished.
+    fn locks(&self) -> bool;
 }
 
 /// The map engine.
@@ -53,6 +57,11 @@ impl Logic for MapEngine {
 
     fn recover(&self, io: &mut Play<'_>, memory: &mut Memory) -> Result<Vec<String>, Stop> {
         pr_multipath::recover(io, memory)
+    }
+
+    /// The executor has to see to that: what holds the lock of a map must not die with the engine.
+    fn locks(&self) -> bool {
+        true
     }
 }
 
@@ -110,7 +119,7 @@ impl Plan {
         release: world::Release::Old,
         host_tells: false,
         shared_keys: true,
-        rules: Rules { events: 1, deaths: true, faults: true, others: true, mistake: None },
+        rules: Rules { events: 1, deaths: true, faults: true, only: None, others: true, mistake: None },
         depth: 3,
         wanted: 1,
         most: usize::MAX,
@@ -126,7 +135,7 @@ impl Plan {
 /// The plans in which a deliberate mistake is looked for: first where nothing happens, then where the engine dies, then
 /// where paths fail.
 pub fn plans(mistake: Option<world::Mistake>) -> [Plan; 3] {
-    let rules = |events, deaths, faults| Rules { events, deaths, faults, others: false, mistake };
+    let rules = |events, deaths, faults| Rules { events, deaths, faults, only: None, others: false, mistake };
     [(rules(0, false, false), 4), (rules(1, true, false), 3), (rules(1, false, true), 2)].map(|(rules, depth)| Plan {
         rules,
         depth,
@@ -311,7 +320,7 @@ fn other(world: &World, act: Act) -> World {
     world
 }
 
-const QUIET: Rules = Rules { events: 0, deaths: false, faults: false, others: false, mistake: None };
+const QUIET: Rules = Rules { events: 0, deaths: false, faults: false, only: None, others: false, mistake: None };
 
 /// A path goes, and device-mapper sees it; or it comes back, and is looked after.
 fn change(
@@ -373,15 +382,19 @@ fn start<'a>(
     seen: Option<&'a mut HashSet<u64>>,
     tells: bool,
 ) -> Play<'a> {
-    let disturbed = world.paths.iter().any(|path| path.condition != Condition::Up || !path.active);
+    let is_broken = world.target == world::Target::KernelWithoutFile;
+    let fails = |path: &world::PathState| is_broken || path.condition != Condition::Up || !path.active || !path.open;
+    let troubled: BTreeSet<usize> =
+        world.paths.iter().enumerate().filter(|(_, path)| fails(path)).map(|(number, _)| number).collect();
     Play {
         world,
         chooser,
         rules,
         left: rules.events,
         acts: Vec::new(),
-        disturbed,
+        disturbed: !troubled.is_empty(),
         has_arrived: false,
+        course: Course { troubled, ..Course::default() },
         seen,
         history: 0,
         story: Vec::new(),
@@ -476,8 +489,9 @@ fn once(
         }
     }
     let Some(answer) = answer else { return Ending::Known };
-    let Play { mut world, acts, disturbed, has_arrived, mut story, .. } = play;
+    let Play { mut world, acts, disturbed, has_arrived, course, mut story, .. } = play;
     world.memory = memory;
+    let on_the_way = oracle::on_the_way(&course, &command, &answer, &world);
     if tells {
         story.insert(0, format!("guest: {command}"));
         let result = pr_multipath::CommandResult {
@@ -497,6 +511,9 @@ fn once(
         }
         Ending::Wrong(Counterexample { violation, story })
     };
+    if let Some(violation) = on_the_way {
+        return wrong(violation, story);
+    }
     match played.judge() {
         // The next look at the paths is part of the command's end: it is where a path that came back is seen.
         Verdict::Right(mut world) => {

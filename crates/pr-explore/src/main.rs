@@ -5,18 +5,25 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use pr_explore::{
-    Found, MapEngine, Plan, explore, find, plans, wander,
+    Found, MapEngine, Plan, explore, find, plans, scenario, wander,
     world::{Mistake, Release, Rules},
 };
 
 fn main() -> ExitCode {
     let deep = std::env::args().any(|word| word == "--deep");
     let chance = std::env::args().any(|word| word == "--chance");
+    if std::env::args().any(|word| word == "--before") {
+        return control(std::env::args().any(|word| word == "--stories"));
+    }
     let mut sound = true;
     let names = ["nothing happens", "the engine dies", "paths fail"];
     for (name, plan) in names.into_iter().zip(plans(None)) {
         let started = Instant::now();
         sound &= tell(name, &explore(&MapEngine, &plan), started);
+    }
+    for scenario in scenario::MORE.iter().chain(if deep { scenario::OPEN } else { &[] }) {
+        let started = Instant::now();
+        sound &= tell(scenario.name, &scenario.explore(&MapEngine, true), started);
     }
     for mistake in Mistake::ALL {
         let found = find(&MapEngine, mistake);
@@ -82,4 +89,28 @@ fn tell(name: &str, found: &Found, started: Instant) -> bool {
         }
     }
     found.wrong.is_empty()
+}
+
+/// What the logic before the map engine gets wrong, and the map engine does not.
+fn control(stories: bool) -> ExitCode {
+    println!("| what happens | broken before | for example | map engine |");
+    println!("|---|---|---|---|");
+    let mut sound = true;
+    for (scenario, before, engine) in scenario::table() {
+        let mut broken: Vec<u8> = before.wrong.iter().map(|bad| bad.violation.promise).collect();
+        broken.sort_unstable();
+        sound &= broken == scenario.breaks && engine.wrong.is_empty();
+        let numbers: Vec<String> = broken.iter().map(u8::to_string).collect();
+        let example = before.wrong.first().map_or("NOT FOUND", |bad| &bad.violation.what);
+        let verdict = if engine.wrong.is_empty() { "kept" } else { "BROKEN" };
+        let name = scenario.name;
+        println!("| {name} | {} | {example} | {verdict} in {} plays |", numbers.join(", "), engine.plays);
+        for bad in engine.wrong.iter().chain(before.wrong.iter().filter(|_| stories)) {
+            println!("--- promise {}: {}", bad.violation.promise, bad.violation.what);
+            for line in &bad.story {
+                println!("{line}");
+            }
+        }
+    }
+    if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

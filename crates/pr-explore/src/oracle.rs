@@ -5,7 +5,7 @@ use scsi_pr::{OutAction, ReservationKey, ReservationType, SenseCode, SenseKey, S
 use pr_multipath::{Answer, Step};
 use pr_sim::{LogicalUnit, Nexus};
 
-use crate::world::{Act, Condition, GUEST, OTHER, Suspended, World, id, key_of, nexus, quietly};
+use crate::world::{Act, Condition, Course, GUEST, OTHER, Suspended, Target, World, id, key_of, nexus, quietly};
 
 /// A promise, and how it was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +101,9 @@ impl Played<'_> {
                 None => {
                     self.after.plain = line.plain.clone();
                     self.after.owed.extend(owed);
+                    if let Some(path) = self.cannot_write() {
+                        return wrong(1, format!("GOOD was told, and a write on path {path} conflicts"));
+                    }
                     return Verdict::Right(Box::new(self.after));
                 }
                 Some(difference) => complaint = complaint.or(Some(difference)),
@@ -121,6 +124,9 @@ impl Played<'_> {
         }
         let Some(why) = complaint else {
             return match told.0 {
+                _ if is_good && self.is_registered_again() => {
+                    self.told_otherwise(4, "another node has preempted this host, and it is registered again")
+                }
                 _ if is_good => self.told_otherwise(1, "GOOD was told, and one disk would not say so"),
                 Status::RESERVATION_CONFLICT => {
                     self.told_otherwise(6, "RESERVATION CONFLICT was told, and one disk would not say so")
@@ -129,7 +135,11 @@ impl Played<'_> {
             };
         };
         if is_good {
-            let promise = if others_differ(&lines, &self.after) { 3 } else { 1 };
+            let promise = match () {
+                () if self.is_registered_again() => 4,
+                () if others_differ(&lines, &self.after) => 3,
+                () => 1,
+            };
             if self.is_left() {
                 return Verdict::Noted;
             }
@@ -150,6 +160,28 @@ impl Played<'_> {
             // A path that went before anybody knew who it is to the logical unit.
             || self.after.memory.paths.iter().any(|path| path.identity.is_none() && !path.leftovers.is_empty())
             || self.answer.notes.iter().any(|note| note.contains("still registered"))
+    }
+
+    /// Whether a path is registered though another node has preempted this host while the command was under way.
+    fn is_registered_again(&self) -> bool {
+        let preempts = |act: &Act| matches!(act.action, OutAction::Preempt | OutAction::PreemptAndAbort);
+        self.acts.iter().any(|(act, status)| preempts(act) && *status == Status::GOOD)
+            && self.line(None).is_some_and(|line| key_of(&line.plain, GUEST).is_none())
+            && (0..self.after.paths.len()).any(|path| self.after.key(path).is_some())
+    }
+
+    /// A path whose writes a new reservation does not admit, though one disk would, and nobody was told.
+    fn cannot_write(&self) -> Option<usize> {
+        use pr_sim::CommandClass::Writes;
+        let World { disk, plain, paths, .. } = &self.after;
+        let carries = |path: &usize| {
+            let is_up = paths[*path].active && paths[*path].condition == Condition::Up;
+            is_up && !self.after.came_back.contains(path)
+        };
+        let is_new = disk.reservation() != self.before.disk.reservation();
+        let concerns =
+            is_new && plain.admits(GUEST, Writes) && !self.answer.notes.iter().any(|note| note.contains("alone"));
+        (0..paths.len()).filter(|_| concerns).find(|path| carries(path) && !disk.admits(nexus(*path), Writes))
     }
 
     /// The command failed.
@@ -205,8 +237,10 @@ impl Played<'_> {
         }
     }
 
+    /// Whether an administrator was told which path it is about.
     fn noted_or(&self, promise: u8, what: String) -> Verdict {
-        if self.answer.notes.is_empty() && !self.is_left() { wrong(promise, what) } else { Verdict::Noted }
+        let names = |note: &String| (0..self.after.paths.len()).any(|path| note.contains(&format!("path{path}")));
+        if self.answer.notes.iter().any(names) || self.is_left() { Verdict::Noted } else { wrong(promise, what) }
     }
 
     /// One disk, with the guest's command after so many of the other node's, or without it. `None` if the other node
@@ -218,8 +252,13 @@ impl Played<'_> {
         for place in 0..=self.acts.len() {
             if at == Some(place) {
                 owed.extend_from_slice(plain.unit_attentions(GUEST));
-                let completion = self.command.play(&mut plain, GUEST);
-                told = Some((completion.status, completion.sense.code().filter(|_| !completion.sense.is_none())));
+                let refused = self.after.target.refuses(&plain, GUEST, &self.command);
+                told = Some(if let Some(code) = refused {
+                    (Status::CHECK_CONDITION, Some(code))
+                } else {
+                    let completion = self.command.play(&mut plain, GUEST);
+                    (completion.status, completion.sense.code().filter(|_| !completion.sense.is_none()))
+                });
             }
             if let Some((act, status)) = self.acts.get(place)
                 && act.play(&mut plain, OTHER).status != *status
@@ -243,6 +282,27 @@ pub fn is_left(world: &World) -> bool {
         let Some(is) = world.key(path).filter(|is| Some(*is) != due) else { return false };
         world.memory.paths.iter().any(|known| known.id == id(path) && known.leftovers.contains(&is))
     })
+}
+
+/// What the way to an answer has broken, whatever came of the command.
+pub fn on_the_way(course: &Course, command: &Act, answer: &Answer, after: &World) -> Option<Violation> {
+    const NOT_READY: SenseKey = SenseKey(2);
+    const NOT_SUPPORTED: SenseCode = SenseCode::new(0x5, 0x25, 0x00);
+    let works = (0..after.paths.len()).find(|path| !course.troubled.contains(path))?;
+    let violation = |promise, what| Some(Violation { promise, what });
+    if course.held_back {
+        return violation(5, "a path that gives no answer gets all the time there is, and I/O is held back".to_owned());
+    }
+    if course.overdue {
+        let what = format!("a path that gives no answer gets all the time there is, and path {works} works");
+        return violation(7, what);
+    }
+    let is_refused = matches!(answer.status, Status::BUSY | Status::TASK_SET_FULL)
+        || answer.sense.code().is_some_and(|code| code.key == NOT_READY || code == NOT_SUPPORTED);
+    // Would one disk say so?
+    let is_due = after.target.refuses(&after.plain, GUEST, command).is_some();
+    (is_refused && !is_due)
+        .then(|| Violation { promise: 6, what: format!("{} was told, and path {works} works", answer.status) })
 }
 
 fn wrong(promise: u8, what: String) -> Verdict {
@@ -290,13 +350,45 @@ pub fn difference(plain: &LogicalUnit, world: &World) -> Option<String> {
     let due = key_of(plain, GUEST);
     for (number, path) in world.paths.iter().enumerate() {
         let is = world.key(number);
-        if path.active && path.condition != Condition::Standby && is != due && !world.came_back.contains(&number) {
+        if path.active && carries_io(path.condition) && is != due && !world.came_back.contains(&number) {
             return Some(format!("path {number} has key {}, due {}", key(is), key(due)));
         }
     }
     let holder = |held: Option<pr_sim::Held>| held.map(|held| (held.kind, held.holder.map(|holder| holder == OTHER)));
     let (is, due) = (holder(disk.reservation()), holder(plain.reservation()));
-    (is != due).then(|| format!("the reservation is {}, due {}", reservation(is), reservation(due)))
+    if is != due {
+        return Some(format!("the reservation is {}, due {}", reservation(is), reservation(due)));
+    }
+    flags_differ(plain, world)
+}
+
+/// Whether I/O on such a path gets through to the logical unit, or would, if the answer came back.
+fn carries_io(condition: Condition) -> bool {
+    !matches!(condition, Condition::Standby | Condition::Unmapped)
+}
+
+/// What is not as one disk would have it of the flags.
+fn flags_differ(plain: &LogicalUnit, world: &World) -> Option<String> {
+    let (is, due) = (world.disk.persists_through_power_loss(), plain.persists_through_power_loss());
+    // Without registrations there are none.
+    if is != due && plain.registrations().len() > 0 {
+        return Some(format!("registrations persist through power loss: {is}, due {due}"));
+    }
+    // Elsewhere it makes no difference which command a registration came from.
+    if world.target == Target::Simulated {
+        return None;
+    }
+    let of = |unit: &LogicalUnit, nexus| {
+        unit.registrations().find(|(other, _)| *other == nexus).map(|(_, registration)| registration.all_target_ports)
+    };
+    let due = of(plain, GUEST)?;
+    let differs = |number: &usize| {
+        let path = world.paths[*number];
+        let counts = path.active && carries_io(path.condition) && !world.came_back.contains(number);
+        counts && of(&world.disk, nexus(*number)).is_some_and(|is| is != due)
+    };
+    let path = (0..world.paths.len()).find(differs)?;
+    Some(format!("path {path} is registered on all target ports: {}, due {due}", !due))
 }
 
 fn key(key: Option<ReservationKey>) -> String {
@@ -327,7 +419,7 @@ pub fn writes_wrongly(world: &World) -> Option<usize> {
 /// The commands that a guest may send in this world.
 pub fn commands(world: &World, keys: &[ReservationKey]) -> Vec<Act> {
     let zero = ReservationKey::ZERO;
-    let act = |action, kind, key, victim| Act { action, kind, key, victim };
+    let act = Act::new;
     let own = key_of(&world.plain, GUEST).unwrap_or(zero);
     let kind = Some(ReservationType::WriteExclusiveRegistrantsOnly);
     let all = Some(ReservationType::WriteExclusiveAllRegistrants);

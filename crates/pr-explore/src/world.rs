@@ -6,7 +6,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-use pr_multipath::{CommandResult, Identity, Io, Memory, Multipathd, Path, PathCommand, PathId};
+use pr_multipath::{Budget, CommandResult, Identity, Io, Memory, Multipathd, Path, PathCommand, PathId};
 use pr_sim::{InitiatorPort, LogicalUnit, Nexus};
 use scsi_pr::{
     BasicParameters, Cdb, Command, Completion, DataIn, OutAction, PersistentReserveIn, PersistentReserveOut,
@@ -49,6 +49,8 @@ pub enum Condition {
     Hung,
     /// NOT READY, target port in standby state.
     Standby,
+    /// LOGICAL UNIT NOT SUPPORTED: it was taken from this target port.
+    Unmapped,
 }
 
 /// A path as the world knows it.
@@ -60,6 +62,8 @@ pub struct PathState {
     pub active: bool,
     /// A command is out on it.
     pub busy: bool,
+    /// Whether its node can be opened.
+    pub open: bool,
 }
 
 /// Who has suspended the map.
@@ -91,6 +95,43 @@ pub struct Daemon {
     pub release: Release,
     /// The key that it registers returning paths with.
     pub key: Option<ReservationKey>,
+    /// With APTPL set.
+    pub persist: bool,
+}
+
+/// How the target goes about it, where SPC leaves a choice or is not followed (`target_core_pr.c`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// As the simulated one.
+    Simulated,
+    /// The kernel's own: without a reservation, NOT READY for RESERVE and CLEAR of a nexus without a registration; and a
+    /// registration on all target ports is changed by commands that say so themselves, or not at all.
+    Kernel,
+    /// The same, and it cannot write its file: it registers, and then says NOT READY.
+    KernelWithoutFile,
+}
+
+impl Target {
+    /// LOGICAL UNIT COMMUNICATION FAILURE, NOT READY.
+    const COMMUNICATION_FAILURE: SenseCode = SenseCode::new(0x2, 0x08, 0x00);
+
+    /// What a command is told that is refused where SPC does not ask for it.
+    pub fn refuses(self, unit: &LogicalUnit, nexus: Nexus, act: &Act) -> Option<SenseCode> {
+        use OutAction::{Clear, Register, RegisterAndIgnoreExistingKey, Reserve};
+        if self == Self::Simulated {
+            return None;
+        }
+        let own = unit.registrations().find(|(other, _)| *other == nexus).map(|(_, registration)| registration);
+        match (act.action, own) {
+            (Reserve | Clear, None) if unit.reservation().is_none() => Some(Self::COMMUNICATION_FAILURE),
+            (Register | RegisterAndIgnoreExistingKey, Some(own))
+                if own.all_target_ports && !act.flags.all_target_ports =>
+            {
+                Some(SenseCode::INVALID_FIELD_IN_CDB)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Everything there is between two commands.
@@ -98,6 +139,8 @@ pub struct Daemon {
 pub struct World {
     /// The logical unit.
     pub disk: LogicalUnit,
+    /// How it goes about it.
+    pub target: Target,
     /// The same, had the guest one path.
     pub plain: LogicalUnit,
     /// The map's paths.
@@ -108,6 +151,8 @@ pub struct World {
     pub daemon: Daemon,
     /// What the engine has kept.
     pub memory: Memory,
+    /// What another helper on the same map has kept.
+    pub second: Memory,
     /// Unit attentions that the guest is to be told.
     pub owed: BTreeSet<SenseCode>,
     /// Whether the host can tell who each path is to the logical unit.
@@ -140,20 +185,45 @@ pub struct Act {
     pub key: ReservationKey,
     /// Service action reservation key.
     pub victim: ReservationKey,
+    /// What a registration is to be like.
+    pub flags: Flags,
+}
+
+/// Flags of a REGISTER.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Flags {
+    /// APTPL.
+    pub persist: bool,
+    /// `ALL_TG_PT`.
+    pub all_target_ports: bool,
 }
 
 impl fmt::Display for Act {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = self.kind.map_or(0, ReservationType::code);
-        write!(f, "{} key={} sark={} type={kind}", self.action, self.key, self.victim)
+        write!(f, "{} key={} sark={} type={kind}", self.action, self.key, self.victim)?;
+        f.write_str(if self.flags.persist { " APTPL" } else { "" })?;
+        f.write_str(if self.flags.all_target_ports { " ALL_TG_PT" } else { "" })
     }
 }
 
 impl Act {
+    /// A command without flags.
+    pub const fn new(
+        action: OutAction,
+        kind: Option<ReservationType>,
+        key: ReservationKey,
+        victim: ReservationKey,
+    ) -> Self {
+        Self { action, kind, key, victim, flags: Flags { persist: false, all_target_ports: false } }
+    }
+
     /// CDB and parameter list.
     pub fn bytes(&self) -> (Cdb, [u8; 24]) {
-        let list = BasicParameters::keys(self.key, self.victim).to_bytes();
-        (PersistentReserveOut::new(self.action, self.kind, 24).cdb(), list)
+        let Flags { persist: activate_persist, all_target_ports } = self.flags;
+        let list =
+            BasicParameters { activate_persist, all_target_ports, ..BasicParameters::keys(self.key, self.victim) };
+        (PersistentReserveOut::new(self.action, self.kind, 24).cdb(), list.to_bytes())
     }
 
     /// Carries it out for a nexus, past its unit attentions.
@@ -177,14 +247,16 @@ impl World {
     /// A new world: nobody is registered, all paths work.
     pub fn new(paths: usize, release: Release) -> Self {
         let unit = LogicalUnit::new(2);
-        let state = PathState { condition: Condition::Up, active: true, busy: false };
+        let state = PathState { condition: Condition::Up, active: true, busy: false, open: true };
         let mut world = Self {
             disk: unit.clone(),
+            target: Target::Simulated,
             plain: unit,
             paths: vec![state; paths],
             suspended: Suspended::No,
-            daemon: Daemon { release, key: None },
+            daemon: Daemon { release, key: None, persist: false },
             memory: Memory::default(),
+            second: Memory::default(),
             owed: BTreeSet::new(),
             host_tells: false,
             shared_keys: true,
@@ -215,7 +287,7 @@ impl World {
             self.disk.unit_attentions(nexus(path)).hash(&mut hasher);
         }
         self.paths.hash(&mut hasher);
-        (self.suspended, self.daemon, &self.memory, &self.owed, &self.came_back).hash(&mut hasher);
+        (self.suspended, self.daemon, &self.memory, &self.second, &self.owed, &self.came_back).hash(&mut hasher);
         hasher.finish()
     }
 
@@ -226,7 +298,7 @@ impl World {
 
     /// A path works again: multipathd sees it, does what its release does, and has device-mapper use it.
     pub fn bring_back(&mut self, path: usize) {
-        self.paths[path] = PathState { condition: Condition::Up, active: true, busy: false };
+        self.paths[path] = PathState { condition: Condition::Up, active: true, busy: false, ..self.paths[path] };
         let Some(key) = self.daemon.key.filter(|_| self.daemon.release != Release::Absent) else { return };
         let found = self.disk.registrations().any(|(_, registration)| registration.key == key);
         let new = match (found, self.daemon.release) {
@@ -234,8 +306,12 @@ impl World {
             (false, Release::New) => ReservationKey::ZERO,
             (false, _) => return,
         };
-        let act =
-            Act { action: OutAction::RegisterAndIgnoreExistingKey, kind: None, key: ReservationKey::ZERO, victim: new };
+        let own = self.disk.registrations().find(|(other, _)| *other == nexus(path));
+        if self.target != Target::Simulated && own.is_some_and(|(_, own)| own.all_target_ports) {
+            return;
+        }
+        let flags = Flags { persist: self.daemon.persist, all_target_ports: false };
+        let act = Act { flags, ..Act::new(OutAction::RegisterAndIgnoreExistingKey, None, ReservationKey::ZERO, new) };
         let _ = act.play(&mut self.disk, nexus(path));
     }
 
@@ -249,7 +325,7 @@ impl World {
     /// What the other node can do now that changes anything.
     pub fn acts(&self) -> Vec<Act> {
         let own = key_of(&self.disk, OTHER).unwrap_or(ReservationKey::ZERO);
-        let act = |action, kind, key, victim| Act { action, kind, key, victim };
+        let act = Act::new;
         let exclusive = Some(ReservationType::WriteExclusiveRegistrantsOnly);
         let zero = ReservationKey::ZERO;
         let mut acts = Vec::new();
@@ -340,6 +416,25 @@ impl Mistake {
     ];
 }
 
+/// What may go wrong on the way to the logical unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// A path becomes like this.
+    Path(Condition),
+    /// A command gets lost.
+    Lost,
+    /// The answer gets lost.
+    LostDone,
+    /// BUSY.
+    Busy,
+    /// NOT READY, the target port is in transition.
+    Transition,
+    /// RECOVERED ERROR.
+    Recovered,
+    /// multipathd does not answer.
+    Multipathd,
+}
+
 /// What may happen while a command is carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
@@ -349,10 +444,23 @@ pub struct Rules {
     pub deaths: bool,
     /// Whether paths may change and answers be lost.
     pub faults: bool,
+    /// The only fault there is.
+    pub only: Option<Fault>,
     /// Whether the other node acts.
     pub others: bool,
     /// A mistake that is made.
     pub mistake: Option<Mistake>,
+}
+
+/// What a play went through, apart from its outcome.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Course {
+    /// Paths on which something went wrong, or that did not work from the beginning.
+    pub troubled: BTreeSet<usize>,
+    /// All of the command's time was spent on a path that hangs.
+    pub overdue: bool,
+    /// It was spent while I/O was held back.
+    pub held_back: bool,
 }
 
 /// One command being played.
@@ -371,6 +479,8 @@ pub struct Play<'a> {
     pub disturbed: bool,
     /// Whether the logical unit has carried out, or refused, a PERSISTENT RESERVE OUT of the engine's.
     pub has_arrived: bool,
+    /// What the play went through.
+    pub course: Course,
     /// States seen in this way before.
     pub seen: Option<&'a mut HashSet<u64>>,
     /// What the engine has seen, in a number.
@@ -404,7 +514,8 @@ impl Play<'_> {
             && let Some(seen) = &mut self.seen
         {
             let mut hasher = DefaultHasher::new();
-            (self.history, self.left, self.world.fingerprint(), self.disturbed, self.has_arrived).hash(&mut hasher);
+            (self.history, self.left, self.world.fingerprint()).hash(&mut hasher);
+            (self.disturbed, self.has_arrived, &self.course).hash(&mut hasher);
             for (act, status) in &self.acts {
                 (act, status.0).hash(&mut hasher);
             }
@@ -422,14 +533,12 @@ impl Play<'_> {
         }
         if self.rules.faults {
             for path in 0..self.world.paths.len() {
-                match self.world.paths[path].condition {
-                    Condition::Up => {
-                        events.push(Event::Path(path, Condition::Away));
-                        events.push(Event::Path(path, Condition::Hung));
-                        events.push(Event::Path(path, Condition::Standby));
-                    }
-                    _ => events.push(Event::Path(path, Condition::Up)),
-                }
+                let may_be = match self.world.paths[path].condition {
+                    Condition::Up => &[Condition::Away, Condition::Hung, Condition::Standby][..],
+                    _ => &[Condition::Up],
+                };
+                let may_be = may_be.iter().filter(|condition| self.may_go_wrong(Fault::Path(**condition)));
+                events.extend(may_be.map(|condition| Event::Path(path, *condition)));
             }
         }
         if self.rules.deaths {
@@ -448,12 +557,14 @@ impl Play<'_> {
             }
             Event::Path(path, Condition::Up) => {
                 self.disturbed = true;
+                self.course.troubled.insert(path);
                 self.world.bring_back(path);
                 self.world.came_back.insert(path);
                 self.tell(|| format!("      path {path} comes back"));
             }
             Event::Path(path, condition) => {
                 self.disturbed = true;
+                self.course.troubled.insert(path);
                 self.world.paths[path].condition = condition;
                 self.tell(|| format!("      path {path} is {condition:?} now"));
             }
@@ -466,17 +577,21 @@ impl Play<'_> {
         Ok(())
     }
 
-    /// One of several outcomes; the first is the ordinary one, every other one is an event.
-    fn outcome(&mut self, options: u32) -> u32 {
+    fn may_go_wrong(&self, fault: Fault) -> bool {
+        self.rules.only.is_none_or(|only| only == fault)
+    }
+
+    /// What goes wrong, if anything does; each fault is an event.
+    fn fault(&mut self, faults: &[Fault]) -> Option<Fault> {
         if self.left == 0 || !self.rules.faults {
-            return 0;
+            return None;
         }
-        let chosen = self.chooser.choose(options);
-        if chosen > 0 {
-            self.left -= 1;
-            self.disturbed = true;
-        }
-        chosen
+        let possible: Vec<Fault> = faults.iter().copied().filter(|fault| self.may_go_wrong(*fault)).collect();
+        let chosen = self.chooser.choose(u32::try_from(possible.len() + 1).unwrap_or(1));
+        let fault = usize::try_from(chosen).ok()?.checked_sub(1).and_then(|at| possible.get(at).copied())?;
+        self.left -= 1;
+        self.disturbed = true;
+        Some(fault)
     }
 
     fn makes(&self, mistake: Mistake) -> bool {
@@ -517,6 +632,7 @@ impl Play<'_> {
     }
 
     fn carry_out(&mut self, path: usize, command: &PathCommand) -> CommandResult {
+        const UNMAPPED: SenseCode = SenseCode::new(0x5, 0x25, 0x00);
         const STANDBY: SenseCode = SenseCode::new(0x2, 0x04, 0x0b);
         const TRANSITION: SenseCode = SenseCode::new(0x2, 0x04, 0x0a);
         const RECOVERED: SenseCode = SenseCode::new(0x1, 0x5d, 0x00);
@@ -526,31 +642,39 @@ impl Play<'_> {
             Condition::Away => return CommandResult::lost(SenseCode::NO_RESPONSE_TO_SELECTION),
             Condition::Hung => {
                 state.busy = true;
-                if is_out && self.outcome(2) == 1 {
+                // PREEMPT AND ABORT takes as long as the commands that it aborts.
+                let takes_all = command.budget == Budget::Command && command.cdb[..2] != [0x5f, 5];
+                self.course.overdue |= takes_all;
+                self.course.held_back |= takes_all && self.world.suspended == Suspended::Ours;
+                if is_out && self.fault(&[Fault::Path(Condition::Hung)]).is_some() {
                     self.has_arrived = true;
-                    let _ = execute(&mut self.world.disk, path, command);
+                    let _ = self.world.execute(path, command);
                 }
                 return CommandResult::lost(SenseCode::COMMAND_TIMEOUT);
             }
-            Condition::Standby if command.cdb[0] != 0 => return CommandResult::check(STANDBY),
             Condition::Standby => return CommandResult::check(STANDBY),
+            Condition::Unmapped => return CommandResult::check(UNMAPPED),
             Condition::Up => {}
         }
-        let chosen = self.outcome(if is_out { 6 } else { 2 });
-        self.has_arrived |= is_out && matches!(chosen, 0 | 2 | 5);
-        match chosen {
-            0 => execute(&mut self.world.disk, path, command),
-            1 => CommandResult::lost(SenseCode::COMMUNICATION_FAILURE),
-            2 => {
-                let _ = execute(&mut self.world.disk, path, command);
+        let faults = [Fault::Lost, Fault::LostDone, Fault::Busy, Fault::Transition, Fault::Recovered];
+        let fault = self.fault(if is_out { &faults } else { &faults[..1] });
+        if fault.is_some() {
+            self.course.troubled.insert(path);
+        }
+        self.has_arrived |= is_out && matches!(fault, None | Some(Fault::LostDone | Fault::Recovered));
+        match fault {
+            Some(Fault::Lost) => CommandResult::lost(SenseCode::COMMUNICATION_FAILURE),
+            Some(Fault::LostDone) => {
+                let _ = self.world.execute(path, command);
                 CommandResult::lost(SenseCode::COMMUNICATION_FAILURE)
             }
-            3 => CommandResult::status(Status::BUSY),
-            4 => CommandResult::check(TRANSITION),
-            _ => match execute(&mut self.world.disk, path, command) {
+            Some(Fault::Busy) => CommandResult::status(Status::BUSY),
+            Some(Fault::Transition) => CommandResult::check(TRANSITION),
+            Some(Fault::Recovered) => match self.world.execute(path, command) {
                 good if good.status == Status::GOOD => CommandResult::check(RECOVERED),
                 other => other,
             },
+            _ => self.world.execute(path, command),
         }
     }
 }
@@ -568,24 +692,38 @@ fn alike(mut data: Vec<u8>) -> Vec<u8> {
     data
 }
 
-/// A command on the logical unit, through a path.
-fn execute(disk: &mut LogicalUnit, path: usize, command: &PathCommand) -> CommandResult {
-    let nexus = nexus(path);
-    let Ok(cdb) = Cdb::new(command.cdb) else {
-        // TEST UNIT READY: nothing but a unit attention.
-        let probe = PersistentReserveIn::new(scsi_pr::InAction::ReadKeys, 0).cdb();
-        let completion = disk.execute(nexus, &probe, &[], &mut []);
-        return CommandResult {
-            status: completion.status,
-            sense: completion.sense,
-            data: Vec::new(),
-            from_device: true,
+impl World {
+    /// A command on the logical unit, through a path.
+    fn execute(&mut self, path: usize, command: &PathCommand) -> CommandResult {
+        let nexus = nexus(path);
+        let from_device = true;
+        let Ok(cdb) = Cdb::new(command.cdb) else {
+            // TEST UNIT READY: nothing but a unit attention.
+            let probe = PersistentReserveIn::new(scsi_pr::InAction::ReadKeys, 0).cdb();
+            let completion = self.disk.execute(nexus, &probe, &[], &mut []);
+            return CommandResult { status: completion.status, sense: completion.sense, data: Vec::new(), from_device };
         };
-    };
-    let mut buffer = vec![0; command.room.min(4096)];
-    let completion = disk.execute(nexus, &cdb, &command.list, &mut buffer);
-    let (status, sense, data) = (completion.status, completion.sense.clone(), completion.data.to_vec());
-    CommandResult { status, sense, data, from_device: true }
+        let action = match cdb.command() {
+            Command::Out(out) if self.disk.unit_attentions(nexus).is_empty() => out.action(),
+            _ => None,
+        };
+        let keys = BasicParameters::parse(&command.list).unwrap_or_default();
+        let flags = Flags { persist: keys.activate_persist, all_target_ports: keys.all_target_ports };
+        if let Some(action) = action
+            && let act = (Act { flags, ..Act::new(action, None, keys.key, keys.service_action_key) })
+            && let Some(code) = self.target.refuses(&self.disk, nexus, &act)
+        {
+            return CommandResult::check(code);
+        }
+        let mut buffer = vec![0; command.room.min(4096)];
+        let completion = self.disk.execute(nexus, &cdb, &command.list, &mut buffer);
+        let (status, sense, data) = (completion.status, completion.sense.clone(), completion.data.to_vec());
+        let is_register = matches!(action, Some(OutAction::Register | OutAction::RegisterAndIgnoreExistingKey));
+        if self.target == Target::KernelWithoutFile && is_register && status == Status::GOOD {
+            return CommandResult::check(Target::COMMUNICATION_FAILURE);
+        }
+        CommandResult { status, sense, data, from_device }
+    }
 }
 
 /// What a path's nexus is called in READ FULL STATUS.
@@ -613,7 +751,7 @@ impl Io for Play<'_> {
                 id: id(number),
                 name: format!("path{number}"),
                 active: state.active,
-                open: true,
+                open: state.open,
                 busy: state.busy,
                 identity: self.world.host_tells.then(|| identity(number)),
             })
@@ -665,12 +803,15 @@ impl Io for Play<'_> {
 
     fn multipathd(&mut self, order: Multipathd) -> Result<Result<(), String>, Stop> {
         self.moment()?;
-        if self.world.daemon.release == Release::Absent || self.outcome(2) == 1 {
+        if self.world.daemon.release == Release::Absent || self.fault(&[Fault::Multipathd]).is_some() {
             self.learn(&false);
             return Ok(Err("multipathd: no answer".to_owned()));
         }
         match order {
-            Multipathd::Register { key, .. } => self.world.daemon.key = Some(key),
+            Multipathd::Register { key, persist } => {
+                self.world.daemon.key = Some(key);
+                self.world.daemon.persist = persist;
+            }
             Multipathd::Forget => self.world.daemon.key = None,
             Multipathd::Hold(_) => {}
         }

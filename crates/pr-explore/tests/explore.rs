@@ -2,7 +2,7 @@
 
 #![expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
 
-use pr_explore::{MapEngine, explore, find, plans, world::Mistake};
+use pr_explore::{MapEngine, explore, find, plans, scenario, world::Mistake};
 
 #[test]
 fn no_play_without_faults_with_deaths_or_with_failing_paths_breaks_a_promise() {
@@ -18,5 +18,29 @@ fn no_play_without_faults_with_deaths_or_with_failing_paths_breaks_a_promise() {
 fn each_deliberate_mistake_is_found() {
     for mistake in Mistake::ALL {
         assert!(!find(&MapEngine, mistake).wrong.is_empty(), "{mistake:?}");
+    }
+}
+
+#[test]
+fn the_logic_before_the_map_engine_breaks_the_promises_that_the_map_engine_keeps() {
+    let documented = include_str!("../../../docs/testing.md");
+    for (scenario, before, engine) in scenario::table() {
+        let mut broken: Vec<u8> = before.wrong.iter().map(|bad| bad.violation.promise).collect();
+        broken.sort_unstable();
+        assert_eq!(broken, scenario.breaks, "{}", scenario.name);
+        let numbers: Vec<String> = broken.iter().map(u8::to_string).collect();
+        let row = format!("| {} | {} | ", scenario.name, numbers.join(", "));
+        assert!(documented.contains(&row), "docs/testing.md lacks: {row}");
+        let first = engine.wrong.first().map(|bad| (&bad.violation, bad.story.join("\n")));
+        assert!(first.is_none(), "{}: {first:#?}", scenario.name);
+    }
+}
+
+#[test]
+fn restarts_and_flags_break_no_promise() {
+    for scenario in scenario::MORE {
+        let found = scenario.explore(&MapEngine, true);
+        let first = found.wrong.first().map(|bad| (&bad.violation, bad.story.join("\n")));
+        assert!(first.is_none(), "{}: {first:#?}", scenario.name);
     }
 }

@@ -20,6 +20,7 @@
 //! 4. A fenced node stays fenced: no step registers a node again that another node has preempted meanwhile.
 //! 5. A map is not left suspended, and one that somebody else has suspended is not resumed.
 //! 6. Status and sense data are the device's. The user is not told of its own act by its other paths.
+//! 7. A path that gives no answer costs its share of the time that a command has, not all of it.
 #![forbid(unsafe_code)]
 
 mod engine;

@@ -1,0 +1,635 @@
+//! Small beginnings in which the logic before the map engine broke a promise. Each is explored in every way, and from each
+//! the explorer finds by itself what was wrong.
+
+use std::collections::{HashSet, VecDeque};
+
+use scsi_pr::{
+    OutAction::{self, Clear, Preempt, Register, RegisterAndIgnoreExistingKey, Release, Reserve},
+    ReservationKey, ReservationType,
+};
+
+use pr_multipath::Memory;
+
+use crate::{
+    Counterexample, Ending, Found, Logic, MapEngine, QUIET,
+    before::Before,
+    change, choice,
+    chooser::Chooser,
+    every, once,
+    oracle::{self, Played, Verdict},
+    other, settle, start,
+    world::{self, Act, Condition, Fault, Flags, K, L, M, Play, Rules, Stop, Suspended, Target, World},
+};
+
+/// What has happened before.
+#[derive(Clone, Copy, Debug)]
+pub enum Past {
+    /// The guest's command.
+    Guest(Act),
+    /// The other node's.
+    Other(Act),
+    /// device-mapper has seen that the path is away.
+    Away(usize),
+    /// The path is like this, and device-mapper uses it all the same.
+    Is(usize, Condition),
+    /// Somebody has taken the key from the path.
+    Loses(usize),
+    /// The node of the path cannot be opened.
+    Closed(usize),
+    /// An administrator has suspended the map.
+    Suspended,
+}
+
+/// A beginning, and what may happen then.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    /// What it is about.
+    pub name: &'static str,
+    /// How many paths the map has.
+    pub paths: usize,
+    /// How the target goes about it.
+    pub target: Target,
+    /// What has happened before.
+    pub past: &'static [Past],
+    /// What the guest may send.
+    pub guest: &'static [Act],
+    /// What the other node may send between the guest's commands.
+    pub other: &'static [Act],
+    /// Whether paths may come and go between the guest's commands.
+    pub moves: bool,
+    /// Whether the helper may be started anew between the guest's commands, and know nothing.
+    pub restarts: bool,
+    /// Whether another helper on the same map may carry out the guest's commands.
+    pub shares: bool,
+    /// What another helper on the same map carries out when this one has died, and has not gone on yet.
+    pub meanwhile: Option<Act>,
+    /// What may happen within a command.
+    pub rules: Rules,
+    /// How many steps there are.
+    pub depth: usize,
+    /// The promises that the logic before the map engine breaks.
+    pub breaks: &'static [u8],
+}
+
+impl Scenario {
+    /// The world in which it begins.
+    ///
+    /// # Errors
+    /// The way there breaks a promise already.
+    fn begin(&self, logic: &impl Logic, host_tells: bool) -> Result<World, Counterexample> {
+        let mut world = World { target: self.target, host_tells, ..World::new(self.paths, world::Release::Old) };
+        for past in self.past {
+            match *past {
+                Past::Guest(act) => {
+                    let mut chooser = Chooser::Every(choice::Choices::default());
+                    match once(logic, &world, act, QUIET, &mut chooser, None, true) {
+                        Ending::Right(after, _) => world = *after,
+                        Ending::Wrong(bad) => return Err(bad),
+                        Ending::Known | Ending::Noted => {}
+                    }
+                }
+                Past::Other(act) => world = other(&world, act),
+                Past::Away(path) => {
+                    world = change(logic, &world, path, Condition::Away)?.unwrap_or(world);
+                }
+                Past::Is(path, condition) => world.paths[path].condition = condition,
+                Past::Loses(path) => {
+                    let _ = register_ignore(ReservationKey::ZERO).play(&mut world.disk, world::nexus(path));
+                }
+                Past::Closed(path) => world.paths[path].open = false,
+                Past::Suspended => world.suspended = Suspended::Others,
+            }
+        }
+        Ok(world)
+    }
+
+    /// Plays everything that may happen in it, where the host can tell who its paths are to the logical unit, or cannot.
+    /// Of each promise that is broken the first counterexample is kept.
+    pub fn explore(&self, logic: &impl Logic, host_tells: bool) -> Found {
+        let mut found = Found::default();
+        let start = match self.begin(logic, host_tells) {
+            Ok(start) => start,
+            Err(bad) => {
+                found.wrong.push(bad);
+                return found;
+            }
+        };
+        let mut seen = HashSet::from([start.fingerprint()]);
+        let mut queue = VecDeque::from([(start, Vec::<String>::new(), 0)]);
+        while let Some((world, story, depth)) = queue.pop_front() {
+            found.worlds += 1;
+            if depth == self.depth {
+                continue;
+            }
+            let (next, wrong) = self.steps(logic, &world, &mut found);
+            for mut bad in wrong {
+                if found.wrong.iter().all(|known| known.violation.promise != bad.violation.promise) {
+                    bad.story.splice(0..0, story.iter().cloned());
+                    found.wrong.push(bad);
+                }
+            }
+            for (world, lines) in next {
+                if seen.insert(world.fingerprint()) {
+                    let story = story.iter().cloned().chain(lines).collect();
+                    queue.push_back((world, story, depth + 1));
+                }
+            }
+        }
+        found
+    }
+
+    fn steps(
+        &self,
+        logic: &impl Logic,
+        world: &World,
+        found: &mut Found,
+    ) -> (Vec<(World, Vec<String>)>, Vec<Counterexample>) {
+        let mut next = Vec::new();
+        let mut wrong = Vec::new();
+        for act in self.guest {
+            if let Some(second) = self.meanwhile {
+                wrong.extend(self.with_another_helper(logic, world, *act, second, found));
+                continue;
+            }
+            let (worlds, bad) = every(logic, world, *act, self.rules, found);
+            next.extend(worlds);
+            wrong.extend(bad);
+        }
+        for act in self.other {
+            match settle(logic, other(world, *act), oracle::is_left(world)) {
+                Ok(world) => next.extend(world.map(|world| (world, vec![format!("other node: {act}")]))),
+                Err(bad) => wrong.push(bad),
+            }
+        }
+        for path in (0..self.paths).filter(|_| self.moves) {
+            let state = world.paths[path];
+            let is_up = state.condition == Condition::Up && state.active;
+            let condition = if is_up { Condition::Away } else { Condition::Up };
+            match change(logic, world, path, condition) {
+                Ok(world) => next.extend(world.map(|world| (world, vec![format!("path {path}: {condition:?}")]))),
+                Err(bad) => wrong.push(bad),
+            }
+        }
+        if self.restarts {
+            let world = World { memory: Memory::default(), ..world.clone() };
+            next.push((world, vec!["the helper is started anew".to_owned()]));
+        }
+        if self.shares {
+            let world = World { memory: world.second.clone(), second: world.memory.clone(), ..world.clone() };
+            next.push((world, vec!["the other helper's turn".to_owned()]));
+        }
+        (next, wrong)
+    }
+
+    /// The helper dies in the middle of a command. Another one on the same map carries out a command for the same guest,
+    /// and is not disturbed; and what the first one does about its command has to leave that alone.
+    fn with_another_helper(
+        &self,
+        logic: &impl Logic,
+        world: &World,
+        first: Act,
+        second: Act,
+        found: &mut Found,
+    ) -> Option<Counterexample> {
+        let mut chooser = Chooser::Every(choice::Choices::default());
+        loop {
+            let mut memory = world.memory.clone();
+            let mut play = start(world.clone(), &mut chooser, self.rules, None, true);
+            let (cdb, list) = first.bytes();
+            if let Err(Stop::Died) = logic.execute(&mut play, &mut memory, &cdb, &list) {
+                found.plays += 1;
+                let mut own = play.world.memory.clone();
+                play.left = 0;
+                if logic.locks() {
+                    let _ = logic.recover(&mut play, &mut own);
+                }
+                let (cdb, list) = second.bytes();
+                play.story.push(format!("another helper: {second}"));
+                let mut memory = Memory::default();
+                let answer = logic.execute(&mut play, &mut memory, &cdb, &list);
+                if !logic.locks() {
+                    play.story.push("the first helper goes on".to_owned());
+                    let _ = logic.recover(&mut play, &mut own);
+                }
+                let Play { world: after, mut story, .. } = play;
+                // Carried out or not: nobody was told.
+                let mut done = world.clone();
+                let _ = first.play(&mut done.plain, world::GUEST);
+                let verdicts = answer.iter().flat_map(|answer| {
+                    [world, &done].map(|before| {
+                        let after = after.clone();
+                        Played { before, command: second, answer, acts: &[], disturbed: true, has_arrived: true, after }
+                            .judge()
+                    })
+                });
+                let mut violations = Vec::new();
+                for verdict in verdicts {
+                    match verdict {
+                        Verdict::Wrong(violation) => violations.push(violation),
+                        Verdict::Right(_) | Verdict::Noted => violations.clear(),
+                    }
+                    if violations.is_empty() {
+                        break;
+                    }
+                }
+                if let Some(violation) = violations.pop() {
+                    story.insert(0, format!("guest: {first}"));
+                    story.push(format!("   map  {}", world::registrations(&after.disk)));
+                    story.push(format!("   WRONG (promise {}): {}", violation.promise, violation.what));
+                    return Some(Counterexample { violation, story });
+                }
+            }
+            if !chooser.advance() {
+                return None;
+            }
+        }
+    }
+}
+
+/// What was found in all of [`ALL`], a row for each.
+pub fn table() -> impl Iterator<Item = (&'static Scenario, Found, Found)> {
+    ALL.iter().map(|scenario| {
+        let before = scenario.explore(&Before, false);
+        let mut engine = scenario.explore(&MapEngine, false);
+        let told = scenario.explore(&MapEngine, true);
+        engine.plays += told.plays;
+        engine.wrong.extend(told.wrong);
+        (scenario, before, engine)
+    })
+}
+
+const ZERO: ReservationKey = ReservationKey::ZERO;
+const SHARED: ReservationType = ReservationType::WriteExclusiveRegistrantsOnly;
+
+const fn with_type(action: OutAction, kind: ReservationType, key: ReservationKey, victim: ReservationKey) -> Act {
+    Act::new(action, Some(kind), key, victim)
+}
+
+const fn register(key: ReservationKey, new: ReservationKey) -> Act {
+    Act::new(Register, None, key, new)
+}
+
+const fn register_ignore(new: ReservationKey) -> Act {
+    Act::new(RegisterAndIgnoreExistingKey, None, ZERO, new)
+}
+
+const fn flagged(act: Act, persist: bool, all_target_ports: bool) -> Act {
+    Act { flags: Flags { persist, all_target_ports }, ..act }
+}
+
+const fn register_everywhere(key: ReservationKey, new: ReservationKey) -> Act {
+    flagged(register(key, new), false, true)
+}
+
+const fn reserve(key: ReservationKey) -> Act {
+    with_type(Reserve, SHARED, key, ZERO)
+}
+
+const fn release(key: ReservationKey) -> Act {
+    with_type(Release, SHARED, key, ZERO)
+}
+
+const fn preempt(key: ReservationKey, victim: ReservationKey) -> Act {
+    with_type(Preempt, SHARED, key, victim)
+}
+
+const fn clear(key: ReservationKey) -> Act {
+    Act::new(Clear, None, key, ZERO)
+}
+
+/// The other node acts once within a command.
+const OTHERS: Rules = Rules { events: 1, others: true, ..QUIET };
+const DEATH: Rules = Rules { events: 1, deaths: true, ..QUIET };
+
+/// So often in a command this goes wrong, and nothing else.
+const fn faults(events: u32, fault: Fault) -> Rules {
+    Rules { events, faults: true, only: Some(fault), ..QUIET }
+}
+
+/// Two paths, and nothing happens.
+const PLAIN: Scenario = Scenario {
+    name: "",
+    paths: 2,
+    target: Target::Simulated,
+    past: &[],
+    guest: &[],
+    other: &[],
+    moves: false,
+    restarts: false,
+    shares: false,
+    meanwhile: None,
+    rules: QUIET,
+    depth: 1,
+    breaks: &[],
+};
+
+const HAS_KEY: &[Past] = &[Past::Guest(register(ZERO, K))];
+const HOLDS: &[Past] = &[Past::Guest(register(ZERO, K)), Past::Guest(reserve(K))];
+/// The other node is registered, and the guest holds the reservation on path 0.
+const OTHER_AND_HOLDS: &[Past] =
+    &[Past::Other(register(ZERO, M)), Past::Guest(register(ZERO, K)), Past::Guest(reserve(K))];
+const HOLDER_AWAY: &[Past] =
+    &[Past::Other(register(ZERO, M)), Past::Guest(register(ZERO, K)), Past::Guest(reserve(K)), Past::Away(0)];
+
+/// All in which the logic before the map engine breaks a promise.
+pub const ALL: &[Scenario] = &[
+    Scenario {
+        name: "the path that holds the reservation is away, and the guest changes its key; the path may come back, and the \
+               other node may preempt either key",
+        past: HOLDER_AWAY,
+        guest: &[register(K, L), register_ignore(L), release(L), reserve(L)],
+        other: &[preempt(M, L), preempt(M, K)],
+        moves: true,
+        depth: 3,
+        breaks: &[1, 4, 6],
+        ..PLAIN
+    },
+    Scenario {
+        name: "the path that holds the reservation is away, and the guest gives its key up",
+        past: HOLDER_AWAY,
+        guest: &[register(K, ZERO), register_ignore(ZERO)],
+        breaks: &[1],
+        ..PLAIN
+    },
+    Scenario {
+        name: "the other node preempts this host while the guest changes its key",
+        past: OTHER_AND_HOLDS,
+        guest: &[register(K, L)],
+        rules: OTHERS,
+        breaks: &[1, 4],
+        ..PLAIN
+    },
+    Scenario {
+        name: "the other node preempts this host while the guest preempts its own key",
+        past: OTHER_AND_HOLDS,
+        guest: &[preempt(K, K)],
+        rules: OTHERS,
+        breaks: &[1, 4],
+        ..PLAIN
+    },
+    Scenario {
+        name: "the other node has the same key and holds the reservation; RESERVE and RELEASE",
+        past: &[Past::Other(register(ZERO, K)), Past::Other(reserve(K)), Past::Guest(register(ZERO, K))],
+        guest: &[reserve(K), release(K)],
+        depth: 2,
+        breaks: &[1, 3],
+        ..PLAIN
+    },
+    Scenario {
+        name: "the process dies while the guest preempts its own key",
+        paths: 3,
+        past: HOLDS,
+        guest: &[preempt(K, K)],
+        rules: DEATH,
+        breaks: &[2],
+        ..PLAIN
+    },
+    Scenario {
+        name: "a path stops answering while the guest preempts its own key",
+        paths: 3,
+        past: HOLDS,
+        guest: &[preempt(K, K)],
+        rules: faults(1, Fault::Path(Condition::Hung)),
+        breaks: &[5, 7],
+        ..PLAIN
+    },
+    Scenario {
+        name: "the answer to a PREEMPT of the own key gets lost, twice",
+        past: HOLDS,
+        guest: &[preempt(K, K)],
+        rules: faults(2, Fault::LostDone),
+        breaks: &[1, 6],
+        ..PLAIN
+    },
+    Scenario {
+        name: "a path does not answer, and the map still uses it",
+        past: &[Past::Guest(register(ZERO, K)), Past::Guest(reserve(K)), Past::Is(0, Condition::Hung)],
+        guest: &[release(K), register(K, L), reserve(K), register_ignore(L), clear(K)],
+        breaks: &[7],
+        ..PLAIN
+    },
+    Scenario {
+        name: "the target port of the path that the map uses is in standby",
+        past: &[Past::Guest(register(ZERO, K)), Past::Guest(reserve(K)), Past::Is(0, Condition::Standby)],
+        guest: &[reserve(K), release(K), preempt(K, K), clear(K)],
+        breaks: &[6],
+        ..PLAIN
+    },
+    Scenario {
+        name: "the logical unit is unmapped from the target port of the path that the map uses",
+        past: &[Past::Guest(register(ZERO, K)), Past::Is(0, Condition::Unmapped)],
+        guest: &[reserve(K), preempt(K, K), clear(K)],
+        breaks: &[6],
+        ..PLAIN
+    },
+    Scenario {
+        name: "the same with the first key",
+        past: &[Past::Is(0, Condition::Unmapped)],
+        guest: &[register(ZERO, K)],
+        breaks: &[6],
+        ..PLAIN
+    },
+    Scenario {
+        name: "the other node holds the reservation, and one path is in standby; RESERVE",
+        past: &[
+            Past::Guest(register(ZERO, K)),
+            Past::Other(register(ZERO, M)),
+            Past::Other(reserve(M)),
+            Past::Is(0, Condition::Standby),
+        ],
+        guest: &[reserve(K)],
+        breaks: &[6],
+        ..PLAIN
+    },
+    Scenario {
+        name: "a path is in transition for a moment",
+        past: OTHER_AND_HOLDS,
+        guest: &[reserve(K), release(K), clear(K), preempt(K, M), preempt(K, K), register(ZERO, K)],
+        rules: faults(1, Fault::Transition),
+        breaks: &[1, 6],
+        ..PLAIN
+    },
+    Scenario {
+        name: "a path is busy while the guest changes its key",
+        past: HAS_KEY,
+        guest: &[register(K, L), register_ignore(L)],
+        rules: faults(1, Fault::Busy),
+        breaks: &[2, 6],
+        ..PLAIN
+    },
+    Scenario {
+        name: "a path goes away while the guest registers a key",
+        guest: &[register(ZERO, K), register_ignore(K)],
+        rules: faults(1, Fault::Path(Condition::Away)),
+        breaks: &[1, 2],
+        ..PLAIN
+    },
+    Scenario {
+        name: "the process dies while the guest changes its key",
+        past: HAS_KEY,
+        guest: &[register(K, L), register_ignore(L)],
+        rules: DEATH,
+        breaks: &[2],
+        ..PLAIN
+    },
+    Scenario {
+        name: "a reservation of a type that admits its holder alone",
+        past: HAS_KEY,
+        guest: &[with_type(Reserve, ReservationType::WriteExclusive, K, ZERO)],
+        breaks: &[1],
+        ..PLAIN
+    },
+    Scenario {
+        name: "a command is carried out with RECOVERED ERROR",
+        past: HOLDS,
+        guest: &[register(K, L), preempt(K, K), release(K), clear(K), register(K, ZERO)],
+        rules: faults(1, Fault::Recovered),
+        breaks: &[1],
+        ..PLAIN
+    },
+    Scenario {
+        name: "the first key gets to one path only, and the command that takes it back gets lost",
+        guest: &[register(ZERO, K)],
+        rules: faults(2, Fault::Lost),
+        breaks: &[1, 2],
+        ..PLAIN
+    },
+    Scenario {
+        name: "the node of a path cannot be opened, and the map uses it",
+        past: &[Past::Guest(register(ZERO, K)), Past::Guest(reserve(K)), Past::Closed(1)],
+        guest: &[preempt(K, K), register(K, L), register(K, ZERO)],
+        breaks: &[1],
+        ..PLAIN
+    },
+    Scenario {
+        name: "the process dies while the guest registers its first key",
+        guest: &[register(ZERO, K)],
+        rules: DEATH,
+        breaks: &[2],
+        ..PLAIN
+    },
+    Scenario {
+        name: "a path stops answering, and carries out what it was sent, while the guest registers its first key",
+        guest: &[register(ZERO, K)],
+        rules: faults(2, Fault::Path(Condition::Hung)),
+        breaks: &[2, 7],
+        ..PLAIN
+    },
+    Scenario {
+        name: "the answer to a PREEMPT of the other node or a CLEAR gets lost",
+        past: &[Past::Other(register(ZERO, M)), Past::Guest(register(ZERO, K))],
+        guest: &[preempt(K, M), clear(K)],
+        rules: faults(1, Fault::LostDone),
+        breaks: &[6],
+        ..PLAIN
+    },
+    Scenario {
+        name: "the answer to the first REGISTER gets lost",
+        guest: &[register(ZERO, K)],
+        rules: faults(1, Fault::LostDone),
+        breaks: &[6],
+        ..PLAIN
+    },
+    Scenario {
+        name: "an administrator has suspended the map, and the guest preempts its own key",
+        past: &[Past::Guest(register(ZERO, K)), Past::Guest(reserve(K)), Past::Suspended],
+        guest: &[preempt(K, K)],
+        breaks: &[5],
+        ..PLAIN
+    },
+    Scenario {
+        name: "the kernel's own target, and a key that the guest has registered on all target ports",
+        target: Target::Kernel,
+        past: &[Past::Guest(register_everywhere(ZERO, K)), Past::Guest(reserve(K))],
+        guest: &[register_everywhere(K, L), register_everywhere(K, ZERO), preempt(K, K)],
+        breaks: &[1, 6],
+        ..PLAIN
+    },
+    Scenario {
+        name: "two helpers use the map; one dies while it registers the first key, and the guest repeats that through the \
+               other one",
+        guest: &[register(ZERO, K)],
+        meanwhile: Some(register_ignore(K)),
+        rules: DEATH,
+        breaks: &[1],
+        ..PLAIN
+    },
+    Scenario {
+        name: "the guest preempts its own key, which holds nothing, and registers it again",
+        past: HAS_KEY,
+        guest: &[preempt(K, K), register(ZERO, K)],
+        depth: 2,
+        breaks: &[1],
+        ..PLAIN
+    },
+    Scenario {
+        name: "the kernel's own target, and a path that has lost its key",
+        target: Target::Kernel,
+        past: &[Past::Guest(register(ZERO, K)), Past::Loses(0)],
+        guest: &[reserve(K), clear(K)],
+        breaks: &[6],
+        ..PLAIN
+    },
+    Scenario {
+        name: "the kernel's own target registers a key and cannot write its file",
+        target: Target::KernelWithoutFile,
+        guest: &[register(ZERO, K)],
+        breaks: &[2],
+        ..PLAIN
+    },
+];
+
+/// More of what the map engine has to get right, where the host can tell who its paths are to the logical unit.
+pub const MORE: &[Scenario] = &[
+    Scenario {
+        name: "the helper is started anew between any two commands, and paths come and go",
+        guest: &[register(ZERO, K), register(K, L), register_ignore(ZERO), reserve(K), release(K), preempt(K, K)],
+        moves: true,
+        restarts: true,
+        depth: 5,
+        ..PLAIN
+    },
+    Scenario {
+        name: "registrations with APTPL and on all target ports",
+        guest: &[
+            flagged(register(ZERO, K), true, false),
+            flagged(register(ZERO, K), false, true),
+            flagged(register(K, L), true, true),
+            register(K, L),
+            register(L, ZERO),
+            reserve(K),
+            preempt(K, K),
+            release(K),
+        ],
+        moves: true,
+        depth: 4,
+        ..PLAIN
+    },
+];
+
+/// What the map engine does not get right yet.
+pub const OPEN: &[Scenario] = &[
+    Scenario {
+        name: "two helpers take turns on the map",
+        guest: &[register(ZERO, K), register(K, L), register_ignore(ZERO), reserve(K), release(K), preempt(K, K)],
+        moves: true,
+        shares: true,
+        depth: 5,
+        ..PLAIN
+    },
+    Scenario {
+        name: "registrations on all target ports, with the kernel's own target",
+        target: Target::Kernel,
+        guest: &[
+            flagged(register(ZERO, K), true, true),
+            flagged(register(K, L), true, true),
+            flagged(register(L, ZERO), true, true),
+            reserve(K),
+            preempt(K, K),
+            release(K),
+        ],
+        moves: true,
+        depth: 5,
+        ..PLAIN
+    },
+];
