@@ -605,6 +605,23 @@ pub const MORE: &[Scenario] = &[
         depth: 4,
         ..PLAIN
     },
+    Scenario {
+        name: "the same with three paths, two of them from one initiator port",
+        paths: 3,
+        guest: &[
+            flagged(register(ZERO, K), true, false),
+            flagged(register(ZERO, K), false, true),
+            flagged(register(K, L), true, true),
+            register(K, L),
+            register(L, ZERO),
+            reserve(K),
+            preempt(K, K),
+            release(K),
+        ],
+        moves: true,
+        depth: 4,
+        ..PLAIN
+    },
 ];
 
 /// What the map engine does not get right yet.

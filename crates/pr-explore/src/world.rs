@@ -27,10 +27,10 @@ pub const OTHER: Nexus = Nexus { initiator: InitiatorPort(0x99), target_port: 1 
 /// The guest, where it has one path.
 pub const GUEST: Nexus = Nexus { initiator: InitiatorPort(0x10), target_port: 1 };
 
-/// The nexus of a path.
+/// The nexus of a path: two initiator ports, and from the third path on each of them through its other target port.
 pub fn nexus(path: usize) -> Nexus {
     let number = u64::try_from(path).unwrap_or(0);
-    Nexus { initiator: InitiatorPort(0x10 + number), target_port: if path.is_multiple_of(2) { 1 } else { 2 } }
+    Nexus { initiator: InitiatorPort(0x10 + number % 2), target_port: if matches!(path % 4, 0 | 3) { 1 } else { 2 } }
 }
 
 /// The path's name to the engine.
