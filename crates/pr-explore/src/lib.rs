@@ -13,7 +13,7 @@ pub mod oracle;
 pub mod scenario;
 pub mod world;
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque, hash_map::Entry};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque, btree_map::Entry};
 
 use pr_multipath::{Answer, Memory};
 use scsi_pr::{Cdb, SenseCode};
@@ -421,7 +421,8 @@ fn every(
 ) -> (Vec<(World, Vec<String>)>, Vec<Counterexample>) {
     let mut chooser = Chooser::Every(choice::Choices::default());
     let mut seen = HashSet::new();
-    let mut worlds: HashMap<u64, (World, Vec<String>)> = HashMap::new();
+    // In an order that is the same every time.
+    let mut worlds: BTreeMap<u64, (World, Vec<String>)> = BTreeMap::new();
     let mut wrong: Vec<Counterexample> = Vec::new();
     loop {
         match once(logic, world, command, rules, &mut chooser, Some(&mut seen), false) {
