@@ -2,7 +2,11 @@
 
 use scsi_pr::ReservationKey;
 
-use crate::{Io, Memory, Multipathd, PathId, PathMemory, Registration, Step, User, engine::Engine, memory::CHANGES};
+use crate::{
+    Io, Memory, Multipathd, PathId, PathMemory, Registration, Step, User,
+    engine::{Engine, Proof},
+    memory::CHANGES,
+};
 
 /// Looks after paths that came back: each gets the key that the others have, or loses one that the user has given up.
 /// Returns what an administrator should know.
@@ -45,6 +49,8 @@ impl<I: Io> Engine<'_, I> {
             for path in &mut self.memory.paths {
                 path.unsettled = true;
             }
+            // They cannot be asked, and may have been left behind.
+            self.fail_hung()?;
         }
         let is_over = match self.memory.step {
             Step::Idle => true,
@@ -78,8 +84,7 @@ impl<I: Io> Engine<'_, I> {
         let active = self.active();
         let proof = self.prove(&active, own)?;
         if !proof.has.is_empty() {
-            self.give(&proof.lacks, own)?;
-            self.set_user(User::Registered(own))?;
+            self.complete_on(&proof, own)?;
         } else if proof.silent.is_empty() && !active.is_empty() {
             self.set_user(User::Unregistered)?;
         } else {
@@ -211,11 +216,10 @@ impl<I: Io> Engine<'_, I> {
         }
         let proof = self.prove(&active, old)?;
         if new.key.is_zero() && !proof.lacks.is_empty() {
-            return self.finish_leaving(&proof.has, old);
+            return self.finish_leaving(proof, old);
         }
         if !proof.has.is_empty() {
-            self.give(&proof.lacks, old)?;
-            self.set_user(User::Registered(old))?;
+            self.complete_on(&proof, old)?;
         } else if proof.silent.is_empty() && !active.is_empty() {
             self.set_user(User::Unregistered)?;
         } else {
@@ -225,12 +229,24 @@ impl<I: Io> Engine<'_, I> {
     }
 
     /// A path has given up its registration, and with it perhaps the reservation: there is no way back, so all do.
-    fn finish_leaving(&mut self, paths: &[PathId], own: Registration) -> Result<bool, I::Stop> {
-        for id in self.take_back(paths, own)? {
+    fn finish_leaving(&mut self, proof: Proof, own: Registration) -> Result<bool, I::Stop> {
+        let mut unsure = self.take_back(&proof.has, own)?;
+        unsure.extend(proof.silent);
+        let unsure = self.still_registered(&unsure, own.key)?;
+        self.fail(&unsure, &format!("may have kept key {}", own.key))?;
+        for id in unsure {
             self.leave_over(id, own.key)?;
         }
         self.set_user(User::Unregistered)?;
         Ok(true)
+    }
+
+    /// Paths that lack a registration which others have get it; those that do not say carry no I/O.
+    fn complete_on(&mut self, proof: &Proof, own: Registration) -> Result<(), I::Stop> {
+        self.give(&proof.lacks, own)?;
+        let unfit = self.carrying(&proof.silent)?;
+        self.fail(&unfit, &format!("could not be given key {}", own.key))?;
+        self.set_user(User::Registered(own))
     }
 
     fn finish_ignoring(&mut self, active: &[PathId], new: Registration) -> Result<bool, I::Stop> {
@@ -239,10 +255,10 @@ impl<I: Io> Engine<'_, I> {
         {
             let proof = self.prove(active, own)?;
             if !proof.lacks.is_empty() {
-                return self.finish_leaving(&proof.has, own);
+                return self.finish_leaving(proof, own);
             }
             if !proof.has.is_empty() {
-                self.give(&proof.lacks, own)?;
+                self.complete_on(&proof, own)?;
             } else if proof.silent.is_empty() && !active.is_empty() {
                 self.set_user(User::Unregistered)?;
             } else {
@@ -260,9 +276,9 @@ impl<I: Io> Engine<'_, I> {
                     self.memory.path(path.id).leave_over(old);
                 }
             }
-            self.give(&proof.lacks, new)?;
-            self.set_user(User::Registered(new))?;
+            self.complete_on(&proof, new)?;
+            return Ok(true);
         }
-        Ok(!proof.has.is_empty() || proof.silent.is_empty() && !active.is_empty())
+        Ok(proof.silent.is_empty() && !active.is_empty())
     }
 }
