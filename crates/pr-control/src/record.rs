@@ -28,6 +28,9 @@ pub enum What {
         command: Command,
         /// What came of it.
         outcome: Outcome,
+        /// What an administrator should know about it besides, if there is anything.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
     },
     /// A command was answered without its device being asked.
     Refusal {
@@ -154,8 +157,9 @@ impl fmt::Display for Record {
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Command { device, command, outcome } => {
-                write!(f, "{}: {outcome}; {command}disk {device}", command.action)
+            Self::Command { device, command, outcome, note } => {
+                write!(f, "{}: {outcome}; {command}disk {device}", command.action)?;
+                note.iter().try_for_each(|note| write!(f, "; note: {note}"))
             }
             Self::Refusal { device, command, outcome, reason } => {
                 write!(f, "{} refused: {reason}: {outcome}; {command}disk {device}", command.action)

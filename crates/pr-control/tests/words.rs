@@ -35,6 +35,7 @@ fn preempt() -> Record {
                 service_action_key: Some("0x2".into()),
             },
             outcome: Outcome { status: "GOOD".into(), sense: None, microseconds: 812 },
+            note: None,
         },
     }
 }
@@ -92,6 +93,13 @@ fn the_json_of_a_record_is_stable() {
         r#"{"time_us":1700000000000001,"client":{"connection":7,"pid":4242,"uid":107,"program":"qemu-system-x86","unit":"machine-qemu\\x2d1\\x2dweb1.scope","vm":"web1"},"event":"command","device":{"kind":"block","number":"8:16","name":"sdb","by_id":"wwn-0x60014051","wwid":"0x60014051"},"command":{"action":"PREEMPT","type":"write-exclusive-registrants-only","key":"0x1","service_action_key":"0x2"},"outcome":{"status":"GOOD","microseconds":812}}"#
     );
     assert_eq!(serde_json::from_str::<Record>(&json).unwrap(), preempt());
+    // An older helper's has no place for a note.
+    let mut noted = preempt();
+    if let What::Command { note, .. } = &mut noted.what {
+        *note = Some("path sdb is away".into());
+    }
+    let with_note = json.replace("}}", r#"},"note":"path sdb is away"}"#);
+    assert_eq!(serde_json::to_string(&noted).unwrap(), with_note);
     let answer = Answer::Record(Box::new(preempt()));
     let line = serde_json::to_string(&answer).unwrap();
     assert_eq!(serde_json::from_str::<Answer>(&line).unwrap(), answer);

@@ -43,7 +43,10 @@ const fn conflict(action: Action) -> &'static str {
 
 fn about(sense: SenseCode) -> Option<&'static str> {
     Some(match sense {
-        SenseCode::INVALID_OPERATION_CODE => "the device has no persistent reservations",
+        SenseCode::INVALID_OPERATION_CODE => {
+            "the device has no persistent reservations, or it is a part of a disk (a partition, a volume); the helper's log \
+             says which (journalctl -u qemu-pr-helper)"
+        }
         SenseCode::INVALID_RELEASE => "the reservation has another type; see 'qemu-pr-ctl reservation'",
         SenseCode::INSUFFICIENT_REGISTRATION_RESOURCES => {
             "the device has no room for another registration: remove those that nobody needs any more"

@@ -43,7 +43,7 @@ impl Trail {
         let disk = disk.file_name().context("a disk without a name")?.to_string_lossy();
         for (number, sent) in sent.iter().enumerate() {
             let record = records.get(number).with_context(|| format!("there is no record of {sent:x?}"))?;
-            let What::Command { device, command, outcome } = &record.what else { bail!("{sent:x?}: {record}") };
+            let What::Command { device, command, outcome, .. } = &record.what else { bail!("{sent:x?}: {record}") };
             let key = |key: Option<u64>| key.map(|key| format!("{key:#x}"));
             ensure!(
                 command.action == sent.action

@@ -27,6 +27,7 @@ fn record(key: &str) -> Answer {
             device: Device { kind: "block".into(), number: "8:16".into(), ..Device::default() },
             command: Ordered { action: "PREEMPT".into(), key: Some(key.into()), ..Ordered::default() },
             outcome: Outcome { status: "GOOD".into(), sense: None, microseconds: 812 },
+            note: None,
         },
     }))
 }

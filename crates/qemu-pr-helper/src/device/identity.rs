@@ -1,6 +1,6 @@
 use std::{fmt, os::fd::BorrowedFd};
 
-use rustix::fs::{FileType, fstat, major, minor};
+use rustix::fs::{FileType, fstat, major, makedev, minor};
 
 /// What is behind a descriptor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -54,6 +54,24 @@ impl Identity {
         major(self.device)
     }
 
+    /// Whether this is a device of the kernel's `sd` driver, by its number (`<linux/major.h>`).
+    pub fn is_scsi_disk(self) -> bool {
+        self.kind == Kind::Block && matches!(self.major(), 8 | 65..=71 | 128..=135)
+    }
+
+    /// Which partition of such a disk it is; `None` for the disk itself. Each disk has sixteen numbers, its own first.
+    /// (Partitions beyond the fifteenth have numbers that say nothing.)
+    pub fn partition(self) -> Option<u32> {
+        let partition = minor(self.device) % 16;
+        (self.is_scsi_disk() && partition > 0).then_some(partition)
+    }
+
+    /// The disk whose partition this is.
+    pub fn disk(self) -> Self {
+        let partition = self.partition().unwrap_or(0);
+        Self { device: makedev(major(self.device), minor(self.device) - partition), ..self }
+    }
+
     /// Major and minor number, `8:16`.
     pub const fn number(self) -> Number {
         Number(self.device)
@@ -94,5 +112,35 @@ impl fmt::Display for Identity {
             Kind::Unknown => "unknown device",
         };
         write!(f, "{kind} {}", self.number())
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_of_scsi_disks_are_known_by_their_numbers() {
+        let partition = |kind, major, minor| Identity { kind, device: makedev(major, minor) }.partition();
+        for (major, minor, expected) in [
+            (8, 0, None),
+            (8, 3, Some(3)),
+            (8, 15, Some(15)),
+            (8, 16, None),
+            (65, 241, Some(1)),
+            // The kernel goes on with minor numbers above 255, in the same steps.
+            (135, 0x10100, None),
+            (135, 0x10102, Some(2)),
+            // A loop device, a device-mapper device, an NVMe name space.
+            (7, 1, None),
+            (253, 3, None),
+            (259, 1, None),
+        ] {
+            assert_eq!(partition(Kind::Block, major, minor), expected, "{major}:{minor}");
+        }
+        assert_eq!(partition(Kind::Character, 8, 3), None);
+        let disk = Identity { kind: Kind::Block, device: makedev(8, 35) }.disk();
+        assert_eq!(disk, Identity { kind: Kind::Block, device: makedev(8, 32) });
     }
 }

@@ -3,18 +3,22 @@
 mod buffer;
 mod identity;
 pub mod multipath;
+mod no_scsi;
 pub mod outcome;
+pub mod part;
 mod sg_io;
 mod simulate;
 
-use std::{os::fd::BorrowedFd, time::Duration};
+use std::{cell::Cell, os::fd::BorrowedFd, time::Duration};
 
 pub use buffer::DataBuffer;
 pub use identity::{Identity, Kind};
-use multipath::Multipath;
-use scsi_pr::{Cdb, Completion, Target};
+use multipath::{Handled, Multipath};
+use scsi_pr::{Cdb, Command, Completion, Sense, SenseCode, Target};
 use simulate::Simulator;
-use tracing::trace;
+use tracing::{trace, warn};
+
+use crate::observe::once::Once;
 
 /// Where a command is to go.
 #[derive(Clone, Copy)]
@@ -25,6 +29,19 @@ pub struct Device<'a> {
     pub identity: Identity,
     /// Which client, for targets that tell clients apart. A real device does not: to it all of them are this host.
     pub client: u64,
+    /// PERSISTENT RESERVE OUT may go to a part of a disk, and so to all of it.
+    pub parts: bool,
+    /// What there is to say about the command besides its answer.
+    pub remark: &'a Cell<Option<Remark>>,
+}
+
+/// What the audit trail is to have of a command besides its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Remark {
+    /// The device was not asked, and why.
+    Refused(String),
+    /// Something that an administrator should know.
+    Note(String),
 }
 
 /// Chooses who carries out a command.
@@ -63,7 +80,7 @@ impl Target<Device<'_>> for Router {
         parameters: &[u8],
         buffer: &'buffer mut [u8],
     ) -> Completion<'buffer> {
-        let Device { descriptor, identity, client } = device;
+        let Device { descriptor, identity, client, .. } = device;
         if identity.kind == Kind::Unknown {
             // Not sent anywhere: on a map it would reach one path of it only.
             let (status, sense) = outcome::errno_failure(&std::io::ErrorKind::Other.into()).parts();
@@ -76,14 +93,74 @@ impl Target<Device<'_>> for Router {
             route("simulated");
             return simulator.execute(device, cdb, parameters, buffer);
         }
+        let is_change = matches!(cdb.command(), Command::Out(_));
+        if is_change
+            && !device.parts
+            && let Some(reason) = part::numbered(identity)
+        {
+            return refuse_part(device, cdb, reason);
+        }
         if multipath::is_candidate(device) {
             let timeout = self.scsi.timeout_for(cdb);
             route("multipath");
-            if let Some(answer) = self.multipath.execute(device, cdb, parameters, timeout) {
-                return answer.complete(buffer);
+            match self.multipath.execute(device, cdb, parameters, timeout) {
+                Handled::Answered(answer) => {
+                    if !answer.note.is_empty() {
+                        device.remark.set(Some(Remark::Note(answer.note.clone())));
+                    }
+                    return answer.complete(buffer);
+                }
+                Handled::Part(reason) if is_change && !device.parts => return refuse_part(device, cdb, reason),
+                Handled::Part(_) | Handled::NotMultipath => {}
             }
         }
         route("sg_io");
         self.scsi.execute(device, cdb, parameters, buffer)
+    }
+}
+
+/// The answer to a command that would have reached more than it was sent to.
+fn refuse_part(device: Device<'_>, cdb: &Cdb, reason: String) -> Completion<'static> {
+    static SAID: Once = Once::new();
+    if SAID.admit(device.identity) {
+        warn!("{} on {} is refused: {reason}", cdb.command(), device.identity);
+    }
+    device.remark.set(Some(Remark::Refused(reason)));
+    Completion::check_condition(Sense::fixed(SenseCode::INVALID_OPERATION_CODE))
+}
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
+mod tests {
+    use std::{fs::File, os::fd::AsFd};
+
+    use scsi_pr::{InAction, OutAction, PersistentReserveIn, PersistentReserveOut, Status};
+
+    use super::*;
+
+    /// What a command to the block device of this number comes to, with nothing behind it that takes commands.
+    fn sent(cdb: &Cdb, major: u32, minor: u32, parts: bool) -> (Status, Option<SenseCode>, Option<Remark>) {
+        let null = File::options().read(true).write(true).open("/dev/null").unwrap();
+        let (broker, _) = std::os::unix::net::UnixStream::pair().unwrap();
+        let router = Router::new(Duration::from_secs(1), Multipath::over(broker.into()), false);
+        let remark = Cell::new(None);
+        let identity = Identity { kind: Kind::Block, device: rustix::fs::makedev(major, minor) };
+        let device = Device { descriptor: null.as_fd(), identity, client: 1, parts, remark: &remark };
+        let completion = router.execute(device, cdb, &[0; 24], &mut []);
+        (completion.status, completion.sense.code(), remark.take())
+    }
+
+    #[test]
+    fn a_partition_of_a_scsi_disk_is_read_but_not_changed_unless_that_is_allowed() {
+        let reason = part::of_disk("65:16");
+        let refused = (Status::CHECK_CONDITION, Some(SenseCode::INVALID_OPERATION_CODE), Some(Remark::Refused(reason)));
+        for &action in OutAction::ALL {
+            let cdb = PersistentReserveOut::new(action, None, 24).cdb();
+            assert_eq!(sent(&cdb, 65, 19, false), refused, "{action}");
+            assert_eq!(sent(&cdb, 65, 19, true).2, None, "{action}");
+            assert_eq!(sent(&cdb, 65, 16, false).2, None, "{action}");
+        }
+        let read = PersistentReserveIn::new(InAction::ReadKeys, 8).cdb();
+        assert_eq!(sent(&read, 65, 19, false).2, None);
     }
 }

@@ -6,10 +6,10 @@ use std::{
 };
 
 use rustix::fs::{FileType, fstat};
-use scsi_pr::{Cdb, Command, Completion, OutAction, SENSE_LENGTH, Sense, Status, Target};
+use scsi_pr::{Cdb, Command, Completion, OutAction, SENSE_LENGTH, Sense, SenseCode, Status, Target};
 use tracing::{Level, field, trace};
 
-use super::{Device, outcome};
+use super::{Device, Kind, no_scsi, outcome};
 use crate::sys::sg_io::{self, Outcome, Transfer};
 
 /// Carries out commands with the `SG_IO` ioctl on the descriptor itself.
@@ -115,6 +115,15 @@ impl Target<Device<'_>> for SgIo {
         let (came, kernel) = Self::carry(device.descriptor, cdb, parameters, buffer, timeout);
         if let Some(start) = start {
             trace_done(device.client, &came, &kernel, start);
+        }
+        if let Err(error) = &kernel
+            && no_scsi::says(error)
+        {
+            no_scsi::tell(device.identity, error);
+            // A disk that has no such command says this; the same of an ioctl would be worth another try to a guest.
+            if device.identity.kind == Kind::Block && error.raw_os_error() == Some(libc::ENOTTY) {
+                return Completion::check_condition(Sense::fixed(SenseCode::INVALID_OPERATION_CODE));
+            }
         }
         Completion { status: came.status, sense: came.sense, data: &buffer[..came.data] }
     }

@@ -1,6 +1,7 @@
 //! What crosses the sockets between the program's own processes, and the control socket.
 
 use std::{
+    cell::Cell,
     io,
     os::{
         fd::{BorrowedFd, OwnedFd},
@@ -18,7 +19,11 @@ pub use crate::device::multipath::{
     message::{Answer, MAX_VERDICT, Request, Verdict},
 };
 use crate::{
-    device::{Device, Identity, Kind, multipath::Multipath, outcome},
+    device::{
+        Device, Identity, Kind,
+        multipath::{self, Multipath},
+        outcome,
+    },
     observe::{
         control::{self, Subject},
         names::{self, Names},
@@ -39,7 +44,7 @@ impl ToBroker {
         Self(Multipath::over(broker))
     }
 
-    /// Has a command carried out; `None` where the broker says that multipath has nothing to do with it.
+    /// Has a command carried out; `None` where the broker says that it is not for multipath.
     pub fn execute<'buffer>(
         &self,
         device: BorrowedFd<'_>,
@@ -48,8 +53,12 @@ impl ToBroker {
         buffer: &'buffer mut [u8],
     ) -> Option<Completion<'buffer>> {
         let identity = Identity { kind: Kind::Block, device: 0xfd00 };
-        let device = Device { descriptor: device, identity, client: 1 };
-        self.0.execute(device, cdb, parameters, PATIENCE).map(|answer| answer.complete(buffer))
+        let remark = Cell::new(None);
+        let device = Device { descriptor: device, identity, client: 1, parts: false, remark: &remark };
+        match self.0.execute(device, cdb, parameters, PATIENCE) {
+            multipath::Handled::Answered(answer) => Some(answer.complete(buffer)),
+            multipath::Handled::Part(_) | multipath::Handled::NotMultipath => None,
+        }
     }
 }
 

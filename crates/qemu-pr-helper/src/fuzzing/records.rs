@@ -33,6 +33,7 @@ pub fn recorded(
         sense: Sense::from_device(sense),
         took: Duration::from_millis(1),
         refusal: refusal.map(Into::into),
+        note: None,
         time_us: 1,
     };
     let record = Pending::Command(Box::new(done)).resolve()?;

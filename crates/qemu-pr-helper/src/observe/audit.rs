@@ -75,6 +75,8 @@ pub struct Done {
     pub took: Duration,
     /// Why the device was not asked, if it was not.
     pub refusal: Option<Cow<'static, str>>,
+    /// What there is to say besides.
+    pub note: Option<String>,
     /// When it was over, in microseconds since the Unix epoch.
     pub time_us: u64,
 }
@@ -185,7 +187,7 @@ impl Scribe {
                     microseconds: metrics::micros(done.took),
                 };
                 let what = match done.refusal {
-                    None => What::Command { device, command, outcome },
+                    None => What::Command { device, command, outcome, note: done.note },
                     Some(reason) => What::Refusal { device, command, outcome, reason: reason.into_owned() },
                 };
                 (done.time_us, client, what)

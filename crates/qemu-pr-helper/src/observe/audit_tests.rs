@@ -20,6 +20,7 @@ fn done(cdb: Cdb, keys: [u64; 2]) -> Done {
         sense: Sense::NONE,
         took: Duration::from_micros(5),
         refusal: None,
+        note: None,
         time_us: 1,
     }
 }
@@ -75,6 +76,11 @@ fn a_refusal_says_why_and_a_command_what_the_device_said() {
     assert!(matches!(&record.what, What::Refusal { reason, .. } if reason == "because"), "{record}");
 
     let cdb = PersistentReserveOut::new(OutAction::Clear, None, 24).cdb();
+    let noted = Done { note: Some("path sdb is away".to_owned()), ..done(cdb, [7, 0]) };
+    let record = scribe(Keys::Show).resolve(Pending::Command(Box::new(noted))).unwrap();
+    let text = record.to_string();
+    assert!(text.ends_with("; disk block 8:16; note: path sdb is away; client 3, process 12, user 107"), "{text}");
+
     let sense = Sense::fixed(SenseCode::RESERVATIONS_PREEMPTED);
     let failed = Done { status: Status::CHECK_CONDITION, sense, ..done(cdb, [7, 0]) };
     let record = scribe(Keys::Show).resolve(Pending::Command(Box::new(failed))).unwrap();

@@ -8,7 +8,7 @@ fn record(status: &str, reason: Option<&str>) -> Record {
     let outcome = Outcome { status: status.into(), sense: None, microseconds: 7 };
     let what = match reason {
         Some(reason) => What::Refusal { device, command, outcome, reason: reason.into() },
-        None => What::Command { device, command, outcome },
+        None => What::Command { device, command, outcome, note: None },
     };
     Record { time_us: 5, client: Client { connection: 3, ..Client::default() }, what }
 }

@@ -137,7 +137,10 @@ impl Entry {
         self.field("QEMU_PR_TIME_US", time_us);
         self.client(client);
         match what {
-            What::Command { device, command, outcome } => self.command("command", device, command, outcome),
+            What::Command { device, command, outcome, note } => {
+                self.command("command", device, command, outcome);
+                self.optional("QEMU_PR_NOTE", note.as_ref());
+            }
             What::Refusal { device, command, outcome, reason } => {
                 self.command("refusal", device, command, outcome);
                 self.field("QEMU_PR_REASON", reason);

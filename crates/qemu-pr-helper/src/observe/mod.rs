@@ -12,6 +12,7 @@ pub mod limit;
 pub mod log;
 pub mod metrics;
 pub mod names;
+pub mod once;
 mod output;
 pub mod share;
 pub mod sink;

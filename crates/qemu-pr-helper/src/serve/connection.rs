@@ -3,6 +3,7 @@
 mod leaving;
 
 use std::{
+    cell::Cell,
     os::fd::{AsFd, OwnedFd},
     sync::Arc,
     time::Instant,
@@ -22,11 +23,11 @@ use super::{
     ending::Reason,
     flight::Flight,
     hub::Hub,
-    policy::{Asked, Refused, is_probe},
+    policy::{Asked, Refusal, Refused, is_probe},
     share::Share,
 };
 use crate::{
-    device::{DataBuffer, Device, Identity},
+    device::{DataBuffer, Device, Identity, Remark},
     observe::{
         audit::{self, Peer},
         metrics::METRICS,
@@ -246,7 +247,9 @@ impl Connection {
 
         let descriptor = request.device.as_fd();
         let identity = Identity::of(descriptor);
-        let device = Device { descriptor, identity, client: self.client };
+        let remark = Cell::new(None);
+        let parts = hub.policy.allows_parts();
+        let device = Device { descriptor, identity, client: self.client, parts, remark: &remark };
         let (cdb, keys) = (request.cdb, keys(&request.parameters));
         trace!(
             target: "pr_helper_request",
@@ -272,13 +275,20 @@ impl Connection {
         if is_recorded {
             self.budget.introduce(self.client, self.peer);
         }
-        let (completion, refusal) = match admitted {
-            Err(refused) => (self.refuse(&refused, is_probe), Some(refused.reason)),
+        let (completion, refusal, note) = match admitted {
+            Err(refused) => (self.refuse(&refused, is_probe), Some(refused.reason), None),
             Ok(place) => {
                 trace!(target: "pr_helper_policy", client = self.client, verdict = "allowed");
                 let completion = hub.router.execute(device, &cdb, &request.parameters, buffer);
                 drop(place);
-                (completion, None)
+                match remark.take() {
+                    None => (completion, None, None),
+                    Some(Remark::Note(note)) => (completion, None, Some(note)),
+                    Some(Remark::Refused(reason)) => {
+                        METRICS.refusal(Refusal::Part as usize);
+                        (completion, Some(reason.into()), None)
+                    }
+                }
             }
         };
         let took = start.elapsed();
@@ -302,6 +312,7 @@ impl Connection {
                 sense: sense.clone(),
                 took,
                 refusal,
+                note,
                 time_us: audit::now(),
             };
             self.budget.note(done, &cdb, status, super::flight::uptime());

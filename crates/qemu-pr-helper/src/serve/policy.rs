@@ -20,21 +20,21 @@ use std::{
 };
 
 use rustix::fs::{OFlags, fcntl_getfl};
-use scsi_pr::{Cdb, Command, Completion, OutAction, ReservationKey, Sense, SenseCode, Status};
+use scsi_pr::{Cdb, Command, Completion, OutAction, PersistentReserveOut, ReservationKey, Sense, SenseCode, Status};
 
 pub use self::facts::Known;
 use self::{
     facts::{Live, Memory},
     rules::Verdict,
 };
-use super::share::Share;
+use super::{connection, share::Share};
 use crate::{
     device::{Identity, Kind},
     observe::{
         audit::{self, Peer},
-        names::Names,
+        names::{Aliases, Names},
     },
-    settings::Settings,
+    settings::{Decision, Settings},
 };
 
 /// Why a request is answered without its device being asked.
@@ -53,6 +53,8 @@ pub enum Refusal {
     NoNames,
     /// As many commands as there may be are under way on the device.
     BusyDevice,
+    /// The device is a part of a disk, and the command would reach all of it.
+    Part,
 }
 
 /// A refusal, and why in words.
@@ -66,7 +68,8 @@ pub struct Refused {
 
 impl Refusal {
     /// Each in one word, in the order of the variants.
-    pub const NAMES: [&str; 6] = ["no-thread", "read-only-descriptor", "policy", "keys", "no-names", "busy-device"];
+    pub const NAMES: [&str; 7] =
+        ["no-thread", "read-only-descriptor", "policy", "keys", "no-names", "busy-device", "part-of-disk"];
 
     fn because(self, reason: impl Into<Cow<'static, str>>) -> Refused {
         Refused { kind: self, reason: reason.into() }
@@ -76,7 +79,7 @@ impl Refusal {
     pub fn answer(self) -> Completion<'static> {
         match self {
             Self::NoThread | Self::BusyDevice => Completion::status(Status::BUSY),
-            Self::ReadOnly => Completion::check_condition(Sense::fixed(SenseCode::INVALID_OPERATION_CODE)),
+            Self::ReadOnly | Self::Part => Completion::check_condition(Sense::fixed(SenseCode::INVALID_OPERATION_CODE)),
             Self::Policy | Self::Keys | Self::NoNames => {
                 Completion::check_condition(Sense::fixed(SenseCode::NO_ACCESS_RIGHTS))
             }
@@ -98,6 +101,8 @@ pub struct InForce {
 /// What decides. Without settings it costs a request one look at a flag.
 pub struct Policy {
     on: AtomicBool,
+    /// Whether parts of disks may be changed.
+    parts: AtomicBool,
     current: RwLock<Option<Arc<InForce>>>,
     memory: Memory,
     under_way: Mutex<HashMap<Identity, u32>>,
@@ -144,6 +149,7 @@ impl Policy {
     pub fn new(settings: Option<(PathBuf, Settings)>, names: Option<Arc<Names>>) -> Self {
         let policy = Self {
             on: AtomicBool::new(false),
+            parts: AtomicBool::new(false),
             current: RwLock::default(),
             memory: Memory::new(names),
             under_way: Mutex::default(),
@@ -156,9 +162,15 @@ impl Policy {
 
     /// From here on these settings are in force. Requests that are being looked at are still decided by the others.
     pub fn replace(&self, path: PathBuf, settings: Settings) {
+        self.parts.store(settings.devices.parts == Decision::Allow, Ordering::Relaxed);
         let new = Arc::new(InForce { path, since_us: audit::now(), settings });
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(new);
         self.on.store(true, Ordering::Release);
+    }
+
+    /// Whether parts of disks may be changed.
+    pub fn allows_parts(&self) -> bool {
+        self.parts.load(Ordering::Relaxed)
     }
 
     /// The settings in force.
@@ -184,7 +196,7 @@ impl Policy {
 
     fn judge(&self, settings: &Settings, asked: Asked<'_>) -> Result<Option<Place<'_>>, Refused> {
         let Asked { cdb, parameters, device, peer, socket, share, .. } = asked;
-        if !settings.rules.is_empty() || settings.default != crate::settings::Decision::Allow {
+        if !settings.rules.is_empty() || settings.default != Decision::Allow {
             let known = &*share.get_or_insert_default().known;
             let live = Live { peer, socket, device, command: cdb.command(), known, memory: &self.memory };
             match rules::verdict(settings, &live) {
@@ -206,9 +218,30 @@ impl Policy {
                 }
             }
         }
+        if settings.devices.single_path_reservations == Decision::Deny
+            && device.kind == Kind::Block
+            && !device.is_scsi_disk()
+            && let Command::Out(out) = cdb.command()
+            && reserves_for_one_path(out, parameters)
+        {
+            self.refuse_several_paths(device)?;
+        }
         match settings.limits.commands_per_device {
             Some(limit) => self.enter(device, limit).map(Some),
             None => Ok(None),
+        }
+    }
+
+    /// Refuses a reservation that admits one path of a map, if this is a map with more of them.
+    fn refuse_several_paths(&self, device: Identity) -> Result<(), Refused> {
+        match self.memory.aliases(device) {
+            None => Err(Refusal::NoNames
+                .because("whether this is a multipath map cannot be found out now (single-path-reservations)")),
+            Some(Aliases { paths: 0..=1, .. }) => Ok(()),
+            Some(Aliases { paths, .. }) => Err(Refusal::Policy.because(format!(
+                "a reservation of this type admits one of the map's {paths} paths (single-path-reservations); use type 5, 6, 7 \
+                 or 8"
+            ))),
         }
     }
 
@@ -222,6 +255,21 @@ impl Policy {
         *count += 1;
         Ok(Place(self, device))
     }
+}
+
+/// Whether a command makes a reservation that admits the nexus that holds it and no other. One that preempts its own
+/// key is spared: that is how a key is carried along in a migration, and the type means nothing unless there is a
+/// reservation already.
+fn reserves_for_one_path(out: PersistentReserveOut, parameters: &[u8]) -> bool {
+    let admits_one = out.reservation_type().is_some_and(|kind| !kind.admits_registrants());
+    admits_one
+        && match out.action() {
+            Some(OutAction::Reserve | OutAction::ReplaceLostReservation) => true,
+            Some(OutAction::Preempt | OutAction::PreemptAndAbort) => {
+                connection::keys(parameters).is_none_or(|[own, victim]| own != victim)
+            }
+            _ => false,
+        }
 }
 
 /// Whether a request asks about the helper and not about a disk, as `qemu-pr-ctl ping` does: there is a pipe where the

@@ -6,7 +6,7 @@ use scsi_pr::{InAction, OutAction};
 use toml::Spanned;
 
 use super::{
-    Action, Decision, Directory, Glob, KeyLimit, Limits, Rule, Settings, defaults,
+    Action, Decision, Devices, Directory, Glob, KeyLimit, Limits, Rule, Settings, defaults,
     written::{self, Number, Who},
 };
 
@@ -34,8 +34,9 @@ pub fn wrong<T>(span: Range<usize>, problem: impl Into<String>) -> Result<T, Wro
 
 /// The settings that a file means.
 pub fn settings(file: written::File, directory: &impl Directory) -> Result<Settings, Wrong> {
-    let written::File { default, defaults, limits, rule } = file;
+    let written::File { default, defaults, devices, limits, rule } = file;
     let defaults = defaults::compile(defaults, directory)?;
+    let devices = self::devices(&devices);
     let limits = self::limits(&limits)?;
     let mut rules: Vec<Rule> = Vec::with_capacity(rule.len());
     let mut warnings = Vec::new();
@@ -69,13 +70,21 @@ pub fn settings(file: written::File, directory: &impl Directory) -> Result<Setti
                 .to_owned(),
         );
     }
-    Ok(Settings { default, defaults, limits, rules, warnings })
+    Ok(Settings { default, defaults, devices, limits, rules, warnings })
 }
 
 /// Whether two rules share some of their keys, and not all: the same keys twice are one tenant's.
 fn overlap(one: &Rule, other: &Rule) -> bool {
     let (Some(one), Some(other)) = (one.keys, other.keys) else { return false };
     (one.value, one.mask) != (other.value, other.mask) && (one.value ^ other.value) & one.mask & other.mask == 0
+}
+
+fn devices(written: &written::Devices) -> Devices {
+    let usual = Devices::default();
+    Devices {
+        parts: written.parts.unwrap_or(usual.parts),
+        single_path_reservations: written.single_path_reservations.unwrap_or(usual.single_path_reservations),
+    }
 }
 
 fn limits(written: &written::Limits) -> Result<Limits, Wrong> {

@@ -40,6 +40,8 @@ pub struct Settings {
     pub default: Decision,
     /// Options for a helper that was started without them.
     pub defaults: Defaults,
+    /// Which devices may be changed, and how.
+    pub devices: Devices,
     /// How much of everything one client may have.
     pub limits: Limits,
     /// The first that fits decides.
@@ -57,6 +59,21 @@ pub enum Decision {
     Allow,
     /// It is refused.
     Deny,
+}
+
+/// What may be done to devices that are not simply a disk with one path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Devices {
+    /// PERSISTENT RESERVE OUT on a partition or a volume, which reaches the whole disk.
+    pub parts: Decision,
+    /// On a multipath map, reservations of the types that admit one of its paths only.
+    pub single_path_reservations: Decision,
+}
+
+impl Default for Devices {
+    fn default() -> Self {
+        Self { parts: Decision::Deny, single_path_reservations: Decision::Allow }
+    }
 }
 
 /// Limits; `None` is no limit.

@@ -44,6 +44,9 @@ fn every_key_means_what_it_says() {
         control = "/run/prh/%s"
         control-group = "kvm"
         sandbox = "log"
+        [devices]
+        parts = "allow"
+        single-path-reservations = "deny"
         [limits]
         connections-per-user = 64
         connections-per-process = 16
@@ -92,6 +95,8 @@ fn every_key_means_what_it_says() {
         commands_per_device: Some(8),
     };
     assert_eq!(settings.limits, limits);
+    let devices = Devices { parts: Decision::Allow, single_path_reservations: Decision::Deny };
+    assert_eq!(settings.devices, devices);
     let arguments: Vec<_> = settings.defaults.arguments(&BTreeSet::new()).collect();
     let all = [
         "--quiet",
@@ -107,6 +112,15 @@ fn every_key_means_what_it_says() {
         "--sandbox=log",
     ];
     assert_eq!(arguments, all);
+}
+
+#[test]
+fn parts_of_disks_may_not_be_changed_unless_it_is_said() {
+    let devices = |text: &str| parse(text).unwrap().devices;
+    assert_eq!(devices("").parts, Decision::Deny);
+    assert_eq!(devices("").single_path_reservations, Decision::Allow);
+    assert_eq!(devices("default = \"allow\"\n[devices]\nsingle-path-reservations = \"deny\"").parts, Decision::Deny);
+    assert_eq!(devices("[devices]\nparts = \"allow\"").parts, Decision::Allow);
 }
 
 #[test]
@@ -144,6 +158,8 @@ fn what_is_wrong_is_told_with_its_place_and_its_remedy() {
         ("[limits]\nrequests-per-second = 0", "2:23", "leave the line out"),
         ("[limits]\ncommands-per-device = -1", "2:23", "between 1 and 1000000"),
         ("[limits]\ncommands-per-device = 1.5", "2:23", "expected i64"),
+        ("[devices]\nparts = true", "2:9", "wanted string"),
+        ("[devices]\npart = \"allow\"", "2:1", "correct or remove it"),
         ("[[rule]]\nuser = \"root\"", "2:8", "put it in brackets"),
         ("[[rule]]\nuser = [\"libvirt-qemu\", \"bogus\"]", "2:25", "no user \"bogus\" on this system; create it"),
         ("[[rule]]\ngroup = [true]", "2:10", "expected a name or a number"),
@@ -315,10 +331,12 @@ fn the_example_and_the_man_page_have_every_key() {
     let page =
         fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/man/qemu-pr-helper.toml.5")).unwrap();
     // serde says which keys there are when it meets one that is not.
-    for wrong in ["x = 1", "[defaults]\nx = 1", "[limits]\nx = 1", "[[rule]]\nx = 1", "[[rule]]\nkeys = { x = 1 }"] {
-        let error = parse(wrong).unwrap_err().to_string();
-        let (_, keys) = error.split_once("expected one of ").expect("a list of keys");
-        let keys = keys.split(';').next().unwrap().split(", ").map(|key| key.trim_matches('`'));
+    let tables = ["[defaults]", "[devices]", "[limits]", "[[rule]]"].map(|table| format!("{table}\nx = 1"));
+    for wrong in tables.into_iter().chain(["x = 1".to_owned(), "[[rule]]\nkeys = { x = 1 }".to_owned()]) {
+        let error = parse(&wrong).unwrap_err().to_string();
+        let (_, keys) = error.split_once("`, expected ").expect("a list of keys");
+        let keys = keys.split(';').next().unwrap().replace(" or ", ", ");
+        let keys = keys.trim_start_matches("one of ").split(", ").map(|key| key.trim_matches('`'));
         for key in keys {
             assert!(example.contains(&format!("{key} = ")) || example.contains(&format!("[{key}]")), "{key}");
             assert!(page.contains(key), "{key} is not in the man page");

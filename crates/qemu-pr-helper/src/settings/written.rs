@@ -13,6 +13,7 @@ use super::Decision;
 pub struct File {
     pub default: Decision,
     pub defaults: Defaults,
+    pub devices: Devices,
     pub limits: Limits,
     pub rule: Vec<Spanned<Rule>>,
 }
@@ -43,6 +44,14 @@ pub enum Scalar {
     Integer(i64),
     Float(f64),
     Text(String),
+}
+
+/// `[devices]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Devices {
+    pub parts: Option<Decision>,
+    pub single_path_reservations: Option<Decision>,
 }
 
 /// `[limits]`.

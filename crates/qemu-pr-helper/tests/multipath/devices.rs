@@ -65,7 +65,11 @@ fn what_lies_on_a_map_is_read_but_not_changed() {
 fn a_block_device_without_multipath_gets_the_command_as_it_is() {
     let lab = Lab::new();
     lab.block_device(3, None, &[]);
+    // All of another one, in other words.
     lab.block_device(4, Some("LVM-abc"), &[3]);
+    for minor in [3, 4] {
+        fs::write(lab.bed().path(&format!("sysfs/7:{minor}/size")), "2048\n").unwrap();
+    }
     lab.block_device(5, Some("not-mpath-5"), &[]);
     let helper = lab.start(|_, _| good());
     let client = helper.connect();

@@ -46,7 +46,7 @@ fn the_trail_has_every_command_that_was_sent_and_no_other() {
         let more = ["REGISTER AND IGNORE EXISTING KEY", "REGISTER AND MOVE", "REPLACE LOST RESERVATION"];
         let names: Vec<&str> = names.into_iter().chain(more).chain(["PERSISTENT RESERVE OUT 0x09"]).collect();
         for ((action, key, new), record) in sent.into_iter().zip(told) {
-            let What::Command { device, command, outcome } = &record.what else { panic!("{record}") };
+            let What::Command { device, command, outcome, note: None } = &record.what else { panic!("{record}") };
             assert_eq!(command.action, names[usize::from(action)]);
             let told_key = (action != 6).then(|| format!("{key:#x}"));
             let told_new = (!matches!(action, 1..=3)).then(|| format!("{new:#x}"));

@@ -8,7 +8,7 @@ use std::{
     collections::{HashMap, HashSet, VecDeque},
     io::{self, PipeReader, Read},
     mem::MaybeUninit,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::{Duration, Instant},
 };
 
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     config::{DESCRIPTORS_EACH, OWN_DESCRIPTORS},
-    device::multipath::change::invalid,
+    device::{multipath::change::invalid, part},
     sys::{
         dm,
         process::{self, Fork},
@@ -171,7 +171,8 @@ impl Broker {
                 let refusal = Answer { note, ..invalid(scsi_pr::SenseCode::INVALID_OPERATION_CODE) };
                 return send(&reply, &Verdict::Answered(refusal));
             }
-            Ok(Kind::OnMap(_) | Kind::Other) => return send(&reply, &Verdict::NotMultipath),
+            Ok(Kind::OnMap(_)) => return send(&reply, &Verdict::NotMultipath),
+            Ok(Kind::Other) => return send(&reply, &other(&request, device.as_fd())),
             Err(error) => {
                 return send(&reply, &Verdict::NoChild(format!("cannot tell whether this is a map: {error}")));
             }
@@ -360,6 +361,18 @@ fn read_all(pipe: &PipeReader) -> Vec<u8> {
     // one that goes on writing does not make it more than a pipe holds.
     let _ = pipe.take(PIPE).read_to_end(&mut bytes);
     bytes
+}
+
+/// What there is to say about a device that has nothing to do with multipath.
+fn other(request: &Request, device: BorrowedFd<'_>) -> Verdict {
+    if matches!(request.cdb.command(), scsi_pr::Command::In(_)) {
+        return Verdict::NotMultipath;
+    }
+    match part::look_up(device) {
+        Ok(None) => Verdict::NotMultipath,
+        Ok(Some(reason)) => Verdict::Part(reason),
+        Err(error) => Verdict::NoChild(format!("cannot tell whether this is a part of a disk: {error}")),
+    }
 }
 
 fn send(reply: &OwnedFd, verdict: &Verdict) {

@@ -40,6 +40,8 @@ pub struct Answer {
 pub enum Verdict {
     /// The device has nothing to do with multipath.
     NotMultipath,
+    /// The device is a part of a disk: why a command that changes something is not for it.
+    Part(String),
     /// A child answered.
     Answered(Answer),
     /// A child ended without an answer: its exit status, and the end of what it said on standard error.
@@ -107,6 +109,7 @@ impl Verdict {
             Self::Killed(signal, said) => [&[3, *signal][..], tail(said, 1024).as_bytes()].concat(),
             Self::Overdue => vec![4],
             Self::NoChild(why) => [&[5][..], tail(why, 1024).as_bytes()].concat(),
+            Self::Part(why) => [&[6][..], tail(why, 1024).as_bytes()].concat(),
         }
     }
 
@@ -119,6 +122,7 @@ impl Verdict {
             [3, signal, said @ ..] => Self::Killed(*signal, line(said)),
             [4] => Self::Overdue,
             [5, why @ ..] => Self::NoChild(line(why)),
+            [6, why @ ..] => Self::Part(line(why)),
             _ => return None,
         })
     }
@@ -129,6 +133,7 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotMultipath => f.write_str("no multipath device, no process"),
+            Self::Part(_) => f.write_str("a part of a disk, no process"),
             Self::Answered(answer) => write!(f, "answered {}", answer.status),
             Self::Exited(code, _) => write!(f, "exited with {code}"),
             Self::Killed(signal, _) => write!(f, "died of signal {signal}"),
@@ -172,6 +177,7 @@ mod tests {
         };
         for verdict in [
             Verdict::NotMultipath,
+            Verdict::Part("it is a part of sda".to_owned()),
             Verdict::Answered(answer),
             Verdict::Exited(1, "said".to_owned()),
             Verdict::Killed(9, String::new()),

@@ -85,6 +85,16 @@ fn reduce(sandbox: Sandbox) -> Result<(), UnreadyError> {
     Ok(confine::broker(sandbox)?)
 }
 
+/// What came of handing a command over.
+pub enum Handled {
+    /// The device has nothing to do with multipath.
+    NotMultipath,
+    /// Nor is it a whole disk: why a command that changes something is not for it.
+    Part(String),
+    /// It was carried out, or refused.
+    Answered(Answer),
+}
+
 impl Multipath {
     /// The daemon's end of a line with a broker at the other.
     pub const fn over(broker: OwnedFd) -> Self {
@@ -96,8 +106,8 @@ impl Multipath {
         companion::await_ready(&self.broker)
     }
 
-    /// Carries out a command for a block device; `None` if multipath has nothing to do with it.
-    pub fn execute(&self, device: Device<'_>, cdb: &Cdb, parameters: &[u8], timeout: Duration) -> Option<Answer> {
+    /// Carries out a command for a block device, if multipath has anything to do with it.
+    pub fn execute(&self, device: Device<'_>, cdb: &Cdb, parameters: &[u8], timeout: Duration) -> Handled {
         static NOTES: Limit = Limit::new();
         let request = Request { timeout, cdb: *cdb, parameters: parameters.to_vec() };
         let failed = |code, note| Answer { note, ..change::invalid(code) };
@@ -106,7 +116,8 @@ impl Multipath {
         METRICS.multipath_returned.count();
         let is_answered = matches!(verdict, Ok(Verdict::Answered(_)));
         let answer = match verdict {
-            Ok(Verdict::NotMultipath) => return None,
+            Ok(Verdict::NotMultipath) => return Handled::NotMultipath,
+            Ok(Verdict::Part(reason)) => return Handled::Part(reason),
             Ok(Verdict::Answered(answer)) => answer,
             Ok(Verdict::Exited(code, said)) => {
                 failed(SenseCode::COMMUNICATION_FAILURE, format!("libmpathpersist exited with {code}: {said}"))
@@ -132,7 +143,7 @@ impl Multipath {
         {
             warn!("{} on multipath device {}: {status}: {note}{more}", cdb.command(), device.identity.number());
         }
-        Some(answer)
+        Handled::Answered(answer)
     }
 
     fn ask_traced(&self, request: &Request, device: Device<'_>) -> io::Result<Verdict> {

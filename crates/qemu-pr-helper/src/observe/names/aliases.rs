@@ -20,12 +20,18 @@ use crate::device::{Identity, Kind};
 pub struct Aliases {
     /// Kernel names, numbers, map names, WWIDs and links under `/dev/disk/by-id`.
     pub names: Vec<String>,
+    /// How many paths it has, if it is a multipath map.
+    #[serde(default)]
+    pub paths: usize,
     /// These are all; otherwise there may be more.
     pub is_complete: bool,
 }
 
 /// Volumes are not stacked higher than this.
 const MAX_DEPTH: usize = 8;
+
+/// The prefix of every multipath map's device-mapper uuid.
+const MAP: &str = "mpath-";
 
 /// More bytes than the names of any disk have.
 const MAX_BYTES: usize = super::MAX_MESSAGE / 2;
@@ -58,7 +64,13 @@ fn find(sysfs: &Path, kind: Kind, udev: &Path) -> Option<Aliases> {
     let count = names.len();
     let names: Vec<String> = names.into_iter().take_while(fits).collect();
     is_complete &= names.len() == count;
-    Some(Aliases { names, is_complete })
+    Some(Aliases { names, paths: paths(&start), is_complete })
+}
+
+/// How many paths a multipath map has.
+fn paths(device: &Path) -> usize {
+    let is_map = read(device, "dm/uuid").is_some_and(|uuid| uuid.starts_with(MAP));
+    if is_map { entries(&device.join("slaves")).len() } else { 0 }
 }
 
 struct Search<'a> {
@@ -97,7 +109,7 @@ impl Search<'_> {
         }
         // A map made of this path. Nothing else above it is this disk alone.
         for holder in entries(&path.join("holders")) {
-            if read(&holder, "dm/uuid").is_some_and(|uuid| uuid.starts_with("mpath-")) {
+            if read(&holder, "dm/uuid").is_some_and(|uuid| uuid.starts_with(MAP)) {
                 self.disk(&holder, below);
             }
         }
@@ -134,7 +146,7 @@ impl Search<'_> {
         if let Some(map) = read(path, "dm/name") {
             self.add(&map);
         }
-        if let Some(wwid) = read(path, "dm/uuid").as_deref().and_then(|uuid| uuid.strip_prefix("mpath-")) {
+        if let Some(wwid) = read(path, "dm/uuid").as_deref().and_then(|uuid| uuid.strip_prefix(MAP)) {
             self.add(wwid);
         }
         let Some(number) = read(path, "dev") else {
@@ -216,8 +228,9 @@ mod tests {
             ["36001405abc", "8:0", "8:16", "dm-0", "link-of-dm-0", "link-of-sdb", "mpatha", "naa.6001405abc", "sdb"];
         let ways = [("sdb", Kind::Block), ("dm-0", Kind::Block), ("dm-1", Kind::Block), ("sdb/sdb1", Kind::Block)];
         for (device, kind) in ways.into_iter().chain([("sg1", Kind::Character)]) {
-            let Aliases { names, is_complete } = names(device, kind);
+            let Aliases { names, paths, is_complete } = names(device, kind);
             assert!(is_complete);
+            assert_eq!(paths, if device == "dm-0" { 2 } else { 0 }, "{device}");
             for name in common {
                 assert!(names.iter().any(|known| known == name), "{device}: no {name} in {names:?}");
             }
@@ -239,7 +252,7 @@ mod tests {
     #[test]
     fn a_device_that_is_no_disk_has_its_name() {
         let null = Identity { kind: Kind::Character, device: rustix::fs::makedev(1, 3) };
-        assert_eq!(look_up(null), Some(Aliases { names: vec!["null".into()], is_complete: true }));
+        assert_eq!(look_up(null), Some(Aliases { names: vec!["null".into()], paths: 0, is_complete: true }));
         assert_eq!(look_up(Identity::default()), None);
     }
 }

@@ -51,7 +51,8 @@ impl Memory {
         Self { names, disks: Mutex::default() }
     }
 
-    fn aliases(&self, device: Identity) -> Option<Aliases> {
+    /// All names of a disk; `None` if they cannot be had.
+    pub fn aliases(&self, device: Identity) -> Option<Aliases> {
         let disks = || self.disks.lock().unwrap_or_else(PoisonError::into_inner);
         {
             let mut disks = disks();

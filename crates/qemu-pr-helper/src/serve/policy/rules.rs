@@ -118,7 +118,7 @@ fn on_device(patterns: &[Glob], facts: &impl Facts) -> Result<bool, &'static str
     if patterns.iter().any(|pattern| pattern.matches(&number)) {
         return Ok(true);
     }
-    let Aliases { names, is_complete } = facts.names().ok_or("the names of the disk")?;
+    let Aliases { names, is_complete, .. } = facts.names().ok_or("the names of the disk")?;
     let fits = patterns.iter().any(|pattern| names.iter().any(|name| pattern.matches(name)));
     if fits || is_complete { Ok(fits) } else { Err("all names of the disk") }
 }

@@ -56,7 +56,7 @@ fn qemu() -> Known {
         groups: Some(vec![107, 36]),
         control_group: Some("/machine.slice/machine-qemu\\x2d1\\x2dweb.scope/libvirt/emulator".to_owned()),
         context: Some("system_u:system_r:svirt_t:s0:c1,c2".to_owned()),
-        names: Some(Aliases { names, is_complete: true }),
+        names: Some(Aliases { names, paths: 0, is_complete: true }),
     }
 }
 
@@ -128,7 +128,7 @@ fn what_cannot_be_found_out_is_not_guessed() {
     assert_eq!(fits("device = [\"8:16\"]", &blind), Ok(true), "the number is known without asking");
     assert_eq!(fits("unit = [\"*\"]\ndevice = [\"sdc\"]", &Known { control_group: None, ..qemu() }), Ok(false));
 
-    let some = Known { names: Some(Aliases { names: vec!["sdb".into()], is_complete: false }), ..qemu() };
+    let some = Known { names: Some(Aliases { names: vec!["sdb".into()], paths: 0, is_complete: false }), ..qemu() };
     assert_eq!(fits("device = [\"sdb\"]", &some), Ok(true));
     assert_eq!(fits("device = [\"wwn-*\"]", &some), Err("all names of the disk"));
     let file = Known { device: Identity { kind: Kind::File, ..blind.device }, ..blind };

@@ -84,6 +84,16 @@ fn settings_count_from_the_moment_that_they_replace_others() {
 }
 
 #[test]
+fn parts_of_disks_may_be_changed_as_long_as_the_settings_say_so() {
+    let policy = Policy::new(None, None);
+    assert!(!policy.allows_parts());
+    policy.replace(PathBuf::from("first"), settings("[devices]\nparts = \"allow\""));
+    assert!(policy.allows_parts());
+    policy.replace(PathBuf::from("second"), settings("default = \"allow\""));
+    assert!(!policy.allows_parts());
+}
+
+#[test]
 fn the_last_thread_takes_no_command_that_may_hold_it_up() {
     let policy = Policy::new(None, None);
     let (socket, null, share) = (UnixStream::pair().unwrap().0, null(true), &mut None);
@@ -109,7 +119,9 @@ fn each_refusal_has_its_answer() {
         assert_eq!(kind.answer().status, Status::BUSY);
     }
     let sense = |kind: Refusal| kind.answer().sense.code();
-    assert_eq!(sense(Refusal::ReadOnly), Some(SenseCode::INVALID_OPERATION_CODE));
+    for kind in [Refusal::ReadOnly, Refusal::Part] {
+        assert_eq!(sense(kind), Some(SenseCode::INVALID_OPERATION_CODE));
+    }
     for kind in [Refusal::Policy, Refusal::Keys, Refusal::NoNames] {
         assert_eq!(sense(kind), Some(SenseCode::NO_ACCESS_RIGHTS));
         assert_eq!(kind.answer().status, Status::CHECK_CONDITION);
