@@ -21,6 +21,7 @@ mod node;
 #[path = "../page.rs"]
 mod page;
 mod parity;
+mod parts;
 mod random;
 mod report;
 mod request;
@@ -70,6 +71,7 @@ fn run(words: &[&str], report: &mut Report) -> Result<()> {
             parity::run(report, &luns, reference)?;
             fence::run(report, luns.lun(0))?;
             rights::run(report, luns.lun(0), reference)?;
+            parts::run(report, reference)?;
             iscsi::run(report)?;
             ctl::run(report, luns.lun(0), reference)?;
             hang::run(report, &luns, reference)
