@@ -2,9 +2,12 @@
 
 use std::{
     fs,
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
+
+use rustix::fs::{major, minor};
 
 /// The kernel's release.
 pub fn kernel() -> String {
@@ -19,6 +22,19 @@ pub fn disk(device: &Path) -> Option<String> {
     let parts = ["vendor", "model", "rev"].map(|name| fs::read_to_string(folder.join(name)).unwrap_or_default());
     let parts: Vec<&str> = parts.iter().map(|part| part.trim()).filter(|part| !part.is_empty()).collect();
     (!parts.is_empty()).then(|| parts.join(" "))
+}
+
+/// How many paths a multipath map has; `None` for anything else.
+pub fn paths(device: &Path) -> Option<usize> {
+    let meta = fs::metadata(device).ok()?;
+    let number = meta.file_type().is_block_device().then(|| meta.rdev())?;
+    paths_of(&Path::new("/sys/dev/block").join(format!("{}:{}", major(number), minor(number))))
+}
+
+fn paths_of(device: &Path) -> Option<usize> {
+    let uuid = fs::read_to_string(device.join("dm/uuid")).ok()?;
+    let slaves = fs::read_dir(device.join("slaves")).ok()?;
+    uuid.starts_with("mpath-").then(|| slaves.flatten().count())
 }
 
 /// The time, UTC, as in `2026-01-31T12:00:00Z`.
@@ -47,6 +63,22 @@ fn date(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_multipath_map_is_known_by_its_uuid() {
+        let sysfs = tempfile::tempdir().expect("a directory");
+        for (device, uuid, slaves) in [("map", "mpath-36001\n", 2), ("volume", "LVM-abc\n", 1)] {
+            let folder = sysfs.path().join(device);
+            fs::create_dir_all(folder.join("dm")).expect("a directory");
+            fs::write(folder.join("dm/uuid"), uuid).expect("a file");
+            for slave in 0..slaves {
+                fs::create_dir_all(folder.join(format!("slaves/sd{slave}"))).expect("a directory");
+            }
+        }
+        let paths = |device: &str| paths_of(&sysfs.path().join(device));
+        assert_eq!((paths("map"), paths("volume"), paths("disk")), (Some(2), None, None));
+        assert_eq!(super::paths(sysfs.path()), None);
+    }
 
     #[test]
     fn seconds_become_dates() {

@@ -118,14 +118,16 @@ fn validate_pair(helper: &Helper, [first, second]: &[Node; 2], more: &[&str]) ->
     passed(&Run::new(helper, &[&["validate", text(first)?, "--second", text(second)?][..], more].concat())?)
 }
 
-/// Insists that `validate` passed on two devices, whatever they are.
-pub fn validates(helper: &Helper, device: &Path, second: Option<&Path>) -> Result<()> {
+/// Insists that `validate` passes, whatever the devices are; what it prints.
+pub fn validates(helper: &Helper, device: &Path, second: Option<&Path>) -> Result<String> {
     let device = device.to_str().context("a device has a name")?;
     let mut words = vec!["validate", device];
     if let Some(second) = second {
         words.extend(["--second", second.to_str().context("a device has a name")?]);
     }
-    passed(&Run::new(helper, &words)?)
+    let run = Run::new(helper, &words)?;
+    passed(&run)?;
+    Ok(run.output)
 }
 
 fn passed(run: &Run) -> Result<()> {

@@ -167,6 +167,18 @@ impl What {
         }
     }
 
+    /// Whether it makes a reservation that admits the path that holds it and no other.
+    pub fn admits_one_path(&self) -> bool {
+        match self {
+            Self::Order(order) => {
+                let makes_one =
+                    matches!(order.action, OutAction::Reserve | OutAction::Preempt | OutAction::PreemptAndAbort);
+                makes_one && order.kind.is_some_and(|kind| !kind.admits_registrants())
+            }
+            Self::Ask(..) => false,
+        }
+    }
+
     /// Whether PRGENERATION counts it. Disks differ about unregistering (SPC counts it, Linux does not).
     pub fn counts(&self) -> bool {
         match self {

@@ -33,6 +33,8 @@ pub struct Page {
     version: &'static str,
     kernel: String,
     disk: Option<String>,
+    /// How many paths node 1 has, if it is a multipath map.
+    paths: Option<usize>,
     time: String,
     keys: [String; 2],
     sequences: Vec<Played>,
@@ -68,6 +70,8 @@ struct Done {
     came: String,
     result: &'static str,
     attentions: Vec<String>,
+    #[serde(skip)]
+    admits_one_path: bool,
 }
 
 impl Played {
@@ -90,6 +94,7 @@ impl Played {
             came,
             result: word(verdict),
             attentions,
+            admits_one_path: step.what.admits_one_path(),
         });
     }
 
@@ -118,6 +123,7 @@ impl Page {
             version: env!("CARGO_PKG_VERSION"),
             kernel: host::kernel(),
             disk: host::disk(&device.path),
+            paths: host::paths(&device.path),
             time: host::now(),
             keys: [cast.one, cast.two].map(|key| key.to_string()),
             sequences: Vec::new(),
@@ -207,6 +213,7 @@ impl Page {
             let steps = format!("{}/{}", played.steps.len(), played.steps_in_all);
             let _ = writeln!(text, "{:<28}  {steps:>5}  {result}", played.name);
         }
+        text.extend(self.about_paths());
         let end = if self.left_behind.is_empty() {
             "The disk is left without registrations.".to_owned()
         } else {
@@ -214,6 +221,19 @@ impl Page {
         };
         let _ = writeln!(text, "\n{end}");
         text
+    }
+
+    /// What passes on a map and still does not do for a cluster.
+    fn about_paths(&self) -> Option<String> {
+        let paths = self.paths.filter(|paths| *paths > 1)?;
+        let played = |sequence: &&Played| sequence.steps.iter().any(|step| step.admits_one_path);
+        let names: Vec<_> = self.sequences.iter().filter(played).map(|sequence| sequence.name).collect();
+        let words = format!(
+            "this is a multipath map of {paths} paths, and a reservation of type 1 or 3, as in {}, admits one of them: let cluster \
+             software use type 5 or 7 here",
+            names.join(" and ")
+        );
+        (!names.is_empty()).then(|| format!("\n{}\n", out::fold_behind("note  ", &words)))
     }
 
     fn print(&self, text: &str) -> Result<(), Trouble> {
@@ -234,6 +254,56 @@ impl Page {
 mod tests {
     use super::*;
     use crate::validate::sequences::ALL;
+
+    /// The page of a run in which all steps of these sequences went well.
+    fn page(paths: Option<usize>, names: &[&str]) -> Page {
+        let [one, two, third] = [1, 2, 3].map(ReservationKey);
+        let sequences = ALL.iter().filter(|sequence| names.contains(&sequence.name)).map(|sequence| {
+            let steps = (sequence.steps)(Cast { one, two, third, pair: false });
+            let mut played = Played::new(sequence.name, steps.len());
+            for (number, step) in (1..).zip(&steps) {
+                let (expected, came) = (String::new(), String::new());
+                played.note(number, step, Outcome { verdict: Verdict::Ok, expected, came, attentions: Vec::new() });
+            }
+            played
+        });
+        Page {
+            json: false,
+            colours: false,
+            device: "/dev/mapper/mpatha".to_owned(),
+            second: None,
+            socket: None,
+            version: "1",
+            kernel: "6".to_owned(),
+            disk: None,
+            paths,
+            time: "now".to_owned(),
+            keys: [one, two].map(|key| key.to_string()),
+            sequences: sequences.collect(),
+            passed: true,
+            left_behind: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_admits_one_path_of_a_map_is_noted() {
+        let note = |paths, names: &[&str]| {
+            let table = page(paths, names).table();
+            assert!(table.lines().all(|line| line.chars().count() <= out::WIDTH), "{table}");
+            let (_, note) = table.split_once("note  ")?;
+            Some(note.split_whitespace().collect::<Vec<_>>().join(" "))
+        };
+        let all = ["fence_scsi", "ocf-sg_persist", "lvm-persist"];
+        let words = note(Some(2), &all).expect("a note");
+        assert!(
+            words.starts_with(
+                "this is a multipath map of 2 paths, and a reservation of type 1 or 3, as in ocf-sg_persist and lvm-persist,"
+            ),
+            "{words}"
+        );
+        assert_eq!(note(Some(2), &["fence_scsi", "windows-failover-clustering"]), None);
+        assert_eq!((note(Some(1), &all), note(None, &all)), (None, None));
+    }
 
     #[test]
     fn every_step_fits_its_line() {

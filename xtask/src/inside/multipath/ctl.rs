@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::reserve::KIND;
 use super::scene::State;
@@ -30,7 +30,8 @@ fn agree(stage: &mut Stage<'_>) -> Result<()> {
 }
 
 fn alone(stage: &mut Stage<'_>) -> Result<()> {
-    validates(&stage.helper, Path::new(MAP), None)?;
+    let said = validates(&stage.helper, Path::new(MAP), None)?;
+    ensure!(said.contains("this is a multipath map of 2 paths"), "it does not tell of types 1 and 3: {said}");
     stage.scene.expect(&State::default())
 }
 
