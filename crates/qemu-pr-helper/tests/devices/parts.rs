@@ -77,6 +77,10 @@ fn the_settings_allow_changes_by_way_of_a_part_but_not_of_a_map() {
     // The paths of the map are below it, and a change on one of them is never right.
     client.pr_out(node(1), 0, &keys(0, 0xa1)).expect_check(5, 0x20, 0);
     assert_eq!(helper.device().count(), parts.len());
+    // What the multipath side has to say is in the trail as well.
+    let note = "; note: the disk is a part of map dm-0-map, ";
+    let is_noted = |line: &String| line.starts_with("REGISTER: CHECK CONDITION") && line.contains(note);
+    eventually("the note is in the trail", || helper.audit().iter().any(is_noted));
 }
 
 #[test]
