@@ -41,6 +41,9 @@ const fn conflict(action: Action) -> &'static str {
     }
 }
 
+/// LOGICAL UNIT COMMUNICATION FAILURE, of a unit that is not ready: waiting does not help.
+const UNIT_COMMUNICATION_FAILURE: SenseCode = SenseCode::new(0x2, 0x08, 0x00);
+
 fn about(sense: SenseCode) -> Option<&'static str> {
     Some(match sense {
         SenseCode::INVALID_OPERATION_CODE => {
@@ -58,6 +61,10 @@ fn about(sense: SenseCode) -> Option<&'static str> {
         SenseCode::IO_PROCESS_TERMINATED => {
             "the command did not reach a disk: is this a SCSI disk, and may the helper send commands to it? Its log \
              says more (journalctl -u qemu-pr-helper)"
+        }
+        UNIT_COMMUNICATION_FAILURE => {
+            "a Linux target (LIO) says this to a path that is not registered (see 'qemu-pr-ctl keys'), and to any if it cannot \
+             write its records: make /var/target/pr there"
         }
         _ => match sense.key {
             SenseKey(0x2) => "wait until the disk is ready, and try again",
@@ -100,6 +107,7 @@ mod tests {
             (SenseCode::NO_ACCESS_RIGHTS, "a rule of the helper's settings"),
             (SenseCode::IO_PROCESS_TERMINATED, "SCSI disk"),
             (SenseCode::MEDIUM_NOT_PRESENT, "ready"),
+            (SenseCode::new(0x2, 0x08, 0x00), "/var/target/pr"),
             (SenseCode::INTERNAL_TARGET_FAILURE, "dmesg"),
             (SenseCode::INVALID_FIELD_IN_CDB, "capabilities"),
             (SenseCode::RESERVATIONS_PREEMPTED, "try again"),
