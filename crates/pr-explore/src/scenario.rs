@@ -620,10 +620,6 @@ pub const MORE: &[Scenario] = &[
         depth: 4,
         ..PLAIN
     },
-];
-
-/// What the map engine does not get right yet.
-pub const OPEN: &[Scenario] = &[
     Scenario {
         name: "two helpers take turns on the map",
         guest: &[register(ZERO, K), register(K, L), register_ignore(ZERO), reserve(K), release(K), preempt(K, K)],

@@ -48,6 +48,12 @@ impl Answer {
         Self { status: Status::CHECK_CONDITION, sense: Sense::fixed(code), data: Vec::new(), notes: Vec::new() }
     }
 
+    /// NOT READY: another path may do.
+    fn is_not_this_path(&self) -> bool {
+        const NOT_READY: scsi_pr::SenseKey = scsi_pr::SenseKey(0x2);
+        self.status == Status::CHECK_CONDITION && self.sense.code().is_some_and(|code| code.key == NOT_READY)
+    }
+
     /// The command could not be carried out as a whole, and why: LOGICAL UNIT COMMUNICATION FAILURE.
     pub(crate) fn failure(note: String) -> Self {
         Self { notes: vec![note], ..Self::check(SenseCode::COMMUNICATION_FAILURE) }
@@ -124,6 +130,8 @@ pub(crate) struct Engine<'a, I: Io> {
     pub told: Option<Multipathd>,
     /// Paths to fail, and why, as soon as the map is not suspended any more.
     pub to_fail: Vec<(PathId, String)>,
+    /// Whether one path has preempted the user's key from all others in this command.
+    pub took_over: bool,
 }
 
 /// What asking one path after the other came to.
@@ -145,8 +153,16 @@ pub(crate) struct Judgement {
 
 impl<'a, I: Io> Engine<'a, I> {
     pub fn new(io: &'a mut I, memory: &'a mut Memory) -> Result<Self, I::Stop> {
-        let mut engine =
-            Self { io, memory, paths: Vec::new(), notes: Vec::new(), own: Vec::new(), told: None, to_fail: Vec::new() };
+        let mut engine = Self {
+            io,
+            memory,
+            paths: Vec::new(),
+            notes: Vec::new(),
+            own: Vec::new(),
+            told: None,
+            to_fail: Vec::new(),
+            took_over: false,
+        };
         engine.look()?;
         Ok(engine)
     }
@@ -299,6 +315,11 @@ impl<'a, I: Io> Engine<'a, I> {
     /// The paths that carry no I/O, but might take a command.
     pub fn inactive(&self) -> Vec<PathId> {
         self.paths.iter().filter(|path| !path.active && path.open && !path.busy).map(|path| path.id).collect()
+    }
+
+    /// The paths that take no command now.
+    pub fn absent(&self) -> Vec<PathId> {
+        self.paths.iter().filter(|path| !path.open || path.busy).map(|path| path.id).collect()
     }
 
     /// Before something that has to be on all paths: a path that hangs is failed, so that it carries no I/O. One whose
@@ -623,7 +644,13 @@ impl<'a, I: Io> Engine<'a, I> {
         if !action.is_register() {
             self.set_step(Step::Changing)?;
         }
-        let answer = self.dispatch(action, &request)?;
+        let mut answer = self.dispatch(action, &request)?;
+        if self.took_over && answer.is_not_this_path() && self.active().len() > 1 {
+            // The path that was to do it for all became not ready in the middle, and all is as it was before.
+            self.took_over = false;
+            self.look()?;
+            answer = self.dispatch(action, &request)?;
+        }
         if answer.status != Status::GOOD && !self.own.is_empty() {
             // What failed may have been carried out all the same, and is no news to the user.
             let active = self.active();

@@ -126,6 +126,7 @@ impl<I: Io> Engine<'_, I> {
             // Preempted in between: the logical unit says so.
             return Ok(self.judge(&self.active(), request)?.result.into());
         }
+        self.took_over = true;
         self.memory.step = Step::Preempting { own };
         self.memory.suspended = true;
         self.keep()?;

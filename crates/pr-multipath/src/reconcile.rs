@@ -233,6 +233,8 @@ impl<I: Io> Engine<'_, I> {
     fn finish_leaving(&mut self, proof: Proof, own: Registration) -> Result<bool, I::Stop> {
         let mut unsure = self.take_back(&proof.has, own)?;
         unsure.extend(proof.silent);
+        unsure.extend(self.inactive());
+        unsure.extend(self.absent());
         let unsure = self.still_registered(&unsure, own.key)?;
         self.fail(&unsure, &format!("may have kept key {}", own.key))?;
         for id in unsure {

@@ -539,7 +539,6 @@ impl<I: Io> Engine<'_, I> {
         };
         if left.iter().any(holds) {
             // The reservation stands: this is not what one disk would have.
-            self.set_step(Step::Idle)?;
             return Ok(Answer::failure("the path that holds the reservation did not answer".to_owned()));
         }
         self.set_user(User::Unregistered)?;
