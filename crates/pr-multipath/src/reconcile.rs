@@ -29,6 +29,8 @@ pub fn reconcile<I: Io>(io: &mut I, memory: &mut Memory) -> Result<Vec<String>, 
 pub fn recover<I: Io>(io: &mut I, memory: &mut Memory) -> Result<Vec<String>, I::Stop> {
     let mut engine = Engine::new(io, memory)?;
     engine.finish()?;
+    // One that hangs may lack what was given to the others.
+    engine.fail_hung()?;
     engine.settle()?;
     Ok(engine.notes)
 }
