@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::SOCKET;
 use super::command::{sh, try_sh};
-use crate::guest_machine::Terminal;
+use crate::guest_machine::{APPEND, Terminal};
 use crate::node::Node;
 use crate::wait;
 
@@ -72,7 +72,7 @@ fn definition(name: &str, disk: &str) -> String {
            <os>\
              <type arch='x86_64' machine='pc'>hvm</type>\
              <kernel>{IMAGES}/vmlinuz</kernel><initrd>{IMAGES}/root.cpio</initrd>\
-             <cmdline>console=ttyS1 panic=-1 tsc=reliable quiet mitigations=off nokaslr cryptomgr.notests</cmdline>\
+             <cmdline>{APPEND}</cmdline>\
            </os>\
            <features><acpi/></features>\
            <cpu mode='custom'><model>qemu64</model></cpu>\
