@@ -126,6 +126,8 @@ enum Command {
         /// The kernel of --machine tcg [default: 6.1]
         #[arg(long, value_enum)]
         kernel: Option<bed::Version>,
+        #[command(flatten)]
+        random: bed::Random,
     },
 }
 
@@ -169,9 +171,9 @@ fn run(command: Command) -> Result<bool> {
             packages::install_missing(&[packages::SHELLS])?;
             completions::check()
         }
-        Command::Bed { bed, helper, keep, debug, machine, kernel } => {
+        Command::Bed { bed, helper, keep, debug, machine, kernel, random } => {
             packages::install_missing(&[packages::FOR_BEDS])?;
-            let options = bed::Options { keep, story: false, debug, machine, kernel };
+            let options = bed::Options { keep, story: false, debug, machine, kernel, random };
             let tally = bed::run(bed, helper.as_deref(), &options)?;
             Ok(tally.succeeded())
         }

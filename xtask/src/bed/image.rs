@@ -43,7 +43,14 @@ pub const PASSWD: &str = "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody
 pub const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
 
 /// Writes the root image of a bed.
-pub fn write(to: &Path, kind: Kind, kernel: &Kernel, programs: &Programs, reference: bool) -> Result<()> {
+pub fn write(
+    to: &Path,
+    kind: Kind,
+    kernel: &Kernel,
+    programs: &Programs,
+    reference: bool,
+    more: &str,
+) -> Result<()> {
     let mut root = driven(&programs.driver)?;
     root.program(&programs.helper, "usr/bin/qemu-pr-helper")?;
     root.program(&programs.ctl, "usr/bin/qemu-pr-ctl")?;
@@ -66,7 +73,7 @@ pub fn write(to: &Path, kind: Kind, kernel: &Kernel, programs: &Programs, refere
         root.copy(&guest.image, "guest/vmlinuz")?;
         root.content("guest/root.cpio", 0o644, guest_root(&guest)?);
     }
-    let command = format!("echo {STARTED}\n/bin/bed-inside {} {}\n{END}", kind.word(), super::whose(reference));
+    let command = format!("echo {STARTED}\n/bin/bed-inside {} {} {more}\n{END}", kind.word(), super::whose(reference));
     root.content("init", 0o755, init(&modules, &command).into_bytes());
     root.write_to(to)
 }

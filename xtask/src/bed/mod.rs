@@ -12,6 +12,7 @@ mod image;
 mod kernel;
 mod machine;
 mod multipath;
+mod random;
 mod uml;
 mod vm;
 
@@ -31,6 +32,7 @@ use vm::Heard;
 pub use bench::measure;
 pub use kernel::Version;
 pub use machine::Machine;
+pub use random::Random;
 pub use vm::Tally;
 
 /// Debian's own helper, against which a bed shows that it is right itself.
@@ -52,6 +54,9 @@ pub enum Kind {
     Guest,
     /// One LUN as a dm-multipath map over two paths, with udev and multipathd, and a third initiator beside it
     Multipath,
+    /// A map over four paths in two target port groups: random commands while another node acts, paths fail and
+    /// processes are killed, each answer held against one disk
+    MultipathRandom,
     /// That map, passed through to a QEMU guest
     MultipathGuest,
     /// A whole Debian with systemd and libvirt, this project's package installed on it, and two guests
@@ -70,6 +75,7 @@ impl Kind {
             Kind::Kernel => "kernel",
             Kind::Guest => "guest",
             Kind::Multipath => "multipath",
+            Kind::MultipathRandom => "multipath-random",
             Kind::MultipathGuest => "multipath-guest",
             Kind::Host => "host",
             Kind::Manual => "manual",
@@ -89,7 +95,7 @@ impl Kind {
 
     /// Whether multipathd looks after a map.
     pub fn has_multipath(self) -> bool {
-        matches!(self, Kind::Multipath | Kind::MultipathGuest)
+        matches!(self, Kind::Multipath | Kind::MultipathRandom | Kind::MultipathGuest)
     }
 }
 
@@ -106,6 +112,8 @@ pub struct Options {
     pub machine: Option<Machine>,
     /// The kernel of an emulated machine [default: Debian 12's].
     pub kernel: Option<Version>,
+    /// What the bed `multipath-random` does.
+    pub random: Random,
 }
 
 /// Boots the bed with a helper in it and shows every check as it is made.
@@ -166,7 +174,8 @@ fn attempt(kind: Kind, machine: Chosen, kernel: &Kernel, programs: &Programs, op
     let disks = if kind.is_distribution() {
         host::write(&image, kind, kernel, programs, reference)?
     } else {
-        image::write(&image, kind, kernel, programs, reference)?;
+        let more = if kind == Kind::MultipathRandom { options.random.words() } else { String::new() };
+        image::write(&image, kind, kernel, programs, reference, &more)?;
         Vec::new()
     };
 

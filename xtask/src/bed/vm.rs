@@ -64,6 +64,8 @@ const START: Duration = Duration::from_secs(60);
 fn limit(kind: Kind) -> Duration {
     match kind {
         Kind::Kernel | Kind::Bench => Duration::from_secs(600),
+        // It ends by itself after so many commands.
+        Kind::MultipathRandom => Duration::from_secs(4 * 3600),
         Kind::Guest | Kind::Multipath | Kind::MultipathGuest | Kind::Host | Kind::Manual => Duration::from_secs(1200),
     }
 }

@@ -1,10 +1,11 @@
 //! The driver program of a bed: runs as the only task of a virtual machine and reports to its serial line.
 //!
-//! `bed-inside kernel|guest|multipath|multipath-guest|host|manual ours|reference`: which scenarios to run, and whose helper
-//! lies in /usr/bin. `bed-inside bench …` measures instead of trying, see `bench.rs`. The format of the report is
+//! `bed-inside kernel|guest|multipath|multipath-random|multipath-guest|host|manual ours|reference`: which scenarios to run,
+//! and whose helper lies in /usr/bin; for `multipath-random` with more words, see `adversary/mod.rs`. `bed-inside bench …` measures instead of trying, see `bench.rs`. The format of the report is
 //! described where it is read, in `bed/vm.rs`.
 #![forbid(unsafe_code)]
 
+mod adversary;
 mod bench;
 mod ctl;
 mod fence;
@@ -55,8 +56,8 @@ fn run(words: &[&str], report: &mut Report) -> Result<()> {
     if let ["bench", words @ ..] = words {
         return bench::run(report, words);
     }
-    let [bed, whose] = *words else {
-        bail!("usage: bed-inside kernel|guest|multipath|multipath-guest|host|manual ours|reference")
+    let [bed, whose, ref more @ ..] = *words else {
+        bail!("usage: bed-inside kernel|guest|multipath|multipath-random|multipath-guest|host|manual ours|reference")
     };
     let reference = match whose {
         "ours" => false,
@@ -76,6 +77,7 @@ fn run(words: &[&str], report: &mut Report) -> Result<()> {
         }
         "guest" => guest::run(report, reference),
         "multipath" => multipath::run(report, reference),
+        "multipath-random" => adversary::run(report, reference, more),
         "multipath-guest" => multipath::guest::run(report, reference),
         "host" => host::run(report, reference),
         "manual" => manual::run(report),

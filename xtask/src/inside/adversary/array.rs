@@ -1,0 +1,268 @@
+//! The storage: a LUN behind five target ports in two target port groups, and who is logged in to them. Four of the ports
+//! lead to the host whose map is tried, under one initiator name as on any host; another node comes in by the first of
+//! those ports as well; and one who only looks has the fifth.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use scsi_pr::{FullStatus, InAction, Reservation, ReservationType, TransportId};
+
+use crate::lun::{self, TARGET, put};
+use crate::multipath::port::Port;
+use crate::request::Request;
+use crate::wait;
+
+/// How many paths the map has.
+pub const PATHS: usize = 4;
+
+/// The names of the initiators.
+const HOST: &str = "iqn.2024-01.test.bed:host";
+const NODE: &str = "iqn.2024-01.test.bed:node";
+
+/// Where each path's target listens: an address of its own, so that one can be cut off.
+const PORT: &str = "3260";
+
+/// The second half of the paths.
+const SECOND_GROUP: &str = "second";
+
+/// What the host's iSCSI stack does without a daemon: it never gives a connection up by itself, so that a path whose
+/// packets are lost for a while is one that hangs.
+const PATIENT: &[&str] = &[
+    "--param",
+    "node.conn[0].timeo.noop_out_interval=0",
+    "--param",
+    "node.conn[0].timeo.noop_out_timeout=0",
+    "--param",
+    "node.session.timeo.replacement_timeout=86400",
+];
+
+/// The states of a target port group, by the numbers that they have in SPC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    Optimized,
+    NonOptimized,
+    Standby,
+    Unavailable,
+    Transitioning,
+}
+
+impl Access {
+    fn number(self) -> &'static str {
+        match self {
+            Self::Optimized => "0",
+            Self::NonOptimized => "1",
+            Self::Standby => "2",
+            Self::Unavailable => "3",
+            Self::Transitioning => "15",
+        }
+    }
+}
+
+/// The storage and everybody's way to it.
+pub struct Array {
+    backstore: PathBuf,
+    /// The paths of the map. One that was removed is not there.
+    pub paths: [Option<Port>; PATHS],
+    /// host:channel:target:lun of each, which it keeps.
+    addresses: [String; PATHS],
+    pub other: Port,
+    observer: Port,
+    /// The relative target port of each path.
+    ports: [u16; PATHS],
+}
+
+/// Who has a registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Nexus {
+    Path(usize),
+    Other,
+    /// Nobody that is known.
+    Stranger,
+}
+
+/// What the LUN has in its books.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Books {
+    pub generation: u32,
+    pub keys: BTreeMap<Nexus, u64>,
+    /// Who holds it, with which key. Where all registrants hold it, one of them.
+    pub held: Option<(Option<Nexus>, ReservationType, u64)>,
+}
+
+impl Books {
+    pub fn key(&self, nexus: Nexus) -> Option<u64> {
+        self.keys.get(&nexus).copied()
+    }
+}
+
+impl Array {
+    /// Makes the LUN and logs everybody in. The map's disks come first: `sda` to `sdd`.
+    pub fn set_up() -> Result<Self> {
+        lun::run("ip", &["link", "set", "lo", "up"])?;
+        let backstore = lun::backstore("array")?;
+        let group = backstore.join("alua").join(SECOND_GROUP);
+        fs::create_dir_all(&group)?;
+        put(&group.join("tg_pt_gp_id"), "7")?;
+        let mut paths = Vec::new();
+        for number in 0..PATHS {
+            serve(number, &backstore)?;
+            if number >= PATHS / 2 {
+                put(&portal_group(number).join("lun/lun_0/alua_tg_pt_gp"), SECOND_GROUP)?;
+            }
+            let node = lun::appearing(|| log_in(HOST, number, &address(number)))?;
+            paths.push(node.path().to_owned());
+        }
+        let other = lun::appearing(|| log_in(NODE, 0, "127.0.0.1"))?;
+        let group = lun::nexus(9)?;
+        let observer = lun::attach(&group, 0, &backstore)?;
+        let observer = Port::open(observer.path())?;
+        let other = Port::open(other.path())?;
+        let paths = paths.iter().map(|path| Port::open(path)).collect::<Result<Vec<_>>>()?;
+        let paths: [Port; PATHS] = paths.try_into().ok().context("not all paths are there")?;
+        let addresses = paths.each_ref().map(scsi_address);
+        let [a, b, c, d] = addresses;
+        let addresses = [a?, b?, c?, d?];
+        let mut this =
+            Self { backstore, paths: paths.map(Some), addresses, other, observer, ports: [0; PATHS] };
+        this.learn_ports()?;
+        Ok(this)
+    }
+
+    /// Every path registers and leaves: the target port that appears is its own.
+    fn learn_ports(&mut self) -> Result<()> {
+        for number in 0..PATHS {
+            let path = self.path(number)?;
+            path.settle()?;
+            path.directly(&Request::register(0, 1))?.good()?;
+            let status = self.full_status()?;
+            let status = FullStatus::parse(&status).context("no full status")?;
+            let found = status.descriptors().next().context("a registration that is not listed")?;
+            let port = found.relative_target_port;
+            ensure!(!self.ports.contains(&port), "two paths with one relative target port");
+            self.path(number)?.directly(&Request::register(1, 0))?.good()?;
+            self.ports[number] = port;
+        }
+        Ok(())
+    }
+
+    pub fn path(&self, number: usize) -> Result<&Port> {
+        self.paths[number].as_ref().with_context(|| format!("path {number} is removed"))
+    }
+
+    fn full_status(&self) -> Result<Vec<u8>> {
+        Ok(self.observer.directly(&Request::read(InAction::ReadFullStatus))?.good()?.data)
+    }
+
+    /// Asks the LUN, by way of its fifth port, which nobody else has.
+    pub fn books(&self) -> Result<Books> {
+        let data = self.full_status()?;
+        let status = FullStatus::parse(&data).context("no full status")?;
+        let mut books = Books { generation: status.generation, ..Books::default() };
+        for one in status.descriptors() {
+            let nexus = self.nexus(one.relative_target_port, &one.transport_id);
+            if let Some(Reservation { key, scope_type }) = one.reservation() {
+                let kind = ReservationType::from_scope_type(scope_type).context("a reservation of no known type")?;
+                books.held = Some((Some(nexus), kind, key.0));
+            }
+            books.keys.insert(nexus, one.key.0);
+        }
+        Ok(books)
+    }
+
+    fn nexus(&self, port: u16, id: &TransportId<'_>) -> Nexus {
+        let TransportId::Iscsi { name, .. } = id else { return Nexus::Stranger };
+        match *name {
+            name if name == NODE.as_bytes() => Nexus::Other,
+            name if name == HOST.as_bytes() => {
+                self.ports.iter().position(|own| *own == port).map_or(Nexus::Stranger, Nexus::Path)
+            }
+            _ => Nexus::Stranger,
+        }
+    }
+
+    /// The counter that goes up with every change of registrations; no command is sent for it.
+    pub fn generation(&self) -> Result<u32> {
+        let text = fs::read_to_string(self.backstore.join("pr/res_pr_generation"))?;
+        let digits = text.trim().trim_start_matches("0x");
+        u32::from_str_radix(digits, 16).with_context(|| format!("{digits} is no generation"))
+    }
+
+    /// The state of the first half of the paths, or of the second.
+    pub fn set_access(&self, second: bool, access: Access) -> Result<()> {
+        let group = if second { SECOND_GROUP } else { "default_tg_pt_gp" };
+        put(&self.backstore.join("alua").join(group).join("alua_access_state"), access.number())
+    }
+
+    /// Takes a path's disk away altogether.
+    pub fn remove(&mut self, number: usize) -> Result<()> {
+        let Some(port) = self.paths[number].take() else { return Ok(()) };
+        let disk = Path::new("/sys/block").join(port.name()).join("device/delete");
+        drop(port);
+        put(&disk, "1")
+    }
+
+    /// Finds it again; it may have another name now.
+    pub fn add(&mut self, number: usize) -> Result<()> {
+        if self.paths[number].is_some() {
+            return Ok(());
+        }
+        let address = &self.addresses[number];
+        let host = address.split(':').next().unwrap_or_default();
+        put(&Path::new("/sys/class/scsi_host").join(format!("host{host}/scan")), "- - -")?;
+        let folder = Path::new("/sys/class/scsi_device").join(address).join("device/block");
+        let port = wait::until("a removed path's disk", Duration::from_secs(30), || {
+            let Ok(mut entries) = fs::read_dir(&folder) else { return Ok(None) };
+            let Some(name) = entries.next() else { return Ok(None) };
+            Ok(Port::open(&Path::new("/dev").join(name?.file_name())).ok())
+        })?;
+        self.paths[number] = Some(port);
+        Ok(())
+    }
+}
+
+/// Loses every packet to a path's target, or delivers them again.
+pub fn cut(number: usize, off: bool) -> Result<()> {
+    let verb = if off { "add" } else { "del" };
+    let destination = format!("{}/32", address(number));
+    lun::run("ip", &["route", verb, "blackhole", &destination, "table", "local"])
+}
+
+fn address(number: usize) -> String {
+    format!("127.0.1.{}", number + 1)
+}
+
+fn target(number: usize) -> String {
+    format!("iqn.2024-01.test.bed:array-{number}")
+}
+
+fn portal_group(number: usize) -> PathBuf {
+    Path::new(TARGET).join("iscsi").join(target(number)).join("tpgt_1")
+}
+
+fn serve(number: usize, backstore: &Path) -> Result<()> {
+    let group = portal_group(number);
+    fs::create_dir_all(group.join("np").join(format!("{}:{PORT}", address(number))))?;
+    if number == 0 {
+        // The other node's way to the same target port.
+        fs::create_dir_all(group.join("np").join(format!("127.0.0.1:{PORT}")))?;
+    }
+    lun::link(&group.join("lun/lun_0"), backstore)?;
+    for (attribute, value) in [("generate_node_acls", "1"), ("demo_mode_write_protect", "0"), ("authentication", "0")] {
+        put(&group.join("attrib").join(attribute), value)?;
+    }
+    put(&group.join("enable"), "1")
+}
+
+fn log_in(initiator: &str, number: usize, address: &str) -> Result<()> {
+    let target = target(number);
+    let words = ["-i", initiator, "-t", &target, "-g", "1", "-a", address, "-p", PORT];
+    lun::run("iscsistart", &[&words, PATIENT].concat())
+}
+
+fn scsi_address(port: &Port) -> Result<String> {
+    let device = fs::canonicalize(Path::new("/sys/block").join(port.name()).join("device"))?;
+    Ok(device.file_name().context("a disk without an address")?.to_string_lossy().into_owned())
+}

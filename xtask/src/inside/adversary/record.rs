@@ -1,0 +1,68 @@
+//! What happened in a round, and what broke.
+
+use std::collections::BTreeMap;
+
+use super::judge::{Broken, Rule};
+use crate::report::remark;
+
+/// How many steps before a broken promise are shown.
+const SHOWN: usize = 24;
+
+/// How many are shown of each rule; the others are counted.
+const EXAMPLES: usize = 4;
+
+/// The trace of a round, and the counts of all rounds.
+#[derive(Default)]
+pub struct Record {
+    round: u64,
+    steps: Vec<String>,
+    broken: BTreeMap<Rule, usize>,
+    pub counts: BTreeMap<&'static str, usize>,
+}
+
+impl Record {
+    pub fn begin(&mut self, round: u64) {
+        self.round = round;
+        self.steps.clear();
+    }
+
+    pub fn step(&mut self, text: String) {
+        self.steps.push(text);
+    }
+
+    /// More about the last step.
+    pub fn add(&mut self, text: &str) {
+        match self.steps.last_mut() {
+            Some(step) => {
+                step.push_str("; ");
+                step.push_str(text);
+            }
+            None => self.steps.push(text.to_owned()),
+        }
+    }
+
+    pub fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+
+    /// Counts a broken promise and shows how it came to that.
+    pub fn broken(&mut self, Broken(rule, what): &Broken, log: &str) {
+        let count = self.broken.entry(*rule).or_default();
+        *count += 1;
+        remark(&format!("BROKEN rule {}: {what} (seed {}, step {})", *rule as u8, self.round, self.steps.len()));
+        if *count > EXAMPLES {
+            return;
+        }
+        let first = self.steps.len().saturating_sub(SHOWN);
+        for (number, step) in self.steps.iter().enumerate().skip(first) {
+            remark(&format!("      {:3} {step}", number + 1));
+        }
+        for line in log.lines().rev().take(12).collect::<Vec<_>>().iter().rev() {
+            remark(&format!("      log: {line}"));
+        }
+    }
+
+    pub fn of(&self, rule: Rule) -> usize {
+        self.broken.get(&rule).copied().unwrap_or(0)
+    }
+}
