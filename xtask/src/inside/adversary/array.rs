@@ -7,8 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
-use scsi_pr::{FullStatus, InAction, Reservation, ReservationType, TransportId};
+use anyhow::{Context as _, Result, bail, ensure};
+use scsi_pr::{FullStatus, InAction, Reservation, ReservationType, SenseKey, TransportId};
 
 use crate::lun::{self, TARGET, put};
 use crate::multipath::port::Port;
@@ -25,8 +25,8 @@ const NODE: &str = "iqn.2024-01.test.bed:node";
 /// Where each path's target listens: an address of its own, so that one can be cut off.
 const PORT: &str = "3260";
 
-/// The second half of the paths.
-const SECOND_GROUP: &str = "second";
+/// The target port groups of the two halves of the paths. The observer's port is in none of them.
+const GROUPS: [&str; 2] = ["first", "second"];
 
 /// What the host's iSCSI stack does without a daemon: it never gives a connection up by itself, so that a path whose
 /// packets are lost for a while is one that hangs.
@@ -103,15 +103,16 @@ impl Array {
     pub fn set_up() -> Result<Self> {
         lun::run("ip", &["link", "set", "lo", "up"])?;
         let backstore = lun::backstore("array")?;
-        let group = backstore.join("alua").join(SECOND_GROUP);
-        fs::create_dir_all(&group)?;
-        put(&group.join("tg_pt_gp_id"), "7")?;
+        for (group, id) in GROUPS.iter().zip(["7", "8"]) {
+            let group = backstore.join("alua").join(group);
+            fs::create_dir_all(&group)?;
+            put(&group.join("tg_pt_gp_id"), id)?;
+        }
         let mut paths = Vec::new();
         for number in 0..PATHS {
             serve(number, &backstore)?;
-            if number >= PATHS / 2 {
-                put(&portal_group(number).join("lun/lun_0/alua_tg_pt_gp"), SECOND_GROUP)?;
-            }
+            let group = GROUPS[usize::from(is_in_second(number))];
+            put(&portal_group(number).join("lun/lun_0/alua_tg_pt_gp"), group)?;
             let node = lun::appearing(|| log_in(HOST, number, &address(number)))?;
             paths.push(node.path().to_owned());
         }
@@ -153,7 +154,15 @@ impl Array {
     }
 
     fn full_status(&self) -> Result<Vec<u8>> {
-        Ok(self.observer.directly(&Request::read(InAction::ReadFullStatus))?.good()?.data)
+        let question = Request::read(InAction::ReadFullStatus);
+        // It is told of its port group's new state first.
+        for _ in 0..4 {
+            let answer = self.observer.directly(&question)?;
+            if answer.sense.code().is_none_or(|code| code.key != SenseKey(6)) {
+                return Ok(answer.good()?.data);
+            }
+        }
+        bail!("the observer is told of unit attentions only")
     }
 
     /// Asks the LUN, by way of its fifth port, which nobody else has.
@@ -192,7 +201,7 @@ impl Array {
 
     /// The state of the first half of the paths, or of the second.
     pub fn set_access(&self, second: bool, access: Access) -> Result<()> {
-        let group = if second { SECOND_GROUP } else { "default_tg_pt_gp" };
+        let group = GROUPS[usize::from(second)];
         put(&self.backstore.join("alua").join(group).join("alua_access_state"), access.number())
     }
 
@@ -228,6 +237,11 @@ pub fn cut(number: usize, off: bool) -> Result<()> {
     let verb = if off { "add" } else { "del" };
     let destination = format!("{}/32", address(number));
     lun::run("ip", &["route", verb, "blackhole", &destination, "table", "local"])
+}
+
+/// In which group a path's port is.
+pub fn is_in_second(path: usize) -> bool {
+    path >= PATHS / 2
 }
 
 fn address(number: usize) -> String {

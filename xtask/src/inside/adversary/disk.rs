@@ -158,7 +158,7 @@ impl Disk {
         // Asked before anything else: an initiator that does not hold it.
         let barred = self.held.is_some_and(|held| held.by != who)
             && !is_register
-            && (own.is_none() || act.action == OutAction::Reserve);
+            && (own.is_none() || (act.action == OutAction::Reserve && !self.held.is_some_and(|held| held.by_all())));
         if barred {
             return (Told::Conflict, None);
         }

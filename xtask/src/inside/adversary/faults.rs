@@ -4,8 +4,9 @@ use std::fmt;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use rustix::process::Signal;
+use scsi_pr::SenseKey;
 
 use super::array::{self, Access, Array, PATHS};
 use super::chance::Chance;
@@ -143,7 +144,7 @@ impl Faults {
         !self.offline[path]
             && !self.removed[path]
             && self.cut[path].as_ref().is_none_or(JoinHandle::is_finished)
-            && matches!(self.access[usize::from(path >= PATHS / 2)], Access::Optimized | Access::NonOptimized)
+            && matches!(self.access[usize::from(array::is_in_second(path))], Access::Optimized | Access::NonOptimized)
     }
 
     /// Keeps in mind what was done.
@@ -173,7 +174,7 @@ impl Faults {
     pub fn uncut(&mut self) -> Result<()> {
         for cut in &mut self.cut {
             if let Some(cut) = cut.take() {
-                cut.join().unwrap_or_else(|_| anyhow::bail!("the thread that ends a hang panicked"))?;
+                cut.join().unwrap_or_else(|_| bail!("the thread that ends a hang panicked"))?;
             }
         }
         Ok(())
@@ -188,7 +189,7 @@ impl Faults {
         let deed = match chance.pick(troubles) {
             Trouble::Paths if self.is_usable(path) && enough => Deed::Offline(path),
             Trouble::Removal if self.is_usable(path) && enough => Deed::Remove(path),
-            Trouble::Hang if self.is_usable(path) && enough && chance.percent(25) => {
+            Trouble::Hang if self.is_usable(path) && enough && chance.percent(50) => {
                 Deed::Cut(path, Duration::from_millis(300 + chance.below(5000)))
             }
             Trouble::Access => {
@@ -250,7 +251,7 @@ impl Reach<'_> {
     /// Does it; what the other node was told, if it is that.
     pub fn perform(&self, deed: &Deed) -> Result<Option<Told>> {
         match *deed {
-            Deed::Act(act) => return self.send(&act).map(Some),
+            Deed::Act(act) => return self.send(&act),
             Deed::Offline(path) => self.array.path(path)?.set_state("offline")?,
             Deed::Running(path) => self.array.path(path)?.set_state("running")?,
             Deed::Cut(path, _) => array::cut(path, true)?,
@@ -265,24 +266,26 @@ impl Reach<'_> {
                 }
             }
             Deed::KillDaemon => family::kill(self.daemon)?,
-            Deed::Remove(_) | Deed::Add(_) | Deed::StartMultipathd => anyhow::bail!("{deed} is done between commands"),
+            Deed::Remove(_) | Deed::Add(_) | Deed::StartMultipathd => bail!("{deed} is done between commands"),
         }
         Ok(None)
     }
 
-    fn send(&self, act: &Act) -> Result<Told> {
+    /// Nothing is told where its own port does not let it.
+    fn send(&self, act: &Act) -> Result<Option<Told>> {
         let other = &self.array.other;
         // What it is told of is not what it is asked for.
         for _ in 0..8 {
             let answer = other.directly(&act.request())?;
             if let Some(told) = Told::by(&answer) {
-                return Ok(told);
+                return Ok(Some(told));
             }
-            anyhow::ensure!(
-                answer.sense.code().is_some_and(|code| code.key == scsi_pr::SenseKey(6)),
-                "the other node sends {act} and is told {answer}"
-            );
+            match answer.sense.code() {
+                Some(code) if code.key == SenseKey(6) => {}
+                Some(code) if code.key == SenseKey(2) && code.additional.code == 4 => return Ok(None),
+                _ => bail!("the other node sends {act} and is told {answer}"),
+            }
         }
-        anyhow::bail!("the other node is told of unit attentions only")
+        bail!("the other node is told of unit attentions only")
     }
 }

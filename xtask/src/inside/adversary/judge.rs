@@ -66,7 +66,8 @@ impl fmt::Display for Came {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Answer(answer) => write!(f, "{}", answer.status).and_then(|()| match answer.sense.code() {
-                Some(code) if !answer.sense.is_none() => write!(f, " {code}"),
+                // With GOOD, the C helper sends what it has left of an earlier answer.
+                Some(code) if answer.status == Status::CHECK_CONDITION => write!(f, " {code}"),
                 _ => Ok(()),
             }),
             Self::Nothing(reason) => write!(f, "no answer ({reason})"),
@@ -155,7 +156,7 @@ impl Played<'_> {
         let Some(told) = Told::by(answer) else { return self.failed(lines, books, active) };
         // A path's own trouble looks the same as the target's answer to an initiator that is not registered.
         let (fitting, others): (Vec<Line>, Vec<Line>) =
-            lines.into_iter().partition(|line| line.told.is_some_and(|due| self.is_answer(due, told, line)));
+            lines.into_iter().partition(|line| line.told == Some(told));
         if fitting.is_empty() {
             if told == Told::NotRegistered && self.disturbed {
                 return self.failed(others, books, active);
@@ -168,15 +169,6 @@ impl Played<'_> {
             Err(Broken(Rule::GoodIsTrue, what)) if told != Told::Good => Err(Broken(Rule::NothingElse, what)),
             result => result,
         }
-    }
-
-    /// Where all registrants hold the reservation, the target has a holder in its books that differs from path to path.
-    fn is_answer(&self, due: Told, told: Told, line: &Line) -> bool {
-        use scsi_pr::OutAction::Reserve;
-        due == told
-            || (self.act.action == Reserve
-                && line.disk.held.is_some_and(|held| held.by_all() && held.kind == self.act.kind)
-                && matches!((due, told), (Told::Good, Told::Conflict) | (Told::Conflict, Told::Good)))
     }
 
     /// An error that is no answer of a disk.

@@ -33,7 +33,6 @@ overrides {
     detect_checker no
     detect_prio no
     prio alua
-    hardware_handler "0"
     failback immediate
     no_path_retry fail
 }

@@ -62,6 +62,7 @@ pub fn run(plan: &Plan, reach: &Reach<'_>, ended: &AtomicBool) -> Result<Done> {
     for deed in &plan.deeds {
         match (deed, reach.perform(deed)?) {
             (Deed::Act(act), Some(told)) => done.acts.push((*act, told)),
+            (Deed::Act(_), None) => {}
             _ => done.deeds.push(*deed),
         }
     }
