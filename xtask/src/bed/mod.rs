@@ -174,8 +174,7 @@ fn attempt(kind: Kind, machine: Chosen, kernel: &Kernel, programs: &Programs, op
     let disks = if kind.is_distribution() {
         host::write(&image, kind, kernel, programs, reference)?
     } else {
-        let more = if kind == Kind::MultipathRandom { options.random.words() } else { String::new() };
-        image::write(&image, kind, kernel, programs, reference, &more)?;
+        image::write(&image, kind, kernel, programs, reference, &options.random)?;
         Vec::new()
     };
 

@@ -88,7 +88,7 @@ pub enum Nexus {
 pub struct Books {
     pub generation: u32,
     pub keys: BTreeMap<Nexus, u64>,
-    /// Who holds it, with which key. Where all registrants hold it, one of them.
+    /// Who holds it, with which key. Where all registrants hold it, the other node if the target has that in its books.
     pub held: Option<(Option<Nexus>, ReservationType, u64)>,
 }
 
@@ -126,8 +126,7 @@ impl Array {
         let addresses = paths.each_ref().map(scsi_address);
         let [a, b, c, d] = addresses;
         let addresses = [a?, b?, c?, d?];
-        let mut this =
-            Self { backstore, paths: paths.map(Some), addresses, other, observer, ports: [0; PATHS] };
+        let mut this = Self { backstore, paths: paths.map(Some), addresses, other, observer, ports: [0; PATHS] };
         this.learn_ports()?;
         Ok(this)
     }
@@ -170,15 +169,29 @@ impl Array {
         let data = self.full_status()?;
         let status = FullStatus::parse(&data).context("no full status")?;
         let mut books = Books { generation: status.generation, ..Books::default() };
+        let mut holders = 0;
         for one in status.descriptors() {
             let nexus = self.nexus(one.relative_target_port, &one.transport_id);
             if let Some(Reservation { key, scope_type }) = one.reservation() {
                 let kind = ReservationType::from_scope_type(scope_type).context("a reservation of no known type")?;
                 books.held = Some((Some(nexus), kind, key.0));
+                holders += 1;
             }
             books.keys.insert(nexus, one.key.0);
         }
+        if holders > 1
+            && let Some((holder, ..)) = &mut books.held
+        {
+            *holder = self.in_the_books()?;
+        }
         Ok(books)
+    }
+
+    /// Where all registrants hold the reservation the target still has one of them in its books, and decides by that one's
+    /// key who is preempted.
+    fn in_the_books(&self) -> Result<Option<Nexus>> {
+        let text = fs::read_to_string(self.backstore.join("pr/res_holder"))?;
+        Ok(text.contains(NODE).then_some(Nexus::Other))
     }
 
     fn nexus(&self, port: u16, id: &TransportId<'_>) -> Nexus {
@@ -226,10 +239,23 @@ impl Array {
             let Ok(mut entries) = fs::read_dir(&folder) else { return Ok(None) };
             let Some(name) = entries.next() else { return Ok(None) };
             Ok(Port::open(&Path::new("/dev").join(name?.file_name())).ok())
-        })?;
+        })
+        .with_context(|| sessions(host))?;
         self.paths[number] = Some(port);
         Ok(())
     }
+}
+
+/// What a host's iSCSI session says of itself.
+fn sessions(host: &str) -> String {
+    let mut text = format!("host{host}:");
+    for kind in ["iscsi_session", "iscsi_connection", "scsi_host"] {
+        for entry in fs::read_dir(Path::new("/sys/class").join(kind)).into_iter().flatten().flatten() {
+            let state = fs::read_to_string(entry.path().join("state")).unwrap_or_default();
+            text.push_str(&format!(" {} {}", entry.file_name().display(), state.trim()));
+        }
+    }
+    text
 }
 
 /// Loses every packet to a path's target, or delivers them again.

@@ -39,11 +39,7 @@ impl Chance {
 
     fn kind(&mut self) -> ReservationType {
         // What clusters use, mostly.
-        if self.percent(50) {
-            ReservationType::WriteExclusiveRegistrantsOnly
-        } else {
-            self.pick(&ReservationType::ALL)
-        }
+        if self.percent(50) { ReservationType::WriteExclusiveRegistrantsOnly } else { self.pick(&ReservationType::ALL) }
     }
 
     /// A command of one of the two. It mostly makes sense on this disk; some never do.

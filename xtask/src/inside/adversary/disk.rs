@@ -60,7 +60,10 @@ impl fmt::Display for Act {
             OutAction::Clear => write!(f, "CLEAR {key:x}")?,
             OutAction::Preempt => write!(f, "PREEMPT {key:x}->{other:x} type {kind}")?,
             OutAction::PreemptAndAbort => write!(f, "PREEMPT-ABORT {key:x}->{other:x} type {kind}")?,
-            OutAction::Reserve | OutAction::Release | OutAction::RegisterAndMove | OutAction::ReplaceLostReservation => {
+            OutAction::Reserve
+            | OutAction::Release
+            | OutAction::RegisterAndMove
+            | OutAction::ReplaceLostReservation => {
                 write!(f, "{} {key:x} type {kind}", self.action)?;
             }
         }
@@ -112,17 +115,11 @@ impl Held {
 }
 
 fn is_for_all(kind: ReservationType) -> bool {
-    matches!(
-        kind,
-        ReservationType::WriteExclusiveAllRegistrants | ReservationType::ExclusiveAccessAllRegistrants
-    )
+    matches!(kind, ReservationType::WriteExclusiveAllRegistrants | ReservationType::ExclusiveAccessAllRegistrants)
 }
 
 fn is_for_registrants(kind: ReservationType) -> bool {
-    matches!(
-        kind,
-        ReservationType::WriteExclusiveRegistrantsOnly | ReservationType::ExclusiveAccessRegistrantsOnly
-    )
+    matches!(kind, ReservationType::WriteExclusiveRegistrantsOnly | ReservationType::ExclusiveAccessRegistrantsOnly)
 }
 
 /// The disk.
@@ -281,10 +278,15 @@ impl fmt::Display for Disk {
         match self.held {
             None => f.write_str("no reservation"),
             Some(held) if held.by_all() => write!(f, "type {} held by all", held.kind.code()),
-            Some(held) => write!(f, "type {} held by the {}", held.kind.code(), match held.by {
-                Who::Guest => "guest",
-                Who::Other => "other",
-            }),
+            Some(held) => write!(
+                f,
+                "type {} held by the {}",
+                held.kind.code(),
+                match held.by {
+                    Who::Guest => "guest",
+                    Who::Other => "other",
+                }
+            ),
         }
     }
 }

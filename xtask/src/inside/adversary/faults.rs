@@ -194,12 +194,8 @@ impl Faults {
             }
             Trouble::Access => {
                 let second = chance.percent(50);
-                let access = chance.pick(&[
-                    Access::NonOptimized,
-                    Access::Standby,
-                    Access::Unavailable,
-                    Access::Transitioning,
-                ]);
+                let access =
+                    chance.pick(&[Access::NonOptimized, Access::Standby, Access::Unavailable, Access::Transitioning]);
                 let other = self.access[usize::from(!second)];
                 if self.access[usize::from(second)] != Access::Optimized || other != Access::Optimized {
                     return None;

@@ -135,7 +135,10 @@ impl Played<'_> {
         let lines = self.lines();
         if lines.is_empty() {
             let acts: Vec<String> = self.acts.iter().map(|(act, told)| format!("{act}: {told:?}")).collect();
-            return Err(Broken(Rule::Others, format!("the other node was told what it cannot be: {}", acts.join(", "))));
+            return Err(Broken(
+                Rule::Others,
+                format!("the other node was told what it cannot be: {}", acts.join(", ")),
+            ));
         }
         let answer = match self.came {
             Came::Answer(answer) => answer,
@@ -155,8 +158,7 @@ impl Played<'_> {
         }
         let Some(told) = Told::by(answer) else { return self.failed(lines, books, active) };
         // A path's own trouble looks the same as the target's answer to an initiator that is not registered.
-        let (fitting, others): (Vec<Line>, Vec<Line>) =
-            lines.into_iter().partition(|line| line.told == Some(told));
+        let (fitting, others): (Vec<Line>, Vec<Line>) = lines.into_iter().partition(|line| line.told == Some(told));
         if fitting.is_empty() {
             if told == Told::NotRegistered && self.disturbed {
                 return self.failed(others, books, active);

@@ -53,12 +53,19 @@ impl Record {
         if *count > EXAMPLES {
             return;
         }
+        self.show();
+        // An audit record says no more than the steps do.
+        let lines = log.lines().rev().take(60).filter(|line| !line.contains("audit: "));
+        for line in lines.take(12).collect::<Vec<_>>().iter().rev() {
+            remark(&format!("      log: {line}"));
+        }
+    }
+
+    /// The last steps.
+    pub fn show(&self) {
         let first = self.steps.len().saturating_sub(SHOWN);
         for (number, step) in self.steps.iter().enumerate().skip(first) {
             remark(&format!("      {:3} {step}", number + 1));
-        }
-        for line in log.lines().rev().take(12).collect::<Vec<_>>().iter().rev() {
-            remark(&format!("      log: {line}"));
         }
     }
 

@@ -59,6 +59,8 @@ pub struct Run {
     active: [bool; PATHS],
     known_stale: BTreeSet<(usize, u64)>,
     slowest: Duration,
+    /// How long the guest has waited for answers in all.
+    answering: Duration,
 }
 
 impl Run {
@@ -83,20 +85,24 @@ impl Run {
             active: [true; PATHS],
             known_stale: BTreeSet::new(),
             slowest: Duration::ZERO,
+            answering: Duration::ZERO,
         })
     }
 
     /// All rounds.
     pub fn all(&mut self) -> Result<()> {
         let mut seed = self.settings.seed;
+        self.reset()?;
         while self.commands < self.settings.commands {
             self.record.begin(seed);
-            self.reset().with_context(|| format!("the reset before seed {seed}"))?;
-            self.round(seed).with_context(|| format!("seed {seed}"))?;
+            if let Err(error) = self.round(seed).and_then(|()| self.reset()) {
+                self.record.show();
+                return Err(error.context(format!("the bed, in the round of seed {seed}")));
+            }
             seed += 1;
         }
-        self.reset()?;
         self.record.counts.insert("ms for the slowest answer", usize::try_from(self.slowest.as_millis())?);
+        self.record.counts.insert("ms for all answers", usize::try_from(self.answering.as_millis())?);
         Ok(())
     }
 
@@ -158,6 +164,7 @@ impl Run {
         let took = started.elapsed();
         self.commands += 1;
         self.slowest = self.slowest.max(took);
+        self.answering += took;
         self.record.add(&format!("{came} after {} ms", took.as_millis()));
         for deed in &done.deeds {
             self.record.add(&format!("done meanwhile: {deed}"));
@@ -174,8 +181,7 @@ impl Run {
             Came::Nothing(_) => "no answer",
         });
         let old = self.disk.clone();
-        let played =
-            Played { before: &old, act, came: &came, acts: &done.acts, disturbed, fenced: self.fenced };
+        let played = Played { before: &old, act, came: &came, acts: &done.acts, disturbed, fenced: self.fenced };
         let verdict = self.judge(&played, before, mark)?;
         let had_to_restart = self.look_after_helper(&done.deeds)?;
         Ok(verdict.and(had_to_restart).and(if took > SLOW {
@@ -200,9 +206,8 @@ impl Run {
             25..=34 if !faults.is_empty() => {
                 deeds.extend(self.faults.draw(chance, faults).filter(|deed| !matches!(deed, Deed::Remove(_))));
             }
-            35..=37 => deeds.extend(
-                self.faults.mend(chance).filter(|deed| !matches!(deed, Deed::Add(_) | Deed::StartMultipathd)),
-            ),
+            35..=37 => deeds
+                .extend(self.faults.mend(chance).filter(|deed| !matches!(deed, Deed::Add(_) | Deed::StartMultipathd))),
             _ => {}
         }
         (!deeds.is_empty()).then(|| Plan::new(chance, deeds))
@@ -242,11 +247,14 @@ impl Run {
             return Ok(Err(broken));
         }
         let (mut books, mut active) = self.look()?;
-        let is_answer = matches!(played.came, Came::Answer(answer) if Told::by(answer).is_some() || is_attention(answer));
+        let is_answer =
+            matches!(played.came, Came::Answer(answer) if Told::by(answer).is_some() || is_attention(answer));
         let both = std::array::from_fn(|path| active[path] && before[path]);
         let strict = played.judge(&books, both, &self.owed);
         // Without anything that is still under way there is nothing to wait for.
-        if (is_answer || !played.disturbed) && let Err(broken) = strict {
+        if (is_answer || !played.disturbed)
+            && let Err(broken) = strict
+        {
             self.record.add(&format!("{}", Seen(&books, active)));
             return Ok(Err(broken));
         }
@@ -291,9 +299,9 @@ impl Run {
         for (path, key) in judge::stale(&self.disk, books, active) {
             let name = self.array.paths[path].as_ref().map(|port| port.name().to_owned());
             let key_text = format!("{key:x}");
-            let is_said = said.iter().any(|line| {
-                line.contains(&key_text) || name.as_ref().is_some_and(|name| line.contains(name.as_str()))
-            });
+            let is_said = said
+                .iter()
+                .any(|line| line.contains(&key_text) || name.as_ref().is_some_and(|name| line.contains(name.as_str())));
             if self.known_stale.insert((path, key)) {
                 self.record.count(if is_said {
                     "keys left on a path that is away, and said"
@@ -561,7 +569,11 @@ impl Run {
             if self.array.books()?.keys.is_empty() {
                 empty += 1;
             } else {
-                anyhow::ensure!(Instant::now() < deadline, "somebody registers again and again: {:x?}", self.array.books()?);
+                anyhow::ensure!(
+                    Instant::now() < deadline,
+                    "somebody registers again and again: {:x?}",
+                    self.array.books()?
+                );
                 empty = 0;
                 self.array.other.settle()?;
                 let kind = ReservationType::WriteExclusive;
