@@ -12,7 +12,7 @@ mod image;
 mod kernel;
 mod machine;
 mod multipath;
-mod random;
+pub mod random;
 mod uml;
 mod vm;
 
@@ -100,7 +100,7 @@ impl Kind {
 }
 
 /// How a run is shown and what it leaves behind.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Options {
     /// Keep the root image and the console log.
     pub keep: bool,
@@ -114,6 +114,8 @@ pub struct Options {
     pub kernel: Option<Version>,
     /// What the bed `multipath-random` does.
     pub random: Random,
+    /// Whether the helper that is given is QEMU's own.
+    pub reference: bool,
 }
 
 /// Boots the bed with a helper in it and shows every check as it is made.
@@ -121,6 +123,14 @@ pub struct Options {
 /// # Errors
 /// Whatever keeps the bed from being built or booted. A check that fails is not an error: it is in the tally.
 pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally> {
+    if kind == Kind::MultipathRandom {
+        return random::run(helper, options);
+    }
+    boot(kind, helper, options).map(|heard| heard.tally)
+}
+
+/// Boots one machine.
+fn boot(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Heard> {
     let is_given = helper.is_some();
     // The package has release builds, whatever is asked for.
     let debug = options.debug && !kind.is_distribution();
@@ -129,7 +139,7 @@ pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally
         None if debug => target().join("debug").join(HELPER),
         None => our_helper()?,
     };
-    let reference = helper == Path::new(REFERENCE);
+    let reference = is_reference(&helper, options);
     ensure!(
         !kind.is_distribution() || !is_given || (reference && kind == Kind::Host),
         "this bed installs this project's package; Debian's helper has the bed host --helper {REFERENCE}"
@@ -147,13 +157,13 @@ pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally
         Ok::<_, Error>((kernel, programs))
     })?;
     if chosen != Chosen::Uml {
-        return attempt(kind, chosen, &kernel?, &programs, options).map(|heard| heard.tally);
+        return attempt(kind, chosen, &kernel?, &programs, options);
     }
     let reason = match kernel {
         Ok(kernel) => {
             let heard = attempt(kind, chosen, &kernel, &programs, options)?;
             if heard.started {
-                return Ok(heard.tally);
+                return Ok(heard);
             }
             anyhow!(heard.last_words)
         }
@@ -161,12 +171,17 @@ pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally
     };
     println!("User Mode Linux does not start on this host; taking an emulated machine, which is slow: {reason:#}");
     let chosen = Chosen::Tcg(Version::default());
-    attempt(kind, chosen, &chosen.kernel()?, &programs, options).map(|heard| heard.tally)
+    attempt(kind, chosen, &chosen.kernel()?, &programs, options)
+}
+
+/// Whether a helper is QEMU's own, of which is known that not every check holds.
+fn is_reference(helper: &Path, options: &Options) -> bool {
+    helper == Path::new(REFERENCE) || options.reference
 }
 
 /// Boots one machine and tells what came of it.
 fn attempt(kind: Kind, machine: Chosen, kernel: &Kernel, programs: &Programs, options: &Options) -> Result<Heard> {
-    let reference = programs.helper == Path::new(REFERENCE);
+    let reference = is_reference(&programs.helper, options);
     let place = target().join("bed");
     let name = format!("{}-{}", kind.word(), std::process::id());
     let image = place.join(format!("{name}.cpio"));

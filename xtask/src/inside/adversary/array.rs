@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,6 +25,9 @@ const NODE: &str = "iqn.2024-01.test.bed:node";
 
 /// Where each path's target listens: an address of its own, so that one can be cut off.
 const PORT: &str = "3260";
+
+/// The LUN at every port. The target has something of its own to say at number 0 where nothing is there.
+const LUN: &str = "lun/lun_1";
 
 /// The target port groups of the two halves of the paths. The observer's port is in none of them.
 const GROUPS: [&str; 2] = ["first", "second"];
@@ -103,6 +107,9 @@ impl Array {
     pub fn set_up() -> Result<Self> {
         lun::run("ip", &["link", "set", "lo", "up"])?;
         let backstore = lun::backstore("array")?;
+        // What it keeps for a loss of power goes nowhere: where it had to wait for a file, another session's PREEMPT would
+        // wait for it, and the only processor with both.
+        symlink("/dev/null", "/var/target/pr/aptpl_bed-array")?;
         for (group, id) in GROUPS.iter().zip(["7", "8"]) {
             let group = backstore.join("alua").join(group);
             fs::create_dir_all(&group)?;
@@ -112,7 +119,7 @@ impl Array {
         for number in 0..PATHS {
             serve(number, &backstore)?;
             let group = GROUPS[usize::from(is_in_second(number))];
-            put(&portal_group(number).join("lun/lun_0/alua_tg_pt_gp"), group)?;
+            put(&portal_group(number).join(LUN).join("alua_tg_pt_gp"), group)?;
             let node = lun::appearing(|| log_in(HOST, number, &address(number)))?;
             paths.push(node.path().to_owned());
         }
@@ -218,6 +225,20 @@ impl Array {
         put(&self.backstore.join("alua").join(group).join("alua_access_state"), access.number())
     }
 
+    /// Takes the LUN from a path's target port; the path itself stays.
+    pub fn unmap(&self, number: usize) -> Result<()> {
+        let lun = portal_group(number).join(LUN);
+        fs::remove_file(lun.join("backstore"))?;
+        fs::remove_dir(lun).context("a LUN that cannot be unmapped")
+    }
+
+    /// Gives it back.
+    pub fn map(&self, number: usize) -> Result<()> {
+        let lun = portal_group(number).join(LUN);
+        lun::link(&lun, &self.backstore)?;
+        put(&lun.join("alua_tg_pt_gp"), GROUPS[usize::from(is_in_second(number))])
+    }
+
     /// Takes a path's disk away altogether.
     pub fn remove(&mut self, number: usize) -> Result<()> {
         let Some(port) = self.paths[number].take() else { return Ok(()) };
@@ -289,7 +310,7 @@ fn serve(number: usize, backstore: &Path) -> Result<()> {
         // The other node's way to the same target port.
         fs::create_dir_all(group.join("np").join(format!("127.0.0.1:{PORT}")))?;
     }
-    lun::link(&group.join("lun/lun_0"), backstore)?;
+    lun::link(&group.join(LUN), backstore)?;
     for (attribute, value) in [("generate_node_acls", "1"), ("demo_mode_write_protect", "0"), ("authentication", "0")] {
         put(&group.join("attrib").join(attribute), value)?;
     }

@@ -170,6 +170,12 @@ impl Faults {
         self.last = Some(Instant::now());
     }
 
+    /// Everything is whole again; what was mended may still be in the making.
+    pub fn forget(&mut self) {
+        let last = if self.is_any() { Some(Instant::now()) } else { self.last };
+        *self = Self { last, ..Self::default() };
+    }
+
     /// Waits until no path hangs.
     pub fn uncut(&mut self) -> Result<()> {
         for cut in &mut self.cut {

@@ -13,6 +13,7 @@ use pr_wire::Client;
 use scsi_pr::{InAction, OutAction, ReservationType, SenseCode, SenseKey, Status};
 
 use super::array::{Array, Books, Nexus, PATHS};
+use super::cases::CASES;
 use super::chance::{Chance, OTHER_KEY};
 use super::disk::{Act, Disk, Held, Told, Who};
 use super::faults::{Daemon, Deed, Faults, Reach, Trouble};
@@ -23,6 +24,7 @@ use super::record::Record;
 use super::{Settings, family};
 use crate::helper::{Helper, through};
 use crate::multipath::services;
+use crate::report::remark;
 use crate::request::{Answer, Request};
 use crate::wait;
 
@@ -89,17 +91,94 @@ impl Run {
         })
     }
 
+    /// The cases that have a name.
+    pub fn cases(&mut self, mut made: impl FnMut(&str, Result<()>)) -> Result<()> {
+        for (name, case) in CASES {
+            self.reset().with_context(|| format!("the reset before: {name}"))?;
+            let mark = self.log().len();
+            let result = case(self);
+            let failed = result.is_err();
+            made(name, result);
+            if failed {
+                for line in self.log().get(mark..).unwrap_or_default().lines() {
+                    remark(&format!("   helper: {line}"));
+                }
+            }
+            self.look_after_helper(&[])?.ok();
+        }
+        self.reset()
+    }
+
+    /// Sends a command as the guest; nothing but an answer will do.
+    pub fn guest(&mut self, request: &Request, plan: Option<&Plan>) -> Result<(Answer, Done)> {
+        match self.send(request, plan)? {
+            (Came::Answer(answer), done) => Ok((answer, done)),
+            (Came::Nothing(reason), _) => bail!("{}: {reason}", request.name),
+        }
+    }
+
+    /// The other node sends a command, and it is carried out.
+    pub fn other(&mut self, act: Act) -> Result<()> {
+        let told = self.reach()?.perform(&Deed::Act(act))?;
+        anyhow::ensure!(told == Some(Told::Good), "the other node's {act}: {told:?}");
+        Ok(())
+    }
+
+    pub fn array(&self) -> &Array {
+        &self.array
+    }
+
+    /// What the helper has said.
+    pub fn log(&self) -> String {
+        self.log_text()
+    }
+
+    /// Takes a path away until the map does not use it.
+    pub fn lose(&mut self, path: usize) -> Result<()> {
+        self.apply(&Deed::Offline(path))?;
+        self.map.wait_for(&self.array, std::array::from_fn(|number| number != path))
+    }
+
+    /// Brings it back until the map uses it.
+    pub fn bring_back(&mut self, path: usize) -> Result<()> {
+        self.apply(&Deed::Running(path))?;
+        self.map.wait_for(&self.array, [true; PATHS])
+    }
+
+    /// Waits until no path hangs and the map uses all.
+    pub fn mend(&mut self) -> Result<()> {
+        self.faults.uncut()?;
+        self.map.wait_for(&self.array, [true; PATHS])
+    }
+
+    /// Everything is so, or soon is.
+    pub fn expect(&mut self, disk: &Disk) -> Result<()> {
+        self.disk = disk.clone();
+        match self.expect_quiet()? {
+            Ok(()) => Ok(()),
+            Err(Broken(rule, what)) => bail!("{} ({what})", rule.promise()),
+        }
+    }
+
+    /// Everything is so this moment.
+    pub fn expect_at_once(&self, disk: &Disk) -> Result<()> {
+        let (books, active) = self.look()?;
+        match difference(disk, &books, active, false) {
+            None => Ok(()),
+            Some(Broken(rule, what)) => bail!("{} ({what})", rule.promise()),
+        }
+    }
+
     /// All rounds.
     pub fn all(&mut self) -> Result<()> {
-        let mut seed = self.settings.seed;
         self.reset()?;
-        while self.commands < self.settings.commands {
+        for seed in self.settings.seed..self.settings.seed + self.settings.rounds {
+            remark(&format!("round {seed}"));
             self.record.begin(seed);
             if let Err(error) = self.round(seed).and_then(|()| self.reset()) {
                 self.record.show();
                 return Err(error.context(format!("the bed, in the round of seed {seed}")));
             }
-            seed += 1;
         }
         self.record.counts.insert("ms for the slowest answer", usize::try_from(self.slowest.as_millis())?);
         self.record.counts.insert("ms for all answers", usize::try_from(self.answering.as_millis())?);
@@ -126,7 +205,7 @@ impl Run {
         let last = self.commands + ROUND;
         while self.commands < last {
             let result = match chance.below(100) {
-                0..=9 if node => self.other(&mut chance, shared),
+                0..=9 if node => self.other_acts(&mut chance, shared),
                 10..=17 if !faults.is_empty() => self.break_something(&mut chance, &faults),
                 18..=27 if !faults.is_empty() => self.mend_something(&mut chance),
                 28..=31 => self.question(&mut chance),
@@ -365,7 +444,7 @@ impl Run {
     }
 
     /// The other node sends a command while the guest does nothing.
-    fn other(&mut self, chance: &mut Chance, shared: bool) -> Result<Result<(), Broken>> {
+    fn other_acts(&mut self, chance: &mut Chance, shared: bool) -> Result<Result<(), Broken>> {
         let act = chance.act(&self.disk, Who::Other, shared);
         self.record.step(format!("other: {act}"));
         let Some(told) = self.reach()?.perform(&Deed::Act(act))? else {
@@ -463,7 +542,7 @@ impl Run {
         if chance.percent(50) { self.expect_quiet() } else { Ok(Ok(())) }
     }
 
-    fn apply(&mut self, deed: &Deed) -> Result<()> {
+    pub fn apply(&mut self, deed: &Deed) -> Result<()> {
         match *deed {
             Deed::Remove(path) => {
                 self.array.remove(path)?;
@@ -532,7 +611,7 @@ impl Run {
     }
 
     /// Everything whole, no key, no reservation, nothing kept, nothing to report.
-    fn reset(&mut self) -> Result<()> {
+    pub fn reset(&mut self) -> Result<()> {
         self.faults.uncut()?;
         for path in 0..PATHS {
             self.array.add(path)?;
@@ -549,7 +628,7 @@ impl Run {
                 self.map.multipathd.start_again()?;
             }
         }
-        self.faults = Faults::default();
+        self.faults.forget();
         let is_alive = match &mut self.guest {
             Some(guest) => guest.helper.ended()?.is_none(),
             None => false,
@@ -587,6 +666,13 @@ impl Run {
         for path in 0..PATHS {
             let path = self.array.path(path)?;
             wait::until("a path to be ready", Duration::from_secs(30), || Ok(path.settle().ok()))?;
+        }
+        // The helper may still owe the guest news of the last round.
+        for _ in 0..PATHS + 1 {
+            let (answer, _) = self.guest(&Request::read(InAction::ReadKeys), None)?;
+            if !is_attention(&answer) {
+                break;
+            }
         }
         self.disk = Disk::default();
         self.owed.clear();
