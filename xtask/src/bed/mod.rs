@@ -5,6 +5,7 @@
 //! of this package, `bed-inside`, under `src/inside`.
 
 mod bench;
+pub mod c_helper;
 mod cpio;
 pub mod foreign;
 mod host;
@@ -114,8 +115,6 @@ pub struct Options {
     pub kernel: Option<Version>,
     /// What the bed `multipath-random` does.
     pub random: Random,
-    /// Whether the helper that is given is QEMU's own.
-    pub reference: bool,
 }
 
 /// Boots the bed with a helper in it and shows every check as it is made.
@@ -139,7 +138,7 @@ fn boot(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Heard> {
         None if debug => target().join("debug").join(HELPER),
         None => our_helper()?,
     };
-    let reference = is_reference(&helper, options);
+    let reference = is_reference(&helper);
     ensure!(
         !kind.is_distribution() || !is_given || (reference && kind == Kind::Host),
         "this bed installs this project's package; Debian's helper has the bed host --helper {REFERENCE}"
@@ -175,13 +174,13 @@ fn boot(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Heard> {
 }
 
 /// Whether a helper is QEMU's own, of which is known that not every check holds.
-fn is_reference(helper: &Path, options: &Options) -> bool {
-    helper == Path::new(REFERENCE) || options.reference
+fn is_reference(helper: &Path) -> bool {
+    helper == Path::new(REFERENCE) || fs::canonicalize(c_helper::place()).is_ok_and(|place| place == helper)
 }
 
 /// Boots one machine and tells what came of it.
 fn attempt(kind: Kind, machine: Chosen, kernel: &Kernel, programs: &Programs, options: &Options) -> Result<Heard> {
-    let reference = is_reference(&programs.helper, options);
+    let reference = is_reference(&programs.helper);
     let place = target().join("bed");
     let name = format!("{}-{}", kind.word(), std::process::id());
     let image = place.join(format!("{name}.cpio"));

@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::workspace::{output, run, target};
 use apt::Apt;
+pub use apt::mirror;
 
 /// A package, and the file that shows that it is there.
 pub type Package = (&'static str, &'static str);

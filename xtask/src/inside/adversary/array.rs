@@ -107,9 +107,9 @@ impl Array {
     pub fn set_up() -> Result<Self> {
         lun::run("ip", &["link", "set", "lo", "up"])?;
         let backstore = lun::backstore("array")?;
-        // What it keeps for a loss of power goes nowhere: where it had to wait for a file, another session's PREEMPT would
-        // wait for it, and the only processor with both.
-        symlink("/dev/null", "/var/target/pr/aptpl_bed-array")?;
+        // What it keeps for a loss of power goes nowhere, and that at once: where it had to wait for a file, another session's
+        // PREEMPT would wait for it, and the only processor with both. (The kernel does not write to /dev/null itself.)
+        symlink("/dev/urandom", "/var/target/pr/aptpl_bed-array")?;
         for (group, id) in GROUPS.iter().zip(["7", "8"]) {
             let group = backstore.join("alua").join(group);
             fs::create_dir_all(&group)?;
@@ -226,7 +226,7 @@ impl Array {
     }
 
     /// Takes the LUN from a path's target port; the path itself stays.
-    pub fn unmap(&self, number: usize) -> Result<()> {
+    pub fn unmap(number: usize) -> Result<()> {
         let lun = portal_group(number).join(LUN);
         fs::remove_file(lun.join("backstore"))?;
         fs::remove_dir(lun).context("a LUN that cannot be unmapped")
@@ -273,7 +273,7 @@ fn sessions(host: &str) -> String {
     for kind in ["iscsi_session", "iscsi_connection", "scsi_host"] {
         for entry in fs::read_dir(Path::new("/sys/class").join(kind)).into_iter().flatten().flatten() {
             let state = fs::read_to_string(entry.path().join("state")).unwrap_or_default();
-            text.push_str(&format!(" {} {}", entry.file_name().display(), state.trim()));
+            text.extend([" ", &entry.file_name().to_string_lossy(), " ", state.trim()]);
         }
     }
     text

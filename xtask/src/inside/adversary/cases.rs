@@ -12,7 +12,7 @@ use scsi_pr::ReservationType::{
 };
 use scsi_pr::{BasicParameters, InAction, ReservationKey, ReservationType, Status};
 
-use super::array::{Access, Nexus, PATHS};
+use super::array::{Access, Array, Nexus, PATHS};
 use super::disk::{Act, Disk, Held, Told, Who};
 use super::faults::Deed;
 use super::meddle::{Moment, Plan};
@@ -59,8 +59,8 @@ fn guest(key: u64) -> Disk {
     Disk { guest: Some(key), ..Disk::default() }
 }
 
-fn held(by: Who, kind: ReservationType) -> Option<Held> {
-    Some(Held { by, kind })
+fn held(by: Who, kind: ReservationType) -> Held {
+    Held { by, kind }
 }
 
 /// The guest is registered and holds through a path of choice, which then goes away.
@@ -84,7 +84,7 @@ fn reserve_after_change(run: &mut Run) -> Result<()> {
     holder_away(run, 1)?;
     run.good(act(Register, KEY, NEW))?;
     run.good(act(Reserve, NEW, 0))?;
-    run.expect(&Disk { held: held(Who::Guest, RegistrantsOnly), ..guest(NEW) })
+    run.expect(&Disk { held: Some(held(Who::Guest, RegistrantsOnly)), ..guest(NEW) })
 }
 
 fn unregister_holder_away(run: &mut Run) -> Result<()> {
@@ -138,7 +138,7 @@ fn reserve_same_key(run: &mut Run) -> Result<()> {
     run.other(act(Reserve, KEY, 0))?;
     run.good(act(Register, 0, KEY))?;
     run.answered(act(Reserve, KEY, 0), Told::Conflict)?;
-    run.expect(&Disk { other: Some(KEY), held: held(Who::Other, RegistrantsOnly), ..guest(KEY) })
+    run.expect(&Disk { other: Some(KEY), held: Some(held(Who::Other, RegistrantsOnly)), ..guest(KEY) })
 }
 
 fn release_same_key(run: &mut Run) -> Result<()> {
@@ -146,7 +146,7 @@ fn release_same_key(run: &mut Run) -> Result<()> {
     run.other(act(Reserve, KEY, 0))?;
     run.good(act(Register, 0, KEY))?;
     run.good(act(Release, KEY, 0))?;
-    run.expect(&Disk { other: Some(KEY), held: held(Who::Other, RegistrantsOnly), ..guest(KEY) })
+    run.expect(&Disk { other: Some(KEY), held: Some(held(Who::Other, RegistrantsOnly)), ..guest(KEY) })
 }
 
 /// Three of the four paths lose the key, not by the helper.
@@ -199,7 +199,7 @@ fn conflict_unavailable(run: &mut Run) -> Result<()> {
 
 fn lun_unmapped(run: &mut Run) -> Result<()> {
     run.good(act(Register, 0, KEY))?;
-    run.array().unmap(0)?;
+    Array::unmap(0)?;
     let result = run.good_after_news(act(Reserve, KEY, 0));
     run.array().map(0)?;
     result
@@ -295,7 +295,7 @@ fn preempt_hang(run: &mut Run) -> Result<()> {
         run.good(act(Reserve, KEY, 0))?;
         run.apply(&Deed::Cut(path, Duration::from_secs(9)))?;
         run.good(act(Preempt, KEY, KEY))?;
-        let due = Disk { held: held(Who::Guest, RegistrantsOnly), ..guest(KEY) };
+        let due = Disk { held: Some(held(Who::Guest, RegistrantsOnly)), ..guest(KEY) };
         run.expect(&due).context("while it hangs")?;
         run.mend()?;
         run.expect(&due).context("when it is back")?;
@@ -316,7 +316,7 @@ fn preempt_all(run: &mut Run) -> Result<()> {
     run.other(Act::new(Reserve, OTHER, 0, WriteExclusiveAllRegistrants))?;
     run.good(act(Register, 0, KEY))?;
     run.good(act(Preempt, KEY, 0))?;
-    run.expect(&Disk { held: held(Who::Guest, RegistrantsOnly), ..guest(KEY) })
+    run.expect(&Disk { held: Some(held(Who::Guest, RegistrantsOnly)), ..guest(KEY) })
 }
 
 impl Run {

@@ -73,9 +73,8 @@ impl Chance {
             20..=31 => OutAction::RegisterAndIgnoreExistingKey,
             32..=53 => OutAction::Reserve,
             54..=67 => OutAction::Release,
-            68..=85 => OutAction::Preempt,
             86..=93 if who == Who::Guest => OutAction::PreemptAndAbort,
-            86..=93 => OutAction::Preempt,
+            68..=93 => OutAction::Preempt,
             _ => OutAction::Clear,
         };
         let other_key = match action {

@@ -109,7 +109,7 @@ pub struct Held {
 }
 
 impl Held {
-    pub fn by_all(&self) -> bool {
+    pub fn by_all(self) -> bool {
         is_for_all(self.kind)
     }
 }
@@ -155,7 +155,7 @@ impl Disk {
         // Asked before anything else: an initiator that does not hold it.
         let barred = self.held.is_some_and(|held| held.by != who)
             && !is_register
-            && (own.is_none() || (act.action == OutAction::Reserve && !self.held.is_some_and(|held| held.by_all())));
+            && (own.is_none() || (act.action == OutAction::Reserve && !self.held.is_some_and(Held::by_all)));
         if barred {
             return (Told::Conflict, None);
         }
@@ -236,7 +236,7 @@ impl Disk {
         if self.key(who) != Some(act.key) {
             return (Told::Conflict, None);
         }
-        let by_all = self.held.is_some_and(|held| held.by_all());
+        let by_all = self.held.is_some_and(Held::by_all);
         if !by_all && victim == 0 {
             return (Told::Invalid, None);
         }

@@ -147,6 +147,11 @@ impl Faults {
             && matches!(self.access[usize::from(array::is_in_second(path))], Access::Optimized | Access::NonOptimized)
     }
 
+    /// Whether a path's target port carries no command now, whatever device-mapper thinks of it.
+    pub fn is_ready(&self, path: usize) -> bool {
+        !matches!(self.access[usize::from(array::is_in_second(path))], Access::Unavailable | Access::Transitioning)
+    }
+
     /// Keeps in mind what was done.
     pub fn note(&mut self, deed: &Deed) {
         match *deed {

@@ -150,7 +150,7 @@ impl Played<'_> {
         {
             let all: Vec<SenseCode> = lines.iter().flat_map(|line| line.news.clone()).chain(owed.to_vec()).collect();
             let is_hosts = is_of_the_path(code);
-            if !all.contains(&code) && !(is_hosts && self.disturbed) {
+            if !(all.contains(&code) || is_hosts && self.disturbed) {
                 return Err(Broken(Rule::SameAnswer, format!("a unit attention that nobody caused, or twice: {code}")));
             }
             let right = self.fit(lines.into_iter().filter(|line| line.told.is_none()), books, active)?;

@@ -63,7 +63,7 @@ impl Map {
         let name = fs::canonicalize(&place)?;
         let sysfs = Path::new("/sys/block").join(name.file_name().context("a map has a name")?);
         let this = Self { port: Port::open(&place)?, multipathd, sysfs };
-        this.wait_for(array, [true; PATHS])?;
+        Self::wait_for(array, [true; PATHS])?;
         Ok(this)
     }
 
@@ -77,7 +77,7 @@ impl Map {
     }
 
     /// Which paths it uses: those that are there and that device-mapper does not take for failed.
-    pub fn active(&self, array: &Array) -> Result<[bool; PATHS]> {
+    pub fn active(array: &Array) -> Result<[bool; PATHS]> {
         let status = status()?;
         let mut active = [false; PATHS];
         for (number, path) in array.paths.iter().enumerate() {
@@ -89,10 +89,10 @@ impl Map {
         Ok(active)
     }
 
-    pub fn wait_for(&self, array: &Array, wanted: [bool; PATHS]) -> Result<()> {
+    pub fn wait_for(array: &Array, wanted: [bool; PATHS]) -> Result<()> {
         let mut last = [false; PATHS];
         let result = wait::until(&format!("the map's paths to be {wanted:?}"), SETTLE, || {
-            last = self.active(array)?;
+            last = Self::active(array)?;
             if last != wanted {
                 std::thread::sleep(Duration::from_millis(50));
             }

@@ -136,19 +136,19 @@ impl Run {
     /// Takes a path away until the map does not use it.
     pub fn lose(&mut self, path: usize) -> Result<()> {
         self.apply(&Deed::Offline(path))?;
-        self.map.wait_for(&self.array, std::array::from_fn(|number| number != path))
+        Map::wait_for(&self.array, std::array::from_fn(|number| number != path))
     }
 
     /// Brings it back until the map uses it.
     pub fn bring_back(&mut self, path: usize) -> Result<()> {
         self.apply(&Deed::Running(path))?;
-        self.map.wait_for(&self.array, [true; PATHS])
+        Map::wait_for(&self.array, [true; PATHS])
     }
 
     /// Waits until no path hangs and the map uses all.
     pub fn mend(&mut self) -> Result<()> {
         self.faults.uncut()?;
-        self.map.wait_for(&self.array, [true; PATHS])
+        Map::wait_for(&self.array, [true; PATHS])
     }
 
     /// Everything is so, or soon is.
@@ -276,7 +276,7 @@ impl Run {
         match chance.below(100) {
             0..=24 if node => {
                 let mut disk = self.disk.clone();
-                for _ in 0..1 + chance.below(3) {
+                for _ in 0..=chance.below(3) {
                     let act = chance.act(&disk, Who::Other, shared);
                     disk.play(Who::Other, &act);
                     deeds.push(Deed::Act(act));
@@ -403,9 +403,11 @@ impl Run {
         }
     }
 
-    /// The LUN's books, and the paths that the map used before they were read.
+    /// The LUN's books, and the paths that could carry I/O before they were read: those that the map uses and whose target
+    /// port does not turn everything down. When that is over such a path is one that comes back.
     fn look(&self) -> Result<(Books, [bool; PATHS])> {
-        let active = self.map.active(&self.array)?;
+        let active = Map::active(&self.array)?;
+        let active = std::array::from_fn(|path| active[path] && self.faults.is_ready(path));
         Ok((self.array.books()?, active))
     }
 
@@ -537,7 +539,7 @@ impl Run {
         self.record.step(deed.to_string());
         self.apply(&deed)?;
         if chance.percent(50) && !self.faults.is_any() {
-            self.map.wait_for(&self.array, [true; PATHS])?;
+            Map::wait_for(&self.array, [true; PATHS])?;
         }
         if chance.percent(50) { self.expect_quiet() } else { Ok(Ok(())) }
     }
@@ -637,7 +639,7 @@ impl Run {
             self.start_helper()?;
         }
         self.map.resume()?;
-        self.map.wait_for(&self.array, [true; PATHS])?;
+        Map::wait_for(&self.array, [true; PATHS])?;
         for command in ["unsetprstatus", "unsetprkey"] {
             services::tell(&format!("{command} map {MAP}"))?;
         }
@@ -668,7 +670,7 @@ impl Run {
             wait::until("a path to be ready", Duration::from_secs(30), || Ok(path.settle().ok()))?;
         }
         // The helper may still owe the guest news of the last round.
-        for _ in 0..PATHS + 1 {
+        for _ in 0..=PATHS {
             let (answer, _) = self.guest(&Request::read(InAction::ReadKeys), None)?;
             if !is_attention(&answer) {
                 break;
@@ -694,9 +696,9 @@ impl std::fmt::Display for Seen<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self(books, active) = self;
         f.write_str("the LUN has")?;
-        for path in 0..PATHS {
+        for (path, active) in active.iter().enumerate() {
             let key = books.key(Nexus::Path(path)).map_or_else(|| "-".to_owned(), |key| format!("{key:x}"));
-            write!(f, " {key}{}", if active[path] { "" } else { "(failed)" })?;
+            write!(f, " {key}{}", if *active { "" } else { "(failed)" })?;
         }
         let other = books.key(Nexus::Other).map_or_else(|| "-".to_owned(), |key| format!("{key:x}"));
         write!(f, ", other {other}, ")?;
