@@ -3,6 +3,7 @@
 //! those ports as well; and one who only looks has the fifth.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -99,6 +100,26 @@ pub struct Books {
 impl Books {
     pub fn key(&self, nexus: Nexus) -> Option<u64> {
         self.keys.get(&nexus).copied()
+    }
+}
+
+/// What is there, for a reader: with the paths that carry I/O.
+pub struct Seen<'a>(pub &'a Books, pub [bool; PATHS]);
+
+impl fmt::Display for Seen<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(books, active) = self;
+        f.write_str("the LUN has")?;
+        for (path, active) in active.iter().enumerate() {
+            let key = books.key(Nexus::Path(path)).map_or_else(|| "-".to_owned(), |key| format!("{key:x}"));
+            write!(f, " {key}{}", if *active { "" } else { "(failed)" })?;
+        }
+        let other = books.key(Nexus::Other).map_or_else(|| "-".to_owned(), |key| format!("{key:x}"));
+        write!(f, ", other {other}, ")?;
+        match books.held {
+            None => f.write_str("no reservation"),
+            Some((by, kind, key)) => write!(f, "type {} of {by:?} with {key:x}", kind.code()),
+        }
     }
 }
 

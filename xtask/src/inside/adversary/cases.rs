@@ -15,8 +15,10 @@ use scsi_pr::{BasicParameters, InAction, ReservationKey, ReservationType, Status
 use super::array::{Access, Array, Nexus, PATHS};
 use super::disk::{Act, Disk, Held, Told, Who};
 use super::faults::Deed;
-use super::meddle::{Moment, Plan};
+use super::judge::{Broken, Came, difference};
+use super::meddle::{Done, Moment, Plan};
 use super::run::Run;
+use crate::report::remark;
 use crate::request::{Answer, Request};
 
 /// The guest's keys and the other node's.
@@ -66,8 +68,8 @@ fn held(by: Who, kind: ReservationType) -> Held {
 /// The guest is registered and holds through a path of choice, which then goes away.
 fn holder_away(run: &mut Run, path: usize) -> Result<()> {
     run.good(act(Register, 0, KEY))?;
-    run.array().path(path)?.settle()?;
-    run.array().path(path)?.directly(&act(Reserve, KEY, 0).request())?.good()?;
+    run.host.array.path(path)?.settle()?;
+    run.host.array.path(path)?.directly(&act(Reserve, KEY, 0).request())?.good()?;
     run.lose(path)
 }
 
@@ -103,7 +105,7 @@ fn fenced_while_away(run: &mut Run) -> Result<()> {
     run.bring_back(3)?;
     // Whatever looks after paths that are back has looked.
     std::thread::sleep(Duration::from_secs(3));
-    let books = run.array().books()?;
+    let books = run.host.array.books()?;
     for path in 0..PATHS {
         ensure!(books.key(Nexus::Path(path)).is_none(), "the fenced guest is registered on path {path}: {books:x?}");
     }
@@ -120,7 +122,7 @@ fn fenced_in_the_middle(run: &mut Run) -> Result<()> {
         let (answer, done) = run.guest(&act(Register, KEY, NEW).request(), Some(&plan))?;
         if done.acts.len() == 2 && done.acts.iter().any(|(_, told)| *told == Told::Good) {
             std::thread::sleep(Duration::from_millis(500));
-            let books = run.array().books()?;
+            let books = run.host.array.books()?;
             let left: Vec<usize> = (0..PATHS).filter(|path| books.key(Nexus::Path(*path)).is_some()).collect();
             // Only where both fences came before the first change of the guest's is it registered by right.
             ensure!(
@@ -153,8 +155,8 @@ fn release_same_key(run: &mut Run) -> Result<()> {
 fn lose_keys(run: &mut Run) -> Result<()> {
     run.good(act(Register, 0, KEY))?;
     for path in 0..PATHS - 1 {
-        run.array().path(path)?.settle()?;
-        run.array().path(path)?.directly(&act(Register, KEY, 0).request())?.good()?;
+        run.host.array.path(path)?.settle()?;
+        run.host.array.path(path)?.directly(&act(Register, KEY, 0).request())?.good()?;
     }
     Ok(())
 }
@@ -162,7 +164,7 @@ fn lose_keys(run: &mut Run) -> Result<()> {
 fn reserve_lost_key(run: &mut Run) -> Result<()> {
     lose_keys(run)?;
     run.good(act(Reserve, KEY, 0))?;
-    let books = run.array().books()?;
+    let books = run.host.array.books()?;
     ensure!(books.held.is_some_and(|(_, kind, key)| kind == RegistrantsOnly && key == KEY), "{books:x?}");
     Ok(())
 }
@@ -176,10 +178,11 @@ fn clear_lost_key(run: &mut Run) -> Result<()> {
 fn group_unavailable(run: &mut Run) -> Result<()> {
     run.good(act(Register, 0, KEY))?;
     for second in [false, true] {
-        run.apply(&Deed::Access(second, Access::Unavailable))?;
+        run.host.apply(&Deed::Access(second, Access::Unavailable))?;
         run.good_after_news(act(Reserve, KEY, 0))?;
         run.good_after_news(act(Release, KEY, 0))?;
-        run.apply(&Deed::Access(second, Access::Optimized))?;
+        run.host.apply(&Deed::Access(second, Access::Optimized))?;
+        run.mend()?;
     }
     Ok(())
 }
@@ -189,10 +192,11 @@ fn conflict_unavailable(run: &mut Run) -> Result<()> {
     run.other(act(Register, 0, OTHER))?;
     run.other(act(Reserve, OTHER, 0))?;
     for second in [true, false] {
-        run.apply(&Deed::Access(second, Access::Unavailable))?;
+        run.host.apply(&Deed::Access(second, Access::Unavailable))?;
         let answer = run.after_news(act(Reserve, KEY, 0))?;
         ensure!(answer.status == Status::RESERVATION_CONFLICT, "expected RESERVATION CONFLICT, came {answer}");
-        run.apply(&Deed::Access(second, Access::Optimized))?;
+        run.host.apply(&Deed::Access(second, Access::Optimized))?;
+        run.mend()?;
     }
     Ok(())
 }
@@ -201,7 +205,7 @@ fn lun_unmapped(run: &mut Run) -> Result<()> {
     run.good(act(Register, 0, KEY))?;
     Array::unmap(0)?;
     let result = run.good_after_news(act(Reserve, KEY, 0));
-    run.array().map(0)?;
+    run.host.array.map(0)?;
     result
 }
 
@@ -237,7 +241,7 @@ fn all_target_ports(run: &mut Run) -> Result<()> {
         let (answer, _) = run.guest(&register(from, to), None)?;
         answer.good().with_context(|| format!("REGISTER {from:x}->{to:x}"))?;
         // The target does not tell by which port such a registration came.
-        let keys = run.array().other.keys()?;
+        let keys = run.host.array.other.keys()?;
         let due = if to == 0 { Vec::new() } else { vec![to; PATHS] };
         ensure!(keys == due, "after REGISTER {from:x}->{to:x} the keys are {keys:x?}");
     }
@@ -258,11 +262,11 @@ fn own_release(run: &mut Run) -> Result<()> {
 
 fn one_writer(run: &mut Run) -> Result<()> {
     run.good(act(Register, 0, KEY))?;
-    let mark = run.log().len();
+    let mark = run.host.log().len();
     run.good(Act::new(Reserve, KEY, 0, WriteExclusive))?;
     let started = Instant::now();
     loop {
-        let log = run.log();
+        let log = run.host.log();
         let said = log.get(mark..).unwrap_or_default();
         if said.lines().any(|line| !line.contains("audit: ") && line.contains("Write Exclusive")) {
             return Ok(());
@@ -277,7 +281,7 @@ fn one_writer(run: &mut Run) -> Result<()> {
 fn register_hang(run: &mut Run) -> Result<()> {
     for path in [0, 3] {
         run.reset()?;
-        run.apply(&Deed::Cut(path, Duration::from_secs(9)))?;
+        run.host.apply(&Deed::Cut(path, Duration::from_secs(9)))?;
         let started = Instant::now();
         run.good(act(Register, 0, KEY))?;
         ensure!(started.elapsed() < Duration::from_secs(20), "it took {} s", started.elapsed().as_secs());
@@ -293,7 +297,7 @@ fn preempt_hang(run: &mut Run) -> Result<()> {
         run.reset()?;
         run.good(act(Register, 0, KEY))?;
         run.good(act(Reserve, KEY, 0))?;
-        run.apply(&Deed::Cut(path, Duration::from_secs(9)))?;
+        run.host.apply(&Deed::Cut(path, Duration::from_secs(9)))?;
         run.good(act(Preempt, KEY, KEY))?;
         let due = Disk { held: Some(held(Who::Guest, RegistrantsOnly)), ..guest(KEY) };
         run.expect(&due).context("while it hangs")?;
@@ -305,9 +309,9 @@ fn preempt_hang(run: &mut Run) -> Result<()> {
 
 fn blip(run: &mut Run) -> Result<()> {
     run.good(act(Register, 0, KEY))?;
-    run.apply(&Deed::Offline(2))?;
+    run.host.apply(&Deed::Offline(2))?;
     run.good(act(Register, KEY, NEW))?;
-    run.apply(&Deed::Running(2))?;
+    run.host.apply(&Deed::Running(2))?;
     run.expect_at_once(&guest(NEW))
 }
 
@@ -320,6 +324,75 @@ fn preempt_all(run: &mut Run) -> Result<()> {
 }
 
 impl Run {
+    /// The cases that have a name.
+    pub fn cases(&mut self, mut made: impl FnMut(&str, Result<()>)) -> Result<()> {
+        for (name, case) in CASES {
+            self.reset().with_context(|| format!("the reset before: {name}"))?;
+            let mark = self.host.log().len();
+            let result = case(self);
+            let failed = result.is_err();
+            made(name, result);
+            if failed {
+                for line in self.host.log().get(mark..).unwrap_or_default().lines() {
+                    remark(&format!("   helper: {line}"));
+                }
+            }
+            self.host.look_after_helper(&[])?.ok();
+        }
+        self.reset()
+    }
+
+    /// Sends a command as the guest; nothing but an answer will do.
+    fn guest(&mut self, request: &Request, plan: Option<&Plan>) -> Result<(Answer, Done)> {
+        match self.host.send(request, plan)? {
+            (Came::Answer(answer), done) => Ok((answer, done)),
+            (Came::Nothing(reason), _) => bail!("{}: {reason}", request.name),
+        }
+    }
+
+    /// The other node sends a command, and it is carried out.
+    fn other(&mut self, act: Act) -> Result<()> {
+        let told = self.host.reach()?.perform(&Deed::Act(act))?;
+        ensure!(told == Some(Told::Good), "the other node's {act}: {told:?}");
+        Ok(())
+    }
+
+    /// Takes a path away until the map does not use it.
+    fn lose(&mut self, path: usize) -> Result<()> {
+        self.host.apply(&Deed::Offline(path))?;
+        self.host.wait_for(std::array::from_fn(|number| number != path))
+    }
+
+    /// Brings it back until the map uses it.
+    fn bring_back(&mut self, path: usize) -> Result<()> {
+        self.host.apply(&Deed::Running(path))?;
+        self.host.wait_for([true; PATHS])
+    }
+
+    /// Waits until no path hangs and the map uses all.
+    fn mend(&mut self) -> Result<()> {
+        self.host.faults.uncut()?;
+        self.host.wait_for([true; PATHS])
+    }
+
+    /// Everything is so, or soon is.
+    fn expect(&mut self, disk: &Disk) -> Result<()> {
+        self.disk = disk.clone();
+        match self.expect_quiet()? {
+            Ok(()) => Ok(()),
+            Err(Broken(rule, what)) => bail!("{} ({what})", rule.promise()),
+        }
+    }
+
+    /// Everything is so this moment.
+    fn expect_at_once(&self, disk: &Disk) -> Result<()> {
+        let (books, active) = self.host.look()?;
+        match difference(disk, &books, active, false) {
+            None => Ok(()),
+            Some(Broken(rule, what)) => bail!("{} ({what})", rule.promise()),
+        }
+    }
+
     /// The guest is told this.
     fn answered(&mut self, act: Act, due: Told) -> Result<()> {
         let (answer, _) = self.guest(&act.request(), None)?;

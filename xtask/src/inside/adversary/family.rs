@@ -32,6 +32,12 @@ pub fn descendants(of: u32) -> Result<Vec<u32>> {
     Ok(family.split_off(1))
 }
 
+/// Whether a process is there and has not ended.
+pub fn is_alive(pid: u32) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    stat.rsplit_once(')').is_some_and(|(_, after)| !after.trim_start().starts_with(['Z', 'X']))
+}
+
 /// Kills one without a warning, if it is still there.
 pub fn kill(pid: u32) -> Result<()> {
     signal(pid, Signal::KILL)

@@ -12,6 +12,7 @@ use super::array::{self, Access, Array, PATHS};
 use super::chance::Chance;
 use super::disk::{Act, Told};
 use super::family;
+use crate::wait;
 
 /// The kinds of trouble that a run may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +121,9 @@ impl Default for Faults {
         }
     }
 }
+
+/// How long processes may take that end with the daemon.
+const DEATHS: Duration = Duration::from_secs(40);
 
 /// Long enough for multipathd to look at every path twice, and for whatever was killed to be started again.
 const AFTERMATH: Duration = Duration::from_secs(5);
@@ -272,7 +276,14 @@ impl Reach<'_> {
                     family::kill(family[usize::try_from(number % count)?])?;
                 }
             }
-            Deed::KillDaemon => family::kill(self.daemon)?,
+            Deed::KillDaemon => {
+                // What it has started ends with it; a command that is under way may still be carried out until then.
+                let family = family::descendants(self.daemon)?;
+                family::kill(self.daemon)?;
+                wait::until("the helper's other processes to end", DEATHS, || {
+                    Ok((!family.iter().any(|pid| family::is_alive(*pid))).then_some(()))
+                })?;
+            }
             Deed::Remove(_) | Deed::Add(_) | Deed::StartMultipathd => bail!("{deed} is done between commands"),
         }
         Ok(None)

@@ -216,6 +216,11 @@ impl Played<'_> {
     }
 }
 
+/// Whether an answer is a unit attention.
+pub fn is_attention(answer: &Answer) -> bool {
+    answer.status == Status::CHECK_CONDITION && answer.sense.code().is_some_and(|code| code.key == SenseKey(6))
+}
+
 /// A unit attention that a path has of its own: a new session, another state of its target port group.
 pub fn is_of_the_path(code: SenseCode) -> bool {
     matches!((code.additional.code, code.additional.qualifier), (0x29 | 0x3f, _) | (0x2a, 0x06 | 0x07))

@@ -9,6 +9,7 @@ mod chance;
 mod disk;
 mod family;
 mod faults;
+mod host;
 mod judge;
 mod map;
 mod meddle;
