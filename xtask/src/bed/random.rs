@@ -15,8 +15,8 @@ const ROUND: u64 = 60;
 /// How many rounds a machine has.
 const ROUNDS: u64 = 20;
 
-/// How many machines of a run may stop.
-const STOPPED: u32 = 4;
+/// In how many rounds one machine may stop.
+const ROUNDS_FOR_A_STOP: u64 = 12;
 
 /// Everything that it may do to a host.
 const TROUBLES: &[&str] = &["node", "shared-keys", "paths", "removal", "hang", "access", "multipathd", "kills"];
@@ -124,8 +124,8 @@ fn run_with(release: Release, helper: Option<&Path>, options: &Options) -> Resul
             Some(at) => {
                 stopped += 1;
                 println!("the machine stopped in the round of seed {at}");
-                if stopped > STOPPED {
-                    bail!("too many machines have stopped");
+                if stopped > 1 + options.random.rounds() / ROUNDS_FOR_A_STOP {
+                    bail!("{stopped} machines have stopped");
                 }
                 seed = at + 1;
             }

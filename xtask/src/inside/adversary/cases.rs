@@ -327,6 +327,7 @@ impl Run {
     /// The cases that have a name.
     pub fn cases(&mut self, mut made: impl FnMut(&str, Result<()>)) -> Result<()> {
         for (name, case) in CASES {
+            self.record.step((*name).to_owned());
             self.reset().with_context(|| format!("the reset before: {name}"))?;
             let mark = self.host.log().len();
             let result = case(self);

@@ -38,6 +38,21 @@ pub fn is_alive(pid: u32) -> bool {
     stat.rsplit_once(')').is_some_and(|(_, after)| !after.trim_start().starts_with(['Z', 'X']))
 }
 
+/// Everybody in uninterruptible sleep, and where in the kernel.
+pub fn sleepers() -> String {
+    let mut text = String::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let path = entry.path();
+        let Ok(stat) = fs::read_to_string(path.join("stat")) else { continue };
+        if stat.rsplit_once(')').is_some_and(|(_, after)| after.trim_start().starts_with('D')) {
+            let place = fs::read_to_string(path.join("wchan")).unwrap_or_default();
+            let name = stat.split(')').next().unwrap_or_default();
+            text.extend([name, ") in ", &place, "; "]);
+        }
+    }
+    text
+}
+
 /// Kills one without a warning, if it is still there.
 pub fn kill(pid: u32) -> Result<()> {
     signal(pid, Signal::KILL)

@@ -47,6 +47,7 @@ pub fn run(report: &mut Report, reference: bool, words: &[&str]) -> Result<()> {
     lun::mount_configfs()?;
     let mut run = Run::set_up(&settings)?;
     report.check("the bed: what one disk does is known", || calibrate::run(settings.seed));
+    run.record.watch();
     if words.contains(&"cases") {
         run.cases(|name, result| {
             let name = format!("case: {name}");

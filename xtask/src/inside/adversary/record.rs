@@ -1,9 +1,18 @@
 //! What happened in a round, and what broke.
 
 use std::collections::BTreeMap;
+use std::process::exit;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use super::family;
 use super::judge::{Broken, Rule};
 use crate::report::remark;
+
+/// Longer than any step takes that ends: an answer is waited for for two minutes.
+const STUCK: Duration = Duration::from_secs(160);
 
 /// How many steps before a broken promise are shown.
 const SHOWN: usize = 24;
@@ -18,15 +27,38 @@ pub struct Record {
     steps: Vec<String>,
     broken: BTreeMap<Rule, usize>,
     pub counts: BTreeMap<&'static str, usize>,
+    /// Goes up with everything that happens.
+    progress: Arc<AtomicUsize>,
 }
 
 impl Record {
     pub fn begin(&mut self, round: u64) {
+        self.progress.fetch_add(1, Ordering::Relaxed);
         self.round = round;
         self.steps.clear();
     }
 
+    /// Has a thread end this program when nothing happens for so long that the bed itself must be stuck, and say who
+    /// waits for what.
+    pub fn watch(&self) {
+        let progress = Arc::clone(&self.progress);
+        thread::spawn(move || {
+            let (mut seen, mut since) = (0, Instant::now());
+            loop {
+                thread::sleep(Duration::from_secs(1));
+                let now = progress.load(Ordering::Relaxed);
+                if now != seen {
+                    (seen, since) = (now, Instant::now());
+                } else if since.elapsed() > STUCK {
+                    remark(&format!("FAIL the bed is stuck; in uninterruptible sleep: {}", family::sleepers()));
+                    exit(1);
+                }
+            }
+        });
+    }
+
     pub fn step(&mut self, text: String) {
+        self.progress.fetch_add(1, Ordering::Relaxed);
         self.steps.push(text);
     }
 
