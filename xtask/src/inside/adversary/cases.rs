@@ -30,6 +30,8 @@ const OTHER: u64 = 0xb1;
 pub type Case = (&'static str, fn(&mut Run) -> Result<()>);
 
 pub const CASES: &[Case] = &[
+    // The first: of registrations that were preempted the target may keep references, and then a LUN is not unmapped.
+    ("with a path's LUN unmapped RESERVE works", lun_unmapped),
     ("a key is changed while the path that holds is away: RELEASE releases", release_after_change),
     ("a key is changed while the path that holds is away: RESERVE is repeated", reserve_after_change),
     ("the key is removed while the path that holds is away: the reservation ends", unregister_holder_away),
@@ -41,7 +43,6 @@ pub const CASES: &[Case] = &[
     ("CLEAR goes on to a path that still has the key", clear_lost_key),
     ("with a port group unavailable RESERVE and RELEASE work", group_unavailable),
     ("with a port group unavailable a conflict stays a conflict", conflict_unavailable),
-    ("with a path's LUN unmapped RESERVE works", lun_unmapped),
     ("where the target cannot store a key none is left", no_store),
     ("REGISTER, PREEMPT of the own key without a reservation, REGISTER: as one disk", migration),
     ("a registration with ALL_TG_PT can be changed and removed", all_target_ports),

@@ -148,7 +148,7 @@ impl Host {
                 Came::Answer(answer) if answer.status == Status::GOOD => return Ok(Ok(())),
                 _ if started.elapsed() < GRACE => thread::sleep(Duration::from_millis(50)),
                 // Nothing to be learned from a map without paths.
-                _ if !(0..PATHS).any(|path| self.faults.is_usable(path)) => return Ok(Ok(())),
+                _ if !self.look()?.1.contains(&true) => return Ok(Ok(())),
                 _ => {
                     self.start()?;
                     return Ok(Err(Broken(
