@@ -52,6 +52,15 @@ pub const CASES: &[Case] = &[
     ("a path that hangs does not keep PREEMPT of the own key from being done", preempt_hang),
     ("a path that is gone for a moment has the key of the REGISTER that it missed", blip),
     ("PREEMPT of an all registrants reservation with key 0 takes it", preempt_all),
+    ("PREEMPT of the own key while a path is gone for a moment gives the others their key", preempt_blip),
+    ("RELEASE with a wrong key is a conflict, whichever path holds", release_wrong_key),
+    ("REGISTER of no key by a holder is a conflict and changes nothing", register_nothing),
+    ("another node that registers a key while the guest changes from it keeps it", old_key_of_another),
+    (
+        "the key is removed while a path is out of the map: no reservation is left, or nothing is changed",
+        unregister_removed,
+    ),
+    ("after a process was killed RELEASE releases", release_after_kill),
 ];
 
 fn act(action: scsi_pr::OutAction, key: u64, other_key: u64) -> Act {
@@ -314,6 +323,85 @@ fn blip(run: &mut Run) -> Result<()> {
     run.good(act(Register, KEY, NEW))?;
     run.host.apply(&Deed::Running(2))?;
     run.expect_at_once(&guest(NEW))
+}
+
+fn preempt_blip(run: &mut Run) -> Result<()> {
+    for path in [0, 3] {
+        run.reset()?;
+        run.good(act(Register, 0, KEY))?;
+        run.good(act(Reserve, KEY, 0))?;
+        run.host.apply(&Deed::Offline(path))?;
+        run.good(act(Preempt, KEY, KEY))?;
+        run.expect_at_once(&Disk { held: Some(held(Who::Guest, RegistrantsOnly)), ..guest(KEY) })?;
+    }
+    Ok(())
+}
+
+fn release_wrong_key(run: &mut Run) -> Result<()> {
+    for path in 0..PATHS {
+        run.reset()?;
+        run.good(act(Register, 0, KEY))?;
+        run.host.array.path(path)?.settle()?;
+        run.host.array.path(path)?.directly(&act(Reserve, KEY, 0).request())?.good()?;
+        run.answered(act(Release, NEW, 0), Told::Conflict)?;
+        run.expect(&Disk { held: Some(held(Who::Guest, RegistrantsOnly)), ..guest(KEY) })?;
+    }
+    Ok(())
+}
+
+fn register_nothing(run: &mut Run) -> Result<()> {
+    run.good(act(Register, 0, KEY))?;
+    run.good(act(Reserve, KEY, 0))?;
+    run.answered(act(Register, 0, 0), Told::Conflict)?;
+    run.expect(&Disk { held: Some(held(Who::Guest, RegistrantsOnly)), ..guest(KEY) })
+}
+
+fn old_key_of_another(run: &mut Run) -> Result<()> {
+    for changes in 1..6 {
+        run.reset()?;
+        run.good(act(Ignore, 0, KEY))?;
+        let plan = Plan { moment: Moment::Changes(changes), deeds: vec![Deed::Act(act(Register, 0, KEY))] };
+        let (answer, done) = run.guest(&act(Register, KEY, NEW).request(), Some(&plan))?;
+        answer.good()?;
+        let other = (!done.acts.is_empty()).then_some(KEY);
+        run.expect(&Disk { other, ..guest(NEW) }).with_context(|| format!("after {changes} changes"))?;
+    }
+    Ok(())
+}
+
+fn unregister_removed(run: &mut Run) -> Result<()> {
+    run.good(act(Register, 0, KEY))?;
+    run.host.apply(&Deed::Remove(1))?;
+    run.good(Act::new(Reserve, KEY, 0, WriteExclusiveAllRegistrants))?;
+    let (answer, _) = run.guest(&act(Register, KEY, 0).request(), None)?;
+    // Nobody can take a registration off a path that is not there without the others; but then nothing may be changed.
+    let due = match Told::by(&answer) {
+        Some(Told::Good) => Disk::default(),
+        Some(_) => bail!("{answer}"),
+        None => Disk { held: Some(held(Who::Guest, WriteExclusiveAllRegistrants)), ..guest(KEY) },
+    };
+    run.expect(&due).with_context(|| answer.to_string())?;
+    run.host.apply(&Deed::Add(1))?;
+    run.mend()?;
+    run.expect(&due).with_context(|| format!("{answer}, and the path is back"))
+}
+
+fn release_after_kill(run: &mut Run) -> Result<()> {
+    for deed in [Deed::KillChild(0), Deed::KillChild(1), Deed::KillDaemon] {
+        for path in 0..PATHS {
+            run.reset()?;
+            run.good(act(Register, 0, KEY))?;
+            run.host.array.path(path)?.settle()?;
+            run.host.array.path(path)?.directly(&act(Reserve, KEY, 0).request())?.good()?;
+            run.host.apply(&deed)?;
+            if let Err(Broken(rule, what)) = run.host.look_after_helper(&[deed])? {
+                bail!("{} ({what})", rule.promise());
+            }
+            run.good_after_news(act(Release, KEY, 0)).with_context(|| deed.to_string())?;
+            run.expect(&guest(KEY)).with_context(|| format!("{deed}, path {path}"))?;
+        }
+    }
+    Ok(())
 }
 
 fn preempt_all(run: &mut Run) -> Result<()> {
