@@ -174,6 +174,13 @@ impl Host {
         Ok(())
     }
 
+    /// Whether the helper says something of a path. An audit record names none, and it answers before it writes.
+    pub fn has_named_a_path(&self, mark: usize) -> bool {
+        let names_one = |line: &str| !line.contains("audit: ") && line.contains("path sd");
+        let said = || Ok(self.log().get(mark..).unwrap_or_default().lines().any(names_one).then_some(()));
+        wait::until("a message that names a path", Duration::from_secs(2), said).is_ok()
+    }
+
     /// What the helper has said.
     pub fn log(&self) -> String {
         fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
