@@ -72,6 +72,7 @@ fn steps(size: Size) -> Vec<Step> {
         (Always, "VM test guest with Debian's helper", vm_test(Kind::Guest, Some(bed::REFERENCE), all)),
         // Debian's helper has no multipath: what it lacks is known, and takes minutes to show.
         (Always, "VM test multipath", vm_test(Kind::Multipath, None, all)),
+        (Always, "VM test multipath-random", vm_test(Kind::MultipathRandom, None, all)),
         (Always, "VM test multipath-guest", vm_test(Kind::MultipathGuest, None, all)),
         (Always, "lints of the fuzzers", Box::new(lints_of_fuzzers)),
         (Always, "fuzzers", Box::new(move || fuzz::check(if all { 60 } else { 15 }))),
@@ -93,6 +94,7 @@ fn steps(size: Size) -> Vec<Step> {
         (Release, "VM test guest on Debian 12's kernel", emulated(Kind::Guest, Version::Debian12)),
         (Release, "VM test multipath on Debian 12's kernel", emulated(Kind::Multipath, Version::Debian12)),
         (Release, "VM test multipath on the newest kernel", emulated(Kind::Multipath, Version::Newest)),
+        (Release, "VM test multipath-random at length, with every multipath-tools", Box::new(random_at_length)),
         (Release, "VM test multipath-random with QEMU's helper, built with multipath", Box::new(random_against_c)),
         (Release, "VM test host", vm_test(Kind::Host, None, all)),
         (Release, "VM test host with Debian's helper", vm_test(Kind::Host, Some(bed::REFERENCE), all)),
@@ -187,6 +189,12 @@ fn vm_test(kind: Kind, helper: Option<&'static str>, release: bool) -> Box<dyn F
 /// A VM test on an emulated machine with this kernel.
 fn emulated(kind: Kind, kernel: Version) -> Box<dyn Fn() -> Result<bool>> {
     machine_test(kind, None, bed::Options { kernel: Some(kernel), ..bed::Options::default() })
+}
+
+/// Ten thousand commands.
+fn random_at_length() -> Result<bool> {
+    let random = bed::Random { commands: 3400, multipath_tools: bed::Release::All, ..bed::Random::default() };
+    machine_test(Kind::MultipathRandom, None, bed::Options { random, ..bed::Options::default() })()
 }
 
 /// Of QEMU's helper is counted what does not hold: the bed has to find it.

@@ -33,7 +33,7 @@ use vm::Heard;
 pub use bench::measure;
 pub use kernel::Version;
 pub use machine::Machine;
-pub use random::Random;
+pub use random::{Random, Release};
 pub use vm::Tally;
 
 /// Debian's own helper, against which a bed shows that it is right itself.
