@@ -132,6 +132,11 @@ enum Command {
         /// The kernel of --machine tcg [default: 6.1]
         #[arg(long, value_enum)]
         kernel: Option<bed::Version>,
+        /// Take QEMU's own helper, built with multipath (ten minutes, once), and only count what does not hold
+        #[arg(long, conflicts_with = "helper")]
+        against_c: bool,
+        #[command(flatten)]
+        random: bed::Random,
     },
 }
 
@@ -176,9 +181,10 @@ fn run(command: Command) -> Result<bool> {
             packages::install_missing(&[packages::SHELLS])?;
             completions::check()
         }
-        Command::Bed { bed, helper, keep, debug, machine, kernel } => {
+        Command::Bed { bed, helper, keep, debug, machine, kernel, against_c, random } => {
             packages::install_missing(&[packages::FOR_BEDS])?;
-            let options = bed::Options { keep, story: false, debug, machine, kernel };
+            let options = bed::Options { keep, story: false, debug, machine, kernel, random };
+            let helper = if against_c { Some(bed::c_helper::program()?) } else { helper };
             let tally = bed::run(bed, helper.as_deref(), &options)?;
             Ok(tally.succeeded())
         }

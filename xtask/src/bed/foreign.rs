@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
-use super::image::{self, Root};
+use super::image::{self, Libraries, Root};
 use super::kernel::Kernel;
 use super::vm::{self, Tally};
 use crate::arch::Name;
 use crate::packages::suite;
-use crate::workspace::{output, target};
+use crate::workspace::target;
 
 /// The suite whose kernel is booted: the oldest that the programs are for.
 const SUITE: &str = "bookworm";
@@ -85,10 +85,11 @@ pub fn run(name: Name, programs: &Path, tests: &Path, selected: &str) -> Result<
     let debian = name.debian();
     let packages = suite::unpack(&format!("bed/{debian}"), SUITE, debian, &[PACKAGES, &[board.kernel]].concat())?;
     let kernel = Kernel::below(&packages)?;
-    let mut root = Foreign { root: Root::below(packages.clone()), libraries: libraries(name, &packages), name };
-    root.root.text("etc/passwd", image::PASSWD);
-    root.root.text("etc/group", image::GROUP);
-    root.root.copy(&packages.join("bin/busybox"), "bin/busybox")?;
+    let libraries = Libraries { folders: libraries(name, &packages), gnu: name.gnu() };
+    let mut root = Root::with_libraries(packages.clone(), libraries);
+    root.text("etc/passwd", image::PASSWD);
+    root.text("etc/group", image::GROUP);
+    root.copy(&packages.join("bin/busybox"), "bin/busybox")?;
     root.program(&programs.join("bed-inside"), "bin/bed-inside")?;
     for program in ["qemu-pr-helper", "qemu-pr-ctl"] {
         root.program(&programs.join(program), &format!("usr/bin/{program}"))?;
@@ -97,7 +98,6 @@ pub fn run(name: Name, programs: &Path, tests: &Path, selected: &str) -> Result<
     for program in ["usr/bin/sg_persist", "sbin/dmsetup", "sbin/iscsistart"] {
         root.program(&packages.join(program), program)?;
     }
-    let mut root = root.root;
     let modules = root.modules(&kernel, &[image::MODULES, &[CHECKSUMS]].concat())?;
     let command = format!("/tests --quiet {selected} && /bin/bed-inside kernel ours\n{}", image::END);
     root.content("init", 0o755, image::init_on(board.terminal, &modules, &command).into_bytes());
@@ -127,41 +127,4 @@ fn libraries(name: Name, packages: &Path) -> Vec<PathBuf> {
     let gnu = name.gnu();
     let unpacked = ["usr/lib", "lib"].map(|folder| packages.join(folder).join(gnu));
     unpacked.into_iter().chain([PathBuf::from(format!("/usr/{gnu}/lib"))]).collect()
-}
-
-/// A root image of another architecture's programs.
-struct Foreign {
-    root: Root,
-    libraries: Vec<PathBuf>,
-    name: Name,
-}
-
-impl Foreign {
-    /// Copies a program with its loader, and every library that it or another library names. `ldd` would run it.
-    fn program(&mut self, from: &Path, to: &str) -> Result<()> {
-        self.root.copy(from, to)?;
-        let header = output(Command::new("readelf").args(["--wide", "--dynamic", "--program-headers"]).arg(from))?;
-        let bracketed = |line: &str, before: &str| {
-            let rest = line.split_once(before)?.1;
-            Some(rest.trim_end().strip_suffix(']')?.trim().to_owned())
-        };
-        if let Some(loader) = header.lines().find_map(|line| bracketed(line, "interpreter: ")) {
-            self.library(&loader, loader.trim_start_matches('/'))?;
-        }
-        for library in header.lines().filter_map(|line| bracketed(line, "Shared library: [")) {
-            let to = format!("lib/{}/{library}", self.name.gnu());
-            if !self.root.has(&to) {
-                self.library(&library, &to)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn library(&mut self, wanted: &str, to: &str) -> Result<()> {
-        let name = Path::new(wanted).file_name().context("a library without a name")?;
-        let mut found = self.libraries.iter().map(|folder| folder.join(name));
-        let from = found.find(|path| path.exists());
-        let from = from.with_context(|| format!("no package for {} has {wanted}", self.name.target()))?;
-        self.program(&from, to)
-    }
 }

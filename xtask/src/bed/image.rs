@@ -11,9 +11,9 @@ use anyhow::{Context as _, Result, bail};
 
 use super::cpio::Archive;
 use super::kernel::{Kernel, Version};
-use super::{Kind, Programs, STARTED, multipath};
+use super::{Kind, Programs, Random, STARTED, multipath};
 use crate::packages;
-use crate::workspace::bytes;
+use crate::workspace::{bytes, output};
 
 /// What makes the LUN, both ways of reaching it, and the device-mapper table that hangs.
 pub const MODULES: &[&str] = &[
@@ -38,19 +38,43 @@ const FIRMWARE_FOLDER: &str = "/usr/share";
 /// Where the unpacked packages have their libraries.
 const LIBRARIES: [&str; 3] = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu", "lib"];
 
+/// The same in a suite whose `/lib` is a link to `/usr/lib`.
+const NEWER_LIBRARIES: [&str; 4] =
+    ["usr/lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu/systemd", "usr/lib/systemd", "usr/lib"];
+
 /// Names for the ids that a helper may drop to.
 pub const PASSWD: &str = "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n";
 pub const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
 
-/// Writes the root image of a bed.
-pub fn write(to: &Path, kind: Kind, kernel: &Kernel, programs: &Programs, reference: bool) -> Result<()> {
-    let mut root = driven(&programs.driver)?;
+/// Writes the root image of a bed. The programs in it are those of another suite where that is asked for.
+pub fn write(
+    to: &Path,
+    kind: Kind,
+    kernel: &Kernel,
+    programs: &Programs,
+    reference: bool,
+    random: &Random,
+) -> Result<()> {
+    let suite = if kind == Kind::MultipathRandom { random.multipath_tools.suite() } else { None };
+    let (packages, root) = match suite {
+        None => (packages::unpack_for_beds()?, Root::new()?),
+        Some(suite) => {
+            let packages = packages::unpack_multipath_of(suite)?;
+            let folders = NEWER_LIBRARIES.iter().map(|folder| packages.join(folder)).collect();
+            let libraries = Libraries { folders, gnu: "x86_64-linux-gnu" };
+            (packages.clone(), Root::with_libraries(packages, libraries))
+        }
+    };
+    let mut root = driven(root, &programs.driver)?;
     root.program(&programs.helper, "usr/bin/qemu-pr-helper")?;
-    root.program(&programs.ctl, "usr/bin/qemu-pr-ctl")?;
-    root.program(Path::new("/usr/bin/sg_persist"), "usr/bin/sg_persist")?;
-    root.program(Path::new("/sbin/dmsetup"), "sbin/dmsetup")?;
-    let packages = packages::unpack_for_beds()?;
-    root.program(&packages.join("sbin/iscsistart"), "sbin/iscsistart")?;
+    if suite.is_none() {
+        root.program(&programs.ctl, "usr/bin/qemu-pr-ctl")?;
+        root.program(Path::new("/usr/bin/sg_persist"), "usr/bin/sg_persist")?;
+        root.program(Path::new("/sbin/dmsetup"), "sbin/dmsetup")?;
+    } else {
+        root.program(&multipath::find(&packages, "sbin/dmsetup")?, "sbin/dmsetup")?;
+    }
+    root.program(&multipath::find(&packages, "sbin/iscsistart")?, "sbin/iscsistart")?;
     let modules = root.modules(kernel, MODULES)?;
     if kind.has_multipath() {
         multipath::add(&mut root, &packages)?;
@@ -67,14 +91,15 @@ pub fn write(to: &Path, kind: Kind, kernel: &Kernel, programs: &Programs, refere
         root.content("guest/root.cpio", 0o644, guest_root(&guest)?);
     }
     // The kernel's command line has said which part, if there is more than one.
-    let command = format!("echo {STARTED}\n/bin/bed-inside {} {} $part\n{END}", kind.word(), super::whose(reference));
+    let more = if kind == Kind::MultipathRandom { random.words() } else { "$part".to_owned() };
+    let command = format!("echo {STARTED}\n/bin/bed-inside {} {} {more}\n{END}", kind.word(), super::whose(reference));
     root.content("init", 0o755, init(&modules, &command).into_bytes());
     root.write_to(to)
 }
 
 /// The root image of the machine in which subjects are measured: their programs, by their numbers.
 pub fn write_to_measure(to: &Path, kernel: &Kernel, driver: &Path, programs: &[&Path], words: &str) -> Result<()> {
-    let mut root = driven(driver)?;
+    let mut root = driven(Root::new()?, driver)?;
     for (number, program) in programs.iter().enumerate() {
         root.program(program, &format!("subjects/{number}"))?;
     }
@@ -85,8 +110,7 @@ pub fn write_to_measure(to: &Path, kernel: &Kernel, driver: &Path, programs: &[&
 }
 
 /// What each machine has that `bed-inside` drives.
-fn driven(driver: &Path) -> Result<Root> {
-    let mut root = Root::new()?;
+fn driven(mut root: Root, driver: &Path) -> Result<Root> {
     root.program(Path::new("/bin/busybox"), "bin/busybox")?;
     root.program(driver, "bin/bed-inside")?;
     root.text("etc/passwd", PASSWD);
@@ -138,6 +162,17 @@ pub const END: &str = "sync\necho b >/proc/sysrq-trigger\nsleep 60";
 pub struct Root {
     packages: PathBuf,
     files: BTreeMap<String, (u32, Vec<u8>)>,
+    /// Where libraries are that the host's loader cannot load: another architecture's, or those of a newer suite. None
+    /// where it can.
+    foreign: Option<Libraries>,
+}
+
+/// Libraries of another system.
+pub struct Libraries {
+    /// Where they lie, those that are preferred first.
+    pub folders: Vec<PathBuf>,
+    /// What the GNU tools call the system.
+    pub gnu: &'static str,
 }
 
 impl Root {
@@ -147,7 +182,12 @@ impl Root {
 
     /// One whose packages are unpacked elsewhere.
     pub fn below(packages: PathBuf) -> Self {
-        Self { packages, files: BTreeMap::new() }
+        Self { packages, files: BTreeMap::new(), foreign: None }
+    }
+
+    /// One whose libraries are those and no others.
+    pub fn with_libraries(packages: PathBuf, libraries: Libraries) -> Self {
+        Self { foreign: Some(libraries), ..Self::below(packages) }
     }
 
     /// Whether it has a file of this path.
@@ -174,6 +214,9 @@ impl Root {
     /// Copies a program or plug-in, and every library it asks for to the path where the loader looked for it.
     pub fn program(&mut self, from: &Path, to: &str) -> Result<()> {
         self.copy(from, to)?;
+        if self.foreign.is_some() {
+            return self.foreign_libraries(from);
+        }
         for library in self.libraries(from)? {
             let inside = library.strip_prefix(&self.packages).unwrap_or(&library).to_owned();
             let inside = inside.to_str().context("a library's path is not UTF-8")?.trim_start_matches('/').to_owned();
@@ -182,6 +225,37 @@ impl Root {
             }
         }
         Ok(())
+    }
+
+    /// Adds a foreign program's loader, and every library that it or another library names. `ldd` would run it.
+    fn foreign_libraries(&mut self, program: &Path) -> Result<()> {
+        let header = output(Command::new("readelf").args(["--wide", "--dynamic", "--program-headers"]).arg(program))?;
+        let bracketed = |line: &str, before: &str| {
+            let rest = line.split_once(before)?.1;
+            Some(rest.trim_end().strip_suffix(']')?.trim().to_owned())
+        };
+        if let Some(loader) = header.lines().find_map(|line| bracketed(line, "interpreter: ")) {
+            let to = loader.trim_start_matches('/');
+            if !self.has(to) {
+                self.foreign_library(&loader, to)?;
+            }
+        }
+        for library in header.lines().filter_map(|line| bracketed(line, "Shared library: [")) {
+            let gnu = self.foreign.as_ref().map_or("", |foreign| foreign.gnu);
+            let to = format!("lib/{gnu}/{library}");
+            if !self.has(&to) {
+                self.foreign_library(&library, &to)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn foreign_library(&mut self, wanted: &str, to: &str) -> Result<()> {
+        let name = Path::new(wanted).file_name().context("a library without a name")?;
+        let foreign = self.foreign.as_ref().context("a host's own library")?;
+        let from = foreign.folders.iter().map(|folder| folder.join(name)).find(|path| path.exists());
+        let from = from.with_context(|| format!("no package for {} has {wanted}", foreign.gnu))?;
+        self.program(&from, to)
     }
 
     fn libraries(&self, program: &Path) -> Result<Vec<PathBuf>> {

@@ -5,6 +5,7 @@
 //! of this package, `bed-inside`, under `src/inside`.
 
 mod bench;
+pub mod c_helper;
 mod cpio;
 pub mod foreign;
 mod host;
@@ -12,6 +13,7 @@ mod image;
 mod kernel;
 mod machine;
 mod multipath;
+pub mod random;
 mod uml;
 mod vm;
 
@@ -32,6 +34,7 @@ use vm::Heard;
 pub use bench::measure;
 pub use kernel::Version;
 pub use machine::Machine;
+pub use random::{Random, Release};
 pub use vm::Tally;
 
 /// Debian's own helper, against which a bed shows that it is right itself.
@@ -53,6 +56,9 @@ pub enum Kind {
     Guest,
     /// One LUN as a dm-multipath map over two paths, with udev and multipathd, and a third initiator beside it
     Multipath,
+    /// A map over four paths in two target port groups: random commands while another node acts, paths fail and
+    /// processes are killed, each answer held against one disk
+    MultipathRandom,
     /// That map, passed through to a QEMU guest
     MultipathGuest,
     /// A whole Debian with systemd and libvirt, this project's package installed on it, and two guests
@@ -71,6 +77,7 @@ impl Kind {
             Kind::Kernel => "kernel",
             Kind::Guest => "guest",
             Kind::Multipath => "multipath",
+            Kind::MultipathRandom => "multipath-random",
             Kind::MultipathGuest => "multipath-guest",
             Kind::Host => "host",
             Kind::Manual => "manual",
@@ -99,12 +106,12 @@ impl Kind {
 
     /// Whether multipathd looks after a map.
     pub fn has_multipath(self) -> bool {
-        matches!(self, Kind::Multipath | Kind::MultipathGuest)
+        matches!(self, Kind::Multipath | Kind::MultipathRandom | Kind::MultipathGuest)
     }
 }
 
 /// How a run is shown and what it leaves behind.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Options {
     /// Keep the root image and the console log.
     pub keep: bool,
@@ -116,6 +123,8 @@ pub struct Options {
     pub machine: Option<Machine>,
     /// The kernel of an emulated machine [default: Debian 12's].
     pub kernel: Option<Version>,
+    /// What the bed `multipath-random` does.
+    pub random: Random,
 }
 
 /// Boots the bed with a helper in it and shows every check as it is made.
@@ -123,6 +132,14 @@ pub struct Options {
 /// # Errors
 /// Whatever keeps the bed from being built or booted. A check that fails is not an error: it is in the tally.
 pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally> {
+    if kind == Kind::MultipathRandom {
+        return random::run(helper, options);
+    }
+    boot(kind, helper, options).map(|heard| heard.tally)
+}
+
+/// Boots what a bed needs, and tells what came of it.
+fn boot(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Heard> {
     let is_given = helper.is_some();
     // The package has release builds, whatever is asked for.
     let debug = options.debug && !kind.is_distribution();
@@ -131,7 +148,7 @@ pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally
         None if debug => target().join("debug").join(HELPER),
         None => our_helper()?,
     };
-    let reference = helper == Path::new(REFERENCE);
+    let reference = is_reference(&helper);
     ensure!(
         !kind.is_distribution() || !is_given || (reference && kind == Kind::Host),
         "this bed installs this project's package; Debian's helper has the bed host --helper {REFERENCE}"
@@ -149,13 +166,13 @@ pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally
         Ok::<_, Error>((kernel, programs))
     })?;
     if chosen != Chosen::Uml {
-        return attempt(kind, chosen, &kernel?, &programs, options).map(|heard| heard.tally);
+        return attempt(kind, chosen, &kernel?, &programs, options);
     }
     let reason = match kernel {
         Ok(kernel) => {
             let heard = attempt(kind, chosen, &kernel, &programs, options)?;
             if heard.started {
-                return Ok(heard.tally);
+                return Ok(heard);
             }
             anyhow!(heard.last_words)
         }
@@ -163,12 +180,17 @@ pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally
     };
     println!("User Mode Linux does not start on this host; taking an emulated machine, which is slow: {reason:#}");
     let chosen = Chosen::Tcg(Version::default());
-    attempt(kind, chosen, &chosen.kernel()?, &programs, options).map(|heard| heard.tally)
+    attempt(kind, chosen, &chosen.kernel()?, &programs, options)
+}
+
+/// Whether a helper is QEMU's own, of which is known that not every check holds.
+fn is_reference(helper: &Path) -> bool {
+    helper == Path::new(REFERENCE) || fs::canonicalize(c_helper::place()).is_ok_and(|place| place == helper)
 }
 
 /// Boots the bed on machines of one kind and tells what came of it.
 fn attempt(kind: Kind, machine: Chosen, kernel: &Kernel, programs: &Programs, options: &Options) -> Result<Heard> {
-    let reference = programs.helper == Path::new(REFERENCE);
+    let reference = is_reference(&programs.helper);
     let place = target().join("bed");
     let name = format!("{}-{}", kind.word(), std::process::id());
     let image = place.join(format!("{name}.cpio"));
@@ -177,7 +199,7 @@ fn attempt(kind: Kind, machine: Chosen, kernel: &Kernel, programs: &Programs, op
     let disks = if kind.is_distribution() {
         host::write(&image, kind, kernel, programs, reference)?
     } else {
-        image::write(&image, kind, kernel, programs, reference)?;
+        image::write(&image, kind, kernel, programs, reference, &options.random)?;
         Vec::new()
     };
 
@@ -188,7 +210,7 @@ fn attempt(kind: Kind, machine: Chosen, kernel: &Kernel, programs: &Programs, op
     let starts = kind.parts().iter().zip(&consoles);
     let starts =
         starts.map(|(part, console)| Start { kind, part, machine, kernel, image: &image, disks: &disks, console });
-    let heard = boot(&starts.collect::<Vec<_>>(), options.story)?;
+    let heard = side_by_side(&starts.collect::<Vec<_>>(), options.story)?;
     if !options.story && (heard.started || machine != Chosen::Uml) {
         println!("{}, {} s", heard.tally, started.elapsed().as_secs());
     }
@@ -212,7 +234,7 @@ fn attempt(kind: Kind, machine: Chosen, kernel: &Kernel, programs: &Programs, op
 }
 
 /// Boots machines side by side. The first one's report is shown as it comes, the others' after it, one after the other.
-fn boot(starts: &[Start<'_>], story: bool) -> Result<Heard> {
+fn side_by_side(starts: &[Start<'_>], story: bool) -> Result<Heard> {
     thread::scope(|scope| {
         let booted = starts.iter().map(|start| {
             let (lines, report) = mpsc::channel();

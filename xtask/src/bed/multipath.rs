@@ -2,7 +2,7 @@
 //! a name that multipathd would know it by.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
@@ -17,20 +17,28 @@ const PLUGINS: &str = "lib/multipath";
 
 const RULES: &str = "lib/udev/rules.d";
 
-/// Adds it all.
+/// Adds it all. In newer suites `/lib` is a link to `/usr/lib`: what is opened by its path is there by both.
 pub fn add(root: &mut Root, packages: &Path) -> Result<()> {
     for program in PROGRAMS {
-        root.program(&packages.join(program), program)?;
+        root.program(&find(packages, program)?, program)?;
     }
-    for plugin in names(&packages.join(PLUGINS))? {
+    for plugin in names(&find(packages, PLUGINS)?)? {
         let path = format!("{PLUGINS}/{plugin}");
-        root.program(&packages.join(&path), &path)?;
+        root.program(&find(packages, &path)?, &path)?;
+        root.copy(&find(packages, &path)?, &format!("usr/{path}"))?;
     }
-    for rule in names(&packages.join(RULES))? {
+    for rule in names(&find(packages, RULES)?)? {
         let path = format!("{RULES}/{rule}");
-        root.copy(&packages.join(&path), &path)?;
+        root.copy(&find(packages, &path)?, &path)?;
+        root.copy(&find(packages, &path)?, &format!("usr/{path}"))?;
     }
     Ok(())
+}
+
+/// A file of the packages, as an old suite has it or as a newer one.
+pub fn find(packages: &Path, path: &str) -> Result<PathBuf> {
+    let places = [packages.join(path), packages.join("usr").join(path)];
+    places.into_iter().find(|place| place.exists()).with_context(|| format!("no package has {path}"))
 }
 
 fn names(folder: &Path) -> Result<Vec<String>> {

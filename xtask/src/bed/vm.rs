@@ -10,6 +10,7 @@
 //! | `known weakness shown: NAME: what was seen` | a weakness of the reference helper, shown to be there |
 //! | `story TEXT` | what happens next, for a reader |
 //! | `screen HOST: TEXT` | what somebody at that host would see, for the same reader |
+//! | `round SEED` | where chance decides, the round that begins now |
 //! | `sample JSON` | a turn's value, where subjects are measured |
 //! | `end PASSED FAILED` | the last line of a driver that came to its end |
 //!
@@ -56,6 +57,9 @@ impl fmt::Display for Tally {
 /// A machine that prints nothing for so long has hung: the longest silence of a sound run is a guest's boot.
 const SILENCE: Duration = Duration::from_secs(600);
 
+/// The same where a machine may stop for good and another goes on: an answer is waited for for two minutes at most.
+const SILENCE_OF_ROUNDS: Duration = Duration::from_secs(180);
+
 /// What User Mode Linux may take to start on a host under load. Where it cannot, it mostly says so at once.
 const START: Duration = Duration::from_secs(60);
 
@@ -63,6 +67,8 @@ const START: Duration = Duration::from_secs(60);
 fn limit(kind: Kind) -> Duration {
     match kind {
         Kind::Kernel | Kind::Bench => Duration::from_secs(600),
+        // It ends by itself after so many commands.
+        Kind::MultipathRandom => Duration::from_secs(4 * 3600),
         Kind::Guest | Kind::Multipath | Kind::MultipathGuest | Kind::Host | Kind::Manual => Duration::from_secs(1200),
     }
 }
@@ -82,6 +88,8 @@ pub struct Heard {
     pub tally: Tally,
     /// What was measured, in the order of the turns.
     pub samples: Vec<Sample>,
+    /// The round in which the machine stopped for good.
+    pub stopped_at: Option<u64>,
     /// Whether the first process came as far as its driver program, where that says so.
     pub started: bool,
     /// What the kernel said last, of a machine that may be replaced by one of another kind because it did not start.
@@ -167,7 +175,11 @@ impl Process {
         let deadline = Instant::now() + limit;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let silence = if listener.started { SILENCE } else { patience };
+            let silence = match listener.round {
+                Some(_) => SILENCE_OF_ROUNDS,
+                None if listener.started => SILENCE,
+                None => patience,
+            };
             match lines.recv_timeout(left.min(silence)) {
                 Ok(line) => listener.hear(&line),
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
@@ -189,6 +201,7 @@ struct Listener {
     story: bool,
     /// Who shows the lines, if not this.
     lines: Option<Sender<String>>,
+    round: Option<u64>,
 }
 
 impl Listener {
@@ -202,12 +215,16 @@ impl Listener {
 
     /// What was heard, with what kept the machine from its end as a failure.
     fn conclude(mut self, end: Result<()>, console: &Path) -> Heard {
-        if let Err(reason) = end {
+        let mut stopped_at = None;
+        if end.is_err() && self.round.is_some() {
+            stopped_at = self.round;
+        } else if let Err(reason) = end {
             self.fault(&format!("the machine: {reason:#}"), console);
         } else if self.reported != Some((self.tally.passed, self.tally.failed)) {
             self.fault("the machine ended before its driver did", console);
         }
-        Heard { tally: self.tally, samples: self.samples, started: self.started, last_words: String::new() }
+        let Self { tally, samples, started, .. } = self;
+        Heard { tally, samples, stopped_at, started, last_words: String::new() }
     }
 
     fn hear(&mut self, line: &str) {
@@ -229,6 +246,8 @@ impl Listener {
                     self.show(format!("FAIL a sample that cannot be read ({error}): {sample}"));
                 }
             }
+        } else if let Some(seed) = line.strip_prefix("round ") {
+            self.round = seed.parse().ok();
         } else if let Some(counts) = line.strip_prefix("end ") {
             let mut counts = counts.split(' ').map(str::parse);
             if let (Some(Ok(passed)), Some(Ok(failed))) = (counts.next(), counts.next()) {

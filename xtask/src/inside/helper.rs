@@ -71,6 +71,11 @@ impl Helper {
         self.process.id()
     }
 
+    /// How it ended, if it did.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.process.try_wait()?)
+    }
+
     /// Opens a connection.
     pub fn client(&self) -> Result<Client> {
         let client = Client::connect(&self.socket).context("the helper takes no connection")?;

@@ -1,10 +1,13 @@
 //! The driver program of a bed: runs as the only task of a virtual machine and reports to its serial line.
 //!
-//! `bed-inside kernel|guest|multipath|multipath-guest|host|manual ours|reference [root|nobody]`: which scenarios to run,
-//! whose helper lies in /usr/bin, and as whom it runs where that makes two machines of one bed. `bed-inside bench …` measures instead of trying, see `bench.rs`. The format of the report is
+//! `bed-inside kernel|guest|multipath|multipath-random|multipath-guest|host|manual ours|reference [root|nobody]`: which
+//! scenarios to run, whose helper lies in /usr/bin, and as whom it runs where that makes two machines of one bed; for
+//! `multipath-random` with more words, see `adversary/mod.rs`. `bed-inside bench …` measures instead of trying, see
+//! `bench.rs`. The format of the report is
 //! described where it is read, in `bed/vm.rs`.
 #![forbid(unsafe_code)]
 
+mod adversary;
 mod bench;
 mod ctl;
 mod fence;
@@ -56,15 +59,18 @@ fn run(words: &[&str], report: &mut Report) -> Result<()> {
     if let ["bench", words @ ..] = words {
         return bench::run(report, words);
     }
-    let [bed, whose, part @ ..] = words else {
-        bail!("usage: bed-inside kernel|guest|multipath|multipath-guest|host|manual ours|reference [root|nobody]")
+    let [bed, whose, ref more @ ..] = *words else {
+        bail!(
+            "usage: bed-inside kernel|guest|multipath|multipath-random|multipath-guest|host|manual ours|reference \
+             [root|nobody]"
+        )
     };
-    let reference = match *whose {
+    let reference = match whose {
         "ours" => false,
         "reference" => true,
         other => bail!("{other} is nobody's helper"),
     };
-    match *bed {
+    match bed {
         "kernel" => {
             // One LUN for each way of reaching it, so that both start from the same state.
             let luns = lun::Loopback::set_up(2)?;
@@ -77,7 +83,8 @@ fn run(words: &[&str], report: &mut Report) -> Result<()> {
             hang::run(report, &luns, reference)
         }
         "guest" => guest::run(report, reference),
-        "multipath" => multipath::run(report, reference, part),
+        "multipath" => multipath::run(report, reference, more),
+        "multipath-random" => adversary::run(report, reference, more),
         "multipath-guest" => multipath::guest::run(report, reference),
         "host" => host::run(report, reference),
         "manual" => manual::run(report),

@@ -122,7 +122,7 @@ impl Apt {
 }
 
 /// The Debian mirror that the host's apt uses, wherever it is configured.
-fn mirror() -> Result<String> {
+pub fn mirror() -> Result<String> {
     let format = "$(LABEL) $(REPO_URI)";
     let find = || -> Result<Option<String>> {
         let targets =

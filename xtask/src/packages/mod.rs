@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::workspace::{output, run, target};
 use apt::Apt;
+pub use apt::mirror;
 
 /// A package, and the file that shows that it is there.
 pub type Package = (&'static str, &'static str);
@@ -74,6 +75,11 @@ const ISCSI: &[&str] = &["open-iscsi", "libopeniscsiusr"];
 /// Installed on the host, both would start to look after the host's own disks.
 const MULTIPATH: &[&str] = &["multipath-tools", "kpartx", "udev", "dmsetup", "liburcu8", "libaio1"];
 
+/// The same of another suite, with all that they depend on, the programs that make and look at a map's paths, and what
+/// helpers are linked with.
+const MULTIPATH_OF: &[&str] =
+    &["multipath-tools", "kpartx", "udev", "dmsetup", "open-iscsi", "libgcc-s1", "libglib2.0-0t64", "libcap-ng0"];
+
 /// promtool, and the Prometheus project's own reader of OpenMetrics. The first comes with a server that would be started.
 const OBSERVABILITY: &[&str] = &["prometheus", "python3-prometheus-client"];
 
@@ -108,6 +114,11 @@ fn install(apt: &Apt, names: &[&str]) -> Result<()> {
 /// Unpacks the packages that are only used inside a bed and returns the folder that they lie in.
 pub fn unpack_for_beds() -> Result<PathBuf> {
     unpack(|| Ok(Apt::host()), "bed", &[ISCSI, MULTIPATH, &[KERNEL]].concat())
+}
+
+/// Unpacks multipath-tools of another suite, and returns the directory that it lies in.
+pub fn unpack_multipath_of(suite: &str) -> Result<PathBuf> {
+    suite::unpack_programs(&format!("bed/multipath-{suite}"), suite, MULTIPATH_OF)
 }
 
 /// Unpacks the newest kernel that Debian has, and returns the directory that it lies in.

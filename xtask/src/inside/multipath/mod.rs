@@ -5,13 +5,13 @@ mod conflict;
 mod ctl;
 pub mod guest;
 mod outage;
-mod port;
+pub mod port;
 mod preempt;
 mod process;
 mod register;
 mod reserve;
 mod scene;
-mod services;
+pub mod services;
 mod stage;
 
 use anyhow::{Result, bail, ensure};

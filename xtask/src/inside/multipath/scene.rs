@@ -37,7 +37,7 @@ impl Scene {
     pub fn set_up() -> Result<Self> {
         lun::mount_configfs()?;
         services::start_udev()?;
-        let multipathd = Multipathd::start()?;
+        let multipathd = Multipathd::start(services::CONFIGURATION)?;
         let backstore = lun::backstore("disk0")?;
         // Real initiators: between loopback nexuses PREEMPT AND ABORT never ends, and READ FULL STATUS names nobody.
         let [first, second, third] = [1, 2, 3].map(|number| iscsi::initiate(number, &backstore));

@@ -15,7 +15,7 @@ use crate::wait;
 
 /// multipathd takes the disks of both paths; the third initiator's is none of its business. It looks at its paths every
 /// second, so that nobody here waits for long.
-const CONFIGURATION: &str = r#"
+pub const CONFIGURATION: &str = r#"
 defaults {
     find_multipaths no
     user_friendly_names yes
@@ -76,8 +76,8 @@ impl Drop for Multipathd {
 
 impl Multipathd {
     /// Writes its configuration and starts it.
-    pub fn start() -> Result<Self> {
-        fs::write("/etc/multipath.conf", CONFIGURATION)?;
+    pub fn start(configuration: &str) -> Result<Self> {
+        fs::write("/etc/multipath.conf", configuration)?;
         fs::create_dir_all("/etc/multipath")?;
         let mut this = Self { process: None };
         this.start_again()?;
@@ -102,6 +102,11 @@ impl Multipathd {
             Ok(tell("show daemon").ok().filter(|state| state.contains("idle") || state.contains("running")))
         })?;
         Ok(())
+    }
+
+    /// Its process, if it was started.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
     }
 
     /// Kills it without a warning.

@@ -1,0 +1,112 @@
+//! The map over the array's paths, as device-mapper has it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::array::{Array, PATHS};
+use crate::lun;
+use crate::multipath::port::Port;
+use crate::multipath::services::{self, Multipathd};
+use crate::wait;
+
+pub const MAP: &str = "mpatha";
+
+/// How long everything may take that is bound to happen.
+pub const SETTLE: Duration = Duration::from_secs(60);
+
+/// multipathd takes the host's disks, and nobody else's. Two priorities, as the two target port groups have them.
+const CONFIGURATION: &str = r#"
+defaults {
+    find_multipaths no
+    user_friendly_names yes
+    reservation_key file
+    polling_interval 1
+    max_polling_interval 1
+}
+overrides {
+    path_grouping_policy group_by_prio
+    path_checker tur
+    detect_checker no
+    detect_prio no
+    prio alua
+    failback immediate
+    no_path_retry fail
+}
+blacklist {
+    devnode "^sd[e-h]$"
+}
+"#;
+
+/// The map and the daemon that looks after it.
+pub struct Map {
+    pub port: Port,
+    pub multipathd: Multipathd,
+    sysfs: PathBuf,
+}
+
+impl Map {
+    /// Starts udev and multipathd; the array comes next.
+    pub fn prepare() -> Result<Multipathd> {
+        services::start_udev()?;
+        Multipathd::start(CONFIGURATION)
+    }
+
+    /// Waits for the map.
+    pub fn over(array: &Array, multipathd: Multipathd) -> Result<Self> {
+        services::settle_udev()?;
+        let place = Path::new("/dev/mapper").join(MAP);
+        wait::until("the map", SETTLE, || Ok(place.exists().then_some(())))?;
+        let name = fs::canonicalize(&place)?;
+        let sysfs = Path::new("/sys/block").join(name.file_name().context("a map has a name")?);
+        let this = Self { port: Port::open(&place)?, multipathd, sysfs };
+        Self::wait_for(array, [true; PATHS])?;
+        Ok(this)
+    }
+
+    pub fn is_suspended(&self) -> Result<bool> {
+        Ok(fs::read_to_string(self.sysfs.join("dm/suspended"))?.trim() == "1")
+    }
+
+    /// Resumes it if somebody has left it suspended.
+    pub fn resume(&self) -> Result<()> {
+        if self.is_suspended()? { lun::run("/sbin/dmsetup", &["resume", MAP]) } else { Ok(()) }
+    }
+
+    /// Which paths it uses: those that are there and that device-mapper does not take for failed.
+    pub fn active(array: &Array) -> Result<[bool; PATHS]> {
+        let status = status()?;
+        let mut active = [false; PATHS];
+        for (number, path) in array.paths.iter().enumerate() {
+            let Some(path) = path else { continue };
+            let number_of = path.number()?;
+            active[number] =
+                status.split_whitespace().skip_while(|word| *word != number_of).nth(1).is_some_and(|mark| mark == "A");
+        }
+        Ok(active)
+    }
+
+    pub fn wait_for(array: &Array, wanted: [bool; PATHS]) -> Result<()> {
+        let mut last = [false; PATHS];
+        let result = wait::until(&format!("the map's paths to be {wanted:?}"), SETTLE, || {
+            last = Self::active(array)?;
+            if last != wanted {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            Ok((last == wanted).then_some(()))
+        });
+        result.with_context(|| {
+            let paths = services::tell("show paths").unwrap_or_default();
+            format!("they are {last:?}; {}; {paths}", status().unwrap_or_default().trim())
+        })
+    }
+}
+
+fn status() -> Result<String> {
+    let output = Command::new("/sbin/dmsetup").args(["status", MAP]).output()?;
+    ensure!(output.status.success(), "dmsetup: {}", String::from_utf8_lossy(&output.stderr).trim());
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}

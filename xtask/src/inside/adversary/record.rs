@@ -1,0 +1,107 @@
+//! What happened in a round, and what broke.
+
+use std::collections::BTreeMap;
+use std::process::exit;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::family;
+use super::judge::{Broken, Rule};
+use crate::report::remark;
+
+/// Longer than any step takes that ends: an answer is waited for for two minutes.
+const STUCK: Duration = Duration::from_secs(160);
+
+/// How many steps before a broken promise are shown.
+const SHOWN: usize = 24;
+
+/// How many are shown of each rule; the others are counted.
+const EXAMPLES: usize = 4;
+
+/// The trace of a round, and the counts of all rounds.
+#[derive(Default)]
+pub struct Record {
+    round: u64,
+    steps: Vec<String>,
+    broken: BTreeMap<Rule, usize>,
+    pub counts: BTreeMap<&'static str, usize>,
+    /// Goes up with everything that happens.
+    progress: Arc<AtomicUsize>,
+}
+
+impl Record {
+    pub fn begin(&mut self, round: u64) {
+        self.progress.fetch_add(1, Ordering::Relaxed);
+        self.round = round;
+        self.steps.clear();
+    }
+
+    /// Has a thread end this program when nothing happens for so long that the bed itself must be stuck, and say who
+    /// waits for what.
+    pub fn watch(&self) {
+        let progress = Arc::clone(&self.progress);
+        thread::spawn(move || {
+            let (mut seen, mut since) = (0, Instant::now());
+            loop {
+                thread::sleep(Duration::from_secs(1));
+                let now = progress.load(Ordering::Relaxed);
+                if now != seen {
+                    (seen, since) = (now, Instant::now());
+                } else if since.elapsed() > STUCK {
+                    remark(&format!("FAIL the bed is stuck; in uninterruptible sleep: {}", family::sleepers()));
+                    exit(1);
+                }
+            }
+        });
+    }
+
+    pub fn step(&mut self, text: String) {
+        self.progress.fetch_add(1, Ordering::Relaxed);
+        self.steps.push(text);
+    }
+
+    /// More about the last step.
+    pub fn add(&mut self, text: &str) {
+        match self.steps.last_mut() {
+            Some(step) => {
+                step.push_str("; ");
+                step.push_str(text);
+            }
+            None => self.steps.push(text.to_owned()),
+        }
+    }
+
+    pub fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+
+    /// Counts a broken promise and shows how it came to that.
+    pub fn broken(&mut self, Broken(rule, what): &Broken, log: &str) {
+        let count = self.broken.entry(*rule).or_default();
+        *count += 1;
+        remark(&format!("BROKEN rule {}: {what} (seed {}, step {})", *rule as u8, self.round, self.steps.len()));
+        if *count > EXAMPLES {
+            return;
+        }
+        self.show();
+        // An audit record says no more than the steps do.
+        let lines = log.lines().rev().take(60).filter(|line| !line.contains("audit: "));
+        for line in lines.take(12).collect::<Vec<_>>().iter().rev() {
+            remark(&format!("      log: {line}"));
+        }
+    }
+
+    /// The last steps.
+    pub fn show(&self) {
+        let first = self.steps.len().saturating_sub(SHOWN);
+        for (number, step) in self.steps.iter().enumerate().skip(first) {
+            remark(&format!("      {:3} {step}", number + 1));
+        }
+    }
+
+    pub fn of(&self, rule: Rule) -> usize {
+        self.broken.get(&rule).copied().unwrap_or(0)
+    }
+}
