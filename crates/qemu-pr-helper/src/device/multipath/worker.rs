@@ -264,11 +264,10 @@ impl Worker {
             Ok(Some(None)) => return busy("another helper of this host is changing the map".to_owned()),
             Err(error) => return busy(format!("the lock of the map cannot be had: {error}")),
         };
-        if held.as_ref().is_some_and(|held| held.suspended) {
-            (memory.suspended, *recovers) = (true, true);
-        }
+        memory.suspended |= held.as_ref().is_some_and(|held| held.suspended);
+        *recovers |= memory.suspended;
         self.slot.begin(job.number);
-        executor.begin(job.deadline);
+        executor.begin(job.deadline, memory.suspended);
         let mut notes = Vec::new();
         if std::mem::take(recovers) {
             let Ok(mut said) = pr_multipath::recover(executor, memory);
@@ -295,10 +294,9 @@ impl Worker {
             Ok(Some(Some(held))) => Some(held),
             Ok(Some(None)) | Err(_) => return,
         };
-        if held.as_ref().is_some_and(|held| held.suspended) {
-            (memory.suspended, *recovers) = (true, true);
-        }
-        executor.begin(deadline);
+        memory.suspended |= held.as_ref().is_some_and(|held| held.suspended);
+        *recovers |= memory.suspended;
+        executor.begin(deadline, memory.suspended);
         let Ok(notes) = if std::mem::take(recovers) {
             pr_multipath::recover(executor, memory)
         } else {
@@ -325,7 +323,7 @@ impl Worker {
             let answer = match self.soon() {
                 Some(mut state) => {
                     let State { memory, executor, .. } = &mut *state;
-                    executor.begin(job.deadline);
+                    executor.begin(job.deadline, false);
                     let Ok(answer) = pr_multipath::execute(executor, memory, &job.request.cdb, &[]);
                     answer_of(answer, Vec::new(), executor)
                 }
@@ -353,7 +351,7 @@ impl Worker {
         let mut memory = self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // It is told with the next change.
         memory.news = None;
-        executor.begin(job.deadline);
+        executor.begin(job.deadline, false);
         let mut read = || {
             let Ok(answer) = pr_multipath::execute(executor, &mut memory, &job.request.cdb, &[]);
             answer
