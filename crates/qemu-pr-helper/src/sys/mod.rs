@@ -9,6 +9,7 @@ pub mod interrupt;
 mod layout;
 pub mod memory;
 pub mod peer;
+pub mod presence;
 pub mod process;
 pub mod sandbox;
 pub mod seccomp;

@@ -63,16 +63,31 @@ fn the_brokers_processes_have_nothing_of_the_daemons_open_and_nothing_of_each_ot
     let client = helper.connect();
     client.pr_out(node(0), 6, &keys(0, KEY)).expect_bare(0);
     let standard = ["/dev/null"; 3];
-    assert_eq!(open(guard(&helper)), [&standard[..], &["socket"]].concat());
-    // The line to the daemon, the guard, the control node, and the worker with the line to it.
-    let keepers = [&["/dev/mapper/control"][..], &standard, &["anon_inode", "anon_inode", "socket", "socket"]].concat();
+    // What says that it lives, and the line to the daemon.
+    let presence = lab.bed().path("locks/brokers").display().to_string();
+    let open = |process| {
+        let mut open = open(process);
+        // It is named by where it is in this world, or in that of the broker.
+        open.iter_mut().filter(|path| path.ends_with("/brokers")).for_each(|path| presence.clone_into(path));
+        open.sort();
+        open
+    };
+    let sorted = |lists: &[&[&str]]| {
+        let mut all: Vec<String> = lists.concat().into_iter().map(str::to_owned).collect();
+        all.sort();
+        all
+    };
+    assert_eq!(open(guard(&helper)), sorted(&[&standard, &["socket", &presence]]));
+    // Besides the guard, the control node, and the worker with the line to it.
+    let keepers =
+        sorted(&[&["/dev/mapper/control", &presence], &standard, &["anon_inode", "anon_inode", "socket", "socket"]]);
     let is_settled = within(PATIENCE, || open(keeper(&helper)) == keepers);
     assert!(is_settled, "{:?}", open(keeper(&helper)));
     // The line to the keeper, the lock, the paths, and the control node once for events and once for orders.
     let lock = lab.bed().path("locks/map-7:0").display().to_string();
     let lock = lock.split(':').next().unwrap();
-    let workers =
-        ["/dev/loop1", "/dev/loop2", "/dev/mapper/control", "/dev/mapper/control", lock, "socket"].map(str::to_owned);
+    let workers = ["/dev/loop1", "/dev/loop2", "/dev/mapper/control", "/dev/mapper/control", lock, &presence, "socket"]
+        .map(str::to_owned);
     let of_worker = |process: Process| {
         let mut open = open(process);
         open.retain(|path| path != "/dev/null");

@@ -6,7 +6,7 @@ use pr_lab::prelude::*;
 
 use crate::disk::{READ_KEYS, dead, good, keys_with};
 use crate::lab::{Lab, device, node, worker};
-use crate::mapped::{Guest, Mapped};
+use crate::mapped::{Guest, Mapped, PATHS, Way};
 
 const KEY: u64 = 0xa1;
 
@@ -26,6 +26,42 @@ fn a_path_that_hangs_costs_its_share_of_the_time_and_is_failed() {
     helper.device().release(Answer::host(3, 0));
     mapped.comes_back(&lab, 1);
     eventually("it has the key", || mapped.keys() == [Some(0xa2); 2]);
+}
+
+#[test]
+fn a_path_that_hangs_while_the_map_is_suspended_is_not_waited_for_longer_than_guests_wait() {
+    // PREEMPT, and PREEMPT AND ABORT, which elsewhere gets all of the time that the command has.
+    for action in [4, 5] {
+        let lab = Lab::new();
+        let mapped = Mapped::default();
+        let helper = mapped.launch(&lab).args(["--command-timeout", "300"]).start();
+        let guest = Guest::of(&helper);
+        guest.change(0, 0, &keys_with(0, 0, KEY)).expect_good();
+        guest.change(1, 5, &keys_with(0, KEY, 0)).expect_good();
+        let disk = mapped.clone();
+        helper.device().behave(move |command| {
+            let mut disk = disk.disk();
+            let path = rustix::fs::minor(command.device) as usize - 1;
+            if command.is_out() && command.cdb[1] & 0x1f == action && disk.paths[0] == Way::Up {
+                disk.paths[0] = Way::Hung;
+            }
+            match disk.paths[path] {
+                Way::Up => disk.carry_out(PATHS[path], command),
+                _ => Outcome::Hang,
+            }
+        });
+        lab.mapper().calls();
+        guest.begin(action, 5, &keys_with(0, KEY, KEY));
+        assert_eq!(guest.end(), (0, [0; 3]), "the other path takes it: {}", helper.stderr());
+        assert!(!lab.mapper().is_suspended(device(0)));
+        assert_eq!(lab.mapper().calls(), ["suspend 7:0", "resume 7:0", "fail_path 7:1"]);
+        assert_eq!(mapped.keys(), [None, Some(KEY)]);
+        // What hung was not carried out; when the path is back, it is given the key.
+        helper.device().release(dead());
+        mapped.replace(&helper);
+        mapped.comes_back(&lab, 0);
+        eventually("both paths have the key", || mapped.keys() == [Some(KEY); 2]);
+    }
 }
 
 #[test]

@@ -29,11 +29,17 @@ const PATH: Duration = Duration::from_secs(6);
 /// What a path gets when the time for the command is over: what was begun has to be ended.
 const LEAST: Duration = Duration::from_millis(250);
 
+/// Nothing is sent whose answer could not be waited for as long as this.
+const SHORTEST: Duration = Duration::from_millis(5);
+
 /// How long the opening of paths is waited for. It takes a moment, or as long as the error handling of a host adapter.
 const OPENING: Duration = Duration::from_secs(1);
 
-/// How long device-mapper may take to hold a map back. It waits for I/O that is on its way.
-const SUSPENDING: Duration = Duration::from_secs(1);
+/// How long a map may be held back in all, whoever has to be waited for meanwhile: guests retry their I/O for so long.
+const HELD: Duration = Duration::from_secs(1);
+
+/// How much of that device-mapper may take to hold it back. It waits for I/O that is on its way.
+const SUSPENDING: Duration = Duration::from_millis(500);
 
 /// A moment for a path in transition.
 const MOMENT: Duration = Duration::from_millis(100);
@@ -50,6 +56,10 @@ pub struct Executor {
     done: Receiver<Done>,
     orders: u64,
     deadline: Instant,
+    /// While the map is held back: when it has to go on.
+    held: Option<Instant>,
+    /// What multipathd is told when it does.
+    orders_later: Vec<Multipathd>,
     keep: Keep,
     /// What an administrator should know, beside what the engine has to say.
     pub notes: Vec<String>,
@@ -71,21 +81,29 @@ impl Executor {
             done,
             orders: 0,
             deadline,
+            held: None,
+            orders_later: Vec::new(),
             keep,
             notes: Vec::new(),
             reasons: Vec::new(),
         }
     }
 
-    /// A command begins, and should be over by then.
-    pub fn begin(&mut self, deadline: Instant) {
+    /// A command begins, and should be over by then. A map that a predecessor has left suspended has waited already.
+    pub fn begin(&mut self, deadline: Instant, is_held: bool) {
         self.deadline = deadline;
+        self.held = is_held.then(|| Instant::now() + HELD);
         self.notes.clear();
         self.reasons.clear();
     }
 
     fn left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// How long something may be waited for that usually takes no longer than this.
+    fn within(&self, usual: Duration) -> Duration {
+        self.held.map_or(usual, |until| usual.min(until.saturating_duration_since(Instant::now())))
     }
 
     fn number(&mut self) -> u64 {
@@ -147,7 +165,7 @@ impl Executor {
                 awaited.push(number);
             }
         }
-        let deadline = Instant::now() + OPENING;
+        let deadline = Instant::now() + self.within(OPENING);
         while !awaited.is_empty() {
             match self.done.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(done) => {
@@ -161,14 +179,24 @@ impl Executor {
     }
 
     fn limit(&self, budget: Budget) -> Duration {
-        let left = self.left();
-        match budget {
-            // Other paths are to have their turn, too.
-            Budget::Path => PATH.min(left / 2),
-            Budget::Command => left,
-        }
-        .max(LEAST)
+        share(budget, self.left(), self.held.map(|until| until.saturating_duration_since(Instant::now())))
     }
+
+    fn tell(&mut self, order: Multipathd) -> Result<(), String> {
+        multipathd::tell(&self.map, order, self.within(multipathd::PATIENCE))
+    }
+}
+
+/// How long one command is waited for, of what is left for all: of the command's time, and of the second for which the
+/// map may be held back.
+fn share(budget: Budget, left: Duration, held: Option<Duration>) -> Duration {
+    let usual = match budget {
+        // Other paths are to have their turn, too.
+        Budget::Path => PATH.min(left / 2),
+        Budget::Command => left,
+    };
+    // What comes after this one, to give the key back, is to have its turn as well, whatever this one is.
+    held.map_or(usual.max(LEAST), |held| usual.max(LEAST).min(held / 2))
 }
 
 impl Io for Executor {
@@ -222,6 +250,10 @@ impl Io for Executor {
         let mut awaited: Vec<(u64, usize, Instant)> = Vec::new();
         for (index, command) in commands.iter().enumerate() {
             let (number, limit) = (self.number(), self.limit(command.budget));
+            if limit < SHORTEST {
+                self.reason("the map could not be held back any longer".to_owned());
+                continue;
+            }
             let lane = self.lanes.get_mut(&command.path.0);
             if lane.is_some_and(|lane| lane.send(number, command.clone(), limit)) {
                 awaited.push((number, index, now + limit));
@@ -258,8 +290,12 @@ impl Io for Executor {
             return Ok(false);
         }
         let Some(control) = &self.control else { return Ok(false) };
+        let until = Instant::now() + HELD;
         match interrupt::within(SUSPENDING, || dm::suspend(control.as_fd(), device)) {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                self.held = Some(until);
+                Ok(true)
+            }
             Err(error) => {
                 self.notes.push(format!("map {name} cannot be suspended: {error}"));
                 Ok(false)
@@ -278,6 +314,12 @@ impl Io for Executor {
             thread::sleep(MOMENT);
             result = resume();
         }
+        self.held = None;
+        for order in std::mem::take(&mut self.orders_later) {
+            if let Err(complaint) = self.tell(order) {
+                self.notes.push(complaint);
+            }
+        }
         if let Err(error) = &result {
             let name = &self.map.name;
             self.notes.push(format!("map {name} stays suspended: {error}; resume it (dmsetup resume {name})"));
@@ -292,7 +334,13 @@ impl Io for Executor {
     }
 
     fn multipathd(&mut self, order: Multipathd) -> Result<Result<(), String>, Infallible> {
-        Ok(multipathd::tell(&self.map, order))
+        if self.held.is_some() && order != Multipathd::Forget {
+            // What it does with that is about paths that come back; guests do not wait for it.
+            self.orders_later.push(order);
+            return Ok(Ok(()));
+        }
+        self.orders_later.clear();
+        Ok(self.tell(order))
     }
 
     fn keep(&mut self, memory: &Memory) -> Result<(), Infallible> {
@@ -301,10 +349,45 @@ impl Io for Executor {
     }
 
     fn wait(&mut self) -> Result<bool, Infallible> {
-        if self.left() <= MOMENT {
+        if self.within(self.left()) <= MOMENT {
             return Ok(false);
         }
         thread::sleep(MOMENT);
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_gets_half_of_the_time_and_a_command_all_of_it() {
+        let minute = Duration::from_secs(60);
+        assert_eq!(share(Budget::Path, minute, None), PATH);
+        assert_eq!(share(Budget::Path, Duration::from_secs(2), None), Duration::from_secs(1));
+        assert_eq!(share(Budget::Command, minute, None), minute);
+        assert_eq!(share(Budget::Path, Duration::ZERO, None), LEAST);
+    }
+
+    #[test]
+    fn while_the_map_is_held_back_all_waits_together_end_within_its_second() {
+        for budget in [Budget::Path, Budget::Command] {
+            for left in [Duration::ZERO, Duration::from_secs(600)] {
+                let (mut held, mut waits) = (HELD, 0);
+                // Each takes all that it gets.
+                loop {
+                    let limit = share(budget, left, Some(held));
+                    if limit < SHORTEST {
+                        break;
+                    }
+                    held = held.checked_sub(limit).expect("never more than there is");
+                    waits += 1;
+                }
+                assert!(waits > 3, "what gives the key back has its turn");
+            }
+        }
+        assert_eq!(share(Budget::Command, Duration::ZERO, Some(Duration::ZERO)), Duration::ZERO);
     }
 }

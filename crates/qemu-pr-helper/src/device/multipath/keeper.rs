@@ -10,6 +10,7 @@ use std::{
     io,
     mem::MaybeUninit,
     os::fd::{AsFd, OwnedFd},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -32,6 +33,7 @@ use scsi_pr::{Command, Sense, SenseCode, Status};
 
 use super::{
     journal::{Journal, SLOTS, Slot},
+    lock::Broker,
     map::{Kind, Map, classify},
     message::{Answer, MAX_REQUEST, MAX_VERDICT, Request, Verdict, What, Word, note_to_bytes},
     worker,
@@ -78,10 +80,13 @@ const SOON: Duration = Duration::from_secs(10);
 const KEEPER_PAUSE: Duration = Duration::from_millis(20);
 
 /// What all processes of the broker have from its start.
-#[derive(Clone, Copy)]
 pub struct Means {
     journal: Journal,
     most_workers: usize,
+    /// Who this is to the other helpers of the host, or why there is no telling them.
+    broker: Result<Arc<Broker>, String>,
+    /// Maps that others have left suspended, and died.
+    left: Vec<u64>,
 }
 
 impl Means {
@@ -90,7 +95,10 @@ impl Means {
     /// # Errors
     /// The system has no room for them.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { journal: Journal::new()?, most_workers: most_workers(getrlimit(Resource::Nofile).current) })
+        let broker = Broker::new().map(Arc::new);
+        let left = broker.as_ref().ok().and_then(|broker| broker.left_suspended().ok()).unwrap_or_default();
+        let most_workers = most_workers(getrlimit(Resource::Nofile).current);
+        Ok(Self { journal: Journal::new()?, most_workers, broker: broker.map_err(|error| error.to_string()), left })
     }
 }
 
@@ -105,12 +113,12 @@ fn most_workers(limit: Option<u64>) -> usize {
 }
 
 /// Serves the daemon at the other end of the line until it is gone and all that was under way is done.
-pub fn serve(line: &OwnedFd, means: Means) {
+pub fn serve(line: &OwnedFd, means: &Means) {
     guard(line, means, None);
 }
 
 /// Starts keepers, each when the one before has died, until one has nothing left to do.
-fn guard(line: &OwnedFd, means: Means, mut keeper: Option<Pid>) {
+fn guard(line: &OwnedFd, means: &Means, mut keeper: Option<Pid>) {
     // Workers whose keeper has died become children of this process, which sees them end.
     let _ = set_child_subreaper(Some(getpid()));
     loop {
@@ -151,7 +159,7 @@ fn ends_well(keeper: Pid) -> bool {
 struct Keeper<'a> {
     line: &'a OwnedFd,
     is_open: bool,
-    means: Means,
+    means: &'a Means,
     guard: Option<OwnedFd>,
     control: Option<File>,
     maps: HashMap<u64, Keeping>,
@@ -252,7 +260,7 @@ impl Job {
 }
 
 impl<'a> Keeper<'a> {
-    fn new(line: &'a OwnedFd, means: Means) -> Self {
+    fn new(line: &'a OwnedFd, means: &'a Means) -> Self {
         let _ = set_name(c"qemu-pr-keeper");
         let mut keeper =
             Self { line, is_open: true, means, guard: None, control: None, maps: HashMap::new(), numbers: 0 };
@@ -260,6 +268,11 @@ impl<'a> Keeper<'a> {
         // What a keeper before this one has left.
         for (device, slot) in means.journal.used() {
             keeper.keep(Map::numbered(device), slot);
+        }
+        for device in &means.left {
+            if let Some(slot) = means.journal.slot(*device) {
+                keeper.keep(Map::numbered(*device), slot).stays = true;
+            }
         }
         keeper
     }
@@ -534,7 +547,7 @@ impl<'a> Keeper<'a> {
                 missing += 1;
                 continue;
             }
-            match start(&kept.map, kept.slot) {
+            match start(&kept.map, kept.slot, &self.means.broker) {
                 Ok(worker) => (kept.worker, kept.since, room) = (Some(worker), now, room - 1),
                 Err(error) => {
                     kept.refuse(&format!("no worker can be started: {error}"));
@@ -676,18 +689,20 @@ impl Worker {
 }
 
 /// Starts a worker.
-fn start(map: &Map, slot: Slot) -> io::Result<Worker> {
+fn start(map: &Map, slot: Slot, broker: &Result<Arc<Broker>, String>) -> io::Result<Worker> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     let keeper = getpid();
     let pid = match process::fork()? {
         Fork::Child => {
             // What others have open is none of its business; and without its keeper it is of no use.
-            let ready = process::close_all_but(&[theirs.as_fd()]).is_ok()
+            let presence = broker.as_ref().ok().map(|broker| broker.descriptor());
+            let keep: Vec<_> = [Some(theirs.as_fd()), presence].into_iter().flatten().collect();
+            let ready = process::close_all_but(&keep).is_ok()
                 && set_parent_process_death_signal(Some(Signal::KILL)).is_ok()
                 && getppid() == Some(keeper);
             let _ = set_name(c"qemu-pr-map");
             if ready {
-                worker::run(map.clone(), theirs, slot);
+                worker::run(map.clone(), theirs, slot, broker);
             }
             process::exit_now(u8::from(!ready))
         }
@@ -753,6 +768,6 @@ mod tests {
     #[test]
     fn a_socket_that_is_of_no_use_ends_the_keeper() {
         let line = File::open("/dev/null").unwrap().into();
-        Keeper::new(&line, Means::new().unwrap()).run();
+        Keeper::new(&line, &Means::new().unwrap()).run();
     }
 }

@@ -1,42 +1,154 @@
 //! One at a time, of all helpers on this host: libvirt starts one for each virtual machine, and several of them may use
 //! a map.
+//!
+//! The lock of a map is a file that says whose it is: a broker's, not a process'. It is given up when what was begun is
+//! over, whichever of the broker's processes gets it over; a worker that dies in the middle leaves it to the next one.
+//! Where the whole broker has died the lock is free, and what it says besides (that the map was suspended) is for
+//! whoever takes it next.
 
 use std::{
-    fs::File,
-    io,
-    os::fd::{AsFd, OwnedFd},
+    fs::{self, File},
+    io::{self, Read as _, Seek as _, Write as _},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use rustix::{
-    fs::{CWD, FlockOperation, Mode, OFlags, flock, fstat, major, minor, mkdirat, openat},
+    fs::{CWD, FlockOperation, Mode, OFlags, flock, fstat, major, makedev, minor, mkdirat, openat},
     io::Errno,
 };
+
+use crate::sys::presence;
 
 /// Where the files are that are locked. It is root's own.
 const DIRECTORY: &str = "qemu-pr-broker";
 
+/// The file in which each broker that is alive has a byte locked: the one that its number names.
+const BROKERS: &str = "brokers";
+
 /// How often somebody else's lock is looked at again.
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// One broker of this host: all its processes are, and nobody else.
+pub struct Broker {
+    brokers: File,
+    number: i32,
+}
+
+/// What a map's file says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Record {
+    /// Whose lock it is; zero for nobody's.
+    broker: i32,
+    /// The map is suspended, by that broker.
+    suspended: bool,
+}
+
 /// The lock of one map.
-pub struct MapLock(File);
+pub struct MapLock {
+    file: File,
+    broker: Arc<Broker>,
+    /// As the file says.
+    suspended: AtomicBool,
+}
 
 /// It is held.
-pub struct Held<'a>(&'a MapLock);
+pub struct Held<'a> {
+    lock: &'a MapLock,
+    /// The map was suspended by whoever had it before: a process of this broker, or a broker that is no more.
+    pub suspended: bool,
+}
 
-impl MapLock {
-    /// The lock of the map with this device number; it goes with the process.
+impl Broker {
+    /// A new one, for this process and those that it forks off.
     ///
     /// # Errors
     /// What the system says.
-    pub fn open(map: u64) -> io::Result<Self> {
-        let run = openat(CWD, "/run", OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-        let directory = directory(&run)?;
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let name = format!("map-{}:{}", major(map), minor(map));
-        Ok(Self(File::from(openat(&directory, name, flags, Mode::RUSR | Mode::WUSR)?)))
+    pub fn new() -> io::Result<Self> {
+        let mut brokers = open(BROKERS)?;
+        while let Err(error) = flock(&brokers, FlockOperation::LockExclusive) {
+            if error != Errno::INTR {
+                return Err(error.into());
+            }
+        }
+        let mut last = String::new();
+        // Each number is used once: by what a dead broker has left nobody else is meant.
+        brokers.read_to_string(&mut last)?;
+        let mut number: i32 = last.trim().parse().unwrap_or(0).max(0);
+        loop {
+            // Where they come to an end they begin anew. Zero is nobody's.
+            number = number.checked_add(1).unwrap_or(1);
+            if presence::claim(brokers.as_fd(), number)? {
+                break;
+            }
+        }
+        brokers.rewind()?;
+        brokers.write_all(format!("{number:010}\n").as_bytes())?;
+        flock(&brokers, FlockOperation::Unlock)?;
+        Ok(Self { brokers, number })
+    }
+
+    /// What has to stay open as long as a process of this broker lives.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.brokers.as_fd()
+    }
+
+    /// The maps that brokers which are no more have left suspended.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn left_suspended(&self) -> io::Result<Vec<u64>> {
+        let mut maps = Vec::new();
+        for entry in fs::read_dir(format!("/run/{DIRECTORY}"))? {
+            let name = entry?.file_name();
+            let Some(map) = name.to_str().and_then(map_of) else { continue };
+            let record = Record::read(&open(&file_of(map))?)?;
+            if record.suspended && !self.is_alive(record.broker)? {
+                maps.push(map);
+            }
+        }
+        Ok(maps)
+    }
+
+    fn is_alive(&self, number: i32) -> io::Result<bool> {
+        Ok(number == self.number || number != 0 && presence::is_claimed(self.brokers.as_fd(), number)?)
+    }
+}
+
+impl Record {
+    const NOBODYS: Self = Self { broker: 0, suspended: false };
+
+    fn read(mut file: &File) -> io::Result<Self> {
+        let mut text = String::new();
+        file.rewind()?;
+        file.read_to_string(&mut text)?;
+        let (broker, state) = text.trim().split_once(' ').unwrap_or_default();
+        Ok(match broker.parse() {
+            Ok(broker) => Self { broker, suspended: state == "suspended" },
+            Err(_) => Self::NOBODYS,
+        })
+    }
+
+    /// In one piece, and as long as every other.
+    fn write(self, mut file: &File) -> io::Result<()> {
+        let state = if self.suspended { "suspended" } else { "at work  " };
+        file.rewind()?;
+        file.write_all(format!("{:010} {state}\n", self.broker).as_bytes())
+    }
+}
+
+impl MapLock {
+    /// The lock of the map with this device number.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn open(map: u64, broker: Arc<Broker>) -> io::Result<Self> {
+        Ok(Self { file: open(&file_of(map))?, broker, suspended: AtomicBool::new(false) })
     }
 
     /// Waits for the lock until then; `None` if somebody else still has it.
@@ -45,21 +157,83 @@ impl MapLock {
     /// What the system says.
     pub fn hold(&self, deadline: Instant) -> io::Result<Option<Held<'_>>> {
         loop {
-            match flock(&self.0, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(Some(Held(self))),
-                Err(Errno::INTR) => {}
-                Err(Errno::WOULDBLOCK) if Instant::now() >= deadline => return Ok(None),
-                Err(Errno::WOULDBLOCK) => thread::sleep(PAUSE),
+            match flock(&self.file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => match self.take() {
+                    Ok(Some(held)) => return Ok(Some(held)),
+                    Ok(None) => self.unlock(),
+                    Err(error) => {
+                        self.unlock();
+                        return Err(error);
+                    }
+                },
+                Err(Errno::INTR | Errno::WOULDBLOCK) => {}
                 Err(error) => return Err(error.into()),
             }
+            if Instant::now() >= deadline {
+                return Ok(None);
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// Makes it this broker's, unless it is another one's that is alive.
+    fn take(&self) -> io::Result<Option<Held<'_>>> {
+        let Record { broker, suspended } = Record::read(&self.file)?;
+        if broker != self.broker.number && self.broker.is_alive(broker)? {
+            return Ok(None);
+        }
+        self.suspended.store(suspended, Ordering::Relaxed);
+        self.record(suspended)?;
+        Ok(Some(Held { lock: self, suspended }))
+    }
+
+    fn record(&self, suspended: bool) -> io::Result<()> {
+        Record { broker: self.broker.number, suspended }.write(&self.file)
+    }
+
+    /// Takes note that the map is about to be suspended, or goes on. Without the lock it is not.
+    pub fn note(&self, suspended: bool) {
+        if self.suspended.swap(suspended, Ordering::Relaxed) != suspended {
+            // A file that is there and open has room for this.
+            let _ = self.record(suspended);
+        }
+    }
+
+    fn unlock(&self) {
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
+impl Held<'_> {
+    /// Gives the lock up if all is over; otherwise it stays this broker's, for whoever ends what was begun.
+    pub fn end(self, is_over: bool) {
+        if is_over {
+            self.lock.suspended.store(false, Ordering::Relaxed);
+            let _ = Record::NOBODYS.write(&self.lock.file);
         }
     }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        let _ = flock(&self.0.0, FlockOperation::Unlock);
+        self.lock.unlock();
     }
+}
+
+fn file_of(map: u64) -> String {
+    format!("map-{}:{}", major(map), minor(map))
+}
+
+fn map_of(name: &str) -> Option<u64> {
+    let (major, minor) = name.strip_prefix("map-")?.split_once(':')?;
+    Some(makedev(major.parse().ok()?, minor.parse().ok()?))
+}
+
+fn open(name: &str) -> io::Result<File> {
+    let run = openat(CWD, "/run", OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let directory = directory(&run)?;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(File::from(openat(&directory, name, flags, Mode::RUSR | Mode::WUSR)?))
 }
 
 /// The directory, if it is one that only root can have made anything in.

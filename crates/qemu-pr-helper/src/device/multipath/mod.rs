@@ -100,7 +100,7 @@ pub fn become_broker(_: &Privileged, line: &OwnedFd, sandbox: Sandbox) -> ! {
 fn serve(line: &OwnedFd, means: &OnceCell<Means>) {
     // They were made before this process was ready.
     if let Some(means) = means.get() {
-        keeper::serve(line, *means);
+        keeper::serve(line, means);
     }
 }
 

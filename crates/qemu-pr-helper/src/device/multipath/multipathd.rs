@@ -27,7 +27,7 @@ const ABSTRACT: &str = "/org/kernel/linux/storage/multipathd";
 const PATHNAME: &str = "/run/multipathd.socket";
 
 /// How long all that one order takes may take. It answers at once, unless it is looking at a thousand paths.
-const PATIENCE: Duration = Duration::from_secs(4);
+pub const PATIENCE: Duration = Duration::from_secs(4);
 
 /// No answer to what it is asked is longer; the help text, which is one to what it does not know, may be.
 const MAX_ANSWER: u64 = 64 * 1024;
@@ -70,18 +70,18 @@ impl fmt::Display for Complaint {
     }
 }
 
-/// Gives multipathd an order.
+/// Gives multipathd an order, which may take so long.
 ///
 /// # Errors
 /// What went wrong and what follows from that, in words.
-pub fn tell(map: &Map, order: Multipathd) -> Result<(), String> {
-    try_to_tell(map, order).map_err(|complaint| {
+pub fn tell(map: &Map, order: Multipathd, patience: Duration) -> Result<(), String> {
+    try_to_tell(map, order, patience).map_err(|complaint| {
         format!("{complaint}; until then only this program looks after paths of map {} that come later", map.name)
     })
 }
 
-fn try_to_tell(map: &Map, order: Multipathd) -> Result<(), Complaint> {
-    let mut line = Line::open()?;
+fn try_to_tell(map: &Map, order: Multipathd, patience: Duration) -> Result<(), Complaint> {
+    let mut line = Line::open(patience)?;
     let map = map.for_multipathd();
     match order {
         Multipathd::Register { key, persist } => {
@@ -113,7 +113,7 @@ fn parse_key(text: &str) -> Option<ReservationKey> {
 
 /// Whether anybody listens on one of multipathd's sockets.
 pub fn is_reachable() -> bool {
-    Line::open().is_ok()
+    Line::open(PATIENCE).is_ok()
 }
 
 /// A connection.
@@ -123,8 +123,8 @@ struct Line {
 }
 
 impl Line {
-    fn open() -> Result<Self, Complaint> {
-        let deadline = Instant::now() + PATIENCE;
+    fn open(patience: Duration) -> Result<Self, Complaint> {
+        let deadline = Instant::now() + patience;
         let by_name = env::var_os("MULTIPATH_SOCKET_NAME").filter(|name| !name.is_empty());
         let path = by_name.as_deref().unwrap_or(PATHNAME.as_ref()).as_bytes();
         let abstract_name = path.strip_prefix(b"@").unwrap_or(path);

@@ -27,7 +27,7 @@ use scsi_pr::{Command, Sense, SenseCode, Status};
 use super::{
     executor::Executor,
     journal::Slot,
-    lock::MapLock,
+    lock::{Broker, Held, MapLock},
     map::Map,
     message::{Answer, MAX_REQUEST, Request, What, Word},
 };
@@ -79,7 +79,7 @@ struct Worker {
 struct State {
     memory: Memory,
     executor: Executor,
-    lock: Option<MapLock>,
+    lock: Option<Arc<MapLock>>,
     /// A predecessor has died, perhaps in the middle of something.
     recovers: bool,
 }
@@ -98,19 +98,30 @@ enum Work {
 }
 
 /// Carries out commands until the keeper has none any more.
-pub fn run(map: Map, line: OwnedFd, slot: Slot) {
+pub fn run(map: Map, line: OwnedFd, slot: Slot, broker: &Result<Arc<Broker>, String>) {
     let found = slot.load();
     let recovers = found.is_some();
     let memory = found.unwrap_or_default();
+    if !recovers {
+        // From here on a successor looks, and gives up the lock that this process may leave.
+        slot.store(&memory);
+    }
+    let lock = match broker {
+        Ok(broker) => MapLock::open(map.device, Arc::clone(broker)).map(Arc::new).map_err(|error| error.to_string()),
+        Err(error) => Err(error.clone()),
+    };
     let kept = Arc::new(Mutex::new(memory.clone()));
     let keep = {
         let kept = Arc::clone(&kept);
+        let lock = lock.as_ref().ok().map(Arc::clone);
         Box::new(move |memory: &Memory| {
             slot.store(memory);
+            if let Some(lock) = &lock {
+                lock.note(memory.suspended);
+            }
             memory.clone_into(&mut kept.lock().unwrap_or_else(PoisonError::into_inner));
         })
     };
-    let lock = MapLock::open(map.device);
     let executor = Executor::new(map.clone(), keep);
     let worker = Worker {
         stays: AtomicBool::new(stays(&memory)),
@@ -153,6 +164,13 @@ fn stays(memory: &Memory) -> bool {
         || memory.step != Step::Idle
         || memory.suspended
         || memory.paths.iter().any(|path| !path.leftovers.is_empty())
+}
+
+/// Gives the lock up, unless something is left that only this broker can end.
+fn end(held: Option<Held<'_>>, memory: &Memory) {
+    if let Some(held) = held {
+        held.end(memory.step == Step::Idle && !memory.suspended);
+    }
 }
 
 impl Worker {
@@ -246,8 +264,10 @@ impl Worker {
             Ok(Some(None)) => return busy("another helper of this host is changing the map".to_owned()),
             Err(error) => return busy(format!("the lock of the map cannot be had: {error}")),
         };
+        memory.suspended |= held.as_ref().is_some_and(|held| held.suspended);
+        *recovers |= memory.suspended;
         self.slot.begin(job.number);
-        executor.begin(job.deadline);
+        executor.begin(job.deadline, memory.suspended);
         let mut notes = Vec::new();
         if std::mem::take(recovers) {
             let Ok(mut said) = pr_multipath::recover(executor, memory);
@@ -257,7 +277,7 @@ impl Worker {
             memory.news.get_or_insert(news);
         }
         let Ok(answer) = pr_multipath::execute(executor, memory, &job.request.cdb, &job.request.parameters);
-        drop(held);
+        end(held, memory);
         self.stays.store(stays(memory), Ordering::Release);
         answer_of(answer, notes, executor)
     }
@@ -269,17 +289,20 @@ impl Worker {
         let deadline = Instant::now() + LOOK_TAKES;
         // Whoever has the lock is at it; this comes again.
         let patience = if *recovers { deadline } else { Instant::now() };
-        let Ok(held) = lock.as_ref().map(|lock| lock.hold(patience)).transpose() else { return };
-        if matches!(held, Some(None)) {
-            return;
-        }
-        executor.begin(deadline);
+        let held = match lock.as_ref().map(|lock| lock.hold(patience)).transpose() {
+            Ok(None) => None,
+            Ok(Some(Some(held))) => Some(held),
+            Ok(Some(None)) | Err(_) => return,
+        };
+        memory.suspended |= held.as_ref().is_some_and(|held| held.suspended);
+        *recovers |= memory.suspended;
+        executor.begin(deadline, memory.suspended);
         let Ok(notes) = if std::mem::take(recovers) {
             pr_multipath::recover(executor, memory)
         } else {
             pr_multipath::reconcile(executor, memory)
         };
-        drop(held);
+        end(held, memory);
         self.stays.store(stays(memory), Ordering::Release);
         let mut noticed = std::mem::take(&mut executor.notes);
         drop(state);
@@ -300,7 +323,7 @@ impl Worker {
             let answer = match self.soon() {
                 Some(mut state) => {
                     let State { memory, executor, .. } = &mut *state;
-                    executor.begin(job.deadline);
+                    executor.begin(job.deadline, false);
                     let Ok(answer) = pr_multipath::execute(executor, memory, &job.request.cdb, &[]);
                     answer_of(answer, Vec::new(), executor)
                 }
@@ -328,7 +351,7 @@ impl Worker {
         let mut memory = self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // It is told with the next change.
         memory.news = None;
-        executor.begin(job.deadline);
+        executor.begin(job.deadline, false);
         let mut read = || {
             let Ok(answer) = pr_multipath::execute(executor, &mut memory, &job.request.cdb, &[]);
             answer
