@@ -65,11 +65,14 @@ enum Command {
     },
     /// Play what can happen to a multipath map, and look for what breaks the map engine's promises
     Explore {
-        /// With another node, and by chance: here the engine is not done, and counterexamples are printed
+        /// Everything at once as well, another node and several paths that fail: what breaks a promise there is printed
         #[arg(long)]
         deep: bool,
+        /// Long plays by chance as well, with two to four paths and up to three events in a command
+        #[arg(long)]
+        chance: bool,
         /// What the logic before the map engine gets wrong, as a table: the explorer is able to find that
-        #[arg(long, conflicts_with = "deep")]
+        #[arg(long, conflicts_with_all = ["deep", "chance"])]
         before: bool,
         /// With the way to each counterexample
         #[arg(long, requires = "before")]
@@ -159,10 +162,10 @@ fn run(command: Command) -> Result<bool> {
         Command::Test { all } => Ok(test::run(if all { test::Size::All } else { test::Size::Short })),
         Command::Arch { names, check: true } => arch::check(&names),
         Command::Arch { names, check: false } => arch::run(&names),
-        Command::Explore { deep, before, stories } => {
+        Command::Explore { deep, chance, before, stories } => {
             let mut command = workspace::cargo();
             command.args(["run", "--quiet", "--release", "--package", "pr-explore", "--"]);
-            let words = [(deep, "--deep"), (before, "--before"), (stories, "--stories")];
+            let words = [(deep, "--deep"), (chance, "--chance"), (before, "--before"), (stories, "--stories")];
             command.args(words.iter().filter(|(wanted, _)| *wanted).map(|(_, word)| word));
             Ok(workspace::run(&mut command).is_ok())
         }

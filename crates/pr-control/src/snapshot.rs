@@ -85,7 +85,7 @@ pub struct Totals {
     pub multipath_commands: u64,
     /// Commands that the multipath broker is at now.
     pub multipath_in_flight: u64,
-    /// Multipath commands whose process exited, crashed or was killed without an answer.
+    /// Multipath commands without an answer: their process died, the time was over, or there was none.
     pub multipath_failures: u64,
     /// Audit records written.
     pub audit_records: u64,

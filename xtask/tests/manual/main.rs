@@ -1,5 +1,5 @@
-//! The manual (`docs/manual`) tells the truth: its commands print what it says, its links lead somewhere, and each
-//! message that the programs can print is in it.
+//! The manual (`docs/manual`) tells the truth: its commands print what it says, its links lead somewhere, each message
+//! that the programs can print is in it, and the tests that it names are in the sources.
 #![expect(clippy::missing_panics_doc, reason = "a test is there to panic")]
 
 mod commands;
@@ -7,6 +7,7 @@ mod links;
 mod messages;
 #[path = "../../src/page.rs"]
 mod page;
+mod promises;
 #[path = "../../src/session.rs"]
 mod session;
 mod sources;

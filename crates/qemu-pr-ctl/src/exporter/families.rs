@@ -168,7 +168,7 @@ const FAMILIES: &[Family] = &[
     Family {
         name: "multipath_failures",
         kind: Kind::Counter,
-        help: "Multipath commands whose process exited, crashed or was killed without an answer.",
+        help: "Multipath commands without an answer: their process died, the time was over, or there was none.",
         samples: |snapshot| total(snapshot.totals.multipath_failures),
     },
     Family {

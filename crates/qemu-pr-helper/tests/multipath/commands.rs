@@ -139,3 +139,19 @@ fn a_guest_is_not_told_of_its_own_doing() {
         }
     }
 }
+
+/// Write Exclusive and Exclusive Access: the disk takes the other path for another initiator.
+#[test]
+fn a_reservation_that_one_path_alone_may_write_under_is_in_the_log() {
+    let lab = Lab::new();
+    let (helper, _mapped, guest) = registered(&lab);
+    for (kind, name) in [(1, "Write Exclusive"), (3, "Exclusive Access")] {
+        guest.change(1, kind, &keys(KEY, 0)).expect_good();
+        helper.await_stderr(&format!("{name} admits path loop1 alone"));
+        guest.change(2, kind, &keys(KEY, 0)).expect_good();
+    }
+    let said = helper.stderr();
+    guest.change(1, WRITE_EXCLUSIVE_REGISTRANTS, &keys(KEY, 0)).expect_good();
+    guest.change(2, WRITE_EXCLUSIVE_REGISTRANTS, &keys(KEY, 0)).expect_good();
+    assert_eq!(helper.stderr(), said, "a type for registrants admits both");
+}

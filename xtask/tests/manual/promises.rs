@@ -1,0 +1,50 @@
+//! Where the manual names the test that holds a promise, there is one.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use crate::{root, text};
+
+/// The names of all functions in the tests of all crates.
+fn functions(folder: &Path, names: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            functions(&path, names);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let source = fs::read_to_string(&path).expect("a source file");
+            let lines = source.lines().filter_map(|line| line.trim_start().strip_prefix("fn "));
+            names.extend(lines.filter_map(|rest| Some(rest.split_once('(')?.0.to_owned())));
+        }
+    }
+}
+
+fn tests() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for entry in fs::read_dir(root().join("crates")).expect("the crates") {
+        let tests = entry.expect("an entry").path().join("tests");
+        if tests.is_dir() {
+            functions(&tests, &mut names);
+        }
+    }
+    names
+}
+
+/// What is called like a test: a code span of at least three words with underscores in between.
+fn named(page: &str) -> Vec<&str> {
+    let is_test = |span: &&str| {
+        span.matches('_').count() > 1 && span.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    };
+    page.split("```").step_by(2).flat_map(|outside| outside.split('`').skip(1).step_by(2)).filter(is_test).collect()
+}
+
+#[test]
+fn the_tests_that_hold_promises_are_there() {
+    let tests = tests();
+    let page = text("multipath.md");
+    let named = named(&page);
+    assert!(named.len() > 20, "{named:#?}");
+    let missing: Vec<_> = named.into_iter().filter(|name| !tests.contains(*name)).collect();
+    assert!(missing.is_empty(), "there are no tests called {missing:#?}");
+}
