@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pr_multipath::Memory;
 use rustix::{
     buffer::spare_capacity,
     event::{PollFd, PollFlags, Timespec, poll},
@@ -85,7 +86,7 @@ pub struct Means {
     most_workers: usize,
     /// Who this is to the other helpers of the host, or why there is no telling them.
     broker: Result<Arc<Broker>, String>,
-    /// Maps that others have left suspended, and died.
+    /// Maps that other brokers have suspended: those of them that have died have left them so.
     left: Vec<u64>,
 }
 
@@ -96,7 +97,7 @@ impl Means {
     /// The system has no room for them.
     pub fn new() -> io::Result<Self> {
         let broker = Broker::new().map(Arc::new);
-        let left = broker.as_ref().ok().and_then(|broker| broker.left_suspended().ok()).unwrap_or_default();
+        let left = Broker::suspended().unwrap_or_default();
         let most_workers = most_workers(getrlimit(Resource::Nofile).current);
         Ok(Self { journal: Journal::new()?, most_workers, broker: broker.map_err(|error| error.to_string()), left })
     }
@@ -271,7 +272,11 @@ impl<'a> Keeper<'a> {
         }
         for device in &means.left {
             if let Some(slot) = means.journal.slot(*device) {
-                keeper.keep(Map::numbered(*device), slot).stays = true;
+                // A worker that finds something takes the lock, and looks at what that says.
+                if slot.load().is_none() {
+                    slot.store(&Memory::default());
+                }
+                keeper.keep(Map::numbered(*device), slot);
             }
         }
         keeper
