@@ -96,10 +96,15 @@ impl Means {
     /// # Errors
     /// The system has no room for them.
     pub fn new() -> io::Result<Self> {
-        let broker = Broker::new().map(Arc::new);
-        let left = Broker::suspended().unwrap_or_default();
         let most_workers = most_workers(getrlimit(Resource::Nofile).current);
-        Ok(Self { journal: Journal::new()?, most_workers, broker: broker.map_err(|error| error.to_string()), left })
+        Ok(Self { journal: Journal::new()?, most_workers, broker: Err(String::new()), left: Vec::new() })
+    }
+
+    /// The same, known to the other helpers of the host. Where that cannot be, they serve all the same.
+    fn announced(&self) -> Self {
+        let broker = Broker::new().map(Arc::new).map_err(|error| error.to_string());
+        let left = Broker::suspended().unwrap_or_default();
+        Self { journal: self.journal, most_workers: self.most_workers, broker, left }
     }
 }
 
@@ -115,7 +120,7 @@ fn most_workers(limit: Option<u64>) -> usize {
 
 /// Serves the daemon at the other end of the line until it is gone and all that was under way is done.
 pub fn serve(line: &OwnedFd, means: &Means) {
-    guard(line, means, None);
+    guard(line, &means.announced(), None);
 }
 
 /// Starts keepers, each when the one before has died, until one has nothing left to do.
