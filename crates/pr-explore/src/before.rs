@@ -180,7 +180,7 @@ impl<'s, 'p> Session<'s, 'p> {
             if settles(&result) {
                 return Ok(result);
             }
-            if !best.from_device {
+            if !best.is_from_device() {
                 best = result;
             }
         }
@@ -193,7 +193,7 @@ impl<'s, 'p> Session<'s, 'p> {
 
     fn ask(&mut self, action: InAction, room: u16) -> Result<CommandResult, Stop> {
         let cdb = PersistentReserveIn::new(action, room).cdb();
-        self.send_until(&cdb, &[], room.into(), |result| result.from_device)
+        self.send_until(&cdb, &[], room.into(), CommandResult::is_from_device)
     }
 
     fn reservation(&mut self) -> Result<Option<Reservation>> {
@@ -226,7 +226,7 @@ impl<'s, 'p> Session<'s, 'p> {
         let BasicParameters { key, service_action_key: new, activate_persist, .. } = request.keys;
         let is_first = key.is_zero() && !new.is_zero() && !self.has_key(new)?;
         let result = if key.is_zero() || request.keys.initiator_ports.is_some() {
-            self.send_until(&request.cdb, request.list, 0, |result| result.from_device)?
+            self.send_until(&request.cdb, request.list, 0, CommandResult::is_from_device)?
         } else {
             let same = BasicParameters { activate_persist, ..BasicParameters::keys(key, key) };
             self.send_until(&out(OutAction::Register, request.scope_type), &same.to_bytes(), 0, settled)?
@@ -352,7 +352,7 @@ impl<'s, 'p> Session<'s, 'p> {
                 Status::GOOD if self.left()? == Some(held) => {}
                 Status::GOOD => return Ok(Answer::GOOD),
                 Status::RESERVATION_CONFLICT => conflict = Some(result),
-                _ if result.from_device => return Ok(result.into()),
+                _ if result.is_from_device() => return Ok(result.into()),
                 _ => {}
             }
             let Some(path) = paths.next() else { break };
@@ -436,14 +436,14 @@ impl<'s, 'p> Session<'s, 'p> {
         let mut best = None;
         for path in self.paths.clone() {
             let mut result = self.send_to(path, &request.cdb, request.list, 0)?;
-            if !result.from_device {
+            if !result.is_from_device() {
                 // To this path the command means the same once more; to the next one its key would be gone.
                 result = self.send_to(path, &request.cdb, request.list, 0)?;
             }
             if settled(&result) {
                 return Ok(result);
             }
-            best = best.filter(|best: &CommandResult| best.from_device).or(Some(result));
+            best = best.filter(|best: &CommandResult| best.is_from_device()).or(Some(result));
         }
         best.map_or_else(|| self.send(&request.cdb, request.list, 0), Ok)
     }
@@ -489,7 +489,7 @@ fn noted(answer: Answer, note: &str) -> Answer {
 
 /// The logical unit answered, and it was not that this path is unknown to it.
 fn settled(result: &CommandResult) -> bool {
-    result.from_device && result.status != Status::RESERVATION_CONFLICT
+    result.is_from_device() && result.status != Status::RESERVATION_CONFLICT
 }
 
 fn is_unit_attention(result: &CommandResult) -> bool {
@@ -507,5 +507,5 @@ fn news(result: CommandResult) -> Result<CommandResult> {
 
 /// No answer came in all the time that there was.
 fn is_overdue(result: &CommandResult) -> bool {
-    !result.from_device && result.sense.code() == Some(SenseCode::COMMAND_TIMEOUT)
+    !result.is_from_device() && result.sense.code() == Some(SenseCode::COMMAND_TIMEOUT)
 }

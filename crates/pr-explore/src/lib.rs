@@ -521,7 +521,7 @@ fn once(
             status: answer.status,
             sense: answer.sense.clone(),
             data: Vec::new(),
-            from_device: true,
+            fate: pr_multipath::Fate::Answered,
         };
         story.push(format!("   told {} {:?}", world::told(&result), answer.notes));
         story.push(format!("   map  {}", world::registrations(&world.disk)));

@@ -6,7 +6,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-use pr_multipath::{Budget, CommandResult, Identity, Io, Memory, Multipathd, Path, PathCommand, PathId};
+use pr_multipath::{Budget, CommandResult, Fate, Identity, Io, Memory, Multipathd, Path, PathCommand, PathId};
 use pr_sim::{InitiatorPort, LogicalUnit, Nexus};
 use scsi_pr::{
     BasicParameters, Cdb, Command, Completion, DataIn, OutAction, PersistentReserveIn, PersistentReserveOut,
@@ -623,7 +623,7 @@ impl Play<'_> {
         }
         let result = self.carry_out(path, &command);
         let is_recovered = result.sense.code().is_some_and(|code| code.key == scsi_pr::SenseKey(1));
-        if !result.from_device && self.makes(Mistake::TakesLossForGood) {
+        if !result.is_from_device() && self.makes(Mistake::TakesLossForGood) {
             CommandResult::GOOD
         } else if is_recovered && self.makes(Mistake::TakesRecoveredForFailure) {
             CommandResult::check(SenseCode::INTERNAL_TARGET_FAILURE)
@@ -699,12 +699,12 @@ impl World {
     /// A command on the logical unit, through a path.
     fn execute(&mut self, path: usize, command: &PathCommand) -> CommandResult {
         let nexus = nexus(path);
-        let from_device = true;
+        let fate = Fate::Answered;
         let Ok(cdb) = Cdb::new(command.cdb) else {
             // TEST UNIT READY: nothing but a unit attention.
             let probe = PersistentReserveIn::new(scsi_pr::InAction::ReadKeys, 0).cdb();
             let completion = self.disk.execute(nexus, &probe, &[], &mut []);
-            return CommandResult { status: completion.status, sense: completion.sense, data: Vec::new(), from_device };
+            return CommandResult { status: completion.status, sense: completion.sense, data: Vec::new(), fate };
         };
         let action = match cdb.command() {
             Command::Out(out) if self.disk.unit_attentions(nexus).is_empty() => out.action(),
@@ -725,7 +725,7 @@ impl World {
         if self.target == Target::KernelWithoutFile && is_register && status == Status::GOOD {
             return CommandResult::check(Target::COMMUNICATION_FAILURE);
         }
-        CommandResult { status, sense, data, from_device }
+        CommandResult { status, sense, data, fate }
     }
 }
 
@@ -859,7 +859,7 @@ fn describe(command: &PathCommand) -> String {
 
 /// A result in words.
 pub fn told(result: &CommandResult) -> String {
-    let from = if result.from_device { "" } else { " (no answer)" };
+    let from = if result.is_from_device() { "" } else { " (no answer)" };
     if result.sense.is_none() {
         format!("{}{from}", result.status)
     } else {

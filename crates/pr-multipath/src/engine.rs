@@ -738,7 +738,7 @@ fn is_passing(result: &CommandResult) -> bool {
 /// ASYMMETRIC ACCESS STATE TRANSITION, BUSY, TASK SET FULL.
 fn is_in_transition(result: &CommandResult) -> bool {
     const TRANSITION: SenseCode = SenseCode::new(0x2, 0x04, 0x0a);
-    result.class() == Class::Busy || result.from_device && result.sense.code() == Some(TRANSITION)
+    result.class() == Class::Busy || result.is_from_device() && result.sense.code() == Some(TRANSITION)
 }
 
 /// A REGISTER of ours: from a key to a registration.

@@ -77,27 +77,48 @@ pub struct CommandResult {
     pub sense: Sense,
     /// Parameter data.
     pub data: Vec<u8>,
-    /// Whether the device answered. Otherwise nobody knows whether it carried the command out.
-    pub from_device: bool,
+    /// Whose word that is.
+    pub fate: Fate,
+}
+
+/// How far a command came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fate {
+    /// The device answered.
+    Answered,
+    /// It was sent, and nobody knows whether the device carried it out.
+    Lost,
+    /// It was not sent: the path is not open, or has no thread, or there was no time for it.
+    Unsent,
 }
 
 impl CommandResult {
     /// A command that was carried out.
-    pub const GOOD: Self = Self { status: Status::GOOD, sense: Sense::NONE, data: Vec::new(), from_device: true };
+    pub const GOOD: Self = Self { status: Status::GOOD, sense: Sense::NONE, data: Vec::new(), fate: Fate::Answered };
 
     /// An answer of the device's.
     pub const fn status(status: Status) -> Self {
-        Self { status, sense: Sense::NONE, data: Vec::new(), from_device: true }
+        Self { status, sense: Sense::NONE, data: Vec::new(), fate: Fate::Answered }
     }
 
     /// CHECK CONDITION of the device's.
     pub const fn check(code: SenseCode) -> Self {
-        Self { status: Status::CHECK_CONDITION, sense: Sense::fixed(code), data: Vec::new(), from_device: true }
+        Self { status: Status::CHECK_CONDITION, sense: Sense::fixed(code), data: Vec::new(), fate: Fate::Answered }
     }
 
     /// No answer.
     pub const fn lost(code: SenseCode) -> Self {
-        Self { status: Status::CHECK_CONDITION, sense: Sense::fixed(code), data: Vec::new(), from_device: false }
+        Self { status: Status::CHECK_CONDITION, sense: Sense::fixed(code), data: Vec::new(), fate: Fate::Lost }
+    }
+
+    /// Not sent.
+    pub const fn unsent(code: SenseCode) -> Self {
+        Self { status: Status::CHECK_CONDITION, sense: Sense::fixed(code), data: Vec::new(), fate: Fate::Unsent }
+    }
+
+    /// Whether the device answered.
+    pub const fn is_from_device(&self) -> bool {
+        matches!(self.fate, Fate::Answered)
     }
 
     /// What the answer says of the command.
@@ -106,8 +127,10 @@ impl CommandResult {
         const NOT_READY: SenseKey = SenseKey(0x2);
         const UNIT_ATTENTION: SenseKey = SenseKey(0x6);
         const NOT_SUPPORTED: SenseCode = SenseCode::new(0x5, 0x25, 0x00);
-        if !self.from_device {
-            return Class::Lost;
+        match self.fate {
+            Fate::Answered => {}
+            Fate::Lost => return Class::Lost,
+            Fate::Unsent => return Class::Unsent,
         }
         match self.status {
             Status::GOOD => Class::Good,
@@ -142,6 +165,8 @@ pub enum Class {
     Busy,
     /// No answer: carried out or not.
     Lost,
+    /// Not sent, and so not carried out; of the path nothing is known.
+    Unsent,
 }
 
 /// What multipathd is to do with returning paths of the map.
@@ -192,4 +217,17 @@ pub trait Io {
 
     /// Lets a path in transition have a moment; false when the time for the command is over.
     fn wait(&mut self) -> Result<bool, Self::Stop>;
+}
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_sent_is_no_lost_answer_and_counts_least() {
+        let [unsent, lost] = [CommandResult::unsent, CommandResult::lost].map(|of| of(SenseCode::COMMAND_TIMEOUT));
+        assert_eq!((unsent.class(), lost.class()), (Class::Unsent, Class::Lost));
+        assert!(lost.class() < unsent.class() && !unsent.is_from_device());
+    }
 }

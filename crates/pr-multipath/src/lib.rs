@@ -34,6 +34,6 @@ mod reserve;
 mod survey;
 
 pub use engine::{Answer, execute};
-pub use io::{Budget, Class, CommandResult, Identity, Io, Multipathd, Path, PathCommand, PathId};
+pub use io::{Budget, Class, CommandResult, Fate, Identity, Io, Multipathd, Path, PathCommand, PathId};
 pub use memory::{Memory, PathMemory, Registration, Step, User};
 pub use reconcile::{reconcile, recover};

@@ -18,7 +18,7 @@ impl<I: Io> Engine<'_, I> {
         let mut answer = Answer::from(judged.result);
         if class == Class::Good {
             self.give_back(&judged.refused, key)?;
-        } else if matches!(class, Class::Conflict | Class::NotThisPath | Class::Lost | Class::Busy) {
+        } else if matches!(class, Class::Conflict | Class::NotThisPath | Class::Busy | Class::Lost | Class::Unsent) {
             // A path that is away may hold what is asked for; so may one whose answer was lost.
             let survey = match self.survey_first()? {
                 Ok(survey) => survey,

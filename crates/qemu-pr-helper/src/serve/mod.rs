@@ -119,7 +119,8 @@ pub fn run(booted: Booted, confined: &Confined, config: &Config) -> Result<ExitC
     notifier.ready();
     memory::forget_start();
 
-    let name = watch(&hub, &signals, &notifier, config).map_err(ServeError::Wait)?;
+    let end = watch(&hub, &signals, &notifier, config).map_err(ServeError::Wait)?;
+    let name = end.unwrap_or("none: the multipath broker is gone");
     trace!(target: "pr_helper_shutdown", signal = name, in_flight = hub.in_flight());
     notifier.stopping();
     let code = drain(&hub, &mut listener, config).map_err(ServeError::Wait)?;
@@ -131,16 +132,17 @@ pub fn run(booted: Booted, confined: &Confined, config: &Config) -> Result<ExitC
     }
     drop(pidfile);
     drop(control);
-    Ok(code)
+    // Whoever starts this program again when it has failed is to do that now.
+    Ok(if end.is_some() { code } else { ExitCode::FAILURE })
 }
 
-/// Waits for a signal to end; its name.
-fn watch(hub: &Hub, signals: &OwnedFd, notifier: &Notifier, config: &Config) -> io::Result<&'static str> {
+/// Waits for a signal to end; its name, or none when it is the multipath broker that has ended.
+fn watch(hub: &Hub, signals: &OwnedFd, notifier: &Notifier, config: &Config) -> io::Result<Option<&'static str>> {
     let tick = (config.request_timeout / 4).min(MAX_TICK);
     let mut fed = Instant::now();
     loop {
         if let Some(name) = signal::take(signals) {
-            return Ok(name);
+            return Ok(Some(name));
         }
         let watchdog = notifier.watchdog_interval();
         // A crew without anybody waiting serves nobody; then systemd had better know.
@@ -150,8 +152,8 @@ fn watch(hub: &Hub, signals: &OwnedFd, notifier: &Notifier, config: &Config) -> 
         }
         let pause = hub.is_ticking().then_some(tick);
         let pause = [pause, watchdog, hub.rates.pause()].into_iter().flatten().min();
-        let mut sources = vec![signals, hub.wake()];
-        sources.extend(hub.router.notes());
+        let Some(notes) = hub.router.notes() else { return Ok(None) };
+        let sources = [signals, hub.wake(), notes];
         wait_for(&sources, pause)?;
         hub.router.hear();
         hub.heard();

@@ -6,7 +6,7 @@ use pr_lab::prelude::*;
 use rustix::process::Signal;
 
 use crate::disk::{keys, keys_with, willing};
-use crate::lab::{Lab, children, guard, keeper, node, worker};
+use crate::lab::{Lab, children, device, guard, keeper, node, worker};
 use crate::mapped::{Guest, Mapped, Way};
 
 const RAWIO: &str = "0000000000020000";
@@ -181,22 +181,53 @@ fn signals_for_the_daemon_do_not_end_the_broker() {
     assert!(processes.iter().all(Process::is_alive));
 }
 
+/// Kills all processes of a broker, none of which is to start another one meanwhile.
+fn kill_all_of_the_broker(helper: &Helper) {
+    let processes = [guard(helper), keeper(helper), worker(helper)];
+    for signal in [Signal::STOP, Signal::KILL] {
+        for process in processes {
+            process.signal(signal);
+        }
+    }
+}
+
 #[test]
-fn without_any_of_its_broker_the_daemon_says_so_and_serves_everything_else() {
+fn without_any_of_its_broker_the_daemon_ends_and_says_so() {
     let lab = Lab::new();
     let (helper, _mapped) = Mapped::start(&lab);
-    let client = helper.connect();
     Guest::of(&helper).change(0, 0, &keys(0, KEY)).expect_good();
-    let (guard, keeper) = (guard(&helper), keeper(&helper));
-    // Both at once, or the one would start the other again.
-    for process in [guard, keeper] {
-        process.signal(Signal::STOP);
-    }
-    for process in [guard, keeper] {
-        process.signal(Signal::KILL);
-    }
+    kill_all_of_the_broker(&helper);
     helper.await_stderr("the multipath broker is gone, all of it");
-    client.pr_out(node(0), 6, &keys(0, KEY)).expect_check(0xb, 8, 0);
-    client.pr_in(node(0), 0, 8).expect_check(0xb, 8, 0);
-    assert_eq!(helper.end(Signal::TERM).code(), 0);
+    // systemd starts it again.
+    assert_eq!(helper.finish().code(), 1);
+}
+
+#[test]
+fn a_map_that_is_left_suspended_by_a_death_of_all_is_resumed_by_the_next_helper() {
+    let lab = Lab::new();
+    let mapped = Mapped::default();
+    let helper = mapped.launch(&lab).args(["--command-timeout", "300"]).start();
+    let guest = Guest::of(&helper);
+    guest.change(0, 0, &keys(0, KEY)).expect_good();
+    guest.change(1, 5, &keys(KEY, 0)).expect_good();
+    let processes = [guard(&helper), keeper(&helper), worker(&helper)];
+    let disk = mapped.clone();
+    // It does not get to the end of giving its key back.
+    helper.device().behave(move |command| {
+        if command.is_out() && command.cdb[1] & 0x1f == 6 { Outcome::Hang } else { disk.answer(command) }
+    });
+    guest.begin(4, 5, &keys(KEY, KEY));
+    eventually("the key is gone from one path", || mapped.keys().contains(&None));
+    for signal in [Signal::STOP, Signal::KILL] {
+        for process in processes {
+            process.signal(signal);
+        }
+    }
+    assert!(lab.mapper().is_suspended(device(0)));
+    helper.finish();
+    let next = mapped.launch(&lab).start();
+    // Nobody sends a command for it: whoever would waits for the map.
+    eventually("the map goes on", || !lab.mapper().is_suspended(device(0)));
+    Guest::of(&next).change(6, 0, &keys(0, KEY)).expect_good();
+    assert_eq!(mapped.keys(), [Some(KEY); 2]);
 }

@@ -1,6 +1,8 @@
 //! Paths that hang, that cannot be opened, and that come and go.
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pr_lab::prelude::*;
 
@@ -115,6 +117,34 @@ fn reading_does_not_wait_for_a_change_that_takes_long() {
     mapped.disk().paths[0] = crate::mapped::Way::Up;
     let reply = other.read();
     assert_eq!((reply.status, &reply.payload[8..16]), (0, &KEY.to_be_bytes()[..]));
+    helper.device().release(good());
+    guest.end();
+}
+
+#[test]
+fn reading_beside_a_change_sends_nothing_that_changes() {
+    let lab = Lab::new();
+    let mapped = Mapped::default();
+    let helper = mapped.launch(&lab).args(["--command-timeout", "300"]).start();
+    let (guest, other) = (Guest::of(&helper), Guest::of(&helper));
+    guest.change(0, 0, &keys_with(0, 0, KEY)).expect_good();
+    let disk = mapped.clone();
+    let changes = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&changes);
+    helper.device().behave(move |command| {
+        if !command.is_out() {
+            return disk.answer(command);
+        }
+        // Of the change itself, which goes no further.
+        seen.fetch_add(1, Ordering::Relaxed);
+        Outcome::Hang
+    });
+    guest.begin(5, 5, &keys_with(0, KEY, 0xb1));
+    eventually("the change is under way", || changes.load(Ordering::Relaxed) > 0);
+    let before = changes.load(Ordering::Relaxed);
+    assert_eq!(other.read().status, 0);
+    assert_eq!(changes.load(Ordering::Relaxed), before, "what was begun is not for whoever reads to finish");
+    mapped.replace(&helper);
     helper.device().release(good());
     guest.end();
 }

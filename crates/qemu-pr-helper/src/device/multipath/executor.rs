@@ -246,7 +246,7 @@ impl Io for Executor {
         self.settle_late();
         let now = Instant::now();
         let mut results: Vec<CommandResult> =
-            commands.iter().map(|_| CommandResult::lost(SenseCode::NO_RESPONSE_TO_SELECTION)).collect();
+            commands.iter().map(|_| CommandResult::unsent(SenseCode::NO_RESPONSE_TO_SELECTION)).collect();
         let mut awaited: Vec<(u64, usize, Instant)> = Vec::new();
         for (index, command) in commands.iter().enumerate() {
             let (number, limit) = (self.number(), self.limit(command.budget));

@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pr_multipath::Memory;
 use rustix::{
     buffer::spare_capacity,
     event::{PollFd, PollFlags, Timespec, poll},
@@ -85,7 +86,7 @@ pub struct Means {
     most_workers: usize,
     /// Who this is to the other helpers of the host, or why there is no telling them.
     broker: Result<Arc<Broker>, String>,
-    /// Maps that others have left suspended, and died.
+    /// Maps that other brokers have suspended: those of them that have died have left them so.
     left: Vec<u64>,
 }
 
@@ -95,10 +96,15 @@ impl Means {
     /// # Errors
     /// The system has no room for them.
     pub fn new() -> io::Result<Self> {
-        let broker = Broker::new().map(Arc::new);
-        let left = broker.as_ref().ok().and_then(|broker| broker.left_suspended().ok()).unwrap_or_default();
         let most_workers = most_workers(getrlimit(Resource::Nofile).current);
-        Ok(Self { journal: Journal::new()?, most_workers, broker: broker.map_err(|error| error.to_string()), left })
+        Ok(Self { journal: Journal::new()?, most_workers, broker: Err(String::new()), left: Vec::new() })
+    }
+
+    /// The same, known to the other helpers of the host. Where that cannot be, they serve all the same.
+    fn announced(&self) -> Self {
+        let broker = Broker::new().map(Arc::new).map_err(|error| error.to_string());
+        let left = Broker::suspended().unwrap_or_default();
+        Self { journal: self.journal, most_workers: self.most_workers, broker, left }
     }
 }
 
@@ -114,7 +120,7 @@ fn most_workers(limit: Option<u64>) -> usize {
 
 /// Serves the daemon at the other end of the line until it is gone and all that was under way is done.
 pub fn serve(line: &OwnedFd, means: &Means) {
-    guard(line, means, None);
+    guard(line, &means.announced(), None);
 }
 
 /// Starts keepers, each when the one before has died, until one has nothing left to do.
@@ -271,7 +277,11 @@ impl<'a> Keeper<'a> {
         }
         for device in &means.left {
             if let Some(slot) = means.journal.slot(*device) {
-                keeper.keep(Map::numbered(*device), slot).stays = true;
+                // A worker that finds something takes the lock, and looks at what that says.
+                if slot.load().is_none() {
+                    slot.store(&Memory::default());
+                }
+                keeper.keep(Map::numbered(*device), slot);
             }
         }
         keeper

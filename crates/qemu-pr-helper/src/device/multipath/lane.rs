@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use pr_multipath::{CommandResult, Identity, PathCommand};
+use pr_multipath::{CommandResult, Fate, Identity, PathCommand};
 use scsi_pr::{SENSE_LENGTH, Status};
 
 use super::{identity, map};
@@ -122,6 +122,11 @@ impl Lane {
     }
 }
 
+/// Whether a command whose ioctl failed was not sent: there was no node, or no device behind it.
+fn is_unsent(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotConnected || matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENXIO))
+}
+
 /// The thread's own.
 struct Worker {
     device: u64,
@@ -161,7 +166,8 @@ impl Worker {
         }
         result.unwrap_or_else(|error| {
             let (status, sense) = outcome::errno_failure(&error).parts();
-            CommandResult { status, sense, data: Vec::new(), from_device: false }
+            let fate = if is_unsent(&error) { Fate::Unsent } else { Fate::Lost };
+            CommandResult { status, sense, data: Vec::new(), fate }
         })
     }
 
@@ -181,8 +187,9 @@ impl Worker {
         let mut sense = [0; SENSE_LENGTH];
         let came = sg_io::execute(node.as_fd(), &command.cdb[..length], transfer, &mut sense, limit)?;
         let (status, sense) = outcome::answer(came, &sense);
+        let fate = if outcome::reached(came) { Fate::Answered } else { Fate::Lost };
         let is_in = command.cdb[0] == PERSISTENT_RESERVE_IN && status == Status::GOOD;
         let length = if is_in { room.saturating_sub(usize::try_from(came.resid).unwrap_or(0)) } else { 0 };
-        Ok(CommandResult { status, sense, data: self.buffer[..length].to_vec(), from_device: outcome::reached(came) })
+        Ok(CommandResult { status, sense, data: self.buffer[..length].to_vec(), fate })
     }
 }

@@ -98,17 +98,16 @@ impl Broker {
         self.brokers.as_fd()
     }
 
-    /// The maps that brokers which are no more have left suspended.
+    /// The maps that brokers have suspended. One that is dying is waited for by whoever takes the lock.
     ///
     /// # Errors
     /// What the system says.
-    pub fn left_suspended(&self) -> io::Result<Vec<u64>> {
+    pub fn suspended() -> io::Result<Vec<u64>> {
         let mut maps = Vec::new();
         for entry in fs::read_dir(format!("/run/{DIRECTORY}"))? {
             let name = entry?.file_name();
             let Some(map) = name.to_str().and_then(map_of) else { continue };
-            let record = Record::read(&open(&file_of(map))?)?;
-            if record.suspended && !self.is_alive(record.broker)? {
+            if Record::read(&open(&file_of(map))?)?.suspended {
                 maps.push(map);
             }
         }

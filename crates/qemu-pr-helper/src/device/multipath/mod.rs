@@ -196,7 +196,10 @@ impl Multipath {
                 Err(Errno::AGAIN) => return,
                 Ok((0, _)) | Err(_) => {
                     self.is_gone.store(true, Ordering::Relaxed);
-                    error!("the multipath broker is gone, all of it: commands on multipath devices fail from now on");
+                    error!(
+                        "the multipath broker is gone, all of it; this program cannot start another one without the \
+                         rights that it has given up, and ends: the next one has a broker (Restart= in the unit)"
+                    );
                     return;
                 }
             }

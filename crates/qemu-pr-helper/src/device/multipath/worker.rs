@@ -320,7 +320,9 @@ impl Worker {
     fn read(&self, jobs: Receiver<Box<Job>>) {
         let mut beside = Executor::new(self.map.clone(), Box::new(|_| {}));
         for job in jobs {
-            let answer = match self.soon() {
+            // What a change has begun is not for whoever reads to finish, without the lock.
+            let is_quiet = |state: &MutexGuard<'_, State>| state.memory.step == Step::Idle;
+            let answer = match self.soon().filter(is_quiet) {
                 Some(mut state) => {
                     let State { memory, executor, .. } = &mut *state;
                     executor.begin(job.deadline, false);
@@ -351,6 +353,8 @@ impl Worker {
         let mut memory = self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // It is told with the next change.
         memory.news = None;
+        // That change is under way, and not for this thread to finish.
+        memory.step = Step::Idle;
         executor.begin(job.deadline, false);
         let mut read = || {
             let Ok(answer) = pr_multipath::execute(executor, &mut memory, &job.request.cdb, &[]);
