@@ -51,6 +51,8 @@ pub struct Executor {
     orders: u64,
     deadline: Instant,
     keep: Keep,
+    /// What multipathd has not heard, because it was away.
+    pub owed: Option<Multipathd>,
     /// What an administrator should know, beside what the engine has to say.
     pub notes: Vec<String>,
     /// What explains a failure, and is no news where there is none.
@@ -72,6 +74,7 @@ impl Executor {
             orders: 0,
             deadline,
             keep,
+            owed: None,
             notes: Vec::new(),
             reasons: Vec::new(),
         }
@@ -82,6 +85,13 @@ impl Executor {
         self.deadline = deadline;
         self.notes.clear();
         self.reasons.clear();
+    }
+
+    /// Tells multipathd what it has not heard, once it is back: until then it has the key from before.
+    pub fn tell_again(&mut self) {
+        let Some(order) = self.owed.filter(|_| multipathd::is_reachable()) else { return };
+        let Ok(told) = self.multipathd(order);
+        self.notes.extend(told.err());
     }
 
     fn left(&self) -> Duration {
@@ -292,7 +302,12 @@ impl Io for Executor {
     }
 
     fn multipathd(&mut self, order: Multipathd) -> Result<Result<(), String>, Infallible> {
-        Ok(multipathd::tell(&self.map, order))
+        let told = multipathd::tell(&self.map, order);
+        // One that refuses will do so again. What it does not know of a reservation, it asks the disk.
+        if !matches!(order, Multipathd::Hold(_)) {
+            self.owed = (told.is_err() && !multipathd::is_reachable()).then_some(order);
+        }
+        Ok(told)
     }
 
     fn keep(&mut self, memory: &Memory) -> Result<(), Infallible> {
