@@ -42,8 +42,8 @@ const LIBRARIES: [&str; 3] = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"
 pub const PASSWD: &str = "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n";
 pub const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
 
-/// Writes the root image of a bed.
-pub fn write(to: &Path, kind: Kind, kernel: &Kernel, programs: &Programs, reference: bool) -> Result<()> {
+/// Writes the root image of a bed whose driver program is told these words.
+pub fn write(to: &Path, kind: Kind, kernel: &Kernel, programs: &Programs, words: &str) -> Result<()> {
     let mut root = driven(&programs.driver)?;
     root.program(&programs.helper, "usr/bin/qemu-pr-helper")?;
     root.program(&programs.ctl, "usr/bin/qemu-pr-ctl")?;
@@ -67,7 +67,7 @@ pub fn write(to: &Path, kind: Kind, kernel: &Kernel, programs: &Programs, refere
         root.content("guest/root.cpio", 0o644, guest_root(&guest)?);
     }
     // The kernel's command line has said which part, if there is more than one.
-    let command = format!("echo {STARTED}\n/bin/bed-inside {} {} $part\n{END}", kind.word(), super::whose(reference));
+    let command = format!("echo {STARTED}\n/bin/bed-inside {} {words} $part\n{END}", kind.word());
     root.content("init", 0o755, init(&modules, &command).into_bytes());
     root.write_to(to)
 }

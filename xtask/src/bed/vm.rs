@@ -28,8 +28,8 @@ use anyhow::{Context as _, Result, bail};
 use measure::turn::Sample;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::Kind;
 use super::machine::{Chosen, Start};
+use super::{Amount, Kind};
 
 /// What a run of a bed came to.
 #[derive(Debug, Default, Clone, Copy)]
@@ -60,8 +60,9 @@ const SILENCE: Duration = Duration::from_secs(600);
 const START: Duration = Duration::from_secs(60);
 
 /// Every machine ends, however slow its host.
-fn limit(kind: Kind) -> Duration {
+fn limit(kind: Kind, amount: Amount) -> Duration {
     match kind {
+        Kind::Multipath | Kind::MultipathGuest if amount == Amount::Full => Duration::from_secs(3600),
         Kind::Kernel | Kind::Bench => Duration::from_secs(600),
         Kind::Guest | Kind::Multipath | Kind::MultipathGuest | Kind::Host | Kind::Manual => Duration::from_secs(1200),
     }
@@ -110,7 +111,7 @@ pub fn boot(start: &Start<'_>, story: bool, lines: Option<Sender<String>>) -> Re
     let command = start.command()?;
     let patience = if start.machine == Chosen::Uml { START } else { SILENCE };
     let mut listener = Listener { story, lines, ..Listener::default() };
-    let end = follow(command, patience, limit(start.kind), &mut listener)?;
+    let end = follow(command, patience, limit(start.kind, start.amount), &mut listener)?;
     if start.machine == Chosen::Uml && !listener.started {
         let last_words = lines_of(start.console).pop().unwrap_or_default();
         return Ok(Heard { last_words, ..Heard::default() });
