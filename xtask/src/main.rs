@@ -129,6 +129,9 @@ enum Command {
         /// Take debug builds, which take seconds to make; a package has release builds all the same
         #[arg(long)]
         debug: bool,
+        /// Do what is repeated as often as a release has to pass
+        #[arg(long)]
+        full: bool,
         /// The kind of machine [default: uml, or tcg where that does not start or cannot do the work]
         #[arg(long, value_enum)]
         machine: Option<bed::Machine>,
@@ -184,9 +187,10 @@ fn run(command: Command) -> Result<bool> {
             packages::install_missing(&[packages::SHELLS])?;
             completions::check()
         }
-        Command::Bed { bed, helper, keep, debug, machine, kernel, against_c, random } => {
+        Command::Bed { bed, helper, keep, debug, full, machine, kernel, against_c, random } => {
             packages::install_missing(&[packages::FOR_BEDS])?;
-            let options = bed::Options { keep, story: false, debug, machine, kernel, random };
+            let amount = if full { bed::Amount::Full } else { bed::Amount::Short };
+            let options = bed::Options { keep, story: false, debug, amount, machine, kernel, random };
             let helper = if against_c { Some(bed::c_helper::program()?) } else { helper };
             let tally = bed::run(bed, helper.as_deref(), &options)?;
             Ok(tally.succeeded())

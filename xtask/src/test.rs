@@ -183,7 +183,8 @@ fn image(suite: &'static str) -> Box<dyn Fn() -> Result<bool>> {
 
 /// A VM test, with debug builds in the short test: the tests before it have made them.
 fn vm_test(kind: Kind, helper: Option<&'static str>, release: bool) -> Box<dyn Fn() -> Result<bool>> {
-    machine_test(kind, helper.map(PathBuf::from), bed::Options { debug: !release, ..bed::Options::default() })
+    let amount = if release { bed::Amount::Full } else { bed::Amount::Short };
+    machine_test(kind, helper.map(PathBuf::from), bed::Options { debug: !release, amount, ..bed::Options::default() })
 }
 
 /// A VM test on an emulated machine with this kernel.

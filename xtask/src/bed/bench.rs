@@ -8,7 +8,7 @@ use measure::turn::{Rounds, Sample};
 
 use super::kernel::Version;
 use super::machine::{Chosen, Start};
-use super::{Kind, build_driver, image, vm};
+use super::{Amount, Kind, build_driver, image, vm};
 use crate::workspace::target;
 
 /// Boots a machine with the subjects in it (their names and programs), lets them serve so many connections at a time, and
@@ -30,7 +30,16 @@ pub fn measure(subjects: &[(&str, &Path)], connections: &[u32], rounds: Rounds) 
     let words = format!("{} {slice} {} {}", rounds.count, connections.join(","), names.join(" "));
     image::write_to_measure(&image, &kernel, &driver, &programs, &words)?;
     let kind = Kind::Bench;
-    let start = Start { kind, part: "", machine, kernel: &kernel, image: &image, disks: &[], console: &console };
+    let start = Start {
+        kind,
+        part: "",
+        amount: Amount::Short,
+        machine,
+        kernel: &kernel,
+        image: &image,
+        disks: &[],
+        console: &console,
+    };
     let heard = vm::boot(&start, false, None)?;
     fs::remove_file(&image)?;
     fs::remove_file(&console)?;

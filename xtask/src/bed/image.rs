@@ -47,14 +47,7 @@ pub const PASSWD: &str = "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody
 pub const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
 
 /// Writes the root image of a bed. The programs in it are those of another suite where that is asked for.
-pub fn write(
-    to: &Path,
-    kind: Kind,
-    kernel: &Kernel,
-    programs: &Programs,
-    reference: bool,
-    random: &Random,
-) -> Result<()> {
+pub fn write(to: &Path, kind: Kind, kernel: &Kernel, programs: &Programs, words: &str, random: &Random) -> Result<()> {
     let suite = if kind == Kind::MultipathRandom { random.multipath_tools.suite() } else { None };
     let (packages, root) = match suite {
         None => (packages::unpack_for_beds()?, Root::new()?),
@@ -91,8 +84,7 @@ pub fn write(
         root.content("guest/root.cpio", 0o644, guest_root(&guest)?);
     }
     // The kernel's command line has said which part, if there is more than one.
-    let more = if kind == Kind::MultipathRandom { random.words() } else { "$part".to_owned() };
-    let command = format!("echo {STARTED}\n/bin/bed-inside {} {} {more}\n{END}", kind.word(), super::whose(reference));
+    let command = format!("echo {STARTED}\n/bin/bed-inside {} {words} $part\n{END}", kind.word());
     root.content("init", 0o755, init(&modules, &command).into_bytes());
     root.write_to(to)
 }

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 
 use super::kernel::{Kernel, Version};
 use super::vm::Disk;
-use super::{Kind, Options, uml};
+use super::{Amount, Kind, Options, uml};
 
 /// A kind of machine, as a command line names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -35,6 +35,7 @@ pub struct Start<'a> {
     pub kind: Kind,
     /// Which of [`Kind::parts`] it makes.
     pub part: &'a str,
+    pub amount: Amount,
     pub machine: Chosen,
     pub kernel: &'a Kernel,
     pub image: &'a Path,

@@ -110,6 +110,26 @@ impl Kind {
     }
 }
 
+/// How often a bed does what is repeated in it.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub enum Amount {
+    /// As often as every change has time for.
+    #[default]
+    Short,
+    /// As often as a release has to pass.
+    Full,
+}
+
+impl Amount {
+    /// The word for the program inside; none is needed for what is usual.
+    fn word(self) -> &'static str {
+        match self {
+            Amount::Short => "",
+            Amount::Full => "full",
+        }
+    }
+}
+
 /// How a run is shown and what it leaves behind.
 #[derive(Clone, Default)]
 pub struct Options {
@@ -119,6 +139,8 @@ pub struct Options {
     pub story: bool,
     /// Try debug builds, which are there already where tests have run; what is shipped takes minutes to build.
     pub debug: bool,
+    /// How often it does what is repeated in it.
+    pub amount: Amount,
     /// The kind of machine [default: User Mode Linux where it can do the work and starts, otherwise an emulated one].
     pub machine: Option<Machine>,
     /// The kernel of an emulated machine [default: Debian 12's].
@@ -199,7 +221,12 @@ fn attempt(kind: Kind, machine: Chosen, kernel: &Kernel, programs: &Programs, op
     let disks = if kind.is_distribution() {
         host::write(&image, kind, kernel, programs, reference)?
     } else {
-        image::write(&image, kind, kernel, programs, reference, &options.random)?;
+        let whose = whose(reference);
+        let words = match kind {
+            Kind::MultipathRandom => format!("{whose} {}", options.random.words()),
+            _ => format!("{whose} {}", options.amount.word()),
+        };
+        image::write(&image, kind, kernel, programs, &words, &options.random)?;
         Vec::new()
     };
 
@@ -208,8 +235,16 @@ fn attempt(kind: Kind, machine: Chosen, kernel: &Kernel, programs: &Programs, op
     }
     let started = Instant::now();
     let starts = kind.parts().iter().zip(&consoles);
-    let starts =
-        starts.map(|(part, console)| Start { kind, part, machine, kernel, image: &image, disks: &disks, console });
+    let starts = starts.map(|(part, console)| Start {
+        kind,
+        part,
+        amount: options.amount,
+        machine,
+        kernel,
+        image: &image,
+        disks: &disks,
+        console,
+    });
     let heard = side_by_side(&starts.collect::<Vec<_>>(), options.story)?;
     if !options.story && (heard.started || machine != Chosen::Uml) {
         println!("{}, {} s", heard.tally, started.elapsed().as_secs());

@@ -29,8 +29,8 @@ use anyhow::{Context as _, Result, bail};
 use measure::turn::Sample;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::Kind;
 use super::machine::{Chosen, Start};
+use super::{Amount, Kind};
 
 /// What a run of a bed came to.
 #[derive(Debug, Default, Clone, Copy)]
@@ -64,8 +64,9 @@ const SILENCE_OF_ROUNDS: Duration = Duration::from_secs(180);
 const START: Duration = Duration::from_secs(60);
 
 /// Every machine ends, however slow its host.
-fn limit(kind: Kind) -> Duration {
+fn limit(kind: Kind, amount: Amount) -> Duration {
     match kind {
+        Kind::Multipath | Kind::MultipathGuest if amount == Amount::Full => Duration::from_secs(3600),
         Kind::Kernel | Kind::Bench => Duration::from_secs(600),
         // It ends by itself after so many commands.
         Kind::MultipathRandom => Duration::from_secs(4 * 3600),
@@ -118,7 +119,7 @@ pub fn boot(start: &Start<'_>, story: bool, lines: Option<Sender<String>>) -> Re
     let command = start.command()?;
     let patience = if start.machine == Chosen::Uml { START } else { SILENCE };
     let mut listener = Listener { story, lines, ..Listener::default() };
-    let end = follow(command, patience, limit(start.kind), &mut listener)?;
+    let end = follow(command, patience, limit(start.kind, start.amount), &mut listener)?;
     if start.machine == Chosen::Uml && !listener.started {
         let last_words = lines_of(start.console).pop().unwrap_or_default();
         return Ok(Heard { last_words, ..Heard::default() });

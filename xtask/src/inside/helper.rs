@@ -83,6 +83,13 @@ impl Helper {
         Ok(client)
     }
 
+    /// Kills it without a warning and waits until it has ended.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.kill()?;
+        self.process.wait()?;
+        Ok(())
+    }
+
     /// Asks it to end and waits until it did.
     pub fn stop(mut self) -> Result<()> {
         kill_process(Pid::from_child(&self.process), Signal::TERM)?;

@@ -1,9 +1,9 @@
 //! The driver program of a bed: runs as the only task of a virtual machine and reports to its serial line.
 //!
-//! `bed-inside kernel|guest|multipath|multipath-random|multipath-guest|host|manual ours|reference [root|nobody]`: which
-//! scenarios to run, whose helper lies in /usr/bin, and as whom it runs where that makes two machines of one bed; for
-//! `multipath-random` with more words, see `adversary/mod.rs`. `bed-inside bench …` measures instead of trying, see
-//! `bench.rs`. The format of the report is
+//! `bed-inside kernel|guest|multipath|multipath-random|multipath-guest|host|manual ours|reference [full] [root|nobody]`:
+//! which scenarios to run, whose helper lies in /usr/bin, whether what is repeated is repeated as often as a release has to
+//! pass, and as whom the helper runs where that makes two machines of one bed; for `multipath-random` with more words, see
+//! `adversary/mod.rs`. `bed-inside bench …` measures instead of trying, see `bench.rs`. The format of the report is
 //! described where it is read, in `bed/vm.rs`.
 #![forbid(unsafe_code)]
 
@@ -62,8 +62,12 @@ fn run(words: &[&str], report: &mut Report) -> Result<()> {
     let [bed, whose, ref more @ ..] = *words else {
         bail!(
             "usage: bed-inside kernel|guest|multipath|multipath-random|multipath-guest|host|manual ours|reference \
-             [root|nobody]"
+             [full] [root|nobody]"
         )
+    };
+    let (is_full, part) = match more {
+        ["full", part @ ..] => (true, part),
+        part => (false, part),
     };
     let reference = match whose {
         "ours" => false,
@@ -83,9 +87,9 @@ fn run(words: &[&str], report: &mut Report) -> Result<()> {
             hang::run(report, &luns, reference)
         }
         "guest" => guest::run(report, reference),
-        "multipath" => multipath::run(report, reference, more),
+        "multipath" => multipath::run(report, reference, is_full, part),
         "multipath-random" => adversary::run(report, reference, more),
-        "multipath-guest" => multipath::guest::run(report, reference),
+        "multipath-guest" => multipath::guest::run(report, reference, is_full),
         "host" => host::run(report, reference),
         "manual" => manual::run(report),
         other => bail!("there is no bed {other}"),

@@ -48,8 +48,13 @@ impl Lab {
     /// A world with a willing multipathd.
     pub fn without_maps() -> Self {
         let mut lab = Self::without_multipathd();
-        lab.multipathd = Some(FakeMultipathd::at(&lab.bed.path("multipathd")));
+        lab.start_multipathd();
         lab
+    }
+
+    /// multipathd is there from now on.
+    pub fn start_multipathd(&mut self) {
+        self.multipathd = Some(FakeMultipathd::at(&self.bed.path("multipathd")));
     }
 
     /// A world without it.

@@ -1,6 +1,7 @@
 //! multipathd, as it may be.
 
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use pr_lab::{Manners, prelude::*};
 
@@ -27,6 +28,21 @@ fn absent() {
     let lab = Lab::without_multipathd();
     lab.map(0, &[1, 2]);
     is_good_and_says(&lab, &["multipathd cannot be reached (No such file or directory", "start it"]);
+}
+
+#[test]
+fn one_that_was_away_is_told_when_it_is_back() {
+    let mut lab = Lab::without_multipathd();
+    lab.map(0, &[1, 2]);
+    let (helper, _mapped) = Mapped::start(&lab);
+    Guest::of(&helper).change(0, 0, &keys_with(0, 0, KEY)).expect_good();
+    lab.start_multipathd();
+    let deadline = Instant::now() + PATIENCE;
+    while !lab.multipathd().kept("map0").registers {
+        assert!(Instant::now() < deadline, "nobody tells it of the key");
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(lab.multipathd().kept("map0").key.as_deref(), Some("0xa1"));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod conflict;
 mod ctl;
 pub mod guest;
+mod kill;
 mod outage;
 pub mod port;
 mod preempt;
@@ -41,7 +42,7 @@ const CHECKS: &[&[Check]] = &[
 ];
 
 /// Makes every check, with a helper that stays root or with one that does not: another machine does the other half.
-pub fn run(report: &mut Report, reference: bool, part: &[&str]) -> Result<()> {
+pub fn run(report: &mut Report, reference: bool, is_full: bool, part: &[&str]) -> Result<()> {
     let identity = match part {
         ["root"] => Identity::Root,
         ["nobody"] => Identity::Nobody,
@@ -57,6 +58,7 @@ pub fn run(report: &mut Report, reference: bool, part: &[&str]) -> Result<()> {
     for checks in CHECKS {
         stage.make(report, checks);
     }
+    kill::run(&mut stage, report, is_full);
     stage.end(report);
     if reference && identity == Identity::Root {
         let lacking = report.lacking;

@@ -52,11 +52,19 @@ fn rights(stage: &mut Stage<'_>) -> Result<()> {
 }
 
 /// A process as /proc/PID/stat tells of it.
-struct Process {
-    pid: u32,
+pub struct Process {
+    pub pid: u32,
     parent: u32,
     dead: bool,
     name: String,
+}
+
+/// The live process of the helper's broker with this name, if there is one.
+pub fn of_broker(name: &str) -> Result<Option<Process>> {
+    // The guard of a keeper that has become one itself has another parent. The youngest one: that of a daemon that was
+    // killed may still be there.
+    let all = processes()?.into_iter().filter(|process| process.name.ends_with(name) && !process.dead);
+    Ok(all.max_by_key(|process| process.pid))
 }
 
 fn processes() -> Result<Vec<Process>> {
@@ -128,17 +136,19 @@ fn look_around(stage: &mut Stage<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Kills a process without a warning.
+pub fn kill(pid: u32) -> Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("a process number")?;
+    Ok(kill_process(pid, Signal::KILL)?)
+}
+
 /// Every process of the helper's broker dies, one after the other, while the map is in use.
 fn deaths(stage: &mut Stage<'_>) -> Result<()> {
     hold(stage)?;
     let registered = State::registered(KEY).held_by(KEY, KIND);
     for name in ["qemu-pr-map", "qemu-pr-keeper", "qemu-pr-broker"] {
         for _ in 0..5 {
-            // The guard of a keeper that has become one itself has another parent.
-            let of_helper = processes()?.into_iter().find(|process| process.name.ends_with(name) && !process.dead);
-            let victim = of_helper.with_context(|| format!("there is no {name}"))?;
-            let pid = i32::try_from(victim.pid).ok().and_then(Pid::from_raw).context("a process number")?;
-            kill_process(pid, Signal::KILL)?;
+            kill(of_broker(name)?.with_context(|| format!("there is no {name}"))?.pid)?;
             // What was in its hands nobody knows; what comes next is carried out.
             wait::until("PREEMPT of the own key to be carried out", SETTLE, || {
                 let answer = stage.send(&Request::preempt(KEY, KEY, KIND))?;

@@ -55,6 +55,8 @@ pub struct Stage<'a> {
     pub identity: Identity,
     /// The original knows no deadlines, nor the options that set them.
     pub reference: bool,
+    name: String,
+    options: Vec<String>,
     tool: Tool,
     client: Option<Client>,
     helper_log: Log,
@@ -85,6 +87,14 @@ impl Log {
     }
 }
 
+/// Starts a helper whose messages are added to the log.
+fn start(name: &str, options: &[&str], log: &Log) -> Result<Helper> {
+    let log = File::options().append(true).open(&log.file)?;
+    let helper = Helper::start_logging_to(name, options, Stdio::from(log))?;
+    fs::set_permissions(helper.socket(), fs::Permissions::from_mode(0o777))?;
+    Ok(helper)
+}
+
 impl<'a> Stage<'a> {
     /// Starts a helper as somebody, with more options; the name tells its socket and log from those of others.
     pub fn set(
@@ -105,10 +115,20 @@ impl<'a> Stage<'a> {
         let mut multipathd_log = Log::new(PathBuf::from(services::LOG));
         multipathd_log.turn_the_page();
         let options = [identity.options(), options].concat();
-        let helper = Helper::start_logging_to(&name, &options, Stdio::from(File::create(&helper_log.file)?))?;
-        fs::set_permissions(helper.socket(), fs::Permissions::from_mode(0o777))?;
+        File::create(&helper_log.file)?;
+        let helper = start(&name, &options, &helper_log)?;
         let tool = Tool::new(&helper, &Path::new("/dev/mapper").join(MAP));
-        Ok(Self { scene, helper, identity, reference, tool, client: None, helper_log, multipathd_log })
+        let options = options.into_iter().map(str::to_owned).collect();
+        Ok(Self { scene, helper, identity, reference, name, options, tool, client: None, helper_log, multipathd_log })
+    }
+
+    /// Kills the helper without a warning, and starts another one in its place as a service manager would.
+    pub fn restart(&mut self) -> Result<()> {
+        self.helper.kill()?;
+        let options: Vec<&str> = self.options.iter().map(String::as_str).collect();
+        self.client = None;
+        self.helper = start(&self.name, &options, &self.helper_log)?;
+        Ok(())
     }
 
     /// Makes the checks, each from the same start.

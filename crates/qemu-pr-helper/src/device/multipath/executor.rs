@@ -61,6 +61,8 @@ pub struct Executor {
     /// What multipathd is told when it does.
     orders_later: Vec<Multipathd>,
     keep: Keep,
+    /// What multipathd has not heard, because it was away.
+    pub owed: Option<Multipathd>,
     /// What an administrator should know, beside what the engine has to say.
     pub notes: Vec<String>,
     /// What explains a failure, and is no news where there is none.
@@ -84,6 +86,7 @@ impl Executor {
             held: None,
             orders_later: Vec::new(),
             keep,
+            owed: None,
             notes: Vec::new(),
             reasons: Vec::new(),
         }
@@ -95,6 +98,13 @@ impl Executor {
         self.held = is_held.then(|| Instant::now() + HELD);
         self.notes.clear();
         self.reasons.clear();
+    }
+
+    /// Tells multipathd what it has not heard, once it is back: until then it has the key from before.
+    pub fn tell_again(&mut self) {
+        let Some(order) = self.owed.filter(|_| multipathd::is_reachable()) else { return };
+        let told = self.tell(order);
+        self.notes.extend(told.err());
     }
 
     fn left(&self) -> Duration {
@@ -183,7 +193,12 @@ impl Executor {
     }
 
     fn tell(&mut self, order: Multipathd) -> Result<(), String> {
-        multipathd::tell(&self.map, order, self.within(multipathd::PATIENCE))
+        let told = multipathd::tell(&self.map, order, self.within(multipathd::PATIENCE));
+        // One that refuses will do so again. What it does not know of a reservation, it asks the disk.
+        if !matches!(order, Multipathd::Hold(_)) {
+            self.owed = (told.is_err() && !multipathd::is_reachable()).then_some(order);
+        }
+        told
     }
 }
 

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pr_multipath::{Memory, Step, User};
+use pr_multipath::{Memory, Multipathd, Registration, Step, User};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
@@ -122,7 +122,11 @@ pub fn run(map: Map, line: OwnedFd, slot: Slot, broker: &Result<Arc<Broker>, Str
             memory.clone_into(&mut kept.lock().unwrap_or_else(PoisonError::into_inner));
         })
     };
-    let executor = Executor::new(map.clone(), keep);
+    let mut executor = Executor::new(map.clone(), keep);
+    // Nobody knows whether a predecessor came to it.
+    if let User::Registered(Registration { key, persist, .. }) = memory.user {
+        executor.owed = Some(Multipathd::Register { key, persist });
+    }
     let worker = Worker {
         stays: AtomicBool::new(stays(&memory)),
         map,
@@ -302,6 +306,7 @@ impl Worker {
         } else {
             pr_multipath::reconcile(executor, memory)
         };
+        executor.tell_again();
         end(held, memory);
         self.stays.store(stays(memory), Ordering::Release);
         let mut noticed = std::mem::take(&mut executor.notes);
