@@ -72,7 +72,7 @@ fn steps(size: Size) -> Vec<Step> {
         (Always, "VM test guest with Debian's helper", vm_test(Kind::Guest, Some(bed::REFERENCE), all)),
         // Debian's helper has no multipath: what it lacks is known, and takes minutes to show.
         (Always, "VM test multipath", vm_test(Kind::Multipath, None, all)),
-        (Always, "VM test multipath-random", vm_test(Kind::MultipathRandom, None, all)),
+        (Always, "VM test multipath-random, its named cases", Box::new(move || named_cases(!all))),
         (Always, "VM test multipath-guest", vm_test(Kind::MultipathGuest, None, all)),
         (Always, "lints of the fuzzers", Box::new(lints_of_fuzzers)),
         (Always, "fuzzers", Box::new(move || fuzz::check(if all { 60 } else { 15 }))),
@@ -190,6 +190,12 @@ fn vm_test(kind: Kind, helper: Option<&'static str>, release: bool) -> Box<dyn F
 /// A VM test on an emulated machine with this kernel.
 fn emulated(kind: Kind, kernel: Version) -> Box<dyn Fn() -> Result<bool>> {
     machine_test(kind, None, bed::Options { kernel: Some(kernel), ..bed::Options::default() })
+}
+
+/// The cases with a name, without random commands.
+fn named_cases(debug: bool) -> Result<bool> {
+    let random = bed::Random { commands: 0, ..bed::Random::default() };
+    machine_test(Kind::MultipathRandom, None, bed::Options { debug, random, ..bed::Options::default() })()
 }
 
 /// Ten thousand commands.

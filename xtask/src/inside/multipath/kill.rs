@@ -25,7 +25,7 @@ use crate::request::{Answer, Request};
 use crate::wait;
 
 /// How often somebody is killed.
-const KILLS: usize = 20;
+const KILLS: usize = 10;
 const KILLS_FOR_A_RELEASE: usize = 200;
 
 /// The moment is drawn from the start of a round up to this. A command takes tens of milliseconds.
