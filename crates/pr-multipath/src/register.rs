@@ -444,7 +444,7 @@ impl<I: Io> Engine<'_, I> {
                 && let Some(from) = done.first()
             {
                 let kind = survey.holder().filter(|holder| **holder == still).and_then(|holder| holder.holds);
-                let kind = kind.unwrap_or(ReservationType::WriteExclusive.code());
+                let kind = kind.unwrap_or(survey.type_for_preempting());
                 let (cdb, list) = basic(OutAction::Preempt, kind, &BasicParameters::keys(plan.new.key, *key));
                 // The path that is away is told of this when it comes back, and the user did it itself.
                 self.expect_on_others(done)?;
@@ -619,7 +619,7 @@ impl<I: Io> Engine<'_, I> {
             return Ok(answer);
         }
         self.set_step(Step::Registering { before: Some(plan.old), new: plan.new })?;
-        let kind = ReservationType::WriteExclusive.code();
+        let kind = plan.survey.as_ref().map_or(ReservationType::WriteExclusive.code(), Survey::type_for_preempting);
         let (cdb, list) = basic(OutAction::Preempt, kind, &BasicParameters::keys(plan.old, plan.old));
         let take = Request {
             cdb,

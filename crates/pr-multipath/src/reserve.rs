@@ -142,6 +142,14 @@ impl<I: Io> Engine<'_, I> {
             {
                 return self.release_lost(request, was, judged.result.into());
             }
+            if class == Class::Good
+                && let Some(was) = holder.as_ref().filter(|was| was.key == key)
+                && let Some(after) = self.survey()?
+                && after.holder() == Some(was)
+            {
+                // The kernel's own target says GOOD on a path that does not hold: it was not the one it was taken for.
+                return self.release_anywhere(request, Some(&after));
+            }
             let answer = Answer::from(judged.result);
             if class == Class::Good {
                 let others: Vec<PathId> = active.into_iter().filter(|id| Some(*id) != released_by).collect();

@@ -48,6 +48,14 @@ impl Survey {
         })
     }
 
+    /// Scope and type with which one registrant's registrations are preempted from others: those of a reservation that all
+    /// registrants hold, which the kernel's own target would otherwise replace (`target_core_pr.c` knows one of them as
+    /// the holder); without such a one they do not matter.
+    pub fn type_for_preempting(&self) -> u8 {
+        let held = self.registrants.iter().find_map(|registrant| registrant.holds).filter(|_| self.is_held_by_all());
+        held.unwrap_or(scsi_pr::ReservationType::WriteExclusive.code())
+    }
+
     /// The holder of a reservation that is one registrant's.
     pub fn holder(&self) -> Option<&Registrant> {
         let mut holders = self.registrants.iter().filter(|registrant| registrant.holds.is_some());

@@ -135,6 +135,12 @@ fn complaint(fault: &Fault, is_ours: bool, went: &Went) -> Option<String> {
     match went {
         Went::Served if is_interruption || is_tolerable(fault) => None,
         Went::Served => Some("it goes on as if nothing had happened".to_owned()),
+        // However it ends: the sandbox knows nothing of how the standard library aborts.
+        Went::Ended(code, said)
+            if *code != 0 && fault.errno == ENOMEM && NO_SIGNAL_STACK.iter().any(|text| said.contains(text)) =>
+        {
+            None
+        }
         Went::Ended(code, said) if is_ours => {
             let mut lines = said.lines().filter(|line| !line.contains("--help' for more information"));
             let is_told = matches!((lines.next(), lines.next()), (Some(line), None)

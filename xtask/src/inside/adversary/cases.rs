@@ -57,6 +57,10 @@ pub const CASES: &[Case] = &[
     ("REGISTER of no key by a holder is a conflict and changes nothing", register_nothing),
     ("another node that registers a key while the guest changes from it keeps it", old_key_of_another),
     ("the key is removed while a path is out of the map: no reservation is left, or it is said", unregister_removed),
+    (
+        "the key is removed while a path is out of the map: what all registrants hold stays the other node's",
+        leave_to_other,
+    ),
     ("after a process was killed RELEASE releases", release_after_kill),
 ];
 
@@ -386,6 +390,16 @@ fn unregister_removed(run: &mut Run) -> Result<()> {
     run.host.apply(&Deed::Add(1))?;
     run.mend()?;
     run.expect(&due).with_context(|| format!("{answer}, and the path is back"))
+}
+
+fn leave_to_other(run: &mut Run) -> Result<()> {
+    run.other(act(Register, 0, OTHER))?;
+    run.good(act(Register, 0, KEY))?;
+    run.good(Act::new(Reserve, KEY, 0, WriteExclusiveAllRegistrants))?;
+    run.host.apply(&Deed::Remove(3))?;
+    run.good(act(Register, KEY, 0))?;
+    let held = Some(held(Who::Other, WriteExclusiveAllRegistrants));
+    run.expect(&Disk { other: Some(OTHER), held, ..Disk::default() })
 }
 
 fn release_after_kill(run: &mut Run) -> Result<()> {
