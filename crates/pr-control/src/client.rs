@@ -70,7 +70,7 @@ pub enum ControlError {
         line: String,
     },
     /// The helper says no.
-    #[error("{0}")]
+    #[error("{}", if .0.is_empty() { "the helper refuses, and does not say why" } else { .0 })]
     Refused(String),
 }
 
