@@ -117,6 +117,14 @@ pub(crate) struct Request<'a> {
     pub budget: Budget,
 }
 
+impl<'a> Request<'a> {
+    /// PREEMPT of the user's own key, a request of the engine's. Its list is both keys.
+    pub fn preempting_own(key: ReservationKey, scope_type: u8, budget: Budget, list: &'a [u8; 24]) -> Self {
+        let cdb = command(OutAction::Preempt, scope_type, list);
+        Self { cdb, list, scope_type, parameters: BasicParameters::keys(key, key), budget }
+    }
+}
+
 /// One command's dealings with a map.
 pub(crate) struct Engine<'a, I: Io> {
     pub io: &'a mut I,
@@ -247,9 +255,7 @@ impl<'a, I: Io> Engine<'a, I> {
             && let Some(old) = old
         {
             // It goes on to give the key to whoever comes back.
-            for path in &self.paths {
-                self.memory.path(path.id).leave_over(old);
-            }
+            self.memory.paths.iter_mut().for_each(|path| path.leave_over(old));
             self.keep()?;
         }
         if user == User::Unregistered {
@@ -317,9 +323,9 @@ impl<'a, I: Io> Engine<'a, I> {
         self.paths.iter().filter(|path| !path.active && path.open && !path.busy).map(|path| path.id).collect()
     }
 
-    /// The paths that take no command now.
-    pub fn absent(&self) -> Vec<PathId> {
-        self.paths.iter().filter(|path| !path.open || path.busy).map(|path| path.id).collect()
+    /// All other paths.
+    pub fn unusable(&self) -> Vec<PathId> {
+        self.paths.iter().filter(|path| !path.active || !path.open || path.busy).map(|path| path.id).collect()
     }
 
     /// Before something that has to be on all paths: a path that hangs is failed, so that it carries no I/O. One whose
@@ -725,6 +731,13 @@ pub(crate) struct Proof {
     pub silent: Vec<PathId>,
 }
 
+impl Proof {
+    /// All that were asked have said that they have not.
+    pub fn shows_none(&self) -> bool {
+        self.has.is_empty() && self.silent.is_empty() && !self.lacks.is_empty()
+    }
+}
+
 /// No path is left: what the kernel says of a map without one.
 fn no_path() -> Answer {
     Answer { notes: vec!["no path is left".to_owned()], ..Answer::check(SenseCode::NO_RESPONSE_TO_SELECTION) }
@@ -754,6 +767,11 @@ pub(crate) fn register_with(action: OutAction, from: ReservationKey, to: Registr
 /// A command of ours with a basic parameter list.
 pub(crate) fn basic(action: OutAction, scope_type: u8, parameters: &BasicParameters<'_>) -> (Cdb, Vec<u8>) {
     let list = parameters.to_bytes().to_vec();
+    (command(action, scope_type, &list), list)
+}
+
+/// A PERSISTENT RESERVE OUT of ours.
+fn command(action: OutAction, scope_type: u8, list: &[u8]) -> Cdb {
     let parameter_list_length = u32::try_from(list.len()).unwrap_or(0);
-    (PersistentReserveOut { service_action: action.code(), scope_type, parameter_list_length }.cdb(), list)
+    PersistentReserveOut { service_action: action.code(), scope_type, parameter_list_length }.cdb()
 }

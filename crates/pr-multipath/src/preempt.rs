@@ -19,13 +19,10 @@ impl<I: Io> Engine<'_, I> {
         if victim != key && !victim.is_zero() {
             return self.preempt_others(request);
         }
-        let survey = match self.survey_first()? {
+        let survey = match self.survey_or_answer()? {
             Ok(survey) => survey,
             Err(answer) => return Ok(answer),
         };
-        if let Some(news) = self.news()? {
-            return Ok(news);
-        }
         let active = self.active();
         let own = self.own(key, survey.as_ref())?;
         let proof = self.prove(&active, own)?;

@@ -41,9 +41,9 @@ impl<I: Io> Engine<'_, I> {
     pub fn finish(&mut self) -> Result<(), I::Stop> {
         if self.memory.step != Step::Idle {
             // What was done before the death may have news for the other paths.
-            for path in self.paths.clone() {
+            for path in &mut self.memory.paths {
                 for code in CHANGES {
-                    self.memory.path(path.id).expect(code);
+                    path.expect(code);
                 }
             }
         }
@@ -76,7 +76,7 @@ impl<I: Io> Engine<'_, I> {
         let User::Registered(own) = self.memory.user else { return Ok(true) };
         let active = self.active();
         let proof = self.prove(&active, own)?;
-        if proof.has.is_empty() && proof.silent.is_empty() && !active.is_empty() {
+        if proof.shows_none() {
             self.set_user(User::Unregistered)?;
         }
         Ok(!proof.has.is_empty() || proof.silent.is_empty())
@@ -85,9 +85,14 @@ impl<I: Io> Engine<'_, I> {
     fn finish_preempting(&mut self, own: Registration) -> Result<bool, I::Stop> {
         let active = self.active();
         let proof = self.prove(&active, own)?;
+        self.finish_as(&proof, own)
+    }
+
+    /// Who has the registration keeps it and the others get it; without anybody it has ended. False if no path says so.
+    fn finish_as(&mut self, proof: &Proof, own: Registration) -> Result<bool, I::Stop> {
         if !proof.has.is_empty() {
-            self.complete_on(&proof, own)?;
-        } else if proof.silent.is_empty() && !active.is_empty() {
+            self.complete_on(proof, own)?;
+        } else if proof.shows_none() {
             self.set_user(User::Unregistered)?;
         } else {
             return Ok(false);
@@ -205,12 +210,9 @@ impl<I: Io> Engine<'_, I> {
         let old = Registration { key: before, ..new };
         if !new.key.is_zero() {
             let mut unsure = self.replace(&active, new, old)?;
-            unsure.extend(self.paths.iter().map(|path| path.id).filter(|id| !active.contains(id)));
-            for id in self.still_registered(&unsure, new.key)? {
-                self.memory.path(id).unsettled = true;
+            unsure.extend(self.unusable());
+            for id in self.may_be_registered(&unsure, new.key)? {
                 self.memory.path(id).leave_over(new.key);
-                let name = self.name(id);
-                self.notes.push(format!("path {name} may be registered with key {}", new.key));
             }
         }
         if before.is_zero() && !new.key.is_zero() {
@@ -221,22 +223,14 @@ impl<I: Io> Engine<'_, I> {
         if new.key.is_zero() && !proof.lacks.is_empty() {
             return self.finish_leaving(proof, old);
         }
-        if !proof.has.is_empty() {
-            self.complete_on(&proof, old)?;
-        } else if proof.silent.is_empty() && !active.is_empty() {
-            self.set_user(User::Unregistered)?;
-        } else {
-            return Ok(false);
-        }
-        Ok(true)
+        self.finish_as(&proof, old)
     }
 
     /// A path has given up its registration, and with it perhaps the reservation: there is no way back, so all do.
     fn finish_leaving(&mut self, proof: Proof, own: Registration) -> Result<bool, I::Stop> {
         let mut unsure = self.take_back(&proof.has, own)?;
         unsure.extend(proof.silent);
-        unsure.extend(self.inactive());
-        unsure.extend(self.absent());
+        unsure.extend(self.unusable());
         let unsure = self.still_registered(&unsure, own.key)?;
         self.fail(&unsure, &format!("may have kept key {}", own.key))?;
         for id in unsure {
@@ -262,14 +256,7 @@ impl<I: Io> Engine<'_, I> {
             if !proof.lacks.is_empty() {
                 return self.finish_leaving(proof, own);
             }
-            if !proof.has.is_empty() {
-                self.complete_on(&proof, own)?;
-            } else if proof.silent.is_empty() && !active.is_empty() {
-                self.set_user(User::Unregistered)?;
-            } else {
-                return Ok(false);
-            }
-            return Ok(true);
+            return self.finish_as(&proof, own);
         }
         if new.key.is_zero() {
             return Ok(true);
@@ -277,13 +264,11 @@ impl<I: Io> Engine<'_, I> {
         let proof = self.prove(active, new)?;
         if !proof.has.is_empty() {
             if let Some(old) = self.memory.key().filter(|old| *old != new.key) {
-                for path in self.paths.clone() {
-                    self.memory.path(path.id).leave_over(old);
-                }
+                self.memory.paths.iter_mut().for_each(|path| path.leave_over(old));
             }
             self.complete_on(&proof, new)?;
             return Ok(true);
         }
-        Ok(proof.silent.is_empty() && !active.is_empty())
+        Ok(proof.shows_none())
     }
 }

@@ -9,7 +9,7 @@
 use scsi_pr::{BasicParameters, OutAction, ReservationKey, ReservationType, SenseCode, Status};
 
 use crate::{
-    Budget, Class, Io, Multipathd, PathId, Registration, Step, User,
+    Budget, Class, Identity, Io, Multipathd, PathId, Registration, Step, User,
     engine::{Answer, Engine, Request, basic, register_with},
     survey::{Registrant, Survey},
 };
@@ -35,6 +35,11 @@ struct Plan {
 }
 
 impl Plan {
+    /// What was registered before by whoever this is.
+    fn registrant(&self, identity: Option<&Identity>) -> Option<&Registrant> {
+        self.survey.as_ref()?.of(identity?)
+    }
+
     /// Whether more have the key that is replaced than the paths that are known to have it.
     fn is_shared(&self) -> bool {
         let same = |survey: &Survey| survey.registrants.iter().filter(|registrant| registrant.key == self.old).count();
@@ -62,13 +67,10 @@ impl<I: Io> Engine<'_, I> {
         if let Some(answer) = self.reach_all()? {
             return Ok(answer);
         }
-        let survey = match self.survey_first()? {
+        let survey = match self.survey_or_answer()? {
             Ok(survey) => survey,
             Err(answer) => return Ok(answer),
         };
-        if let Some(news) = self.news()? {
-            return Ok(news);
-        }
         let plan = self.plan(action, request, survey)?;
         if let Some(news) = self.news()? {
             return Ok(news);
@@ -136,11 +138,9 @@ impl<I: Io> Engine<'_, I> {
         } else if action == OutAction::Register && self.memory.user == User::Unregistered {
             // Keys that the user has given up, on paths that have come back. Any other is somebody else's, who uses the
             // same paths.
-            for id in &active {
-                if registered(self, *id).is_some_and(|key| !key.is_zero()) {
-                    self.take_leftovers(&[*id])?;
-                }
-            }
+            let keyed: Vec<PathId> =
+                active.iter().copied().filter(|id| registered(self, *id).is_some_and(|key| !key.is_zero())).collect();
+            self.take_leftovers(&keyed)?;
         }
         let mut old = key;
         if action == OutAction::RegisterAndIgnoreExistingKey {
@@ -156,7 +156,7 @@ impl<I: Io> Engine<'_, I> {
         let holder = survey.as_ref().and_then(Survey::holder).map(|holder| &holder.identity);
         let holder = active.iter().copied().find(|id| holder.is_some() && self.identity(*id) == holder);
         let mut away = Vec::new();
-        for id in self.memory.paths.iter().map(|path| path.id).filter(|id| !active.contains(id)) {
+        for id in self.unusable() {
             if let Some(registrant) = survey.as_ref().and_then(|survey| survey.of(self.identity(id)?))
                 && registrant.key != new.key
             {
@@ -176,17 +176,13 @@ impl<I: Io> Engine<'_, I> {
     /// Puts the registration on every path.
     fn spread(&mut self, request: &Request<'_>, plan: &Plan) -> Result<Answer, I::Stop> {
         let active = self.active();
-        // Who has a key where none should be is asked first: it is the one that refuses.
-        let is_keyed = |engine: &Self, id: &PathId| {
-            let identity = engine.identity(*id)?;
-            plan.survey.as_ref()?.of(identity)
-        };
         let mut order = active.clone();
         if plan.key.is_zero() && plan.action == OutAction::Register && self.memory.user != User::Unregistered {
-            order.sort_by_key(|id| is_keyed(self, id).is_none());
+            // Who has a key where none should be is asked first: it is the one that refuses.
+            let has_none = |id: &PathId| plan.registrant(self.identity(*id)).is_none();
+            order.sort_by_key(has_none);
         } else {
             order.sort_by_key(|id| (Some(*id) == plan.holder, !plan.key.is_zero() && !plan.had.contains(id)));
-            order.sort_by_key(|id| Some(*id) == plan.holder);
         }
         let before = match plan.action {
             OutAction::Register => Some(plan.key),
@@ -313,7 +309,7 @@ impl<I: Io> Engine<'_, I> {
             progress.fenced = true;
         } else if plan.new.key.is_zero() {
             // It had another key, or none: a leftover is not the user's any more.
-            let leftover = self.identity(id).and_then(|identity| plan.survey.as_ref()?.of(identity)).map(|r| r.key);
+            let leftover = plan.registrant(self.identity(id)).map(|registrant| registrant.key);
             if let Some(key) = leftover {
                 self.take_back(&[id], Registration { key, ..plan.new })?;
             }
@@ -479,8 +475,8 @@ impl<I: Io> Engine<'_, I> {
 
     /// Paths other than these are told of a registration that the engine ends.
     fn expect_on_others(&mut self, done: &[PathId]) -> Result<(), I::Stop> {
-        for path in self.paths.clone().into_iter().filter(|path| !done.contains(&path.id)) {
-            self.memory.path(path.id).expect(SenseCode::REGISTRATIONS_PREEMPTED);
+        for path in self.memory.paths.iter_mut().filter(|path| !done.contains(&path.id)) {
+            path.expect(SenseCode::REGISTRATIONS_PREEMPTED);
         }
         self.keep()
     }
@@ -564,14 +560,8 @@ impl<I: Io> Engine<'_, I> {
     /// key is preempted from all paths but one first, changed there, and given to the others again.
     fn change_held(&mut self, request: &Request<'_>, plan: &Plan, held: u8) -> Result<Answer, I::Stop> {
         let own = self.own(plan.old, plan.survey.as_ref())?;
-        let (cdb, list) = basic(OutAction::Preempt, held, &BasicParameters::keys(plan.old, plan.old));
-        let take = Request {
-            cdb,
-            list: &list,
-            scope_type: held,
-            parameters: BasicParameters::keys(plan.old, plan.old),
-            budget: Budget::Path,
-        };
+        let list = BasicParameters::keys(plan.old, plan.old).to_bytes();
+        let take = Request::preempting_own(plan.old, held, Budget::Path, &list);
         let new = plan.new;
         let answer = self.take_over(&take, own, |engine, path| {
             engine.set_step(Step::Registering { before: Some(own.key), new })?;
@@ -620,24 +610,17 @@ impl<I: Io> Engine<'_, I> {
         }
         self.set_step(Step::Registering { before: Some(plan.old), new: plan.new })?;
         let kind = plan.survey.as_ref().map_or(ReservationType::WriteExclusive.code(), Survey::type_for_preempting);
-        let (cdb, list) = basic(OutAction::Preempt, kind, &BasicParameters::keys(plan.old, plan.old));
-        let take = Request {
-            cdb,
-            list: &list,
-            scope_type: kind,
-            parameters: BasicParameters::keys(plan.old, plan.old),
-            budget: request.budget,
-        };
+        let list = BasicParameters::keys(plan.old, plan.old).to_bytes();
+        let take = Request::preempting_own(plan.old, kind, request.budget, &list);
         self.own.push(SenseCode::REGISTRATIONS_PREEMPTED);
         // Whether registrations persist from now on is the command's to say.
-        let own = self.own(plan.old, plan.survey.as_ref())?;
-        self.prove(&plan.had, Registration { persist: plan.new.persist, ..own })?;
+        let own = Registration { persist: plan.new.persist, ..self.own(plan.old, plan.survey.as_ref())? };
+        self.prove(&plan.had, own)?;
         let judged = self.judge(&plan.had, &take)?;
         if judged.result.class() != Class::Good {
             let ignores = plan.action == OutAction::RegisterAndIgnoreExistingKey;
             if (ignores || !judged.lost.is_empty()) && judged.result.class() > Class::Verdict {
                 // Was it carried out, or another node faster? Then no path has the key any more.
-                let own = self.own(plan.old, plan.survey.as_ref())?;
                 let after = self.find(&plan.had, own)?;
                 if after.has.is_empty() && after.silent.is_empty() {
                     let active = self.active();
@@ -739,6 +722,17 @@ impl<I: Io> Engine<'_, I> {
         Ok(paths.iter().copied().filter(|id| is_free(self, id) != Some(true)).collect())
     }
 
+    /// Of paths that did not answer, those that may have the key: they are looked at later, and an administrator is told.
+    pub fn may_be_registered(&mut self, paths: &[PathId], key: ReservationKey) -> Result<Vec<PathId>, I::Stop> {
+        let may = self.still_registered(paths, key)?;
+        for id in &may {
+            self.memory.path(*id).unsettled = true;
+            let name = self.name(*id);
+            self.notes.push(format!("path {name} may be registered with key {key}"));
+        }
+        Ok(may)
+    }
+
     /// No path has carried the command out, as far as is known. Those of which it is not known are put back.
     fn give_up(
         &mut self,
@@ -756,12 +750,7 @@ impl<I: Io> Engine<'_, I> {
         if !doubtful.is_empty() {
             let before = Registration { key: plan.key, ..plan.new };
             let unsure = self.replace(&doubtful, plan.new, before)?;
-            let unsure = self.still_registered(&unsure, plan.new.key)?;
-            for id in unsure {
-                self.memory.path(id).unsettled = true;
-                let name = self.name(id);
-                self.notes.push(format!("path {name} may be registered with key {}", plan.new.key));
-            }
+            self.may_be_registered(&unsure, plan.new.key)?;
         } else if !lost.is_empty() {
             for id in lost {
                 self.memory.path(*id).unsettled = true;

@@ -99,13 +99,10 @@ impl<I: Io> Engine<'_, I> {
 
     /// RELEASE. Only the path that holds the reservation releases it; every other one is told GOOD, and nothing happens.
     pub fn release(&mut self, request: &Request<'_>) -> Result<Answer, I::Stop> {
-        let survey = match self.survey_first()? {
+        let survey = match self.survey_or_answer()? {
             Ok(survey) => survey,
             Err(answer) => return Ok(answer),
         };
-        if let Some(news) = self.news()? {
-            return Ok(news);
-        }
         let active = self.active();
         let all_hold = survey.as_ref().is_some_and(Survey::is_held_by_all);
         let holder = survey.as_ref().and_then(Survey::holder).cloned();
@@ -249,9 +246,8 @@ impl<I: Io> Engine<'_, I> {
         if let Some(answer) = self.reach_all()? {
             return Ok(answer);
         }
-        let (cdb, list) = basic(OutAction::Preempt, held, &BasicParameters::keys(key, key));
-        let take =
-            Request { cdb, list: &list, scope_type: held, parameters: BasicParameters::keys(key, key), ..*request };
+        let list = BasicParameters::keys(key, key).to_bytes();
+        let take = Request::preempting_own(key, held, request.budget, &list);
         let own = self.own(key, survey)?;
         let taken = self.take_over(&take, own, |engine, path| {
             let results = engine.send_to_all(&[path], &request.cdb, request.list)?;
@@ -266,13 +262,10 @@ impl<I: Io> Engine<'_, I> {
     /// CLEAR. With one path's word all registrations are gone.
     pub fn clear(&mut self, request: &Request<'_>) -> Result<Answer, I::Stop> {
         // Should the answer be lost, it is known what has changed.
-        let before = match self.survey_first()? {
+        let before = match self.survey_or_answer()? {
             Ok(survey) => survey,
             Err(answer) => return Ok(answer),
         };
-        if let Some(news) = self.news()? {
-            return Ok(news);
-        }
         let active = self.active();
         self.own.push(SenseCode::RESERVATIONS_PREEMPTED);
         let judged = self.judge(&active, request)?;

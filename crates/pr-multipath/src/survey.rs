@@ -95,6 +95,17 @@ impl<I: Io> Engine<'_, I> {
         Ok(Err(Answer::failure("no path tells who is registered".to_owned())))
     }
 
+    /// The same at the beginning of a command: what the user is to be told first is an answer as well.
+    pub fn survey_or_answer(&mut self) -> Result<Result<Option<Survey>, Answer>, I::Stop> {
+        let survey = self.survey_first()?;
+        if survey.is_ok()
+            && let Some(news) = self.news()?
+        {
+            return Ok(Err(news));
+        }
+        Ok(survey)
+    }
+
     /// A unit attention that the user has not caused is to be told, once.
     pub fn attend(&mut self, id: PathId, code: scsi_pr::SenseCode) -> Result<(), I::Stop> {
         if self.memory.path(id).takes_expected(code) {
