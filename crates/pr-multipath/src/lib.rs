@@ -24,8 +24,12 @@
 //! 7. A path that gives no answer costs its share of the time that a command has, not all of it.
 #![forbid(unsafe_code)]
 
+mod ask;
 mod engine;
+mod fence;
+mod held;
 mod io;
+mod leave;
 mod memory;
 mod preempt;
 mod reconcile;

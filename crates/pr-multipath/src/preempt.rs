@@ -8,7 +8,8 @@ use scsi_pr::{ReservationKey, SenseCode, Status};
 
 use crate::{
     Class, Io, PathId, Registration, Step, User,
-    engine::{Answer, Engine, Proof, Request},
+    ask::Proof,
+    engine::{Answer, Engine, Request},
     survey::Survey,
 };
 

@@ -3,9 +3,7 @@
 use scsi_pr::ReservationKey;
 
 use crate::{
-    Io, Memory, Multipathd, PathId, PathMemory, Registration, Step, User,
-    engine::{Engine, Proof},
-    memory::CHANGES,
+    Io, Memory, Multipathd, PathId, PathMemory, Registration, Step, User, ask::Proof, engine::Engine, memory::CHANGES,
 };
 
 /// Looks after paths that came back: each gets the key that the others have, or loses one that the user has given up.

@@ -6,11 +6,12 @@
 //! reservation comes last: until then another node that preempts the old key takes the reservation over as it would from
 //! one disk.
 
-use scsi_pr::{BasicParameters, OutAction, ReservationKey, ReservationType, SenseCode, Status};
+use scsi_pr::{BasicParameters, OutAction, ReservationKey, SenseCode, Status};
 
 use crate::{
-    Budget, Class, Identity, Io, Multipathd, PathId, Registration, Step, User,
-    engine::{Answer, Engine, Request, basic, register_with},
+    Class, Identity, Io, Multipathd, PathId, Registration, Step, User,
+    ask::basic,
+    engine::{Answer, Engine, Request},
     survey::{Registrant, Survey},
 };
 
@@ -18,30 +19,30 @@ use crate::{
 const ROUNDS: usize = 3;
 
 /// What a registration needs to know before it begins.
-struct Plan {
-    action: OutAction,
+pub(crate) struct Plan {
+    pub action: OutAction,
     /// The key that the command names; zero for REGISTER AND IGNORE EXISTING KEY as well.
-    key: ReservationKey,
-    new: Registration,
+    pub key: ReservationKey,
+    pub new: Registration,
     /// The key that is replaced, as far as that is known: the one that the command names, or the one that is there.
-    old: ReservationKey,
-    survey: Option<Survey>,
+    pub old: ReservationKey,
+    pub survey: Option<Survey>,
     /// Those paths that are known to have the key that is replaced.
-    had: Vec<PathId>,
+    pub had: Vec<PathId>,
     /// The active path that holds the reservation.
-    holder: Option<PathId>,
+    pub holder: Option<PathId>,
     /// Keys on paths that carry no I/O, and whether one of these holds the reservation (its scope and type).
-    away: Vec<(PathId, ReservationKey, Option<u8>)>,
+    pub away: Vec<(PathId, ReservationKey, Option<u8>)>,
 }
 
 impl Plan {
     /// What was registered before by whoever this is.
-    fn registrant(&self, identity: Option<&Identity>) -> Option<&Registrant> {
+    pub fn registrant(&self, identity: Option<&Identity>) -> Option<&Registrant> {
         self.survey.as_ref()?.of(identity?)
     }
 
     /// Whether more have the key that is replaced than the paths that are known to have it.
-    fn is_shared(&self) -> bool {
+    pub fn is_shared(&self) -> bool {
         let same = |survey: &Survey| survey.registrants.iter().filter(|registrant| registrant.key == self.old).count();
         self.survey.as_ref().is_some_and(|survey| same(survey) > self.had.len())
     }
@@ -49,17 +50,17 @@ impl Plan {
 
 /// How the paths stand.
 #[derive(Default)]
-struct Progress {
-    done: Vec<PathId>,
+pub(crate) struct Progress {
+    pub done: Vec<PathId>,
     /// Without the key, and known to have been so before.
-    behind: Vec<PathId>,
-    silent: Vec<PathId>,
+    pub behind: Vec<PathId>,
+    pub silent: Vec<PathId>,
     /// Not ready: no path for I/O.
-    unready: Vec<PathId>,
+    pub unready: Vec<PathId>,
     /// Those whose answer was lost before.
-    lost: Vec<PathId>,
+    pub lost: Vec<PathId>,
     /// A path that had the key has lost it.
-    fenced: bool,
+    pub fenced: bool,
 }
 
 impl<I: Io> Engine<'_, I> {
@@ -112,7 +113,7 @@ impl<I: Io> Engine<'_, I> {
         Ok(answer)
     }
 
-    fn plan(&mut self, action: OutAction, request: &Request<'_>, survey: Option<Survey>) -> Result<Plan, I::Stop> {
+    pub fn plan(&mut self, action: OutAction, request: &Request<'_>, survey: Option<Survey>) -> Result<Plan, I::Stop> {
         let BasicParameters { key, service_action_key, activate_persist, all_target_ports, .. } = request.parameters;
         let new = Registration { key: service_action_key, persist: activate_persist, all_target_ports };
         let key = if action == OutAction::Register { key } else { ReservationKey::ZERO };
@@ -169,12 +170,12 @@ impl<I: Io> Engine<'_, I> {
     }
 
     /// Whether a key can be preempted without hitting anybody else.
-    fn may_preempt(&self, plan: &Plan, key: ReservationKey) -> bool {
+    pub fn may_preempt(&self, plan: &Plan, key: ReservationKey) -> bool {
         plan.survey.as_ref().is_some_and(|survey| self.is_exclusive(survey, key))
     }
 
     /// Puts the registration on every path.
-    fn spread(&mut self, request: &Request<'_>, plan: &Plan) -> Result<Answer, I::Stop> {
+    pub fn spread(&mut self, request: &Request<'_>, plan: &Plan) -> Result<Answer, I::Stop> {
         let active = self.active();
         let mut order = active.clone();
         if plan.key.is_zero() && plan.action == OutAction::Register && self.memory.user != User::Unregistered {
@@ -233,7 +234,7 @@ impl<I: Io> Engine<'_, I> {
     }
 
     /// Whether a path is known not to have had the new key before the command, or to have had it as the old one.
-    fn is_fresh(&self, plan: &Plan, id: PathId) -> bool {
+    pub fn is_fresh(&self, plan: &Plan, id: PathId) -> bool {
         if plan.had.contains(&id) {
             return true;
         }
@@ -390,351 +391,8 @@ impl<I: Io> Engine<'_, I> {
         Ok(carrying)
     }
 
-    /// Keys that paths have kept which are away would let this host write after it was fenced, or keep a reservation.
-    fn clean_up(&mut self, plan: &Plan, done: &[PathId]) -> Result<Option<Answer>, I::Stop> {
-        let mut away = plan.away.clone();
-        // Paths that this command has found dead, or not ready, keep what they had.
-        for path in self.paths.iter().filter(|path| !done.contains(&path.id) && plan.had.contains(&path.id)) {
-            if plan.old != plan.new.key && !away.iter().any(|(id, ..)| *id == path.id) {
-                away.push((path.id, plan.old, None));
-            }
-        }
-        let strangers: Vec<PathId> = self.inactive_unknown();
-        let known = self.memory.key().filter(|_| plan.action == OutAction::RegisterAndIgnoreExistingKey);
-        let old = known.filter(|_| plan.old.is_zero()).unwrap_or(plan.old);
-        if old != plan.new.key && !old.is_zero() && !strangers.is_empty() {
-            let survey = self.survey()?;
-            let is_there = survey.is_none_or(|survey| !self.is_exclusive(&survey, old));
-            for id in strangers {
-                if is_there {
-                    self.leave_over(id, old)?;
-                } else {
-                    self.memory.path(id).leave_over(old);
-                }
-            }
-        }
-        let mut preempted = Vec::new();
-        for (id, key, _) in &away {
-            if preempted.contains(key) || done.contains(id) {
-                continue;
-            }
-            if self.identity(*id).is_none() {
-                self.leave_over(*id, *key)?;
-                continue;
-            }
-            let Some(survey) = self.survey()? else {
-                self.leave_over(*id, *key)?;
-                continue;
-            };
-            let registrant = self.identity(*id).and_then(|identity| survey.of(identity)).cloned();
-            let is_out = registrant.is_none();
-            let Some(still) = registrant.filter(|registrant| registrant.key == *key) else {
-                if is_out && !plan.key.is_zero() && *key == plan.key {
-                    // Somebody has preempted the key that this command changes, and was told that it worked.
-                    return self.fenced(plan, done).map(Some);
-                }
-                continue;
-            };
-            let mut gone = false;
-            if self.is_exclusive(&survey, *key)
-                && let Some(from) = done.first()
-            {
-                let kind = survey.holder().filter(|holder| **holder == still).and_then(|holder| holder.holds);
-                let kind = kind.unwrap_or(survey.type_for_preempting());
-                let (cdb, list) = basic(OutAction::Preempt, kind, &BasicParameters::keys(plan.new.key, *key));
-                // The path that is away is told of this when it comes back, and the user did it itself.
-                self.expect_on_others(done)?;
-                let results = self.send_to_all(&[*from], &cdb, &list)?;
-                gone = results.iter().all(|(_, result)| result.class() == Class::Good);
-                if results.iter().any(|(_, result)| result.class() == Class::Conflict) {
-                    // Either key is gone: the old one, or the new.
-                    let after = self.survey()?;
-                    let is_gone = after.as_ref().is_some_and(|survey| !survey.has(*key));
-                    // multipathd has registered the path with the new key, should it have come back.
-                    let has_new = after.as_ref().and_then(|survey| survey.of(&still.identity));
-                    if is_gone && *key == plan.key && has_new.is_none() {
-                        return self.fenced(plan, done).map(Some);
-                    }
-                    if !self.prove(done, plan.new)?.lacks.is_empty() {
-                        return self.preempted(plan).map(Some);
-                    }
-                    if !is_gone {
-                        self.leave_over(*id, *key)?;
-                    }
-                    continue;
-                }
-            }
-            if gone {
-                preempted.push(*key);
-            } else {
-                self.leave_over(*id, *key)?;
-            }
-        }
-        Ok(None)
-    }
-
-    /// Paths other than these are told of a registration that the engine ends.
-    fn expect_on_others(&mut self, done: &[PathId]) -> Result<(), I::Stop> {
-        for path in self.memory.paths.iter_mut().filter(|path| !done.contains(&path.id)) {
-            path.expect(SenseCode::REGISTRATIONS_PREEMPTED);
-        }
-        self.keep()
-    }
-
-    /// Paths that carry no I/O and of which it is not known who they are to the logical unit.
-    fn inactive_unknown(&self) -> Vec<PathId> {
-        let paths = self.paths.iter().filter(|path| !path.active).map(|path| path.id);
-        paths.filter(|id| self.identity(*id).is_none()).collect()
-    }
-
-    /// Who holds the reservation under the user's key may be a path that is away, or another node.
-    pub fn unknown_holder(&self, path: PathId, key: ReservationKey) -> Answer {
-        Answer::failure(format!(
-            "path {}, which is away or does not answer, may hold the reservation under key {key}, or another node does that \
-             uses the same key; bring the path back, or take it out of the map",
-            self.name(path)
-        ))
-    }
-
-    /// A key stays behind on a path that is away, and has to be taken from it when it comes back.
-    pub fn leave_over(&mut self, id: PathId, key: ReservationKey) -> Result<(), I::Stop> {
-        self.memory.path(id).leave_over(key);
-        self.notes.push(format!("path {}, which is away, is still registered with key {key}", self.name(id)));
-        self.keep()
-    }
-
-    /// All paths were told to forget the key.
-    fn left(&mut self, plan: &Plan, progress: &Progress) -> Result<Answer, I::Stop> {
-        let mut left = Vec::new();
-        for id in &progress.silent {
-            // Whoever does not answer is asked for by the others.
-            let identity = self.identity(*id).cloned();
-            let is_gone = match (identity, self.survey()?) {
-                (Some(identity), Some(survey)) => survey.of(&identity).is_none(),
-                _ => false,
-            };
-            if !is_gone {
-                left.push(*id);
-            }
-        }
-        if left.is_empty() {
-            for id in progress.done.iter().chain(&progress.silent) {
-                self.memory.path(*id).leftovers.clear();
-            }
-            self.set_user(User::Unregistered)?;
-            return Ok(Answer::GOOD);
-        }
-        self.fail(&left, &format!("could not be unregistered from key {}", plan.old))?;
-        for id in &left {
-            self.leave_over(*id, plan.old)?;
-        }
-        let survey = self.survey()?;
-        let holds = |id: &PathId| {
-            let registrant = self.identity(*id).and_then(|identity| survey.as_ref()?.of(identity));
-            registrant.map_or(survey.is_none(), |registrant| registrant.holds.is_some())
-        };
-        if left.iter().any(holds) {
-            // The reservation stands: this is not what one disk would have.
-            return Ok(Answer::failure("the path that holds the reservation did not answer".to_owned()));
-        }
-        self.set_user(User::Unregistered)?;
-        Ok(Answer::GOOD)
-    }
-
-    /// Scope and type of a reservation that a path of ours holds under the key that the command replaces, if other paths
-    /// have the key as well and nobody else has.
-    fn held_alone(&self, plan: &Plan) -> Option<u8> {
-        let survey = plan.survey.as_ref()?;
-        let holder = survey.holder().filter(|holder| self.is_own(&holder.identity))?;
-        let several = survey.registrants.iter().filter(|registrant| registrant.key == plan.old).count() > 1;
-        let fits = holder.key == plan.old
-            && plan.new.key != plan.old
-            && several
-            && !plan.had.is_empty()
-            && self.is_exclusive(survey, plan.old);
-        holder.holds.filter(|_| fits)
-    }
-
-    /// Changes a registration that holds the reservation. Path after path it would be a reservation under one key and
-    /// registrations under two, and another node that preempts one of them would get half of what one disk gives. So the
-    /// key is preempted from all paths but one first, changed there, and given to the others again.
-    fn change_held(&mut self, request: &Request<'_>, plan: &Plan, held: u8) -> Result<Answer, I::Stop> {
-        let own = self.own(plan.old, plan.survey.as_ref())?;
-        let list = BasicParameters::keys(plan.old, plan.old).to_bytes();
-        let take = Request::preempting_own(plan.old, held, Budget::Path, &list);
-        let new = plan.new;
-        let answer = self.take_over(&take, own, |engine, path| {
-            engine.set_step(Step::Registering { before: Some(own.key), new })?;
-            let results = engine.send_to_all(&[path], &request.cdb, request.list)?;
-            let Some((_, result)) = results.into_iter().next() else { return Ok((Answer::CONFLICT, own)) };
-            match result.class() {
-                Class::Good => Ok((Answer::GOOD, new)),
-                Class::Conflict => Ok((Answer::CONFLICT, Registration::NONE)),
-                Class::Lost => {
-                    let changed = engine.find(&[path], new)?;
-                    if !changed.has.is_empty() && !new.key.is_zero() {
-                        return Ok((Answer::GOOD, new));
-                    }
-                    let kept = engine.find(&[path], own)?;
-                    match (kept.lacks.is_empty(), new.key.is_zero()) {
-                        (false, true) => Ok((Answer::GOOD, new)),
-                        (false, false) => Ok((Answer::CONFLICT, Registration::NONE)),
-                        (true, _) => Ok((result.into(), own)),
-                    }
-                }
-                _ => Ok((result.into(), own)),
-            }
-        })?;
-        if answer.status == Status::GOOD && new.key.is_zero() {
-            self.hold(false)?;
-        }
-        if answer.status == Status::RESERVATION_CONFLICT && plan.action == OutAction::RegisterAndIgnoreExistingKey {
-            // Another node has preempted this host before. The command registers it all the same.
-            let survey = self.survey()?;
-            let plan = self.plan(plan.action, request, survey)?;
-            return self.spread(request, &plan);
-        }
-        Ok(answer)
-    }
-
-    /// Unregisters while a path that is away has the key as well, and there is no reservation of ours: the key is
-    /// preempted from one path, which ends that one's registration, too.
-    fn leave(&mut self, request: &Request<'_>, plan: &Plan) -> Result<Answer, I::Stop> {
-        if !self.may_preempt(plan, plan.old) {
-            // Somebody else has the same key: it cannot be preempted. What is away keeps it, and is looked after later.
-            let answer = self.spread(request, plan)?;
-            for (id, key, _) in &plan.away {
-                self.leave_over(*id, *key)?;
-            }
-            return Ok(answer);
-        }
-        self.set_step(Step::Registering { before: Some(plan.old), new: plan.new })?;
-        let kind = plan.survey.as_ref().map_or(ReservationType::WriteExclusive.code(), Survey::type_for_preempting);
-        let list = BasicParameters::keys(plan.old, plan.old).to_bytes();
-        let take = Request::preempting_own(plan.old, kind, request.budget, &list);
-        self.own.push(SenseCode::REGISTRATIONS_PREEMPTED);
-        // Whether registrations persist from now on is the command's to say.
-        let own = Registration { persist: plan.new.persist, ..self.own(plan.old, plan.survey.as_ref())? };
-        self.prove(&plan.had, own)?;
-        let judged = self.judge(&plan.had, &take)?;
-        if judged.result.class() != Class::Good {
-            let ignores = plan.action == OutAction::RegisterAndIgnoreExistingKey;
-            if (ignores || !judged.lost.is_empty()) && judged.result.class() > Class::Verdict {
-                // Was it carried out, or another node faster? Then no path has the key any more.
-                let after = self.find(&plan.had, own)?;
-                if after.has.is_empty() && after.silent.is_empty() {
-                    let active = self.active();
-                    self.drain(&active)?;
-                    self.set_user(User::Unregistered)?;
-                    return Ok(Answer::GOOD);
-                }
-            }
-            return self.give_up(plan, &judged.lost, &judged.unready, judged.result.into());
-        }
-        let Some(judge) = judged.path else { return Ok(judged.result.into()) };
-        // A reservation may have come about in between, and then the registration is still there.
-        let (cdb, list) = register_with(OutAction::Register, plan.old, plan.new);
-        let results = self.send_to_all(&[judge], &cdb, &list)?;
-        let others: Vec<PathId> = self.active().into_iter().filter(|id| *id != judge).collect();
-        self.drain(&others)?;
-        if results.iter().all(|(_, result)| matches!(result.class(), Class::Good | Class::Conflict)) {
-            self.set_user(User::Unregistered)?;
-            return Ok(Answer::GOOD);
-        }
-        self.left(plan, &Progress { silent: vec![judge], ..Progress::default() })
-    }
-
-    /// Somebody has preempted this host while the command was under way, and before it by the order of things: what was
-    /// registered is taken back.
-    fn fenced(&mut self, plan: &Plan, paths: &[PathId]) -> Result<Answer, I::Stop> {
-        let kept = self.withdraw(plan.new, paths)?;
-        Ok(kept.unwrap_or(Answer::CONFLICT))
-    }
-
-    /// Somebody has preempted the new key: the command came first, and its effect is gone.
-    fn preempted(&mut self, plan: &Plan) -> Result<Answer, I::Stop> {
-        let paths = self.active();
-        let kept = self.withdraw(plan.new, &paths)?;
-        let survey = self.survey()?;
-        let mut left = None;
-        for path in self.paths.clone().into_iter().filter(|path| !path.active) {
-            let registrant = self.identity(path.id).and_then(|identity| survey.as_ref()?.of(identity));
-            let key = match (registrant, &survey) {
-                (Some(registrant), _) => registrant.key,
-                (None, Some(_)) => continue,
-                (None, None) => plan.old,
-            };
-            self.leave_over(path.id, key)?;
-            left = Some(Answer::failure("another node has preempted this host".to_owned()));
-        }
-        Ok(kept.or(left).unwrap_or(Answer::GOOD))
-    }
-
-    /// Takes a key from all paths, because another node has preempted this host. A path that holds the reservation is
-    /// failed and not unregistered: with the reservation gone the user, who is fenced, could write again. Returns an
-    /// answer if there is such a path.
-    pub fn withdraw(&mut self, own: Registration, paths: &[PathId]) -> Result<Option<Answer>, I::Stop> {
-        let survey = self.survey()?;
-        let holder = survey.as_ref().and_then(Survey::holder).map(|holder| holder.identity.clone());
-        let (keeps, gives): (Vec<PathId>, Vec<PathId>) =
-            paths.iter().partition(|id| holder.is_some() && self.identity(**id) == holder.as_ref());
-        if !own.key.is_zero() {
-            let unsure = self.take_back(&gives, own)?;
-            // Whatever key a path has now, the user has none.
-            let after = self.survey()?;
-            for id in gives {
-                let kept = match (self.identity(id), &after) {
-                    (Some(identity), Some(after)) => after.of(identity).map(|registrant| registrant.key),
-                    _ => unsure.contains(&id).then_some(own.key),
-                };
-                if let Some(key) = kept {
-                    self.fail(&[id], &format!("may have kept key {key}, and another node has preempted this host"))?;
-                    self.memory.path(id).leave_over(key);
-                }
-            }
-        }
-        self.fail(&keeps, "holds the reservation, and another node has preempted this host")?;
-        for id in &keeps {
-            self.memory.path(*id).leave_over(own.key);
-        }
-        self.set_user(User::Unregistered)?;
-        let stays = holder.filter(|holder| self.is_own(holder));
-        Ok(stays.map(|_| {
-            Answer::failure(
-                "another node has preempted this host, and a path without I/O keeps the reservation".to_owned(),
-            )
-        }))
-    }
-
-    /// Of paths that did not answer, those that may have the key, as far as others know.
-    pub fn still_registered(&mut self, paths: &[PathId], key: ReservationKey) -> Result<Vec<PathId>, I::Stop> {
-        if paths.is_empty() {
-            return Ok(Vec::new());
-        }
-        let survey = self.survey()?;
-        let is_free = |engine: &Self, id: &PathId| {
-            let survey = survey.as_ref()?;
-            match engine.identity(*id) {
-                Some(identity) => Some(survey.of(identity).is_none_or(|registrant| registrant.key != key)),
-                None => Some(!survey.has(key)),
-            }
-        };
-        Ok(paths.iter().copied().filter(|id| is_free(self, id) != Some(true)).collect())
-    }
-
-    /// Of paths that did not answer, those that may have the key: they are looked at later, and an administrator is told.
-    pub fn may_be_registered(&mut self, paths: &[PathId], key: ReservationKey) -> Result<Vec<PathId>, I::Stop> {
-        let may = self.still_registered(paths, key)?;
-        for id in &may {
-            self.memory.path(*id).unsettled = true;
-            let name = self.name(*id);
-            self.notes.push(format!("path {name} may be registered with key {key}"));
-        }
-        Ok(may)
-    }
-
     /// No path has carried the command out, as far as is known. Those of which it is not known are put back.
-    fn give_up(
+    pub fn give_up(
         &mut self,
         plan: &Plan,
         lost: &[PathId],

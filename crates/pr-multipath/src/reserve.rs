@@ -1,10 +1,10 @@
 //! RESERVE, RELEASE and CLEAR.
 
-use scsi_pr::{BasicParameters, OutAction, ReservationType, SenseCode, Status};
+use scsi_pr::{BasicParameters, ReservationType, SenseCode, Status};
 
 use crate::{
     Class, CommandResult, Io, Multipathd, PathId, User,
-    engine::{Answer, Engine, Request, basic},
+    engine::{Answer, Engine, Request},
     survey::{Registrant, Survey},
 };
 

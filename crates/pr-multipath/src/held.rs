@@ -1,0 +1,67 @@
+//! A change of the registration that holds the reservation.
+
+use scsi_pr::{BasicParameters, OutAction, Status};
+
+use crate::{
+    Budget, Class, Io, Registration, Step,
+    engine::{Answer, Engine, Request},
+    register::Plan,
+};
+
+impl<I: Io> Engine<'_, I> {
+    /// Scope and type of a reservation that a path of ours holds under the key that the command replaces, if other paths
+    /// have the key as well and nobody else has.
+    pub fn held_alone(&self, plan: &Plan) -> Option<u8> {
+        let survey = plan.survey.as_ref()?;
+        let holder = survey.holder().filter(|holder| self.is_own(&holder.identity))?;
+        let several = survey.registrants.iter().filter(|registrant| registrant.key == plan.old).count() > 1;
+        let fits = holder.key == plan.old
+            && plan.new.key != plan.old
+            && several
+            && !plan.had.is_empty()
+            && self.is_exclusive(survey, plan.old);
+        holder.holds.filter(|_| fits)
+    }
+
+    /// Changes a registration that holds the reservation. Path after path it would be a reservation under one key and
+    /// registrations under two, and another node that preempts one of them would get half of what one disk gives. So the
+    /// key is preempted from all paths but one first, changed there, and given to the others again.
+    pub fn change_held(&mut self, request: &Request<'_>, plan: &Plan, held: u8) -> Result<Answer, I::Stop> {
+        let own = self.own(plan.old, plan.survey.as_ref())?;
+        let list = BasicParameters::keys(plan.old, plan.old).to_bytes();
+        let take = Request::preempting_own(plan.old, held, Budget::Path, &list);
+        let new = plan.new;
+        let answer = self.take_over(&take, own, |engine, path| {
+            engine.set_step(Step::Registering { before: Some(own.key), new })?;
+            let results = engine.send_to_all(&[path], &request.cdb, request.list)?;
+            let Some((_, result)) = results.into_iter().next() else { return Ok((Answer::CONFLICT, own)) };
+            match result.class() {
+                Class::Good => Ok((Answer::GOOD, new)),
+                Class::Conflict => Ok((Answer::CONFLICT, Registration::NONE)),
+                Class::Lost => {
+                    let changed = engine.find(&[path], new)?;
+                    if !changed.has.is_empty() && !new.key.is_zero() {
+                        return Ok((Answer::GOOD, new));
+                    }
+                    let kept = engine.find(&[path], own)?;
+                    match (kept.lacks.is_empty(), new.key.is_zero()) {
+                        (false, true) => Ok((Answer::GOOD, new)),
+                        (false, false) => Ok((Answer::CONFLICT, Registration::NONE)),
+                        (true, _) => Ok((result.into(), own)),
+                    }
+                }
+                _ => Ok((result.into(), own)),
+            }
+        })?;
+        if answer.status == Status::GOOD && new.key.is_zero() {
+            self.hold(false)?;
+        }
+        if answer.status == Status::RESERVATION_CONFLICT && plan.action == OutAction::RegisterAndIgnoreExistingKey {
+            // Another node has preempted this host before. The command registers it all the same.
+            let survey = self.survey()?;
+            let plan = self.plan(plan.action, request, survey)?;
+            return self.spread(request, &plan);
+        }
+        Ok(answer)
+    }
+}
