@@ -216,10 +216,10 @@ fn file(name: &str, [first, second, _]: [u64; 3], thread: i32) -> Option<String>
     let behind = || fs::read_link(format!("/proc/{thread}/fd/{first}")).ok().map(|path| path.display().to_string());
     match name {
         "open" | "access" | "chmod" | "chown" | "unlink" | "rename" => text(thread, first),
-        "openat" | "newfstatat" | "statx" | "unlinkat" | "faccessat" | "renameat2" => {
+        "openat" | "mkdirat" | "newfstatat" | "statx" | "unlinkat" | "faccessat" | "renameat2" => {
             text(thread, second).filter(|path| !path.is_empty()).or_else(behind)
         }
-        "read" | "pread64" | "write" | "lseek" | "fstat" | "getdents64" => behind(),
+        "read" | "pread64" | "write" | "lseek" | "fstat" | "getdents64" | "flock" | "fcntl" => behind(),
         "connect" => {
             // A family, and a path.
             text(thread, second + 2)
