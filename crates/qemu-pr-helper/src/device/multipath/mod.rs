@@ -298,12 +298,7 @@ fn log(device: Identity, words: &str) {
     }
 }
 
-/// Whether a descriptor could be a multipath map: a block device that is not plainly a SCSI disk.
+/// Whether a descriptor could be a multipath map: a block device that is not plainly a SCSI disk, which is a path.
 pub fn is_candidate(device: Device<'_>) -> bool {
-    device.identity.kind == Kind::Block && !is_disk(device.identity.major())
-}
-
-/// The majors of the kernel's `sd` driver (`<linux/major.h>`): a path, not a map.
-const fn is_disk(major: u32) -> bool {
-    matches!(major, 8 | 65..=71 | 128..=135)
+    device.identity.kind == Kind::Block && !device.identity.is_scsi_disk()
 }
