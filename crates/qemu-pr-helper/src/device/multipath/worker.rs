@@ -22,7 +22,7 @@ use rustix::{
     io::Errno,
     net::{RecvFlags, SendFlags, recv, send},
 };
-use scsi_pr::{Command, Sense, SenseCode, Status};
+use scsi_pr::{Command, SenseCode, Status};
 
 use super::{
     executor::Executor,
@@ -258,15 +258,15 @@ impl Worker {
 
     fn carry_out(&self, job: &Job) -> Answer {
         if job.deadline <= Instant::now() {
-            return busy("its time was over before it could begin".to_owned());
+            return Answer::busy("its time was over before it could begin".to_owned());
         }
         let mut state = self.state();
         let State { memory, executor, lock, recovers } = &mut *state;
         let held = match lock.as_ref().map(|lock| lock.hold(job.deadline)).transpose() {
             Ok(None) => None,
             Ok(Some(Some(held))) => Some(held),
-            Ok(Some(None)) => return busy("another helper of this host is changing the map".to_owned()),
-            Err(error) => return busy(format!("the lock of the map cannot be had: {error}")),
+            Ok(Some(None)) => return Answer::busy("another helper of this host is changing the map".to_owned()),
+            Err(error) => return Answer::busy(format!("the lock of the map cannot be had: {error}")),
         };
         memory.suspended |= held.as_ref().is_some_and(|held| held.suspended);
         *recovers |= memory.suspended;
@@ -387,11 +387,6 @@ impl Job {
         let time = request.timeout.saturating_sub(MARGIN.min(request.timeout / 5));
         Some(Self { number: u32::from_le_bytes(*number), request, deadline: Instant::now() + time })
     }
-}
-
-/// Nothing was done, and may be later.
-fn busy(note: String) -> Answer {
-    Answer { status: Status::BUSY, sense: Sense::NONE, data: Vec::new(), note }
 }
 
 /// An answer with all that there is to say about it.
