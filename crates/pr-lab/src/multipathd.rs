@@ -20,6 +20,8 @@ pub enum Manners {
     Refusing,
     /// It takes commands and never answers.
     Silent,
+    /// It hangs up instead of answering, as one that dies.
+    Dying,
     /// It answers after so many milliseconds.
     Slow(u64),
     /// Its configuration has this key for every map.
@@ -115,6 +117,7 @@ fn converse(mut stream: UnixStream, state: &Mutex<State>) {
                 lock(state).heard.push(command);
                 continue;
             }
+            Manners::Dying => return,
             Manners::Slow(millis) => thread::sleep(Duration::from_millis(millis)),
             _ => {}
         }

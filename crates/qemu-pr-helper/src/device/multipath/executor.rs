@@ -196,11 +196,11 @@ impl Executor {
 
     fn tell(&mut self, order: Multipathd) -> Result<(), String> {
         let told = multipathd::tell(&self.map, order, self.within(multipathd::PATIENCE));
-        // One that refuses will do so again. What it does not know of a reservation, it asks the disk.
+        // What it does not know of a reservation, it asks the disk.
         if !matches!(order, Multipathd::Hold(_)) {
-            self.owed = (told.is_err() && !multipathd::is_reachable()).then_some(order);
+            self.owed = told.as_ref().is_err_and(|untold| untold.again).then_some(order);
         }
-        told
+        told.map_err(|untold| untold.words)
     }
 }
 
