@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use pr_lab::prelude::*;
 use pr_lab::{FakeMultipathd, Mapper, Subject};
 use rustix::fs::makedev;
-use rustix::process::Resource;
+use rustix::process::{Resource, Signal};
 
 use crate::disk::{self, Log, Op};
 
@@ -178,18 +178,34 @@ pub fn node(minor: u32) -> File {
     })
 }
 
-/// The processes of the helper's broker: its guard, and the keeper.
+/// All processes of the helper's broker, with the only worker.
+#[track_caller]
+pub fn broker(helper: &Helper) -> [Process; 3] {
+    [guard(helper), keeper(helper), worker(helper)]
+}
+
+/// Kills processes, none of which is to start another one meanwhile.
+pub fn kill_at_once(processes: &[Process]) {
+    for signal in [Signal::STOP, Signal::KILL] {
+        for process in processes {
+            process.signal(signal);
+        }
+    }
+}
+
+/// Its guard.
 #[track_caller]
 pub fn guard(helper: &Helper) -> Process {
     helper.child("qemu-pr-broker")
 }
 
+/// Its keeper.
 #[track_caller]
 pub fn keeper(helper: &Helper) -> Process {
     child(guard(helper), "qemu-pr-keeper")
 }
 
-/// The only worker.
+/// Its only worker.
 #[track_caller]
 pub fn worker(helper: &Helper) -> Process {
     child(keeper(helper), "qemu-pr-map")
