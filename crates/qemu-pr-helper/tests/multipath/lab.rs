@@ -1,10 +1,11 @@
 //! A world in which loop devices are multipath maps and paths.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+pub use pr_lab::loop_device as node;
 use pr_lab::prelude::*;
 use pr_lab::{FakeMultipathd, Mapper, Subject};
 use rustix::fs::makedev;
@@ -167,15 +168,6 @@ fn describe(directory: &Path, minor: u32, uuid: Option<&str>) {
         fs::write(directory.join("dm/uuid"), format!("{uuid}\n")).expect("write a uuid");
         fs::write(directory.join("dm/name"), format!("map{minor}\n")).expect("write a name");
     }
-}
-
-/// A loop device as a guest's disk.
-#[track_caller]
-pub fn node(minor: u32) -> File {
-    let path = format!("/dev/loop{minor}");
-    File::options().read(true).write(true).open(&path).unwrap_or_else(|error| {
-        panic!("{path}: {error}; these tests need /dev/loop0 to /dev/loop7: modprobe loop max_loop=8, or mknod {path} b 7 {minor}")
-    })
 }
 
 /// All processes of the helper's broker, with the only worker.
