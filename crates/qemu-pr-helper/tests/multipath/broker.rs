@@ -1,5 +1,7 @@
 //! The broker's processes: what they hold, and when they end.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use pr_lab::prelude::*;
@@ -110,6 +112,41 @@ fn the_brokers_processes_have_nothing_of_the_daemons_open_and_nothing_of_each_ot
     assert_eq!(of_worker(first), workers);
     let second = children(keeper(&helper)).into_iter().find(|child| *child != first).expect("a second worker");
     assert!(!open(second).iter().any(|path| path == "/dev/loop1"), "{:?}", open(second));
+}
+
+#[test]
+fn a_worker_alone_sends_commands_and_it_opens_paths_to_read() {
+    let lab = Lab::new();
+    let (helper, _mapped) = Mapped::start(&lab);
+    let guest = Guest::of(&helper);
+    guest.change(0, 0, &keys(0, KEY)).expect_good();
+    guest.change(1, 5, &keys(KEY, 0)).expect_good();
+    assert_eq!(guest.read().status, 0);
+    let worker = worker(&helper);
+    let seen = helper.device().seen();
+    let is_its = |thread: i32| fs::exists(format!("/proc/{}/task/{thread}", worker.id())).unwrap();
+    assert!(seen.len() > 3 && seen.iter().all(|command| is_its(command.thread)), "{seen:#?}");
+    let mut paths = worker.descriptors();
+    paths.retain(|_, path| path.to_string_lossy().starts_with("/dev/loop"));
+    assert_eq!(paths.len(), 2, "{paths:?}");
+    for (descriptor, path) in paths {
+        let info = fs::read_to_string(format!("/proc/{}/fdinfo/{descriptor}", worker.id())).unwrap();
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).expect("flags");
+        assert_eq!(u32::from_str_radix(flags.trim(), 8).unwrap() & 3, 0, "{path:?} is open for writing");
+    }
+}
+
+#[test]
+fn locks_that_others_could_have_made_are_not_used_and_the_log_says_so() {
+    let lab = Lab::new();
+    let locks = lab.bed().path("locks");
+    fs::set_permissions(&locks, fs::Permissions::from_mode(0o777)).unwrap();
+    let (helper, _mapped) = Mapped::start(&lab);
+    Guest::of(&helper).change(0, 0, &keys(0, KEY)).expect_good();
+    helper.await_stderr(
+        "not kept from using the map at the same time: /run/qemu-pr-broker is not root's alone; remove it",
+    );
+    assert_eq!(fs::read_dir(locks).unwrap().count(), 0);
 }
 
 #[test]

@@ -82,6 +82,21 @@ fn silent() {
 }
 
 #[test]
+fn with_an_answer_that_is_too_long() {
+    let lab = Lab::new();
+    lab.multipathd().behave(Manners::Long);
+    is_good_and_says(&lab, &["multipathd does not answer 'setprkey map map0 key 0xa1'"]);
+}
+
+#[test]
+fn with_an_answer_that_does_not_end() {
+    let lab = Lab::new();
+    lab.multipathd().behave(Manners::Trickling);
+    // The guest does not wait for it as long as it goes on.
+    is_good_and_says(&lab, &["multipathd does not answer 'setprkey map map0 key 0xa1' (timed out)"]);
+}
+
+#[test]
 fn slow() {
     let lab = Lab::new();
     lab.multipathd().behave(Manners::Slow(200));
