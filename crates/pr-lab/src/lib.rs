@@ -37,7 +37,7 @@ pub use launch::{Launch, ListenPid, Stream};
 pub use mapper::Mapper;
 pub use multipathd::{FakeMultipathd, Kept, Manners};
 pub use process::Process;
-pub use raw::{PR_IN, PR_OUT, Raw, Reply, connect_stream, null, try_connect};
+pub use raw::{PR_IN, PR_OUT, Raw, Reply, connect_stream, keys, loop_device, null, try_connect};
 pub use sg_io::{Answer, Command, Direction, Outcome, SgIo};
 pub use stranger::Stranger;
 pub use subject::{Subject, Who, better, both, ours};

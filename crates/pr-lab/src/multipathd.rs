@@ -20,6 +20,12 @@ pub enum Manners {
     Refusing,
     /// It takes commands and never answers.
     Silent,
+    /// It hangs up instead of answering, as one that dies.
+    Dying,
+    /// It says yes, with more behind it than any answer has.
+    Long,
+    /// Its answers come a byte at a time, for minutes.
+    Trickling,
     /// It answers after so many milliseconds.
     Slow(u64),
     /// Its configuration has this key for every map.
@@ -115,13 +121,30 @@ fn converse(mut stream: UnixStream, state: &Mutex<State>) {
                 lock(state).heard.push(command);
                 continue;
             }
+            Manners::Dying => return,
             Manners::Slow(millis) => thread::sleep(Duration::from_millis(millis)),
             _ => {}
         }
-        let answer = lock(state).carry_out(&command) + "\0";
+        let mut answer = lock(state).carry_out(&command) + "\0";
+        if manners == Manners::Long {
+            answer.extend(std::iter::repeat_n(' ', 64 * 1024));
+        }
+        if manners == Manners::Trickling {
+            return trickle(stream);
+        }
         if stream.write_all(&[&answer.len().to_ne_bytes(), answer.as_bytes()].concat()).is_err() {
             return;
         }
+    }
+}
+
+/// An answer, until whoever waits for it has gone.
+fn trickle(mut stream: UnixStream) {
+    let length: usize = 4096;
+    let mut is_heard = stream.write_all(&length.to_ne_bytes()).is_ok();
+    while is_heard {
+        thread::sleep(Duration::from_millis(50));
+        is_heard = stream.write_all(b" ").is_ok();
     }
 }
 

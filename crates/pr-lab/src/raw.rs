@@ -274,6 +274,23 @@ pub fn try_connect(socket: &Path) -> std::io::Result<UnixStream> {
     Ok(stream)
 }
 
+/// A basic parameter list.
+pub fn keys(key: u64, service_action_key: u64) -> [u8; 24] {
+    let mut list = [0; 24];
+    list[..8].copy_from_slice(&key.to_be_bytes());
+    list[8..16].copy_from_slice(&service_action_key.to_be_bytes());
+    list
+}
+
+/// A loop device as a guest's disk.
+#[track_caller]
+pub fn loop_device(minor: u32) -> File {
+    let path = format!("/dev/loop{minor}");
+    File::options().read(true).write(true).open(&path).unwrap_or_else(|error| {
+        panic!("{path}: {error}; these tests need /dev/loop0 to /dev/loop7: modprobe loop max_loop=8, or mknod {path} b 7 {minor}")
+    })
+}
+
 /// /dev/null, read and write: the device that is not there.
 pub fn null() -> File {
     let fd = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).expect("open /dev/null");

@@ -146,10 +146,7 @@ impl Faults {
 
     pub(crate) fn decide(&self, waiting: &Waiting) -> Fate {
         let mut state = self.lock();
-        let process = state.process_of(waiting.thread);
-        if !state.is_on {
-            return Fate::Pass;
-        }
+        let Some(process) = state.process_of(waiting.thread).filter(|_| state.is_on) else { return Fate::Pass };
         let nth = state.counts.entry((process.clone(), waiting.number)).or_default();
         *nth += 1;
         let [first, second, third, ..] = waiting.arguments;
@@ -182,21 +179,17 @@ impl Faults {
 }
 
 impl State {
-    fn process_of(&mut self, thread: i32) -> String {
+    /// `None` where that cannot be told: whoever has died meanwhile, in the middle of its call, has no family any more.
+    fn process_of(&mut self, thread: i32) -> Option<String> {
         if let Some(known) = self.processes.get(&thread) {
-            return known.clone();
+            return Some(known.clone());
         }
-        let status = fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
-        let field = |name: &str| {
-            let value = status.lines().find_map(|line| line.strip_prefix(name))?.strip_prefix(':')?;
-            value.trim().parse::<i32>().ok()
-        };
-        let (group, parent) = (field("Tgid").unwrap_or(thread), field("PPid").unwrap_or(0));
+        let (group, parent) = family(thread)?;
         let name = match () {
-            () if group != thread => self.process_of(group),
+            () if group != thread => self.process_of(group)?,
             () if u32::try_from(parent) == Ok(std::process::id()) => String::new(),
             () => {
-                let elder = self.process_of(parent);
+                let elder = self.process_of(parent)?;
                 // In order of birth; the dead are among them until somebody looks.
                 let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
                 let place = children.split_whitespace().position(|id| id == thread.to_string()).unwrap_or(99);
@@ -204,8 +197,18 @@ impl State {
             }
         };
         self.processes.insert(thread, name.clone());
-        name
+        Some(name)
     }
+}
+
+/// The process of a thread and that one's parent; `None` if there is neither.
+fn family(thread: i32) -> Option<(i32, i32)> {
+    let status = fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
+    let field = |name: &str| {
+        let value = status.lines().find_map(|line| line.strip_prefix(name))?.strip_prefix(':')?;
+        value.trim().parse::<i32>().ok()
+    };
+    Some((field("Tgid")?, field("PPid")?))
 }
 
 /// What file a call is about.
@@ -213,10 +216,10 @@ fn file(name: &str, [first, second, _]: [u64; 3], thread: i32) -> Option<String>
     let behind = || fs::read_link(format!("/proc/{thread}/fd/{first}")).ok().map(|path| path.display().to_string());
     match name {
         "open" | "access" | "chmod" | "chown" | "unlink" | "rename" => text(thread, first),
-        "openat" | "newfstatat" | "statx" | "unlinkat" | "faccessat" | "renameat2" => {
+        "openat" | "mkdirat" | "newfstatat" | "statx" | "unlinkat" | "faccessat" | "renameat2" => {
             text(thread, second).filter(|path| !path.is_empty()).or_else(behind)
         }
-        "read" | "pread64" | "write" | "lseek" | "fstat" | "getdents64" => behind(),
+        "read" | "pread64" | "write" | "lseek" | "fstat" | "getdents64" | "flock" | "fcntl" => behind(),
         "connect" => {
             // A family, and a path.
             text(thread, second + 2)
@@ -248,4 +251,20 @@ fn end_of_heap(thread: i32) -> Option<i64> {
     let heap = maps.lines().find(|line| line.ends_with("[heap]"))?;
     let end = heap.split([' ', '-']).nth(1)?;
     i64::from_str_radix(end, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whose_a_call_is_cannot_be_told_of_the_dead_and_of_those_whom_the_test_has_not_started() {
+        let mut state = State::default();
+        // The kernel gives no thread such a number, and 0 to those of another name space. The first process of all has
+        // no parent, and the test's own is not its own child.
+        for thread in [i32::MAX, 0, 1, std::process::id().cast_signed()] {
+            assert_eq!(state.process_of(thread), None, "{thread}");
+        }
+        assert!(state.processes.is_empty(), "another thread may get the number");
+    }
 }

@@ -18,7 +18,7 @@ use crate::sys::attempts::{PATH, make};
 const VARIABLE: &str = "QEMU_PR_HELPER_ATTEMPT";
 
 /// What somebody could try who has taken a process over: the system call, and its arguments.
-const ATTEMPTS: [(&str, libc::c_long, [i64; 6]); 28] = [
+const ATTEMPTS: [(&str, libc::c_long, [i64; 6]); 29] = [
     ("openat", libc::SYS_openat, [libc::AT_FDCWD as i64, PATH, libc::O_RDWR as i64, 0, 0, 0]),
     ("openat", libc::SYS_openat, [libc::AT_FDCWD as i64, PATH, (libc::O_CREAT | libc::O_WRONLY) as i64, 0o600, 0, 0]),
     ("openat2", libc::SYS_openat2, [libc::AT_FDCWD as i64, PATH, 0, 0, 0, 0]),
@@ -33,6 +33,7 @@ const ATTEMPTS: [(&str, libc::c_long, [i64; 6]); 28] = [
     ("execve", libc::SYS_execve, [PATH, 0, 0, 0, 0, 0]),
     ("execveat", libc::SYS_execveat, [libc::AT_FDCWD as i64, PATH, 0, 0, 0, 0]),
     ("clone", libc::SYS_clone, [libc::SIGCHLD as i64, 0, 0, 0, 0, 0]),
+    ("clone", libc::SYS_clone, [(libc::SIGCHLD | libc::CLONE_NEWUSER) as i64, 0, 0, 0, 0, 0]),
     ("unshare", libc::SYS_unshare, [libc::CLONE_NEWNS as i64, 0, 0, 0, 0, 0]),
     ("setns", libc::SYS_setns, [0, 0, 0, 0, 0, 0]),
     ("mount", libc::SYS_mount, [PATH, PATH, PATH, 0, 0, 0]),
@@ -65,8 +66,13 @@ fn attempts_from_inside_are_stopped_and_named() {
     }
     for (index, (call, _, arguments)) in ATTEMPTS.iter().enumerate() {
         // Files, multipathd and workers are its business; what these may be is another matter.
-        let is_inet = arguments[0] == i64::from(libc::AF_INET);
-        if matches!(*call, "openat" | "connect" | "clone") || *call == "socket" && !is_inet {
+        let is_its_business = match *call {
+            "openat" | "connect" => true,
+            "clone" => arguments[0] == i64::from(libc::SIGCHLD),
+            "socket" => arguments[0] == i64::from(libc::AF_UNIX),
+            _ => false,
+        };
+        if is_its_business {
             continue;
         }
         let output = start(&format!("broker {index}"));
@@ -74,7 +80,15 @@ fn attempts_from_inside_are_stopped_and_named() {
         assert_eq!(output.status.code(), Some(159), "broker, attempt {index}, {call}: {output:?}");
         assert!(said.contains(&format!("({call}) is not allowed")), "broker, attempt {index}, {call}: {said}");
     }
-    for allowed in ["daemon thread", "daemon remove", "cleanup remove", "names read", "names elsewhere", "log open"] {
+    for allowed in [
+        "daemon thread",
+        "daemon remove",
+        "cleanup remove",
+        "names read",
+        "names elsewhere",
+        "log open",
+        "broker reach",
+    ] {
         let output = start(allowed);
         assert!(output.status.success(), "{allowed}: {output:?}");
     }
@@ -105,6 +119,12 @@ fn inside(what: &str) {
         other => panic!("nobody is called {other}"),
     };
     has_landlock();
+    if what == "reach" {
+        // With the files that are really its own.
+        broker(sandbox).unwrap();
+        reach(&mine.join("file"));
+        std::process::exit(0);
+    }
     let files =
         landlock::Files { removable: std::slice::from_ref(&mine), readable: &["/sys".into()], ..Default::default() };
     confine(process, sandbox, &files).unwrap();
@@ -127,6 +147,18 @@ fn inside(what: &str) {
     }
     // What cleans up after a test would be stopped, too.
     std::process::exit(0);
+}
+
+/// What the broker can open, and what it cannot: `mine` is in none of its folders.
+fn reach(mine: &Path) {
+    let open = |path: &Path, writes| File::options().read(true).write(writes).open(path).is_ok();
+    for path in ["/sys/class", "/proc/self/status", "/dev", "/run"] {
+        assert!(open(Path::new(path), false), "{path}");
+    }
+    assert!(open(Path::new("/dev/null"), true));
+    for (path, writes) in [(Path::new("/etc/passwd"), false), (mine, false), (Path::new("/proc/self/comm"), true)] {
+        assert_eq!(open(path, writes), !has_landlock(), "{}", path.display());
+    }
 }
 
 /// Whether this kernel has Landlock: asked for its version, it tells.

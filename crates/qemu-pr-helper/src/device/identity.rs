@@ -11,8 +11,16 @@ pub struct Identity {
     pub device: u64,
 }
 
-/// A device's number in words.
-pub struct Number(u64);
+/// A device's number in words: major and minor number, `8:16`.
+pub struct Number(pub u64);
+
+impl Number {
+    /// Reads it.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (major, minor) = text.split_once(':')?;
+        Some(Self(makedev(major.parse().ok()?, minor.parse().ok()?)))
+    }
+}
 
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -72,7 +80,7 @@ impl Identity {
         Self { device: makedev(major(self.device), minor(self.device) - partition), ..self }
     }
 
-    /// Major and minor number, `8:16`.
+    /// Its number in words.
     pub const fn number(self) -> Number {
         Number(self.device)
     }

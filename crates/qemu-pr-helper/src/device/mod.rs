@@ -8,11 +8,12 @@ pub mod outcome;
 pub mod part;
 mod sg_io;
 mod simulate;
+pub mod sysfs;
 
 use std::{cell::Cell, os::fd::BorrowedFd, time::Duration};
 
 pub use buffer::DataBuffer;
-pub use identity::{Identity, Kind};
+pub use identity::{Identity, Kind, Number};
 use multipath::{Handled, Multipath};
 use scsi_pr::{Cdb, Command, Completion, Sense, SenseCode, Target};
 use simulate::Simulator;

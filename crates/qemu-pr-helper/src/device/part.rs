@@ -3,15 +3,14 @@
 //! A persistent reservation is about a whole logical unit. The kernel sends nothing to one by way of a part of it, except
 //! for who has `CAP_SYS_RAWIO`: that is this program, and not whoever gave it the descriptor.
 
-use std::{
-    fs, io,
-    os::fd::BorrowedFd,
-    path::{Path, PathBuf},
+use std::{io, os::fd::BorrowedFd, path::Path};
+
+use rustix::fs::{FileType, fstat};
+
+use super::{
+    Identity,
+    sysfs::{self, attribute, lower},
 };
-
-use rustix::fs::{FileType, fstat, major, minor};
-
-use super::Identity;
 
 /// More devices do not lie on top of each other.
 const MAX_DEPTH: usize = 16;
@@ -47,24 +46,22 @@ pub fn look_up(device: BorrowedFd<'_>) -> io::Result<Option<String>> {
     if FileType::from_raw_mode(stat.st_mode) != FileType::BlockDevice {
         return Ok(None);
     }
-    let number = stat.st_rdev;
-    find(Path::new(&format!("/sys/dev/block/{}:{}", major(number), minor(number))), MAX_DEPTH)
+    find(&sysfs::block(stat.st_rdev), MAX_DEPTH)
 }
 
 /// The kernel's own rule (`dm_blk_ioctl`, `sd_ioctl`): a partition is a part, and so is what device-mapper puts on one
 /// device unless it has the same size.
 fn find(device: &Path, depth: usize) -> io::Result<Option<String>> {
-    if read(device, "partition")?.is_some() {
+    if attribute(device, "partition")?.is_some() {
         return Ok(Some(of_disk(&name(device))));
     }
-    if read(device, "dm/uuid")?.is_none() {
+    if attribute(device, "dm/uuid")?.is_none() {
         return Ok(None);
     }
-    let lower = slaves(device)?;
-    match (lower.as_slice(), depth.checked_sub(1)) {
+    match (lower(device)?.as_slice(), depth.checked_sub(1)) {
         ([], _) => Ok(None),
         ([lower], Some(depth)) => {
-            let sizes = [read(device, "size")?, read(lower, "size")?];
+            let sizes = [attribute(device, "size")?, attribute(lower, "size")?];
             if sizes[0].is_some() && sizes[0] == sizes[1] {
                 find(lower, depth)
             } else {
@@ -79,7 +76,7 @@ fn find(device: &Path, depth: usize) -> io::Result<Option<String>> {
 fn name(device: &Path) -> String {
     let mut path = device.canonicalize().unwrap_or_else(|_| device.to_owned());
     for _ in 0..MAX_DEPTH {
-        let below = match slaves(&path).unwrap_or_default().as_slice() {
+        let below = match lower(&path).unwrap_or_default().as_slice() {
             [lower] => lower.canonicalize().ok(),
             _ if path.join("partition").exists() => path.parent().map(Path::to_owned),
             _ => None,
@@ -90,28 +87,10 @@ fn name(device: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().replace('!', "/")
 }
 
-fn slaves(device: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut slaves = match fs::read_dir(device.join("slaves")) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?,
-    };
-    slaves.sort();
-    Ok(slaves)
-}
-
-/// What a file in sysfs says; `None` where there is no such file.
-fn read(directory: &Path, name: &str) -> io::Result<Option<String>> {
-    match fs::read_to_string(directory.join(name)) {
-        Ok(text) => Ok(Some(text.trim_end().to_owned())),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
 #[cfg(test)]
 #[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::{fs, os::unix::fs::symlink, path::PathBuf};
 
     use super::*;
 

@@ -1,11 +1,12 @@
 //! A sysfs of the test's own, in which loop devices are disks, partitions, volumes and other things.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use pr_lab::prelude::*;
 use pr_lab::{Command, Subject};
+pub use pr_lab::{keys, loop_device as node};
 
 /// In a mount namespace of its own sysfs knows our devices. Those of device-mapper are not there.
 const ENTER: &str = r#"
@@ -76,23 +77,6 @@ impl World {
         let launch = self.0.launch().by(&enter).env("LAB_SYSFS", self.0.path("sysfs")).arg("--config").arg(file);
         launch.device(device).start()
     }
-}
-
-/// A loop device as a guest's disk.
-#[track_caller]
-pub fn node(minor: u32) -> File {
-    let path = format!("/dev/loop{minor}");
-    File::options().read(true).write(true).open(&path).unwrap_or_else(|error| {
-        panic!("{path}: {error}; these tests need /dev/loop0 to /dev/loop7: modprobe loop max_loop=8, or mknod {path} b 7 {minor}")
-    })
-}
-
-/// A parameter list.
-pub fn keys(key: u64, service_action_key: u64) -> [u8; 24] {
-    let mut list = [0; 24];
-    list[..8].copy_from_slice(&key.to_be_bytes());
-    list[8..16].copy_from_slice(&service_action_key.to_be_bytes());
-    list
 }
 
 /// How many lines have all of these words.

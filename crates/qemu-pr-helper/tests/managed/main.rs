@@ -9,7 +9,7 @@ mod options;
 use std::{fs, path::PathBuf};
 
 use pr_control::Control;
-use pr_lab::prelude::*;
+use pr_lab::{keys, prelude::*};
 
 const OURS: &str = env!("CARGO_BIN_EXE_qemu-pr-helper");
 
@@ -48,12 +48,4 @@ fn control_path(bed: &Bed, socket: &str) -> PathBuf {
 
 fn control(bed: &Bed, socket: &str) -> Control {
     Control::new(control_path(bed, socket), PATIENCE)
-}
-
-/// A parameter list with these keys.
-fn keys(key: u64, service_action_key: u64) -> [u8; 24] {
-    let mut list = [0; 24];
-    list[..8].copy_from_slice(&key.to_be_bytes());
-    list[8..16].copy_from_slice(&service_action_key.to_be_bytes());
-    list
 }

@@ -1,12 +1,14 @@
 //! The broker's processes: what they hold, and when they end.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use pr_lab::prelude::*;
 use rustix::process::Signal;
 
 use crate::disk::{keys, keys_with, willing};
-use crate::lab::{Lab, children, device, guard, keeper, node, worker};
+use crate::lab::{Lab, broker, children, device, guard, keeper, kill_at_once, node, worker};
 use crate::mapped::{Guest, Mapped, Way};
 
 const RAWIO: &str = "0000000000020000";
@@ -37,7 +39,7 @@ fn the_daemon_keeps_one_capability_and_the_broker_two() {
         if !user.is_empty() {
             expect_status(helper.process(), &[("Uid", "65534 65534 65534 65534")]);
         }
-        for process in [guard(&helper), keeper(&helper), worker(&helper)] {
+        for process in broker(&helper) {
             expect_status(process, &dropped);
             expect_status(process, &[("CapPrm", RAWIO_AND_ADMIN), ("CapEff", RAWIO_AND_ADMIN)]);
             expect_status(process, &[("Uid", "0 0 0 0"), ("Seccomp", "2")]);
@@ -113,6 +115,41 @@ fn the_brokers_processes_have_nothing_of_the_daemons_open_and_nothing_of_each_ot
 }
 
 #[test]
+fn a_worker_alone_sends_commands_and_it_opens_paths_to_read() {
+    let lab = Lab::new();
+    let (helper, _mapped) = Mapped::start(&lab);
+    let guest = Guest::of(&helper);
+    guest.change(0, 0, &keys(0, KEY)).expect_good();
+    guest.change(1, 5, &keys(KEY, 0)).expect_good();
+    assert_eq!(guest.read().status, 0);
+    let worker = worker(&helper);
+    let seen = helper.device().seen();
+    let is_its = |thread: i32| fs::exists(format!("/proc/{}/task/{thread}", worker.id())).unwrap();
+    assert!(seen.len() > 3 && seen.iter().all(|command| is_its(command.thread)), "{seen:#?}");
+    let mut paths = worker.descriptors();
+    paths.retain(|_, path| path.to_string_lossy().starts_with("/dev/loop"));
+    assert_eq!(paths.len(), 2, "{paths:?}");
+    for (descriptor, path) in paths {
+        let info = fs::read_to_string(format!("/proc/{}/fdinfo/{descriptor}", worker.id())).unwrap();
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).expect("flags");
+        assert_eq!(u32::from_str_radix(flags.trim(), 8).unwrap() & 3, 0, "{path:?} is open for writing");
+    }
+}
+
+#[test]
+fn locks_that_others_could_have_made_are_not_used_and_the_log_says_so() {
+    let lab = Lab::new();
+    let locks = lab.bed().path("locks");
+    fs::set_permissions(&locks, fs::Permissions::from_mode(0o777)).unwrap();
+    let (helper, _mapped) = Mapped::start(&lab);
+    Guest::of(&helper).change(0, 0, &keys(0, KEY)).expect_good();
+    helper.await_stderr(
+        "not kept from using the map at the same time: /run/qemu-pr-broker is not root's alone; remove it",
+    );
+    assert_eq!(fs::read_dir(locks).unwrap().count(), 0);
+}
+
+#[test]
 fn a_worker_is_there_as_long_as_a_key_is() {
     let lab = Lab::new();
     let (helper, _mapped) = Mapped::start(&lab);
@@ -131,7 +168,7 @@ fn the_broker_ends_with_the_daemon_however_that_ends() {
         let lab = Lab::new();
         let (helper, _mapped) = Mapped::start(&lab);
         Guest::of(&helper).change(6, 0, &keys(0, KEY)).expect_good();
-        let processes = [guard(&helper), keeper(&helper), worker(&helper)];
+        let processes = broker(&helper);
         helper.end(signal);
         for process in processes {
             assert!(process.ends_within(PATIENCE), "after {signal:?}");
@@ -153,7 +190,7 @@ fn a_command_under_way_when_the_daemon_dies_is_finished_and_one_that_waits_is_no
     first.begin(5, 0, &keys_with(0, KEY, 0xb1));
     helper.device().await_count(before + 1);
     second.begin(0, 0, &keys(KEY, 0xa2));
-    let processes = [guard(&helper), keeper(&helper), worker(&helper)];
+    let processes = broker(&helper);
     let device = helper.device().clone();
     std::thread::sleep(std::time::Duration::from_millis(50));
     helper.end(Signal::KILL);
@@ -171,7 +208,7 @@ fn signals_for_the_daemon_do_not_end_the_broker() {
     let (helper, _mapped) = Mapped::start(&lab);
     let guest = Guest::of(&helper);
     guest.change(0, 0, &keys(0, KEY)).expect_good();
-    let processes = [guard(&helper), keeper(&helper), worker(&helper)];
+    let processes = broker(&helper);
     for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::PIPE] {
         for process in processes {
             process.signal(signal);
@@ -181,22 +218,12 @@ fn signals_for_the_daemon_do_not_end_the_broker() {
     assert!(processes.iter().all(Process::is_alive));
 }
 
-/// Kills all processes of a broker, none of which is to start another one meanwhile.
-fn kill_all_of_the_broker(helper: &Helper) {
-    let processes = [guard(helper), keeper(helper), worker(helper)];
-    for signal in [Signal::STOP, Signal::KILL] {
-        for process in processes {
-            process.signal(signal);
-        }
-    }
-}
-
 #[test]
 fn without_any_of_its_broker_the_daemon_ends_and_says_so() {
     let lab = Lab::new();
     let (helper, _mapped) = Mapped::start(&lab);
     Guest::of(&helper).change(0, 0, &keys(0, KEY)).expect_good();
-    kill_all_of_the_broker(&helper);
+    kill_at_once(&broker(&helper));
     helper.await_stderr("the multipath broker is gone, all of it");
     // systemd starts it again.
     assert_eq!(helper.finish().code(), 1);
@@ -210,7 +237,7 @@ fn a_map_that_is_left_suspended_by_a_death_of_all_is_resumed_by_the_next_helper(
     let guest = Guest::of(&helper);
     guest.change(0, 0, &keys(0, KEY)).expect_good();
     guest.change(1, 5, &keys(KEY, 0)).expect_good();
-    let processes = [guard(&helper), keeper(&helper), worker(&helper)];
+    let processes = broker(&helper);
     let disk = mapped.clone();
     // It does not get to the end of giving its key back.
     helper.device().behave(move |command| {
@@ -218,11 +245,7 @@ fn a_map_that_is_left_suspended_by_a_death_of_all_is_resumed_by_the_next_helper(
     });
     guest.begin(4, 5, &keys(KEY, KEY));
     eventually("the key is gone from one path", || mapped.keys().contains(&None));
-    for signal in [Signal::STOP, Signal::KILL] {
-        for process in processes {
-            process.signal(signal);
-        }
-    }
+    kill_at_once(&processes);
     assert!(lab.mapper().is_suspended(device(0)));
     helper.finish();
     let next = mapped.launch(&lab).start();

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+pub use pr_lab::keys;
 use pr_lab::{Answer, Command, Outcome, PR_IN, PR_OUT};
 
 /// A command, without its parameters.
@@ -106,14 +107,6 @@ pub fn reserved(key: u64, kind: u8) -> Outcome {
     data[8..16].copy_from_slice(&key.to_be_bytes());
     data[21] = kind;
     Answer::good(&data).into()
-}
-
-/// A basic parameter list.
-pub fn keys(key: u64, new: u64) -> [u8; 24] {
-    let mut list = [0; 24];
-    list[..8].copy_from_slice(&key.to_be_bytes());
-    list[8..16].copy_from_slice(&new.to_be_bytes());
-    list
 }
 
 /// The same with flags: 1 is `APTPL`, 4 is `ALL_TG_PT`, 8 is `SPEC_I_PT`.

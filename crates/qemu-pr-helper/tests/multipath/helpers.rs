@@ -4,7 +4,7 @@ use pr_lab::prelude::*;
 use rustix::process::Signal;
 
 use crate::disk::keys;
-use crate::lab::{Lab, guard, keeper, worker};
+use crate::lab::{Lab, broker, guard, keeper, kill_at_once, worker};
 use crate::mapped::{Guest, Mapped, Way};
 
 const KEY: u64 = 0xa1;
@@ -13,30 +13,6 @@ fn second(lab: &Lab, mapped: &Mapped) -> Helper {
     let this = mapped.clone();
     let launch = lab.enter(lab.bed().launch().at(lab.bed().path("second.sock")));
     launch.args(["--command-timeout", "2"]).device(move |command| this.answer(command)).start()
-}
-
-#[test]
-fn one_does_not_change_a_map_while_another_one_does() {
-    let lab = Lab::new();
-    let mapped = Mapped::default();
-    let first = mapped.launch(&lab).args(["--command-timeout", "300"]).start();
-    let guest = Guest::of(&first);
-    guest.change(0, 0, &keys(0, KEY)).expect_good();
-    mapped.hangs(0);
-    guest.begin(5, 0, &keys(KEY, 0xb1));
-    let before = first.device().count();
-    first.device().await_count(before + 1);
-    mapped.disk().paths = [Way::Up; 2];
-    let second = second(&lab, &mapped);
-    let other = Guest::of(&second);
-    assert_eq!(other.change(0, 0, &keys(KEY, 0xa2)).0, (8, [0; 3]), "busy");
-    second.await_stderr("another helper of this host is changing the map");
-    assert_eq!(mapped.keys(), [Some(KEY); 2]);
-    assert_eq!(other.read().status, 0, "reading needs no lock");
-    first.device().release(crate::disk::good());
-    guest.end();
-    other.change(0, 0, &keys(KEY, 0xa2)).expect_good();
-    assert_eq!(mapped.keys(), [Some(0xa2); 2]);
 }
 
 /// A registered guest of the first helper whose change hangs on a path.
@@ -50,6 +26,23 @@ fn in_the_middle_of_a_change(lab: &Lab, mapped: &Mapped) -> (Helper, Guest) {
     first.device().await_count(before + 1);
     mapped.disk().paths = [Way::Up; 2];
     (first, guest)
+}
+
+#[test]
+fn one_does_not_change_a_map_while_another_one_does() {
+    let lab = Lab::new();
+    let mapped = Mapped::default();
+    let (first, guest) = in_the_middle_of_a_change(&lab, &mapped);
+    let second = second(&lab, &mapped);
+    let other = Guest::of(&second);
+    assert_eq!(other.change(0, 0, &keys(KEY, 0xa2)).0, (8, [0; 3]), "busy");
+    second.await_stderr("another helper of this host is changing the map");
+    assert_eq!(mapped.keys(), [Some(KEY); 2]);
+    assert_eq!(other.read().status, 0, "reading needs no lock");
+    first.device().release(crate::disk::good());
+    guest.end();
+    other.change(0, 0, &keys(KEY, 0xa2)).expect_good();
+    assert_eq!(mapped.keys(), [Some(0xa2); 2]);
 }
 
 #[test]
@@ -120,13 +113,7 @@ fn the_lock_of_a_helper_that_dies_altogether_is_free() {
     let lab = Lab::new();
     let mapped = Mapped::default();
     let (first, _guest) = in_the_middle_of_a_change(&lab, &mapped);
-    let processes = [guard(&first), keeper(&first), worker(&first)];
-    for process in processes {
-        process.signal(Signal::STOP);
-    }
-    for process in processes {
-        process.signal(Signal::KILL);
-    }
+    kill_at_once(&broker(&first));
     let second = second(&lab, &mapped);
     let other = Guest::of(&second);
     eventually("the lock is free", || other.change(0, 0, &keys(KEY, 0xa2)).0 == (0, [0; 3]));

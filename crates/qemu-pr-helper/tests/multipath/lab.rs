@@ -1,14 +1,15 @@
 //! A world in which loop devices are multipath maps and paths.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+pub use pr_lab::loop_device as node;
 use pr_lab::prelude::*;
 use pr_lab::{FakeMultipathd, Mapper, Subject};
 use rustix::fs::makedev;
-use rustix::process::Resource;
+use rustix::process::{Resource, Signal};
 
 use crate::disk::{self, Log, Op};
 
@@ -169,27 +170,34 @@ fn describe(directory: &Path, minor: u32, uuid: Option<&str>) {
     }
 }
 
-/// A loop device as a guest's disk.
+/// All processes of the helper's broker, with the only worker.
 #[track_caller]
-pub fn node(minor: u32) -> File {
-    let path = format!("/dev/loop{minor}");
-    File::options().read(true).write(true).open(&path).unwrap_or_else(|error| {
-        panic!("{path}: {error}; these tests need /dev/loop0 to /dev/loop7: modprobe loop max_loop=8, or mknod {path} b 7 {minor}")
-    })
+pub fn broker(helper: &Helper) -> [Process; 3] {
+    [guard(helper), keeper(helper), worker(helper)]
 }
 
-/// The processes of the helper's broker: its guard, and the keeper.
+/// Kills processes, none of which is to start another one meanwhile.
+pub fn kill_at_once(processes: &[Process]) {
+    for signal in [Signal::STOP, Signal::KILL] {
+        for process in processes {
+            process.signal(signal);
+        }
+    }
+}
+
+/// Its guard.
 #[track_caller]
 pub fn guard(helper: &Helper) -> Process {
     helper.child("qemu-pr-broker")
 }
 
+/// Its keeper.
 #[track_caller]
 pub fn keeper(helper: &Helper) -> Process {
     child(guard(helper), "qemu-pr-keeper")
 }
 
-/// The only worker.
+/// Its only worker.
 #[track_caller]
 pub fn worker(helper: &Helper) -> Process {
     child(keeper(helper), "qemu-pr-map")

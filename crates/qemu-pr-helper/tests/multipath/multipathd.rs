@@ -45,6 +45,19 @@ fn one_that_was_away_is_told_when_it_is_back() {
     assert_eq!(lab.multipathd().kept("map0").key.as_deref(), Some("0xa1"));
 }
 
+/// Whoever started it has started it again by the time at which anybody looks whether it is there.
+#[test]
+fn one_that_dies_before_it_answers_is_told_again() {
+    let lab = Lab::new();
+    lab.multipathd().behave(Manners::Dying);
+    let (helper, _mapped) = Mapped::start(&lab);
+    Guest::of(&helper).change(0, 0, &keys_with(0, 0, KEY)).expect_good();
+    assert!(!lab.multipathd().kept("map0").registers);
+    lab.multipathd().behave(Manners::Willing);
+    eventually("it is told of the key", || lab.multipathd().kept("map0").registers);
+    assert_eq!(lab.multipathd().kept("map0").key.as_deref(), Some("0xa1"));
+}
+
 #[test]
 fn refusing() {
     let lab = Lab::new();
@@ -66,6 +79,21 @@ fn silent() {
     let start = Instant::now();
     is_good_and_says(&lab, &["multipathd does not answer 'setprkey map map0 key 0xa1'"]);
     assert!(start.elapsed() < PATIENCE, "it is waited for within bounds");
+}
+
+#[test]
+fn with_an_answer_that_is_too_long() {
+    let lab = Lab::new();
+    lab.multipathd().behave(Manners::Long);
+    is_good_and_says(&lab, &["multipathd does not answer 'setprkey map map0 key 0xa1'"]);
+}
+
+#[test]
+fn with_an_answer_that_does_not_end() {
+    let lab = Lab::new();
+    lab.multipathd().behave(Manners::Trickling);
+    // The guest does not wait for it as long as it goes on.
+    is_good_and_says(&lab, &["multipathd does not answer 'setprkey map map0 key 0xa1' (timed out)"]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ mod tenants;
 use std::{fs, path::PathBuf};
 
 use pr_control::{Control, Follow, Told, What};
-use pr_lab::prelude::*;
+use pr_lab::{keys, prelude::*};
 
 const OURS: &str = env!("CARGO_BIN_EXE_qemu-pr-helper");
 
@@ -59,12 +59,4 @@ const DENIED: (u8, u8, u8) = (0x5, 0x20, 0x02);
 fn expect_denied(reply: &Reply) {
     let (key, code, qualifier) = DENIED;
     reply.expect_check(key, code, qualifier);
-}
-
-/// A parameter list with these keys.
-fn keys(key: u64, service_action_key: u64) -> [u8; 24] {
-    let mut list = [0; 24];
-    list[..8].copy_from_slice(&key.to_be_bytes());
-    list[8..16].copy_from_slice(&service_action_key.to_be_bytes());
-    list
 }

@@ -9,7 +9,7 @@ mod names;
 use std::path::PathBuf;
 
 use pr_control::{Control, Record, Told};
-use pr_lab::prelude::*;
+use pr_lab::{keys, prelude::*};
 
 const OURS: &str = env!("CARGO_BIN_EXE_qemu-pr-helper");
 
@@ -37,12 +37,4 @@ fn records(follow: &mut pr_control::Follow, count: usize) -> Vec<Record> {
         Told::Lost(count) => panic!("{count} records were lost"),
     });
     told.collect()
-}
-
-/// A parameter list with these keys.
-fn keys(key: u64, service_action_key: u64) -> [u8; 24] {
-    let mut list = [0; 24];
-    list[..8].copy_from_slice(&key.to_be_bytes());
-    list[8..16].copy_from_slice(&service_action_key.to_be_bytes());
-    list
 }

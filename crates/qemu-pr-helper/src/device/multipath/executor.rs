@@ -13,7 +13,6 @@ use std::{
 };
 
 use pr_multipath::{Budget, CommandResult, Io, Memory, Multipathd, Path, PathCommand, PathId};
-use rustix::fs::{major, minor};
 use scsi_pr::SenseCode;
 
 use super::{
@@ -21,7 +20,10 @@ use super::{
     map::Map,
     multipathd, table,
 };
-use crate::sys::{dm, interrupt};
+use crate::{
+    device::Number,
+    sys::{dm, interrupt},
+};
 
 /// How long the answer of one path is waited for. The kernel itself waits for seven seconds at the least.
 const PATH: Duration = Duration::from_secs(6);
@@ -194,11 +196,11 @@ impl Executor {
 
     fn tell(&mut self, order: Multipathd) -> Result<(), String> {
         let told = multipathd::tell(&self.map, order, self.within(multipathd::PATIENCE));
-        // One that refuses will do so again. What it does not know of a reservation, it asks the disk.
+        // What it does not know of a reservation, it asks the disk.
         if !matches!(order, Multipathd::Hold(_)) {
-            self.owed = (told.is_err() && !multipathd::is_reachable()).then_some(order);
+            self.owed = told.as_ref().is_err_and(|untold| untold.again).then_some(order);
         }
-        told
+        told.map_err(|untold| untold.words)
     }
 }
 
@@ -240,7 +242,7 @@ impl Io for Executor {
         let mut paths = Vec::with_capacity(table.len());
         for path in table {
             let lane = self.lanes.get(&path.device);
-            let number = format!("{}:{}", major(path.device), minor(path.device));
+            let number = Number(path.device).to_string();
             paths.push(Path {
                 id: PathId(path.device),
                 name: lane.map_or_else(|| number.clone(), |lane| lane.name.clone()),
@@ -344,7 +346,7 @@ impl Io for Executor {
 
     fn fail_path(&mut self, path: PathId) -> Result<bool, Infallible> {
         let device = self.map.device;
-        let message = format!("fail_path {}:{}", major(path.0), minor(path.0));
+        let message = format!("fail_path {}", Number(path.0));
         Ok(self.control().and_then(|control| dm::message(control.as_fd(), device, &message)).is_ok())
     }
 

@@ -2,15 +2,15 @@
 
 use std::{fs, path::Path};
 
+use crate::device::sysfs;
 use pr_multipath::Identity;
-use rustix::fs::{major, minor};
 
 /// The page of the vital product data that names the ports, and its designator for the relative target port.
 const RELATIVE_TARGET_PORT: u8 = 4;
 
 /// The initiator port and the target port of a path; `None` where the host does not say.
 pub fn of(device: u64) -> Option<Identity> {
-    let directory = fs::canonicalize(format!("/sys/dev/block/{}:{}/device", major(device), minor(device))).ok()?;
+    let directory = sysfs::block(device).join("device").canonicalize().ok()?;
     let target_port = target_port(&fs::read(directory.join("vpd_pg83")).ok()?)?;
     let host = directory.ancestors().filter_map(Path::file_name).find_map(|name| {
         let name = name.to_str()?;

@@ -30,7 +30,7 @@ use rustix::{
     },
     thread::set_name,
 };
-use scsi_pr::{Command, Sense, SenseCode, Status};
+use scsi_pr::{Command, SenseCode};
 
 use super::{
     journal::{Journal, SLOTS, Slot},
@@ -488,8 +488,7 @@ impl<'a> Keeper<'a> {
                     "the disk is a part of map {name}, and the command would reach one path of it only; \
                      give the guest the whole map"
                 );
-                let sense = Sense::fixed(SenseCode::INVALID_OPERATION_CODE);
-                let refusal = Answer { status: Status::CHECK_CONDITION, sense, data: Vec::new(), note };
+                let refusal = Answer::check(SenseCode::INVALID_OPERATION_CODE, note);
                 return job.answer(&Verdict::Answered(refusal));
             }
             Ok(Kind::Other) if job.is_change() => {

@@ -19,11 +19,11 @@ use std::{
 };
 
 use rustix::{
-    fs::{CWD, FlockOperation, Mode, OFlags, flock, fstat, major, makedev, minor, mkdirat, openat},
+    fs::{CWD, FlockOperation, Mode, OFlags, flock, fstat, mkdirat, openat},
     io::Errno,
 };
 
-use crate::sys::presence;
+use crate::{device::Number, sys::presence};
 
 /// Where the files are that are locked. It is root's own.
 const DIRECTORY: &str = "qemu-pr-broker";
@@ -220,12 +220,11 @@ impl Drop for Held<'_> {
 }
 
 fn file_of(map: u64) -> String {
-    format!("map-{}:{}", major(map), minor(map))
+    format!("map-{}", Number(map))
 }
 
 fn map_of(name: &str) -> Option<u64> {
-    let (major, minor) = name.strip_prefix("map-")?.split_once(':')?;
-    Some(makedev(major.parse().ok()?, minor.parse().ok()?))
+    Number::parse(name.strip_prefix("map-")?).map(|number| number.0)
 }
 
 fn open(name: &str) -> io::Result<File> {

@@ -1,21 +1,24 @@
 //! What a block device is to multipath, asked of sysfs and of device-mapper itself.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io,
     os::{
         fd::{AsFd, BorrowedFd},
         unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
     },
-    path::{Path, PathBuf},
+    path::Path,
 };
 
-use rustix::fs::{FileType, fstat, major, minor};
+use rustix::fs::{FileType, fstat, minor};
 
-use crate::sys::dm;
-
-/// The prefix of every multipath map's device-mapper uuid.
-const PREFIX: &str = "mpath-";
+use crate::{
+    device::{
+        Number,
+        sysfs::{self, MAP, attribute},
+    },
+    sys::dm,
+};
 
 /// What a device is to multipath.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,24 +40,6 @@ pub struct Map {
     pub name: String,
 }
 
-fn sysfs(device: u64) -> PathBuf {
-    format!("/sys/dev/block/{}:{}", major(device), minor(device)).into()
-}
-
-/// What a file in sysfs says; `None` where there is no such file.
-fn attribute(directory: &Path, name: &str) -> io::Result<Option<String>> {
-    match fs::read_to_string(directory.join(name)) {
-        Ok(text) => Ok(Some(text.trim_end().to_owned())),
-        Err(error) if is_absence(&error) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// Whether an error says that there is nothing to be read, and not that reading failed.
-fn is_absence(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-}
-
 /// Finds out what a descriptor is. A device number alone says nothing: it has to be a block device, device-mapper's
 /// uuid has to say multipath, and so has the table, where it can be read.
 ///
@@ -65,9 +50,9 @@ pub fn classify(device: BorrowedFd<'_>, control: Option<&File>) -> io::Result<Ki
     if FileType::from_raw_mode(stat.st_mode) != FileType::BlockDevice {
         return Ok(Kind::Other);
     }
-    let directory = sysfs(stat.st_rdev);
+    let directory = sysfs::block(stat.st_rdev);
     let Some(uuid) = attribute(&directory, "dm/uuid")? else { return Ok(Kind::Other) };
-    if uuid.starts_with(PREFIX) {
+    if uuid.starts_with(MAP) {
         let name = attribute(&directory, "dm/name")?.unwrap_or_else(|| uuid.clone());
         let map = Map { device: stat.st_rdev, name };
         return Ok(if is_multipath_table(map.device, control) { Kind::Map(map) } else { Kind::Other });
@@ -83,15 +68,10 @@ fn is_multipath_table(device: u64, control: Option<&File>) -> bool {
 
 /// The name of a map among the devices that this one lies on.
 fn below(directory: &Path) -> io::Result<Option<String>> {
-    let entries = match fs::read_dir(directory.join("slaves")) {
-        Err(error) if is_absence(&error) => return Ok(None),
-        entries => entries?,
-    };
-    for entry in entries {
-        let lower = entry?.path();
+    for lower in sysfs::lower(directory)? {
         let Some(uuid) = attribute(&lower, "dm/uuid")? else { continue };
         let name =
-            if uuid.starts_with(PREFIX) { Some(attribute(&lower, "dm/name")?.unwrap_or(uuid)) } else { below(&lower)? };
+            if uuid.starts_with(MAP) { Some(attribute(&lower, "dm/name")?.unwrap_or(uuid)) } else { below(&lower)? };
         if name.is_some() {
             return Ok(name);
         }
@@ -102,8 +82,8 @@ fn below(directory: &Path) -> io::Result<Option<String>> {
 impl Map {
     /// The map with this device number, as far as sysfs has it.
     pub fn numbered(device: u64) -> Self {
-        let name = attribute(&sysfs(device), "dm/name").ok().flatten();
-        Self { device, name: name.unwrap_or_else(|| format!("{}:{}", major(device), minor(device))) }
+        let name = attribute(&sysfs::block(device), "dm/name").ok().flatten();
+        Self { device, name: name.unwrap_or_else(|| Number(device).to_string()) }
     }
 
     /// The map as multipathd's commands have it. A name with a blank would be two words.
@@ -119,9 +99,9 @@ impl Map {
 
 /// The kernel's name of a block device, `sda` for example; its number where sysfs does not tell.
 pub fn name_of(device: u64) -> String {
-    let uevent = attribute(&sysfs(device), "uevent").ok().flatten().unwrap_or_default();
+    let uevent = attribute(&sysfs::block(device), "uevent").ok().flatten().unwrap_or_default();
     let name = uevent.lines().find_map(|line| line.strip_prefix("DEVNAME="));
-    name.map_or_else(|| format!("{}:{}", major(device), minor(device)), str::to_owned)
+    name.map_or_else(|| Number(device).to_string(), str::to_owned)
 }
 
 /// Opens a block device by its name, if that is the device which is meant: in a container it may be another, or missing.

@@ -3,7 +3,7 @@
 
 use std::{fmt, time::Duration};
 
-use scsi_pr::{Cdb, Completion, SENSE_LENGTH, Sense, Status};
+use scsi_pr::{Cdb, Completion, SENSE_LENGTH, Sense, SenseCode, Status};
 
 /// A command for the broker. Its two descriptors travel beside it: the device and the pipe for the [`Verdict`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +92,16 @@ impl Request {
 }
 
 impl Answer {
+    /// What a client is told that may try again: nothing was done, and why.
+    pub fn busy(note: String) -> Self {
+        Self { status: Status::BUSY, sense: Sense::NONE, data: Vec::new(), note }
+    }
+
+    /// CHECK CONDITION that the device has not made, and why.
+    pub fn check(code: SenseCode, note: String) -> Self {
+        Self { status: Status::CHECK_CONDITION, sense: Sense::fixed(code), data: Vec::new(), note }
+    }
+
     /// The answer for the client, its data in the client's buffer.
     pub fn complete(self, buffer: &mut [u8]) -> Completion<'_> {
         let length = if self.status == Status::GOOD { self.data.len().min(buffer.len()) } else { 0 };
@@ -213,8 +223,6 @@ pub fn tail(text: &str, length: usize) -> &str {
 #[cfg(test)]
 #[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
 mod tests {
-    use scsi_pr::SenseCode;
-
     use super::*;
 
     #[test]

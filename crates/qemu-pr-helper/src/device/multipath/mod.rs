@@ -40,7 +40,7 @@ use rustix::{
     net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv, sendmsg},
     pipe::{PipeFlags, pipe_with},
 };
-use scsi_pr::{Cdb, Command, Sense, SenseCode, Status};
+use scsi_pr::{Cdb, Command, SenseCode};
 use tracing::{Level, error, trace, warn};
 
 use super::{Device, Identity, Kind};
@@ -147,18 +147,16 @@ impl Multipath {
             Ok(Verdict::NotMultipath) => return Handled::NotMultipath,
             Ok(Verdict::Part(reason)) => return Handled::Part(reason),
             Ok(Verdict::Answered(answer)) => answer,
-            Ok(Verdict::Died(how)) => failed(
+            Ok(Verdict::Died(how)) => Answer::check(
                 SenseCode::COMMUNICATION_FAILURE,
                 format!("the process that carried this out {how}, and another one has taken over; {UNKNOWN}"),
             ),
-            Ok(Verdict::Overdue) => failed(
+            Ok(Verdict::Overdue) => Answer::check(
                 SenseCode::COMMAND_TIMEOUT,
                 format!("no answer within {timeout:?}; is a path left? (multipath -ll)"),
             ),
-            Ok(Verdict::NotBegun(why)) => {
-                Answer { status: Status::BUSY, sense: Sense::NONE, data: Vec::new(), note: why }
-            }
-            Err(error) => failed(
+            Ok(Verdict::NotBegun(why)) => Answer::busy(why),
+            Err(error) => Answer::check(
                 SenseCode::COMMUNICATION_FAILURE,
                 format!("the multipath broker gave no answer: {error}; {UNKNOWN}"),
             ),
@@ -285,11 +283,6 @@ impl Multipath {
     }
 }
 
-/// What a client is told that must find out by itself.
-fn failed(code: SenseCode, note: String) -> Answer {
-    Answer { status: Status::CHECK_CONDITION, sense: Sense::fixed(code), data: Vec::new(), note }
-}
-
 /// Logs what there is to say about a map, within limits.
 fn log(device: Identity, words: &str) {
     static NOTES: Limit = Limit::new();
@@ -298,12 +291,7 @@ fn log(device: Identity, words: &str) {
     }
 }
 
-/// Whether a descriptor could be a multipath map: a block device that is not plainly a SCSI disk.
+/// Whether a descriptor could be a multipath map: a block device that is not plainly a SCSI disk, which is a path.
 pub fn is_candidate(device: Device<'_>) -> bool {
-    device.identity.kind == Kind::Block && !is_disk(device.identity.major())
-}
-
-/// The majors of the kernel's `sd` driver (`<linux/major.h>`): a path, not a map.
-const fn is_disk(major: u32) -> bool {
-    matches!(major, 8 | 65..=71 | 128..=135)
+    device.identity.kind == Kind::Block && !device.identity.is_scsi_disk()
 }

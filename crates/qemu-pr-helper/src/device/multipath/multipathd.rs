@@ -70,13 +70,38 @@ impl fmt::Display for Complaint {
     }
 }
 
+impl Complaint {
+    /// Whether it was not there, or has gone before it answered: what was said to it is nobody's then.
+    fn is_of_absence(&self) -> bool {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+
+        match self {
+            Self::Away(_) => true,
+            Self::Silent(_, error) => matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof),
+            Self::Refused(..) | Self::OtherKey(_) => false,
+        }
+    }
+}
+
+/// Why an order was not carried out.
+pub struct Untold {
+    /// What went wrong and what follows from that, in words.
+    pub words: String,
+    /// It has to be told again once it is back. One that refuses will do so again.
+    pub again: bool,
+}
+
 /// Gives multipathd an order, which may take so long.
 ///
 /// # Errors
-/// What went wrong and what follows from that, in words.
-pub fn tell(map: &Map, order: Multipathd, patience: Duration) -> Result<(), String> {
-    try_to_tell(map, order, patience).map_err(|complaint| {
-        format!("{complaint}; until then only this program looks after paths of map {} that come later", map.name)
+/// It is not known to have done it.
+pub fn tell(map: &Map, order: Multipathd, patience: Duration) -> Result<(), Untold> {
+    try_to_tell(map, order, patience).map_err(|complaint| Untold {
+        again: complaint.is_of_absence(),
+        words: format!(
+            "{complaint}; until then only this program looks after paths of map {} that come later",
+            map.name
+        ),
     })
 }
 

@@ -1,6 +1,6 @@
 //! What device-mapper says of a multipath target, taken apart (`drivers/md/dm-mpath.c`, `multipath_status`).
 
-use rustix::fs::makedev;
+use crate::device::Number;
 
 /// A path, as device-mapper has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub fn parse(text: &str) -> Option<Vec<TablePath>> {
         skip_counted(&mut words)?; // path selector
         let (paths, arguments) = (number(&mut words)?, number(&mut words)?);
         for _ in 0..paths {
-            let device = device(words.next()?)?;
+            let Number(device) = Number::parse(words.next()?)?;
             let active = words.next()? == "A";
             let _failures = words.next()?;
             skip(&mut words, arguments)?;
@@ -48,11 +48,6 @@ fn skip<'a>(words: &mut impl Iterator<Item = &'a str>, count: usize) -> Option<(
 fn skip_counted<'a>(words: &mut impl Iterator<Item = &'a str>) -> Option<()> {
     let count = number(words)?;
     skip(words, count)
-}
-
-fn device(text: &str) -> Option<u64> {
-    let (major, minor) = text.split_once(':')?;
-    Some(makedev(major.parse().ok()?, minor.parse().ok()?))
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use rustix::{
     io::Errno,
     net::{RecvFlags, SendFlags, recv, send},
 };
-use scsi_pr::{Command, Sense, SenseCode, Status};
+use scsi_pr::{Command, SenseCode, Status};
 
 use super::{
     executor::Executor,
@@ -170,13 +170,6 @@ fn stays(memory: &Memory) -> bool {
         || memory.paths.iter().any(|path| !path.leftovers.is_empty())
 }
 
-/// Gives the lock up, unless something is left that only this broker can end.
-fn end(held: Option<Held<'_>>, memory: &Memory) {
-    if let Some(held) = held {
-        held.end(memory.step == Step::Idle && !memory.suspended);
-    }
-}
-
 impl Worker {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -258,20 +251,16 @@ impl Worker {
 
     fn carry_out(&self, job: &Job) -> Answer {
         if job.deadline <= Instant::now() {
-            return busy("its time was over before it could begin".to_owned());
+            return Answer::busy("its time was over before it could begin".to_owned());
         }
         let mut state = self.state();
-        let State { memory, executor, lock, recovers } = &mut *state;
-        let held = match lock.as_ref().map(|lock| lock.hold(job.deadline)).transpose() {
-            Ok(None) => None,
-            Ok(Some(Some(held))) => Some(held),
-            Ok(Some(None)) => return busy("another helper of this host is changing the map".to_owned()),
-            Err(error) => return busy(format!("the lock of the map cannot be had: {error}")),
+        let lock = state.lock.clone();
+        let held = match state.begin(lock.as_deref(), job.deadline, job.deadline) {
+            Ok(held) => held,
+            Err(why) => return Answer::busy(why),
         };
-        memory.suspended |= held.as_ref().is_some_and(|held| held.suspended);
-        *recovers |= memory.suspended;
+        let State { memory, executor, recovers, .. } = &mut *state;
         self.slot.begin(job.number);
-        executor.begin(job.deadline, memory.suspended);
         let mut notes = Vec::new();
         if std::mem::take(recovers) {
             let Ok(mut said) = pr_multipath::recover(executor, memory);
@@ -281,44 +270,42 @@ impl Worker {
             memory.news.get_or_insert(news);
         }
         let Ok(answer) = pr_multipath::execute(executor, memory, &job.request.cdb, &job.request.parameters);
-        end(held, memory);
-        self.stays.store(stays(memory), Ordering::Release);
+        self.end(held, memory);
         answer_of(answer, notes, executor)
     }
 
     /// Looks after paths that came back, and after what a predecessor has left.
     fn look_after(&self) {
         let mut state = self.state();
-        let State { memory, executor, lock, recovers } = &mut *state;
+        let lock = state.lock.clone();
         let deadline = Instant::now() + LOOK_TAKES;
         // Whoever has the lock is at it; this comes again.
-        let patience = if *recovers { deadline } else { Instant::now() };
-        let held = match lock.as_ref().map(|lock| lock.hold(patience)).transpose() {
-            Ok(None) => None,
-            Ok(Some(Some(held))) => Some(held),
-            Ok(Some(None)) | Err(_) => return,
-        };
-        memory.suspended |= held.as_ref().is_some_and(|held| held.suspended);
-        *recovers |= memory.suspended;
-        executor.begin(deadline, memory.suspended);
-        let Ok(notes) = if std::mem::take(recovers) {
+        let patience = if state.recovers { deadline } else { Instant::now() };
+        let Ok(held) = state.begin(lock.as_deref(), patience, deadline) else { return };
+        let State { memory, executor, recovers, .. } = &mut *state;
+        let Ok(mut notes) = if std::mem::take(recovers) {
             pr_multipath::recover(executor, memory)
         } else {
             pr_multipath::reconcile(executor, memory)
         };
         executor.tell_again();
-        end(held, memory);
-        self.stays.store(stays(memory), Ordering::Release);
-        let mut noticed = std::mem::take(&mut executor.notes);
+        self.end(held, memory);
+        notes.append(&mut executor.notes);
         drop(state);
-        let mut notes = notes;
-        notes.append(&mut noticed);
         if notes.is_empty() {
             self.say(What::State);
         }
         for note in notes {
             self.say(What::Note(note));
         }
+    }
+
+    /// Something is over: gives the lock up, unless something is left that only this broker can end.
+    fn end(&self, held: Option<Held<'_>>, memory: &Memory) {
+        if let Some(held) = held {
+            held.end(memory.step == Step::Idle && !memory.suspended);
+        }
+        self.stays.store(stays(memory), Ordering::Release);
     }
 
     /// The thread that reads.
@@ -380,6 +367,28 @@ impl Worker {
     }
 }
 
+impl State {
+    /// Something begins that should be over by the deadline: waits for the lock, if there is one, as long as there is
+    /// patience. What the lock says of the map is taken note of.
+    fn begin<'a>(
+        &mut self,
+        lock: Option<&'a MapLock>,
+        patience: Instant,
+        deadline: Instant,
+    ) -> Result<Option<Held<'a>>, String> {
+        let held = match lock.map(|lock| lock.hold(patience)).transpose() {
+            Ok(None) => None,
+            Ok(Some(Some(held))) => Some(held),
+            Ok(Some(None)) => return Err("another helper of this host is changing the map".to_owned()),
+            Err(error) => return Err(format!("the lock of the map cannot be had: {error}")),
+        };
+        self.memory.suspended |= held.as_ref().is_some_and(|held| held.suspended);
+        self.recovers |= self.memory.suspended;
+        self.executor.begin(deadline, self.memory.suspended);
+        Ok(held)
+    }
+}
+
 impl Job {
     fn parse(bytes: &[u8]) -> Option<Self> {
         let (number, request) = bytes.split_first_chunk()?;
@@ -387,11 +396,6 @@ impl Job {
         let time = request.timeout.saturating_sub(MARGIN.min(request.timeout / 5));
         Some(Self { number: u32::from_le_bytes(*number), request, deadline: Instant::now() + time })
     }
-}
-
-/// Nothing was done, and may be later.
-fn busy(note: String) -> Answer {
-    Answer { status: Status::BUSY, sense: Sense::NONE, data: Vec::new(), note }
 }
 
 /// An answer with all that there is to say about it.

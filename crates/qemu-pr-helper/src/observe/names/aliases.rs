@@ -13,7 +13,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::clean;
-use crate::device::{Identity, Kind};
+use crate::device::{Identity, Kind, sysfs::MAP};
 
 /// The names of a disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,9 +29,6 @@ pub struct Aliases {
 
 /// Volumes are not stacked higher than this.
 const MAX_DEPTH: usize = 8;
-
-/// The prefix of every multipath map's device-mapper uuid.
-const MAP: &str = "mpath-";
 
 /// More bytes than the names of any disk have.
 const MAX_BYTES: usize = super::MAX_MESSAGE / 2;

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use pr_control::Device;
 
 use super::clean;
-use crate::device::{Identity, Kind};
+use crate::device::{Identity, Kind, sysfs::MAP};
 
 /// The names of a disk, as far as they can be found.
 pub fn look_up(identity: Identity) -> Device {
@@ -26,7 +26,7 @@ fn find(sysfs: &Path, udev: &Path) -> Device {
     let uuid = read("dm/uuid");
     // A partition's disk is the directory above.
     let wwid = read("device/wwid").or_else(|| fs::read_to_string(directory?.parent()?.join("device/wwid")).ok());
-    let wwid = wwid.or_else(|| Some(uuid?.trim().strip_prefix("mpath-")?.to_owned()));
+    let wwid = wwid.or_else(|| Some(uuid?.trim().strip_prefix(MAP)?.to_owned()));
     let by_id = fs::read_to_string(udev).ok().and_then(|data| best_link(&data));
     Device {
         name: name.and_then(|name| clean(&name)),
