@@ -1,0 +1,1 @@
+//! What clients do to the names of processes, units and disks.
