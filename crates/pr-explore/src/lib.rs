@@ -94,6 +94,8 @@ pub struct Found {
 pub struct Plan {
     /// How many paths the map has.
     pub paths: usize,
+    /// How the target goes about it.
+    pub target: world::Target,
     /// Which multipathd there is.
     pub release: world::Release,
     /// Whether the host can tell who each path is to the logical unit, as it can with Fibre Channel, iSCSI and SAS.
@@ -118,6 +120,7 @@ impl Plan {
     /// Everything that may happen, one event in each command, on a map with two paths.
     pub const EVERYTHING: Self = Self {
         paths: 2,
+        target: world::Target::Simulated,
         release: world::Release::Old,
         host_tells: false,
         shared_keys: true,
@@ -132,6 +135,7 @@ impl Plan {
     /// The world that is explored.
     fn world(&self) -> World {
         World {
+            target: self.target,
             host_tells: self.host_tells,
             shared_keys: self.shared_keys,
             removes: self.removes,
@@ -153,7 +157,7 @@ pub fn plans(mistake: Option<world::Mistake>) -> [Plan; 3] {
 
 /// What else is explored each time: paths leave the map, and the other node acts, where the host can tell who its paths
 /// are to the logical unit and where it cannot.
-pub fn more_plans() -> [(&'static str, Plan); 4] {
+pub fn more_plans() -> [(&'static str, Plan); 7] {
     let removed = Plan { removes: true, ..plans(None)[2].clone() };
     let rules = Rules { faults: false, deaths: false, ..Plan::EVERYTHING.rules };
     let others = Plan { rules, ..Plan::EVERYTHING };
@@ -161,6 +165,12 @@ pub fn more_plans() -> [(&'static str, Plan); 4] {
         ("paths fail and leave the map", removed),
         ("the other node acts", others.clone()),
         ("the other node acts, identities known", Plan { host_tells: true, ..others.clone() }),
+        ("the kernel's own target, paths fail", Plan { target: world::Target::Kernel, ..plans(None)[2].clone() }),
+        ("the kernel's own target, the other node acts", Plan { target: world::Target::Kernel, ..others.clone() }),
+        (
+            "the kernel's own target, the other node acts, identities known",
+            Plan { target: world::Target::Kernel, host_tells: true, ..others.clone() },
+        ),
         ("the other node acts, three paths, identities known", Plan { paths: 3, host_tells: true, ..others }),
     ]
 }
@@ -514,7 +524,7 @@ fn once(
     let Some(answer) = answer else { return Ending::Known };
     let Play { mut world, acts, disturbed, has_arrived, course, mut story, .. } = play;
     world.memory = memory;
-    let on_the_way = oracle::on_the_way(&course, &command, &answer, &world);
+    let on_the_way = oracle::on_the_way(&course, &command, &acts, &answer, &world);
     if tells {
         story.insert(0, format!("guest: {command}"));
         let result = pr_multipath::CommandResult {

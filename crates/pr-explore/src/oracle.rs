@@ -252,9 +252,8 @@ impl Played<'_> {
         for place in 0..=self.acts.len() {
             if at == Some(place) {
                 owed.extend_from_slice(plain.unit_attentions(GUEST));
-                let refused = self.after.target.refuses(&plain, GUEST, &self.command);
-                told = Some(if let Some(code) = refused {
-                    (Status::CHECK_CONDITION, Some(code))
+                told = Some(if let Some(told) = self.after.target.answers(&plain, GUEST, &self.command) {
+                    told
                 } else {
                     let completion = self.command.play(&mut plain, GUEST);
                     (completion.status, completion.sense.code().filter(|_| !completion.sense.is_none()))
@@ -285,7 +284,13 @@ pub fn is_left(world: &World) -> bool {
 }
 
 /// What the way to an answer has broken, whatever came of the command.
-pub fn on_the_way(course: &Course, command: &Act, answer: &Answer, after: &World) -> Option<Violation> {
+pub fn on_the_way(
+    course: &Course,
+    command: &Act,
+    acts: &[(Act, Status)],
+    answer: &Answer,
+    after: &World,
+) -> Option<Violation> {
     const NOT_READY: SenseKey = SenseKey(2);
     const NOT_SUPPORTED: SenseCode = SenseCode::new(0x5, 0x25, 0x00);
     let works = (0..after.paths.len()).find(|path| !course.troubled.contains(path))?;
@@ -299,8 +304,15 @@ pub fn on_the_way(course: &Course, command: &Act, answer: &Answer, after: &World
     }
     let is_refused = matches!(answer.status, Status::BUSY | Status::TASK_SET_FULL)
         || answer.sense.code().is_some_and(|code| code.key == NOT_READY || code == NOT_SUPPORTED);
-    // Would one disk say so?
-    let is_due = after.target.refuses(&after.plain, GUEST, command).is_some();
+    // Would one disk say so, after so many of the other node's commands?
+    let mut plain = after.plain.clone();
+    let mut refuses = |act: Option<&(Act, Status)>| {
+        if let Some((act, _)) = act {
+            let _ = act.play(&mut plain, OTHER);
+        }
+        after.target.answers(&plain, GUEST, command).is_some_and(|(status, _)| status != Status::GOOD)
+    };
+    let is_due = refuses(None) || acts.iter().any(|act| refuses(Some(act)));
     (is_refused && !is_due)
         .then(|| Violation { promise: 6, what: format!("{} was told, and path {works} works", answer.status) })
 }

@@ -104,7 +104,8 @@ pub struct Daemon {
 pub enum Target {
     /// As the simulated one.
     Simulated,
-    /// The kernel's own: without a reservation, NOT READY for RESERVE and CLEAR of a nexus without a registration; and a
+    /// The kernel's own: without a reservation, NOT READY for RESERVE, RELEASE and CLEAR of a nexus without a
+    /// registration; GOOD for a RELEASE of a registrant that does not hold the reservation, whatever its key; and a
     /// registration on all target ports is changed by commands that say so themselves, or not at all.
     Kernel,
     /// The same, and it cannot write its file: it registers, and then says NOT READY.
@@ -115,19 +116,25 @@ impl Target {
     /// LOGICAL UNIT COMMUNICATION FAILURE, NOT READY.
     const COMMUNICATION_FAILURE: SenseCode = SenseCode::new(0x2, 0x08, 0x00);
 
-    /// What a command is told that is refused where SPC does not ask for it.
-    pub fn refuses(self, unit: &LogicalUnit, nexus: Nexus, act: &Act) -> Option<SenseCode> {
-        use OutAction::{Clear, Register, RegisterAndIgnoreExistingKey, Reserve};
+    /// What a command is told where the target does not do what SPC asks for; it changes nothing then.
+    pub fn answers(self, unit: &LogicalUnit, nexus: Nexus, act: &Act) -> Option<(Status, Option<SenseCode>)> {
+        use OutAction::{Clear, Register, RegisterAndIgnoreExistingKey, Release, Reserve};
         if self == Self::Simulated {
             return None;
         }
         let own = unit.registrations().find(|(other, _)| *other == nexus).map(|(_, registration)| registration);
+        let holder = unit.reservation().map(|held| held.holder);
         match (act.action, own) {
-            (Reserve | Clear, None) if unit.reservation().is_none() => Some(Self::COMMUNICATION_FAILURE),
+            (Reserve | Release | Clear, None) if holder.is_none() => {
+                Some((Status::CHECK_CONDITION, Some(Self::COMMUNICATION_FAILURE)))
+            }
+            (Release, Some(_)) if holder.is_none_or(|holder| holder.is_some_and(|holder| holder != nexus)) => {
+                Some((Status::GOOD, None))
+            }
             (Register | RegisterAndIgnoreExistingKey, Some(own))
                 if own.all_target_ports && !act.flags.all_target_ports =>
             {
-                Some(SenseCode::INVALID_FIELD_IN_CDB)
+                Some((Status::CHECK_CONDITION, Some(SenseCode::INVALID_FIELD_IN_CDB)))
             }
             _ => None,
         }
@@ -714,9 +721,9 @@ impl World {
         let flags = Flags { persist: keys.activate_persist, all_target_ports: keys.all_target_ports };
         if let Some(action) = action
             && let act = (Act { flags, ..Act::new(action, None, keys.key, keys.service_action_key) })
-            && let Some(code) = self.target.refuses(&self.disk, nexus, &act)
+            && let Some((status, code)) = self.target.answers(&self.disk, nexus, &act)
         {
-            return CommandResult::check(code);
+            return code.map_or(CommandResult::status(status), CommandResult::check);
         }
         let mut buffer = vec![0; command.room.min(4096)];
         let completion = self.disk.execute(nexus, &cdb, &command.list, &mut buffer);

@@ -176,9 +176,13 @@ impl<I: Io> Engine<'_, I> {
         let holder = survey.and_then(Survey::holder);
         let mut best: Option<CommandResult> = None;
         let mut silent = None;
+        let mut refused = Vec::new();
         for id in self.active() {
             let Some((_, result)) = self.send_to_all(&[id], &request.cdb, request.list)?.pop() else { continue };
             let class = result.class();
+            if class == Class::Conflict {
+                refused.push(id);
+            }
             if class > Class::Conflict && self.identity(id).is_none() {
                 silent = Some(id);
             }
@@ -189,8 +193,7 @@ impl<I: Io> Engine<'_, I> {
                 best = Some(result);
                 break;
             }
-            // The kernel's own target looks at the key only on the path that holds.
-            if class == Class::Conflict || best.as_ref().is_none_or(|best| class < best.class()) {
+            if best.as_ref().is_none_or(|best| class < best.class()) {
                 best = Some(result);
             }
             if class == Class::Verdict {
@@ -199,6 +202,13 @@ impl<I: Io> Engine<'_, I> {
         }
         let others: Vec<PathId> = self.active();
         self.drain(&others)?;
+        if best.as_ref().is_some_and(|best| best.class() == Class::Good)
+            && let Some(holder) = holder.filter(|holder| holder.key != request.parameters.key)
+            && self.is_held_by_one_of(&refused, holder)?
+        {
+            // The kernel's own target looks at the key only on the path that holds.
+            return Ok(Answer::CONFLICT);
+        }
         if let Some(id) = silent
             && holder.is_some_and(|holder| holder.key == request.parameters.key)
             && best.as_ref().is_some_and(|best| best.class() == Class::Good)
@@ -207,6 +217,20 @@ impl<I: Io> Engine<'_, I> {
             return Ok(self.unknown_holder(id, request.parameters.key));
         }
         Ok(best.map_or(Answer::CONFLICT, Answer::from))
+    }
+
+    /// Whether the holder of the reservation is one of our paths, as far as these can tell, which are registered or have
+    /// refused a command: one of them has the key that the holder has.
+    fn is_held_by_one_of(&mut self, refused: &[PathId], holder: &Registrant) -> Result<bool, I::Stop> {
+        if self.is_own(&holder.identity) {
+            return Ok(true);
+        }
+        let unknown: Vec<PathId> = refused.iter().copied().filter(|id| self.identity(*id).is_none()).collect();
+        if unknown.is_empty() || self.memory.key() == Some(holder.key) {
+            return Ok(!unknown.is_empty());
+        }
+        let own = self.own(holder.key, None)?;
+        Ok(!self.prove(&unknown, own)?.has.is_empty())
     }
 
     /// The path that holds the reservation gave no answer to RELEASE.
