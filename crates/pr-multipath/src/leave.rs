@@ -150,17 +150,18 @@ impl<I: Io> Engine<'_, I> {
     fn end_away(&mut self, plan: &Plan, done: &[PathId], id: PathId, key: ReservationKey) -> Result<Ended, I::Stop> {
         let Some(identity) = self.identity(id).cloned() else { return Ok(Ended::Stays) };
         let Some(survey) = self.survey()? else { return Ok(Ended::Stays) };
-        let Some(still) = survey.of(&identity).filter(|registrant| registrant.key == key) else {
+        if survey.of(&identity).is_none_or(|registrant| registrant.key != key) {
             if survey.of(&identity).is_none() && !plan.key.is_zero() && key == plan.key {
                 // Somebody has preempted the key that this command changes, and was told that it worked.
                 return self.fenced(plan, done).map(Ended::Tells);
             }
             return Ok(Ended::Otherwise);
-        };
+        }
         let Some(from) = done.first().copied().filter(|_| self.is_exclusive(&survey, key)) else {
             return Ok(Ended::Stays);
         };
-        let kind = survey.holder().filter(|holder| *holder == still).and_then(|holder| holder.holds);
+        // With the key of the path that holds the reservation this is preempted, too, whichever path is looked at.
+        let kind = survey.holder().filter(|holder| holder.key == key).and_then(|holder| holder.holds);
         let kind = kind.unwrap_or(survey.type_for_preempting());
         let (cdb, list) = basic(OutAction::Preempt, kind, &BasicParameters::keys(plan.new.key, key));
         // The path that is away is told of this when it comes back, and the user did it itself.

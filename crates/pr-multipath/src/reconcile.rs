@@ -267,6 +267,7 @@ impl<I: Io> Engine<'_, I> {
             self.complete_on(&proof, new)?;
             return Ok(true);
         }
-        Ok(proof.shows_none())
+        // Paths that do not answer have not got it if nobody has.
+        Ok(proof.shows_none() || self.survey()?.is_some_and(|survey| !survey.has(new.key)))
     }
 }
