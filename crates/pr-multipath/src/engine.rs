@@ -266,7 +266,7 @@ impl<'a, I: Io> Engine<'a, I> {
         Ok(self.told.is_some())
     }
 
-    /// Takes keys from paths that came back and that the user has given up.
+    /// Takes keys from paths that came back and that the user has given up. Those that may have kept one carry no I/O.
     pub fn take_leftovers(&mut self, paths: &[PathId]) -> Result<(), I::Stop> {
         for id in paths {
             for key in self.memory.path(*id).leftovers.clone() {
@@ -280,6 +280,10 @@ impl<'a, I: Io> Engine<'a, I> {
                 {
                     self.memory.path(*id).leftovers.retain(|left| *left != key);
                     self.keep()?;
+                } else {
+                    let unfit = self.carrying(&[*id])?;
+                    self.fail(&unfit, &format!("may have kept key {key}"))?;
+                    break;
                 }
             }
         }

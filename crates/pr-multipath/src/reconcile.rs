@@ -45,6 +45,9 @@ impl<I: Io> Engine<'_, I> {
                 }
             }
         }
+        // Only these can show that a registration was being given up: any other may have lacked it before.
+        let settled: Vec<PathId> =
+            self.memory.paths.iter().filter(|path| !path.unsettled).map(|path| path.id).collect();
         if !matches!(self.memory.step, Step::Idle | Step::Changing) {
             for path in &mut self.memory.paths {
                 path.unsettled = true;
@@ -55,7 +58,7 @@ impl<I: Io> Engine<'_, I> {
         let is_over = match self.memory.step {
             Step::Idle => true,
             Step::Changing => self.finish_changing()?,
-            Step::Registering { before, new } => self.finish_registering(before, new)?,
+            Step::Registering { before, new } => self.finish_registering(before, new, &settled)?,
             Step::Preempting { own } => self.finish_preempting(own)?,
         };
         self.let_go()?;
@@ -66,6 +69,9 @@ impl<I: Io> Engine<'_, I> {
             return self.set_step(Step::Idle);
         }
         self.notes.push("what was begun is finished as soon as a path answers".to_owned());
+        for path in self.paths.iter().filter(|path| path.active && !path.busy && settled.contains(&path.id)) {
+            self.memory.path(path.id).unsettled = false;
+        }
         self.keep()
     }
 
@@ -193,7 +199,12 @@ impl<I: Io> Engine<'_, I> {
 
     /// A registration was on its way: what was there before is put back where that can be, because its sender was told
     /// of a failure. False if no path says how it stands.
-    fn finish_registering(&mut self, before: Option<ReservationKey>, new: Registration) -> Result<bool, I::Stop> {
+    fn finish_registering(
+        &mut self,
+        before: Option<ReservationKey>,
+        new: Registration,
+        settled: &[PathId],
+    ) -> Result<bool, I::Stop> {
         if let User::Registered(own) = self.memory.user
             && before.is_some_and(|before| before != own.key)
         {
@@ -203,7 +214,7 @@ impl<I: Io> Engine<'_, I> {
         let active = self.active();
         let Some(before) = before else {
             // Nobody knows what was there: the new registration is completed, if it has begun.
-            return self.finish_ignoring(&active, new);
+            return self.finish_ignoring(&active, new, settled);
         };
         let old = Registration { key: before, ..new };
         if !new.key.is_zero() {
@@ -218,7 +229,7 @@ impl<I: Io> Engine<'_, I> {
             return Ok(true);
         }
         let proof = self.prove(&active, old)?;
-        if new.key.is_zero() && !proof.lacks.is_empty() {
+        if new.key.is_zero() && proof.lacks.iter().any(|id| settled.contains(id)) {
             return self.finish_leaving(proof, old);
         }
         self.finish_as(&proof, old)
@@ -246,12 +257,17 @@ impl<I: Io> Engine<'_, I> {
         self.set_user(User::Registered(own))
     }
 
-    fn finish_ignoring(&mut self, active: &[PathId], new: Registration) -> Result<bool, I::Stop> {
+    fn finish_ignoring(
+        &mut self,
+        active: &[PathId],
+        new: Registration,
+        settled: &[PathId],
+    ) -> Result<bool, I::Stop> {
         if let User::Registered(own) = self.memory.user
             && new.key.is_zero()
         {
             let proof = self.prove(active, own)?;
-            if !proof.lacks.is_empty() {
+            if proof.lacks.iter().any(|id| settled.contains(id)) {
                 return self.finish_leaving(proof, own);
             }
             return self.finish_as(&proof, own);

@@ -146,9 +146,11 @@ impl<I: Io> Engine<'_, I> {
         survey.registrants.iter().filter(|registrant| registrant.key == key).all(|r| self.is_own(&r.identity))
     }
 
-    /// Learns who a path is: the one registrant that a registration through it has brought.
+    /// Learns who a path is: the one registrant that a registration through it has brought. That might be another path,
+    /// which comes back in this moment and is registered by multipathd, unless it is known who that is.
     pub fn learn(&mut self, path: PathId, key: ReservationKey, before: &Survey, after: &Survey) {
-        if self.identity(path).is_some() || key.is_zero() {
+        let may_come_back = |other: &crate::Path| !other.active && other.id != path && self.identity(other.id).is_none();
+        if self.identity(path).is_some() || key.is_zero() || self.paths.iter().any(may_come_back) {
             return;
         }
         let is_new = |identity: &Identity| before.of(identity).is_none_or(|registrant| registrant.key != key);
