@@ -259,8 +259,13 @@ impl Played<'_> {
                     (completion.status, completion.sense.code().filter(|_| !completion.sense.is_none()))
                 });
             }
+            // Of a map that registers path after path a node can preempt the same key twice.
+            let is_repeated = |act: &Act| {
+                act.action == OutAction::Preempt && self.acts[..place].iter().any(|(earlier, _)| earlier == act)
+            };
             if let Some((act, status)) = self.acts.get(place)
                 && act.play(&mut plain, OTHER).status != *status
+                && !is_repeated(act)
             {
                 return None;
             }

@@ -211,38 +211,35 @@ impl<'a, I: Io> Engine<'a, I> {
 
     /// The user's registration is this from now on; multipathd is told, and a complaint of its is a note.
     pub fn set_user(&mut self, user: User) -> Result<(), I::Stop> {
-        let old = self.memory.key();
-        if user == User::Unregistered
-            && let Some(old) = old
-        {
-            // multipathd may give the key to a path that comes back before it hears of this.
-            for path in &self.paths {
-                let known = self.memory.path(path.id);
-                if !path.active || known.unsettled {
-                    known.leave_over(old);
-                    known.unsettled = true;
-                }
+        let is_over = user == User::Unregistered;
+        // multipathd may give these to a path that comes back before it hears of this.
+        let mut given: Vec<ReservationKey> = self.memory.key().into_iter().collect();
+        if let Step::Registering { new: registration, .. } | Step::Preempting { own: registration } = self.memory.step {
+            given.push(registration.key);
+        }
+        for path in self.paths.iter().filter(|_| is_over) {
+            let known = self.memory.path(path.id);
+            if !path.active || known.unsettled {
+                given.iter().for_each(|key| known.leave_over(*key));
+                known.unsettled |= !known.leftovers.is_empty();
             }
         }
         self.memory.user = user;
         self.memory.step = Step::Idle;
         self.keep()?;
         let is_told = self.tell_user()?;
-        if user == User::Unregistered
-            && !is_told
-            && let Some(old) = old
-        {
-            // It goes on to give the key to whoever comes back.
-            self.memory.paths.iter_mut().for_each(|path| path.leave_over(old));
+        if !is_over {
+            return Ok(());
+        }
+        if !is_told {
+            // It goes on to give them to whoever comes back.
+            self.memory.paths.iter_mut().for_each(|path| given.iter().for_each(|key| path.leave_over(*key)));
             self.keep()?;
         }
-        if user == User::Unregistered {
-            let known: Vec<PathId> = self.active();
-            self.look()?;
-            let back: Vec<PathId> = self.active().into_iter().filter(|id| !known.contains(id)).collect();
-            self.take_leftovers(&back)?;
-        }
-        Ok(())
+        let known: Vec<PathId> = self.active();
+        self.look()?;
+        let back: Vec<PathId> = self.active().into_iter().filter(|id| !known.contains(id)).collect();
+        self.take_leftovers(&back)
     }
 
     /// Tells multipathd which key the user has.

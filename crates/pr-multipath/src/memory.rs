@@ -95,13 +95,22 @@ impl PathMemory {
 
     /// A key may have stayed behind. What becomes of it is no news to the user, who has given it up.
     pub fn leave_over(&mut self, key: ReservationKey) {
-        if !key.is_zero() && !self.leftovers.contains(&key) {
+        if key.is_zero() {
+            return;
+        }
+        if !self.leftovers.contains(&key) {
             self.leftovers.truncate(LEFTOVERS - 1);
             self.leftovers.insert(0, key);
-            for code in CHANGES {
-                self.expect(code);
-            }
         }
+        for code in CHANGES {
+            self.expect(code);
+        }
+    }
+
+    /// The path has the user's registration, and so no other one.
+    pub fn settled(&mut self) {
+        self.unsettled = false;
+        self.leftovers.clear();
     }
 }
 

@@ -210,6 +210,7 @@ impl<I: Io> Engine<'_, I> {
             match registrant {
                 Some(Some(registrant)) if registrant.key == own.key => proof.has.push(id),
                 Some(_) => proof.lacks.push(id),
+                None if !survey.has(own.key) => proof.lacks.push(id),
                 None => proof.silent.push(id),
             }
         }
@@ -238,7 +239,7 @@ impl<I: Io> Engine<'_, I> {
         let mut provers = self.prove(&provers, own)?.has;
         if provers.is_empty() {
             // One that is away may still be registered, as far as the logical unit tells.
-            let away: Vec<PathId> = self.paths.iter().filter(|path| !path.active).map(|path| path.id).collect();
+            let away = self.unusable();
             let survey = self.survey()?;
             let has = |id: &PathId| {
                 let registrant = self.identity(*id).and_then(|identity| survey.as_ref()?.of(identity));
@@ -265,9 +266,7 @@ impl<I: Io> Engine<'_, I> {
             return Ok(false);
         }
         for id in &given.has {
-            let known = self.memory.path(*id);
-            known.unsettled = false;
-            known.leftovers.clear();
+            self.memory.path(*id).settled();
         }
         self.keep()?;
         let silent: Vec<PathId> = given.silent.into_iter().chain(given.lacks).collect();

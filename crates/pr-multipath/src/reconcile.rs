@@ -4,6 +4,7 @@ use scsi_pr::ReservationKey;
 
 use crate::{
     Io, Memory, Multipathd, PathId, PathMemory, Registration, Step, User, ask::Proof, engine::Engine, memory::CHANGES,
+    survey::Survey,
 };
 
 /// Looks after paths that came back: each gets the key that the others have, or loses one that the user has given up.
@@ -176,7 +177,7 @@ impl<I: Io> Engine<'_, I> {
             return Ok(());
         }
         for id in &proof.has {
-            self.memory.path(*id).unsettled = false;
+            self.memory.path(*id).settled();
         }
         if !proof.lacks.is_empty() {
             self.give(&proof.lacks, own)?;
@@ -205,13 +206,14 @@ impl<I: Io> Engine<'_, I> {
         new: Registration,
         settled: &[PathId],
     ) -> Result<bool, I::Stop> {
+        let active = self.active();
         if let User::Registered(own) = self.memory.user
             && before.is_some_and(|before| before != own.key)
+            && !self.find(&active, own)?.shows_none()
         {
             // The command named another key than the user's: it was refused, or was about to be.
             return Ok(true);
         }
-        let active = self.active();
         let Some(before) = before else {
             // Nobody knows what was there: the new registration is completed, if it has begun.
             return self.finish_ignoring(&active, new, settled);
@@ -257,12 +259,7 @@ impl<I: Io> Engine<'_, I> {
         self.set_user(User::Registered(own))
     }
 
-    fn finish_ignoring(
-        &mut self,
-        active: &[PathId],
-        new: Registration,
-        settled: &[PathId],
-    ) -> Result<bool, I::Stop> {
+    fn finish_ignoring(&mut self, active: &[PathId], new: Registration, settled: &[PathId]) -> Result<bool, I::Stop> {
         if let User::Registered(own) = self.memory.user
             && new.key.is_zero()
         {
@@ -276,7 +273,9 @@ impl<I: Io> Engine<'_, I> {
             return Ok(true);
         }
         let proof = self.prove(active, new)?;
-        if !proof.has.is_empty() {
+        let survey = if proof.has.is_empty() { self.survey()? } else { None };
+        let has = |survey: &Survey| survey.registrants.iter().any(|r| r.key == new.key && self.is_own(&r.identity));
+        if !proof.has.is_empty() || survey.as_ref().is_some_and(has) {
             if let Some(old) = self.memory.key().filter(|old| *old != new.key) {
                 self.memory.paths.iter_mut().for_each(|path| path.leave_over(old));
             }
@@ -284,6 +283,6 @@ impl<I: Io> Engine<'_, I> {
             return Ok(true);
         }
         // Paths that do not answer have not got it if nobody has.
-        Ok(proof.shows_none() || self.survey()?.is_some_and(|survey| !survey.has(new.key)))
+        Ok(proof.shows_none() || survey.is_some_and(|survey| !survey.has(new.key)))
     }
 }

@@ -365,9 +365,7 @@ impl<I: Io> Engine<'_, I> {
             }
         }
         for id in &progress.done {
-            let known = self.memory.path(*id);
-            known.unsettled = false;
-            known.leftovers.clear();
+            self.memory.path(*id).settled();
         }
         if let Some(answer) = self.clean_up(plan, &progress.done)? {
             return Ok(answer);
@@ -419,7 +417,6 @@ impl<I: Io> Engine<'_, I> {
         if answer.status == Status::RESERVATION_CONFLICT && !lost.is_empty() {
             answer.notes.push("a path gave no answer".to_owned());
         }
-        self.set_step(Step::Idle)?;
         Ok(answer)
     }
 

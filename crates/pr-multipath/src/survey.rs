@@ -149,7 +149,8 @@ impl<I: Io> Engine<'_, I> {
     /// Learns who a path is: the one registrant that a registration through it has brought. That might be another path,
     /// which comes back in this moment and is registered by multipathd, unless it is known who that is.
     pub fn learn(&mut self, path: PathId, key: ReservationKey, before: &Survey, after: &Survey) {
-        let may_come_back = |other: &crate::Path| !other.active && other.id != path && self.identity(other.id).is_none();
+        let may_come_back =
+            |other: &crate::Path| !other.active && other.id != path && self.identity(other.id).is_none();
         if self.identity(path).is_some() || key.is_zero() || self.paths.iter().any(may_come_back) {
             return;
         }
