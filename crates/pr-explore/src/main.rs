@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use pr_explore::{
-    Found, MapEngine, Plan, explore, find, more_plans, plans, scenario, wander,
-    world::{Mistake, Release, Rules},
+    Found, MapEngine, Plan, by_chance, explore, find, more_plans, plans, scenario, wander,
+    world::{Mistake, Release},
 };
 
 fn main() -> ExitCode {
@@ -52,23 +52,16 @@ fn main() -> ExitCode {
             }
         }
     }
-    if chance {
-        for paths in 2..=4 {
-            for (events, host_tells) in [(1, true), (1, false), (2, true), (2, false), (3, true)] {
-                let started = Instant::now();
-                let rules = Rules { events, ..Plan::EVERYTHING.rules };
-                let plan = Plan { paths, rules, host_tells, shared_keys: host_tells, ..Plan::EVERYTHING };
-                let plan = Plan { wanted: 40, ..plan };
-                let mut found = wander(&MapEngine, &plan, 1, 200_000, 40);
-                // The shortest is the one to read.
-                found.wrong.sort_by_key(|bad| bad.story.len());
-                let known = if host_tells { "known" } else { "unknown" };
-                sound &= tell(
-                    &format!("{events} events in a command by chance, {paths} paths, identities {known}"),
-                    &found,
-                    started,
-                );
-            }
+    for events in 1..=if deep { 3 } else { u32::from(chance) } {
+        for plan in by_chance(events) {
+            let started = Instant::now();
+            let mut found = wander(&MapEngine, &plan, 1, 200_000, 40);
+            // The shortest is the one to read.
+            found.wrong.sort_by_key(|bad| bad.story.len());
+            let Plan { paths, target, host_tells, .. } = plan;
+            let known = if host_tells { "known" } else { "unknown" };
+            let name = format!("by chance, {events} events in a command, {paths} paths, {target:?}, identities {known}");
+            sound &= tell(&name, &found, started);
         }
     }
     if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }

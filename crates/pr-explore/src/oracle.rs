@@ -205,12 +205,13 @@ impl Played<'_> {
         lines.extend(without);
         lines.reverse();
         lines.sort_by_key(|line| distance(&line.plain, &self.after));
-        for line in &lines {
-            if difference(&line.plain, &self.after).is_none() {
-                self.after.plain = line.plain.clone();
-                self.after.owed.extend(owed);
-                return Verdict::Right(Box::new(self.after));
-            }
+        let mut fitting = lines.iter().filter(|line| difference(&line.plain, &self.after).is_none());
+        if let Some(line) = fitting.next() {
+            let may_be = fitting.next().filter(|_| self.after.memory.step != Step::Idle);
+            self.after.may_be = may_be.map(|line| Box::new(line.plain.clone()));
+            self.after.plain = line.plain.clone();
+            self.after.owed.extend(owed);
+            return Verdict::Right(Box::new(self.after));
         }
         if others_differ(&lines, &self.after) {
             let what = lines.first().and_then(|line| difference(&line.plain, &self.after)).unwrap_or_default();

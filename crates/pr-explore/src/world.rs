@@ -150,6 +150,8 @@ pub struct World {
     pub target: Target,
     /// The same, had the guest one path.
     pub plain: LogicalUnit,
+    /// It may as well be like this: nobody knows yet how far a command came whose engine has died.
+    pub may_be: Option<Box<LogicalUnit>>,
     /// The map's paths.
     pub paths: Vec<PathState>,
     /// Whether I/O is held back.
@@ -261,6 +263,7 @@ impl World {
             disk: unit.clone(),
             target: Target::Simulated,
             plain: unit,
+            may_be: None,
             paths: vec![state; paths],
             suspended: Suspended::No,
             daemon: Daemon { release, key: None, persist: false },
@@ -285,7 +288,7 @@ impl World {
     /// What the world is, in a number. Counters that only ever grow are left out.
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        for unit in [&self.disk, &self.plain] {
+        for unit in [&self.disk, &self.plain].into_iter().chain(self.may_be.as_deref()) {
             for (nexus, registration) in unit.registrations() {
                 (nexus, registration.key, registration.all_target_ports).hash(&mut hasher);
             }

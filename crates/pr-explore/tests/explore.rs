@@ -2,7 +2,7 @@
 
 #![expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
 
-use pr_explore::{MapEngine, explore, find, more_plans, plans, scenario, world::Mistake};
+use pr_explore::{MapEngine, by_chance, explore, find, more_plans, plans, scenario, wander, world::Mistake};
 
 #[test]
 fn no_play_without_faults_with_deaths_or_with_failing_paths_breaks_a_promise() {
@@ -20,6 +20,16 @@ fn no_play_with_another_node_or_with_paths_that_leave_the_map_breaks_a_promise()
         let found = explore(&MapEngine, &plan);
         let first = found.wrong.first().map(|bad| (&bad.violation, bad.story.join("\n")));
         assert!(first.is_none(), "{name}: {first:#?}");
+    }
+}
+
+#[test]
+fn no_command_by_chance_breaks_a_promise() {
+    for plan in by_chance(1) {
+        let found = wander(&MapEngine, &plan, 2, 5_000, 40);
+        let first = found.wrong.first().map(|bad| (&bad.violation, bad.story.join("\n")));
+        assert!(first.is_none(), "{plan:?}: {first:#?}");
+        assert!(found.plays > 1000, "{plan:?}: {} plays are none", found.plays);
     }
 }
 

@@ -220,7 +220,9 @@ impl<'a, I: Io> Engine<'a, I> {
         for path in self.paths.iter().filter(|_| is_over) {
             let known = self.memory.path(path.id);
             if !path.active || known.unsettled {
-                given.iter().for_each(|key| known.leave_over(*key));
+                for key in &given {
+                    known.leave_over(*key);
+                }
                 known.unsettled |= !known.leftovers.is_empty();
             }
         }
@@ -233,7 +235,11 @@ impl<'a, I: Io> Engine<'a, I> {
         }
         if !is_told {
             // It goes on to give them to whoever comes back.
-            self.memory.paths.iter_mut().for_each(|path| given.iter().for_each(|key| path.leave_over(*key)));
+            for path in &mut self.memory.paths {
+                for key in &given {
+                    path.leave_over(*key);
+                }
+            }
             self.keep()?;
         }
         let known: Vec<PathId> = self.active();

@@ -95,7 +95,7 @@ impl<I: Io> Engine<'_, I> {
 
     /// Who has the registration keeps it and the others get it; without anybody it has ended. False if no path says so.
     fn finish_as(&mut self, proof: &Proof, own: Registration) -> Result<bool, I::Stop> {
-        if !proof.has.is_empty() {
+        if !proof.has.is_empty() || proof.shows_none() && self.is_kept_away(own)? {
             self.complete_on(proof, own)?;
         } else if proof.shows_none() {
             self.set_user(User::Unregistered)?;
@@ -103,6 +103,13 @@ impl<I: Io> Engine<'_, I> {
             return Ok(false);
         }
         Ok(true)
+    }
+
+    /// Whether a path that takes no commands now is registered, as far as the others know.
+    fn is_kept_away(&mut self, own: Registration) -> Result<bool, I::Stop> {
+        let Some(survey) = self.survey()? else { return Ok(false) };
+        let has = |id: &PathId| self.identity(*id).and_then(|id| survey.of(id)).is_some_and(|r| r.key == own.key);
+        Ok(self.unusable().iter().any(has))
     }
 
     /// Looks after paths that came back.
