@@ -60,7 +60,8 @@ fn main() -> ExitCode {
             found.wrong.sort_by_key(|bad| bad.story.len());
             let Plan { paths, target, host_tells, .. } = plan;
             let known = if host_tells { "known" } else { "unknown" };
-            let name = format!("by chance, {events} events in a command, {paths} paths, {target:?}, identities {known}");
+            let name =
+                format!("by chance, {events} events in a command, {paths} paths, {target:?}, identities {known}");
             sound &= tell(&name, &found, started);
         }
     }

@@ -103,9 +103,20 @@ impl<I: Io> Engine<'_, I> {
             Ok(survey) => survey,
             Err(answer) => return Ok(answer),
         };
+        let answer = self.release_as(request, survey.as_ref())?;
+        let holder = survey.as_ref().and_then(Survey::holder).filter(|holder| holder.key != request.parameters.key);
+        let is_wrong = self.memory.key().is_some_and(|key| key != request.parameters.key);
+        if answer.status == Status::GOOD && holder.is_some_and(|holder| is_wrong || self.is_own(&holder.identity)) {
+            // The kernel's own target looks at the key only on the path that holds.
+            return Ok(Answer::CONFLICT);
+        }
+        Ok(answer)
+    }
+
+    fn release_as(&mut self, request: &Request<'_>, survey: Option<&Survey>) -> Result<Answer, I::Stop> {
         let active = self.active();
-        let all_hold = survey.as_ref().is_some_and(Survey::is_held_by_all);
-        let holder = survey.as_ref().and_then(Survey::holder).cloned();
+        let all_hold = survey.is_some_and(Survey::is_held_by_all);
+        let holder = survey.and_then(Survey::holder).cloned();
         let key = request.parameters.key;
         self.own.push(SenseCode::RESERVATIONS_RELEASED);
         let mut order = active.clone();
@@ -159,7 +170,7 @@ impl<I: Io> Engine<'_, I> {
             && self.is_own(&holder.identity)
             && holder.key == key
         {
-            return self.release_away(request, holder.holds.unwrap_or(request.scope_type), survey.as_ref());
+            return self.release_away(request, holder.holds.unwrap_or(request.scope_type), survey);
         }
         if let Some(holder) = &holder
             && holder.key == key
@@ -167,7 +178,7 @@ impl<I: Io> Engine<'_, I> {
         {
             return Ok(self.unknown_holder(path, key));
         }
-        self.release_anywhere(request, survey.as_ref())
+        self.release_anywhere(request, survey)
     }
 
     /// The reservation is somebody else's, as far as is known; or nobody tells. Each path is asked by itself, until the
@@ -203,10 +214,10 @@ impl<I: Io> Engine<'_, I> {
         let others: Vec<PathId> = self.active();
         self.drain(&others)?;
         if best.as_ref().is_some_and(|best| best.class() == Class::Good)
+            && self.memory.key().is_none()
             && let Some(holder) = holder.filter(|holder| holder.key != request.parameters.key)
             && self.is_held_by_one_of(&refused, holder)?
         {
-            // The kernel's own target looks at the key only on the path that holds.
             return Ok(Answer::CONFLICT);
         }
         if let Some(id) = silent
@@ -219,15 +230,11 @@ impl<I: Io> Engine<'_, I> {
         Ok(best.map_or(Answer::CONFLICT, Answer::from))
     }
 
-    /// Whether the holder of the reservation is one of our paths, as far as these can tell, which are registered or have
-    /// refused a command: one of them has the key that the holder has.
+    /// Whether one of these paths, which have refused a command, has the key that the holder of the reservation has.
     fn is_held_by_one_of(&mut self, refused: &[PathId], holder: &Registrant) -> Result<bool, I::Stop> {
-        if self.is_own(&holder.identity) {
-            return Ok(true);
-        }
         let unknown: Vec<PathId> = refused.iter().copied().filter(|id| self.identity(*id).is_none()).collect();
-        if unknown.is_empty() || self.memory.key() == Some(holder.key) {
-            return Ok(!unknown.is_empty());
+        if unknown.is_empty() {
+            return Ok(false);
         }
         let own = self.own(holder.key, None)?;
         Ok(!self.prove(&unknown, own)?.has.is_empty())
