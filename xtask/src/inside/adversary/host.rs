@@ -189,12 +189,12 @@ impl Host {
     /// Everything whole, no key, no reservation, nothing kept, nothing to report.
     pub fn reset(&mut self) -> Result<()> {
         self.faults.uncut()?;
+        for second in [false, true] {
+            self.array.set_access(second, Access::Optimized)?;
+        }
         for path in 0..PATHS {
             self.array.add(path)?;
             self.array.path(path)?.set_state("running")?;
-        }
-        for second in [false, true] {
-            self.array.set_access(second, Access::Optimized)?;
         }
         if self.faults.multipathd != Daemon::Running {
             if self.faults.multipathd == Daemon::Stopped {
