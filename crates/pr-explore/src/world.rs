@@ -33,9 +33,17 @@ pub fn nexus(path: usize) -> Nexus {
     Nexus { initiator: InitiatorPort(0x10 + number % 2), target_port: if matches!(path % 4, 0 | 3) { 1 } else { 2 } }
 }
 
-/// The path's name to the engine.
+/// What a path's device number grows by where it was removed and is found again.
+const RENAMED: u64 = 0x10;
+
+/// The path's name to the engine, before it is ever removed.
 pub fn id(path: usize) -> PathId {
     PathId(u64::try_from(path).unwrap_or(0))
+}
+
+/// Which path the engine means.
+fn number(id: PathId) -> usize {
+    usize::try_from(id.0 % RENAMED).unwrap_or(0)
 }
 
 /// What a path is like.
@@ -64,6 +72,8 @@ pub struct PathState {
     pub busy: bool,
     /// Whether its node can be opened.
     pub open: bool,
+    /// By which of its two device numbers it is known: it was removed and found again so often.
+    pub name: u8,
 }
 
 /// Who has suspended the map.
@@ -249,7 +259,7 @@ impl World {
     /// A new world: nobody is registered, all paths work.
     pub fn new(paths: usize, release: Release) -> Self {
         let unit = LogicalUnit::new(2);
-        let state = PathState { condition: Condition::Up, active: true, busy: false, open: true };
+        let state = PathState { condition: Condition::Up, active: true, busy: false, open: true, name: 0 };
         let mut world = Self {
             disk: unit.clone(),
             target: Target::Simulated,
@@ -301,7 +311,10 @@ impl World {
 
     /// A path works again: multipathd sees it, does what its release does, and has device-mapper use it.
     pub fn bring_back(&mut self, path: usize) {
-        self.paths[path] = PathState { condition: Condition::Up, active: true, busy: false, ..self.paths[path] };
+        let was = self.paths[path];
+        let is_removed = self.removes && was.condition == Condition::Away && !was.active;
+        let name = was.name ^ u8::from(is_removed);
+        self.paths[path] = PathState { condition: Condition::Up, active: true, busy: false, name, ..was };
         let Some(key) = self.daemon.key.filter(|_| self.daemon.release != Release::Absent) else { return };
         let found = self.disk.registrations().any(|(_, registration)| registration.key == key);
         let new = match (found, self.daemon.release) {
@@ -752,7 +765,7 @@ impl Io for Play<'_> {
             .take(seen)
             .filter(|(_, state)| state.active || state.condition != Condition::Away || !self.world.removes)
             .map(|(number, state)| Path {
-                id: id(number),
+                id: PathId(id(number).0 + RENAMED * u64::from(state.name)),
                 name: format!("path{number}"),
                 active: state.active,
                 open: state.open,
@@ -768,7 +781,7 @@ impl Io for Play<'_> {
         let mut results = Vec::new();
         for command in commands {
             self.moment()?;
-            let path = usize::try_from(command.path.0).unwrap_or(0);
+            let path = number(command.path);
             let result = self.with_mistake(path, command);
             self.tell(|| format!("      path {path}: {}: {}", describe(command), told(&result)));
             self.learn(&result);
@@ -799,7 +812,7 @@ impl Io for Play<'_> {
 
     fn fail_path(&mut self, path: PathId) -> Result<bool, Stop> {
         self.moment()?;
-        let path = usize::try_from(path.0).unwrap_or(0);
+        let path = number(path);
         // device-mapper fails no path of a suspended map (EBUSY).
         let can = self.world.suspended == Suspended::No;
         if can {

@@ -156,7 +156,7 @@ impl<I: Io> Engine<'_, I> {
             .registrants
             .iter()
             .filter(|registrant| registrant.key == key && is_new(&registrant.identity))
-            .filter(|registrant| !self.is_own(&registrant.identity));
+            .filter(|registrant| !self.is_in_the_map(&registrant.identity));
         if let Some(registrant) = new.next()
             && new.next().is_none()
             // A registration on all target ports shows as several, or as one that says nothing of the port.
@@ -164,7 +164,15 @@ impl<I: Io> Engine<'_, I> {
         {
             let identity = registrant.identity.clone();
             self.memory.path(path).identity = Some(identity);
+            // It may have left the map and come back under another device number.
+            self.merge_renamed();
         }
+    }
+
+    /// Whether this is a path that the map has now.
+    fn is_in_the_map(&self, identity: &Identity) -> bool {
+        let mut known = self.memory.paths.iter().filter(|path| path.identity.as_ref() == Some(identity));
+        known.any(|path| !self.gone.contains(&path.id))
     }
 }
 
