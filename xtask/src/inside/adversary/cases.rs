@@ -463,6 +463,8 @@ impl Run {
             let failed = result.is_err();
             made(name, result);
             if failed {
+                // It answers before it says something.
+                std::thread::sleep(Duration::from_millis(300));
                 for line in self.host.log().get(mark..).unwrap_or_default().lines() {
                     remark(&format!("   helper: {line}"));
                 }
