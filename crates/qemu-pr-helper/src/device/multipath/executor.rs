@@ -13,7 +13,7 @@ use std::{
 };
 
 use pr_multipath::{Budget, CommandResult, Io, Memory, Multipathd, Path, PathCommand, PathId};
-use scsi_pr::SenseCode;
+use scsi_pr::{ReservationKey, SenseCode};
 
 use super::{
     lane::{Done, Lane},
@@ -43,8 +43,11 @@ const HELD: Duration = Duration::from_secs(1);
 /// How much of that device-mapper may take to hold it back. It waits for I/O that is on its way.
 const SUSPENDING: Duration = Duration::from_millis(500);
 
-/// A moment for a path in transition.
+/// A moment for a path in transition, and for a multipathd that has not answered.
 const MOMENT: Duration = Duration::from_millis(100);
+
+/// How long multipathd is waited for when it is told something again, which others wait for as well.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// Where memory is kept.
 pub type Keep = Box<dyn FnMut(&Memory) + Send>;
@@ -63,8 +66,10 @@ pub struct Executor {
     /// What multipathd is told when it does.
     orders_later: Vec<Multipathd>,
     keep: Keep,
-    /// What multipathd has not heard, because it was away.
+    /// What multipathd has not heard, because it was away or did not answer.
     pub owed: Option<Multipathd>,
+    /// It did not answer the last time, and is not waited for again before it does.
+    silent: bool,
     /// What an administrator should know, beside what the engine has to say.
     pub notes: Vec<String>,
     /// What explains a failure, and is no news where there is none.
@@ -89,6 +94,7 @@ impl Executor {
             orders_later: Vec::new(),
             keep,
             owed: None,
+            silent: false,
             notes: Vec::new(),
             reasons: Vec::new(),
         }
@@ -102,11 +108,26 @@ impl Executor {
         self.reasons.clear();
     }
 
-    /// Tells multipathd what it has not heard, once it is back: until then it has the key from before.
-    pub fn tell_again(&mut self) {
-        let Some(order) = self.owed.filter(|_| multipathd::is_reachable()) else { return };
-        let told = self.tell(order);
-        self.notes.extend(told.err());
+    /// Tells multipathd what it has not heard, once it is back: until then it has the key from before. Returns that key,
+    /// which any path may have been given meanwhile; zero if it had none.
+    pub fn tell_again(&mut self) -> Option<ReservationKey> {
+        let order = self.owed?;
+        let had = multipathd::key_of(&self.map, AGAIN);
+        let told = multipathd::tell(&self.map, order, AGAIN);
+        self.silent &= told.as_ref().is_err_and(|untold| untold.silent);
+        match told {
+            Ok(()) => {
+                self.owed = None;
+                Some(had.unwrap_or(ReservationKey::ZERO))
+            }
+            // This was said when it was told first.
+            Err(untold) if untold.again => None,
+            Err(untold) => {
+                self.owed = None;
+                self.notes.push(untold.words);
+                None
+            }
+        }
     }
 
     fn left(&self) -> Duration {
@@ -195,7 +216,9 @@ impl Executor {
     }
 
     fn tell(&mut self, order: Multipathd) -> Result<(), String> {
-        let told = multipathd::tell(&self.map, order, self.within(multipathd::PATIENCE));
+        let usual = if self.silent { MOMENT } else { multipathd::PATIENCE };
+        let told = multipathd::tell(&self.map, order, self.within(usual));
+        self.silent = told.as_ref().is_err_and(|untold| untold.silent);
         // What it does not know of a reservation, it asks the disk.
         if !matches!(order, Multipathd::Hold(_)) {
             self.owed = told.as_ref().is_err_and(|untold| untold.again).then_some(order);
