@@ -331,11 +331,15 @@ impl World {
         let _ = act.play(&mut self.disk, nexus(path));
     }
 
-    /// The one act that is left out while a command is under way: the other node registers with the very key that the
-    /// guest has. A PREEMPT of that key that the engine sends in the same moment ends that registration as well; SPC has no
-    /// command that ends the registration of one nexus from another one. Between commands it does so.
+    /// The one act that is left out while a command is under way and a path does not work: the other node registers with
+    /// the very key that the guest has. A PREEMPT of that key, which ends the registration of a path that is away, ends that
+    /// registration as well; SPC has no command that ends the registration of one nexus from another one. Between commands
+    /// it does so.
     fn is_out_of_reach(&self, act: &Act) -> bool {
-        act.action == OutAction::Register && (0..self.paths.len()).any(|path| self.key(path) == Some(act.victim))
+        let works = |path: &PathState| path.active && path.condition == Condition::Up;
+        act.action == OutAction::Register
+            && (0..self.paths.len()).any(|path| self.key(path) == Some(act.victim))
+            && !self.paths.iter().all(works)
     }
 
     /// What the other node can do now that changes anything.

@@ -63,7 +63,7 @@ impl<I: Io> Engine<'_, I> {
         if let Some(answer) = self.reach_all()? {
             return Ok(answer);
         }
-        let answer = self.take_over(request, own, |_, _| Ok((Answer::GOOD, own)))?;
+        let answer = self.take_over(request, own, None, |_, _| Ok((Answer::GOOD, own)))?;
         if answer.status == Status::GOOD {
             self.say_who_writes(request, active.first().copied());
         }
@@ -110,11 +110,13 @@ impl<I: Io> Engine<'_, I> {
 
     /// Preempts the own key on one path, so that one nexus has it as on one disk, and gives it back to the others, while
     /// the map is suspended. What `then` does comes in between, on that path; it returns the registration that the path
-    /// has then.
+    /// has then. Beside a path to be left alone the others give the key up by themselves, as long as they say that they
+    /// have.
     pub fn take_over(
         &mut self,
         request: &Request<'_>,
         own: Registration,
+        alone: Option<PathId>,
         then: impl FnOnce(&mut Self, PathId) -> Result<(Answer, Registration), I::Stop>,
     ) -> Result<Answer, I::Stop> {
         self.own.push(SenseCode::REGISTRATIONS_PREEMPTED);
@@ -132,24 +134,18 @@ impl<I: Io> Engine<'_, I> {
         self.memory.suspended = suspended;
         self.keep()?;
 
-        let judged = self.judge(&before.has, request)?;
-        let class = judged.result.class();
-        let mut path = judged.path.filter(|_| class == Class::Good);
-        if path.is_none() && !judged.lost.is_empty() {
-            let after = self.find(&before.has, own)?;
-            let kept = after.has.iter().copied().find(|id| judged.lost.contains(id));
-            if let Some(kept) = kept {
-                // The path that did it has kept the key, and means the same once more.
-                let again = self.judge(&[kept], request)?;
-                let alone = after.has.len() == 1 && before.has.len() > 1;
-                // What all registrants held is one path's now: that cannot be taken over a second time.
-                let taken = again.result.class() == Class::Verdict && self.holds_alone(own.key, request.scope_type)?;
-                if again.result.class() == Class::Good || alone || taken {
-                    path = Some(kept);
-                }
+        let mut answer = Answer::GOOD;
+        let mut path = match alone.filter(|id| before.has.contains(id) && before.silent.is_empty()) {
+            Some(alone) => {
+                let others: Vec<PathId> = before.has.iter().copied().filter(|id| *id != alone).collect();
+                let unsure = self.take_back(&others, own)?;
+                Some(alone).filter(|_| unsure.is_empty())
             }
+            None => None,
+        };
+        if path.is_none() {
+            (path, answer) = self.preempt_own(request, own, &before)?;
         }
-        let mut answer = Answer::from(judged.result);
         if let Some(path) = path {
             let registration;
             (answer, registration) = then(self, path)?;
@@ -168,6 +164,33 @@ impl<I: Io> Engine<'_, I> {
         self.memory.step = Step::Idle;
         self.keep()?;
         Ok(answer)
+    }
+
+    /// Has one path preempt the own key; which one has it now, if any has done so, and what is told.
+    fn preempt_own(
+        &mut self,
+        request: &Request<'_>,
+        own: Registration,
+        before: &Proof,
+    ) -> Result<(Option<PathId>, Answer), I::Stop> {
+        let judged = self.judge(&before.has, request)?;
+        let class = judged.result.class();
+        let mut path = judged.path.filter(|_| class == Class::Good);
+        if path.is_none() && !judged.lost.is_empty() {
+            let after = self.find(&before.has, own)?;
+            let kept = after.has.iter().copied().find(|id| judged.lost.contains(id));
+            if let Some(kept) = kept {
+                // The path that did it has kept the key, and means the same once more.
+                let again = self.judge(&[kept], request)?;
+                let alone = after.has.len() == 1 && before.has.len() > 1;
+                // What all registrants held is one path's now: that cannot be taken over a second time.
+                let taken = again.result.class() == Class::Verdict && self.holds_alone(own.key, request.scope_type)?;
+                if again.result.class() == Class::Good || alone || taken {
+                    path = Some(kept);
+                }
+            }
+        }
+        Ok((path, judged.result.into()))
     }
 
     /// Whether one registrant holds the reservation, with this key and this scope and type.

@@ -249,7 +249,7 @@ impl<I: Io> Engine<'_, I> {
         let list = BasicParameters::keys(key, key).to_bytes();
         let take = Request::preempting_own(key, held, request.budget, &list);
         let own = self.own(key, survey)?;
-        let taken = self.take_over(&take, own, |engine, path| {
+        let taken = self.take_over(&take, own, None, |engine, path| {
             let results = engine.send_to_all(&[path], &request.cdb, request.list)?;
             Ok((results.into_iter().next().map_or(Answer::CONFLICT, |(_, result)| result.into()), own))
         })?;
