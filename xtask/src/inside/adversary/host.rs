@@ -194,7 +194,9 @@ impl Host {
         }
         for path in 0..PATHS {
             self.array.add(path)?;
-            self.array.path(path)?.set_state("running")?;
+            // One that the kernel is about to give up, or to take back, changes to nothing else.
+            let path = self.array.path(path)?;
+            wait::until("a path to be running", Duration::from_secs(30), || Ok(path.set_state("running").ok()))?;
         }
         if self.faults.multipathd != Daemon::Running {
             if self.faults.multipathd == Daemon::Stopped {

@@ -37,7 +37,7 @@ overrides {
     no_path_retry fail
 }
 blacklist {
-    devnode "^sd[ef]$"
+    devnode "^sd[e-h]$"
 }
 "#;
 
