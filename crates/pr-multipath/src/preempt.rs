@@ -7,7 +7,7 @@
 use scsi_pr::{ReservationKey, SenseCode, Status};
 
 use crate::{
-    Class, Io, PathId, Registration, Step, User,
+    Budget, Class, Io, PathId, Registration, Step, User,
     ask::Proof,
     engine::{Answer, Engine, Request},
     survey::Survey,
@@ -98,7 +98,13 @@ impl<I: Io> Engine<'_, I> {
                 // A path with the key was refused: the victim was not there.
                 return Ok(Answer::CONFLICT);
             }
-            if is_done && !has.is_empty() {
+            if is_done && !has.is_empty() && request.budget == Budget::Command {
+                // PREEMPT AND ABORT: nobody else can tell whether it came to its end.
+                answer = Answer::failure(format!(
+                    "the answer was lost, and key {victim} is gone; whether all commands of its registrants were aborted is \
+                     not known"
+                ));
+            } else if is_done && !has.is_empty() {
                 answer = Answer::GOOD;
                 answer.notes.push(format!("the answer was lost, and key {victim} is gone"));
             } else if answer.status == Status::RESERVATION_CONFLICT {

@@ -16,7 +16,7 @@ use pr_multipath::{Budget, CommandResult, Io, Memory, Multipathd, Path, PathComm
 use scsi_pr::{ReservationKey, SenseCode};
 
 use super::{
-    lane::{Done, Lane},
+    lane::{self, Done, Lane},
     map::Map,
     multipathd, table,
 };
@@ -27,6 +27,11 @@ use crate::{
 
 /// How long the answer of one path is waited for. The kernel itself waits for seven seconds at the least.
 const PATH: Duration = Duration::from_secs(6);
+
+/// When a path that has not answered is asked whether it does at all, and how long that may take. Together they are no less
+/// than what a path gets: only what may take longer is cut short.
+const PROBE: Duration = Duration::from_secs(4);
+const PROBED: Duration = Duration::from_secs(3);
 
 /// What a path gets when the time for the command is over: what was begun has to be ended.
 const LEAST: Duration = Duration::from_millis(250);
@@ -227,6 +232,37 @@ impl Executor {
     }
 }
 
+/// A command that is out.
+struct Awaited {
+    number: u64,
+    /// Which one of those that were to be sent.
+    index: usize,
+    device: u64,
+    deadline: Instant,
+    probe: Probe,
+}
+
+/// Whether a path that takes long answers at all: PREEMPT AND ABORT may have to wait for what it aborts, and a path that
+/// hangs is not to cost all the time that such a command has.
+enum Probe {
+    /// To be asked then.
+    At(Instant),
+    /// Asked under this number; it hangs unless it answers until then.
+    Out(u64, Instant),
+}
+
+impl Awaited {
+    /// When something has to be done, unless there is an answer before.
+    fn next(&self) -> Instant {
+        let (Probe::At(next) | Probe::Out(_, next)) = self.probe;
+        next.min(self.deadline)
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        self.deadline <= now || matches!(self.probe, Probe::Out(_, until) if until <= now)
+    }
+}
+
 /// How long one command is waited for, of what is left for all: of the command's time, and of the second for which the
 /// map may be held back.
 fn share(budget: Budget, left: Duration, held: Option<Duration>) -> Duration {
@@ -287,32 +323,47 @@ impl Io for Executor {
         let now = Instant::now();
         let mut results: Vec<CommandResult> =
             commands.iter().map(|_| CommandResult::unsent(SenseCode::NO_RESPONSE_TO_SELECTION)).collect();
-        let mut awaited: Vec<(u64, usize, Instant)> = Vec::new();
+        let mut awaited: Vec<Awaited> = Vec::new();
         for (index, command) in commands.iter().enumerate() {
             let (number, limit) = (self.number(), self.limit(command.budget));
             if limit < SHORTEST {
                 self.reason("the map could not be held back any longer".to_owned());
                 continue;
             }
-            let lane = self.lanes.get_mut(&command.path.0);
+            let device = command.path.0;
+            let lane = self.lanes.get_mut(&device);
             if lane.is_some_and(|lane| lane.send(number, command.clone(), limit)) {
-                awaited.push((number, index, now + limit));
+                let deadline = now + limit;
+                let probe = Probe::At(if limit > PROBE + PROBED { now + PROBE } else { deadline });
+                awaited.push(Awaited { number, index, device, deadline, probe });
             }
         }
-        while let Some(next) = awaited.iter().map(|(_, _, deadline)| *deadline).min() {
+        while let Some(next) = awaited.iter().map(Awaited::next).min() {
             match self.done.recv_timeout(next.saturating_duration_since(Instant::now())) {
                 Ok(done) => {
-                    if let Some((number, Some(result))) = self.settle(done)
-                        && let Some(at) = awaited.iter().position(|(awaited, ..)| *awaited == number)
-                    {
-                        let (_, index, _) = awaited.swap_remove(at);
+                    let Some((number, Some(result))) = self.settle(done) else { continue };
+                    let answers = result.is_from_device();
+                    if let Some(at) = awaited.iter().position(|it| it.number == number) {
+                        let Awaited { index, .. } = awaited.swap_remove(at);
                         results[index] = result;
+                    }
+                    // It answers: what is out on it takes long.
+                    let of = |it: &&mut Awaited| matches!(it.probe, Probe::Out(probe, _) if probe == number);
+                    if let Some(slow) = awaited.iter_mut().find(of)
+                        && answers
+                    {
+                        slow.probe = Probe::At(Instant::now() + PROBE);
                     }
                 }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     let now = Instant::now();
-                    for (_, index, _) in awaited.extract_if(.., |(_, _, deadline)| *deadline <= now) {
+                    for Awaited { index, .. } in awaited.extract_if(.., |it| it.is_over(now)) {
                         results[index] = CommandResult::lost(SenseCode::COMMAND_TIMEOUT);
+                    }
+                    for it in awaited.iter_mut().filter(|it| matches!(it.probe, Probe::At(at) if at <= now)) {
+                        let number = self.number();
+                        lane::probe(it.device, number, self.to_done.clone(), PROBED);
+                        it.probe = Probe::Out(number, now + PROBED);
                     }
                 }
             }
