@@ -5,7 +5,9 @@ use scsi_pr::{OutAction, ReservationKey, ReservationType, SenseCode, SenseKey, S
 use pr_multipath::{Answer, Step};
 use pr_sim::{LogicalUnit, Nexus};
 
-use crate::world::{Act, Condition, Course, GUEST, OTHER, Suspended, Target, World, id, key_of, nexus, quietly};
+use crate::world::{
+    Act, Condition, Course, GUEST, OTHER, Suspended, Target, World, id, identity, key_of, nexus, number, quietly,
+};
 
 /// A promise, and how it was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -288,6 +290,9 @@ pub fn is_left(world: &World) -> bool {
 pub fn on_the_way(course: &Course, command: &Act, answer: &Answer, after: &World) -> Option<Violation> {
     const NOT_READY: SenseKey = SenseKey(2);
     const NOT_SUPPORTED: SenseCode = SenseCode::new(0x5, 0x25, 0x00);
+    if let Some(path) = taken_for_another(after) {
+        return Some(Violation { promise: 3, what: format!("path {path} is taken for another one") });
+    }
     let works = (0..after.paths.len()).find(|path| !course.troubled.contains(path))?;
     let violation = |promise, what| Some(Violation { promise, what });
     if course.held_back {
@@ -303,6 +308,12 @@ pub fn on_the_way(course: &Course, command: &Act, answer: &Answer, after: &World
     let is_due = after.target.refuses(&after.plain, GUEST, command).is_some();
     (is_refused && !is_due)
         .then(|| Violation { promise: 6, what: format!("{} was told, and path {works} works", answer.status) })
+}
+
+/// A path of which the engine believes that it is somebody else to the logical unit.
+fn taken_for_another(world: &World) -> Option<usize> {
+    let mut believed = world.memory.paths.iter().map(|path| (number(path.id), path.identity.as_ref()));
+    believed.find(|(path, is)| is.is_some_and(|is| *is != identity(*path))).map(|(path, _)| path)
 }
 
 fn wrong(promise: u8, what: String) -> Verdict {

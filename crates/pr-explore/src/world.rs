@@ -42,7 +42,7 @@ pub fn id(path: usize) -> PathId {
 }
 
 /// Which path the engine means.
-fn number(id: PathId) -> usize {
+pub fn number(id: PathId) -> usize {
     usize::try_from(id.0 % RENAMED).unwrap_or(0)
 }
 

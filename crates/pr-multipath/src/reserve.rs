@@ -218,6 +218,8 @@ impl<I: Io> Engine<'_, I> {
             Some(holder) if self.is_own(&holder.identity) && holder.key == request.parameters.key => {
                 self.release_away(request, holder.holds.unwrap_or(request.scope_type), Some(&survey))
             }
+            // The kernel's own target looks at the key only on the path that holds.
+            Some(holder) if self.is_own(&holder.identity) => Ok(Answer::CONFLICT),
             _ if survey.registrants.iter().any(|r| r.holds.is_some() && self.is_own(&r.identity)) => Ok(told),
             _ if survey.of(&was.identity).is_none() => Ok(Answer::failure(
                 "a path gave no answer, and another node has preempted this host meanwhile".to_owned(),

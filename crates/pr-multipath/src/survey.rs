@@ -146,9 +146,15 @@ impl<I: Io> Engine<'_, I> {
         survey.registrants.iter().filter(|registrant| registrant.key == key).all(|r| self.is_own(&r.identity))
     }
 
-    /// Learns who a path is: the one registrant that a registration through it has brought.
-    pub fn learn(&mut self, path: PathId, key: ReservationKey, before: &Survey, after: &Survey) {
+    /// Learns who a path is: the one registrant that a registration through it has brought. That it had another key before,
+    /// or none, is to be known; or else nobody had this key of whom it is not known that it is another path. Who comes at
+    /// the same time is somebody else then, and there are two.
+    pub fn learn(&mut self, path: PathId, key: ReservationKey, is_changed: bool, [before, after]: [&Survey; 2]) {
         if self.identity(path).is_some() || key.is_zero() {
+            return;
+        }
+        let mut same = before.registrants.iter().filter(|registrant| registrant.key == key);
+        if !is_changed && !same.all(|registrant| self.is_in_the_map(&registrant.identity)) {
             return;
         }
         let is_new = |identity: &Identity| before.of(identity).is_none_or(|registrant| registrant.key != key);
