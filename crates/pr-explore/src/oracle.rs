@@ -5,7 +5,9 @@ use scsi_pr::{OutAction, ReservationKey, ReservationType, SenseCode, SenseKey, S
 use pr_multipath::{Answer, Step};
 use pr_sim::{LogicalUnit, Nexus};
 
-use crate::world::{Act, Condition, Course, GUEST, OTHER, Suspended, Target, World, id, key_of, nexus, quietly};
+use crate::world::{
+    Act, Condition, Course, GUEST, OTHER, Suspended, Target, World, id, identity, key_of, nexus, number, quietly,
+};
 
 /// A promise, and how it was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +51,8 @@ struct Line {
     plain: LogicalUnit,
     /// `None` where the guest's command is left out.
     told: Option<(Status, Option<SenseCode>)>,
+    /// RESERVATION CONFLICT, if SPC asks for it and the target says something else; it changes nothing then either.
+    strict: Option<Status>,
     /// What the guest was to be told before its command.
     owed: Vec<SenseCode>,
 }
@@ -86,13 +90,9 @@ impl Played<'_> {
             self.after.owed.extend(owed.iter().filter(|owed| was_owed || **owed != code));
             return Verdict::Right(Box::new(self.after));
         }
-        let is_wrong_key = self.command.action == OutAction::Release
-            && key_of(&self.before.plain, GUEST).is_some_and(|key| key != self.command.key);
         let fits = |line: &Line| {
             line.told.is_some_and(|(status, sense)| {
-                // What SPC asks for, and the kernel's own target does not do on a path that does not hold.
-                let is_strict = is_wrong_key && told.0 == Status::RESERVATION_CONFLICT && status == Status::GOOD;
-                if is_good { status == Status::GOOD } else { (status, sense) == told || is_strict }
+                if is_good { status == Status::GOOD } else { (status, sense) == told || line.strict == Some(told.0) }
             })
         };
         let mut complaint = None;
@@ -251,11 +251,14 @@ impl Played<'_> {
     fn line(&self, at: Option<usize>) -> Option<Line> {
         let mut plain = self.before.plain.clone();
         let mut told = None;
+        let mut strict = None;
         let mut owed = Vec::new();
         for place in 0..=self.acts.len() {
             if at == Some(place) {
                 owed.extend_from_slice(plain.unit_attentions(GUEST));
                 told = Some(if let Some(told) = self.after.target.answers(&plain, GUEST, &self.command) {
+                    let status = self.command.play(&mut plain.clone(), GUEST).status;
+                    strict = Some(status).filter(|status| *status == Status::RESERVATION_CONFLICT);
                     told
                 } else {
                     let completion = self.command.play(&mut plain, GUEST);
@@ -275,7 +278,7 @@ impl Played<'_> {
         }
         owed.extend_from_slice(plain.unit_attentions(GUEST));
         quietly(&mut plain, GUEST);
-        Some(Line { plain, told, owed })
+        Some(Line { plain, told, strict, owed })
     }
 }
 
@@ -301,6 +304,9 @@ pub fn on_the_way(
 ) -> Option<Violation> {
     const NOT_READY: SenseKey = SenseKey(2);
     const NOT_SUPPORTED: SenseCode = SenseCode::new(0x5, 0x25, 0x00);
+    if let Some(path) = taken_for_another(after) {
+        return Some(Violation { promise: 3, what: format!("path {path} is taken for another one") });
+    }
     let works = (0..after.paths.len()).find(|path| !course.troubled.contains(path))?;
     let violation = |promise, what| Some(Violation { promise, what });
     if course.held_back {
@@ -323,6 +329,12 @@ pub fn on_the_way(
     let is_due = refuses(None) || acts.iter().any(|act| refuses(Some(act)));
     (is_refused && !is_due)
         .then(|| Violation { promise: 6, what: format!("{} was told, and path {works} works", answer.status) })
+}
+
+/// A path of which the engine believes that it is somebody else to the logical unit.
+fn taken_for_another(world: &World) -> Option<usize> {
+    let mut believed = world.memory.paths.iter().map(|path| (number(path.id), path.identity.as_ref()));
+    believed.find(|(path, is)| is.is_some_and(|is| *is != identity(*path))).map(|(path, _)| path)
 }
 
 fn wrong(promise: u8, what: String) -> Verdict {

@@ -33,9 +33,17 @@ pub fn nexus(path: usize) -> Nexus {
     Nexus { initiator: InitiatorPort(0x10 + number % 2), target_port: if matches!(path % 4, 0 | 3) { 1 } else { 2 } }
 }
 
-/// The path's name to the engine.
+/// What a path's device number grows by where it was removed and is found again.
+const RENAMED: u64 = 0x10;
+
+/// The path's name to the engine, before it is ever removed.
 pub fn id(path: usize) -> PathId {
     PathId(u64::try_from(path).unwrap_or(0))
+}
+
+/// Which path the engine means.
+pub fn number(id: PathId) -> usize {
+    usize::try_from(id.0 % RENAMED).unwrap_or(0)
 }
 
 /// What a path is like.
@@ -64,6 +72,8 @@ pub struct PathState {
     pub busy: bool,
     /// Whether its node can be opened.
     pub open: bool,
+    /// By which of its two device numbers it is known: it was removed and found again so often.
+    pub name: u8,
 }
 
 /// Who has suspended the map.
@@ -258,7 +268,7 @@ impl World {
     /// A new world: nobody is registered, all paths work.
     pub fn new(paths: usize, release: Release) -> Self {
         let unit = LogicalUnit::new(2);
-        let state = PathState { condition: Condition::Up, active: true, busy: false, open: true };
+        let state = PathState { condition: Condition::Up, active: true, busy: false, open: true, name: 0 };
         let mut world = Self {
             disk: unit.clone(),
             target: Target::Simulated,
@@ -311,7 +321,10 @@ impl World {
 
     /// A path works again: multipathd sees it, does what its release does, and has device-mapper use it.
     pub fn bring_back(&mut self, path: usize) {
-        self.paths[path] = PathState { condition: Condition::Up, active: true, busy: false, ..self.paths[path] };
+        let was = self.paths[path];
+        let is_removed = self.removes && was.condition == Condition::Away && !was.active;
+        let name = was.name ^ u8::from(is_removed);
+        self.paths[path] = PathState { condition: Condition::Up, active: true, busy: false, name, ..was };
         let Some(key) = self.daemon.key.filter(|_| self.daemon.release != Release::Absent) else { return };
         let found = self.disk.registrations().any(|(_, registration)| registration.key == key);
         let new = match (found, self.daemon.release) {
@@ -328,11 +341,15 @@ impl World {
         let _ = act.play(&mut self.disk, nexus(path));
     }
 
-    /// The one act that is left out while a command is under way: the other node registers with the very key that the
-    /// guest has. A PREEMPT of that key that the engine sends in the same moment ends that registration as well; SPC has no
-    /// command that ends the registration of one nexus from another one. Between commands it does so.
+    /// The one act that is left out while a command is under way and a path does not work: the other node registers with
+    /// the very key that the guest has. A PREEMPT of that key, which ends the registration of a path that is away, ends that
+    /// registration as well; SPC has no command that ends the registration of one nexus from another one. Between commands
+    /// it does so.
     fn is_out_of_reach(&self, act: &Act) -> bool {
-        act.action == OutAction::Register && (0..self.paths.len()).any(|path| self.key(path) == Some(act.victim))
+        let works = |path: &PathState| path.active && path.condition == Condition::Up;
+        act.action == OutAction::Register
+            && (0..self.paths.len()).any(|path| self.key(path) == Some(act.victim))
+            && !self.paths.iter().all(works)
     }
 
     /// What the other node can do now that changes anything.
@@ -762,7 +779,7 @@ impl Io for Play<'_> {
             .take(seen)
             .filter(|(_, state)| state.active || state.condition != Condition::Away || !self.world.removes)
             .map(|(number, state)| Path {
-                id: id(number),
+                id: PathId(id(number).0 + RENAMED * u64::from(state.name)),
                 name: format!("path{number}"),
                 active: state.active,
                 open: state.open,
@@ -778,7 +795,7 @@ impl Io for Play<'_> {
         let mut results = Vec::new();
         for command in commands {
             self.moment()?;
-            let path = usize::try_from(command.path.0).unwrap_or(0);
+            let path = number(command.path);
             let result = self.with_mistake(path, command);
             self.tell(|| format!("      path {path}: {}: {}", describe(command), told(&result)));
             self.learn(&result);
@@ -809,7 +826,7 @@ impl Io for Play<'_> {
 
     fn fail_path(&mut self, path: PathId) -> Result<bool, Stop> {
         self.moment()?;
-        let path = usize::try_from(path.0).unwrap_or(0);
+        let path = number(path);
         // device-mapper fails no path of a suspended map (EBUSY).
         let can = self.world.suspended == Suspended::No;
         if can {

@@ -227,7 +227,7 @@ impl<I: Io> Engine<'_, I> {
                 && let Some(before) = before
                 && let Some(after) = self.survey()?
             {
-                self.learn(id, new.key, &before, &after);
+                self.learn(id, new.key, false, [&before, &after]);
                 self.keep()?;
             }
             proof.has.extend(one.has);

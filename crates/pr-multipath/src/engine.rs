@@ -43,6 +43,12 @@ impl Answer {
         Self { status: Status::CHECK_CONDITION, sense: Sense::fixed(code), data: Vec::new(), notes: Vec::new() }
     }
 
+    /// GOOD, or RECOVERED ERROR, which says that it was carried out as well.
+    pub(crate) fn is_done(&self) -> bool {
+        const RECOVERED: scsi_pr::SenseKey = scsi_pr::SenseKey(0x1);
+        self.status == Status::GOOD || self.sense.code().is_some_and(|code| code.key == RECOVERED)
+    }
+
     /// NOT READY: another path may do.
     fn is_not_this_path(&self) -> bool {
         const NOT_READY: scsi_pr::SenseKey = scsi_pr::SenseKey(0x2);
@@ -126,6 +132,8 @@ pub(crate) struct Engine<'a, I: Io> {
     pub memory: &'a mut Memory,
     /// As last seen.
     pub paths: Vec<Path>,
+    /// Those of them that have left the map.
+    pub gone: Vec<PathId>,
     pub notes: Vec<String>,
     /// Unit attentions that the user's own commands bring about on its other paths.
     pub own: Vec<SenseCode>,
@@ -143,6 +151,7 @@ impl<'a, I: Io> Engine<'a, I> {
             io,
             memory,
             paths: Vec::new(),
+            gone: Vec::new(),
             notes: Vec::new(),
             own: Vec::new(),
             told: None,
@@ -156,6 +165,7 @@ impl<'a, I: Io> Engine<'a, I> {
     /// Looks at the map's paths.
     pub fn look(&mut self) -> Result<(), I::Stop> {
         self.paths = self.io.paths()?;
+        let seen: Vec<PathId> = self.memory.paths.iter().map(|path| path.id).collect();
         for path in &self.paths {
             let known = self.memory.path(path.id);
             if path.identity.is_some() {
@@ -163,12 +173,7 @@ impl<'a, I: Io> Engine<'a, I> {
             }
         }
         self.merge_renamed();
-        // A path that has left the map keeps what it has registered.
-        for known in &self.memory.paths {
-            if self.paths.iter().all(|path| path.id != known.id) {
-                self.paths.push(known.id.absent());
-            }
-        }
+        self.inherit(&seen);
         for path in &self.paths {
             // What takes no commands may miss whatever happens now.
             self.memory.path(path.id).unsettled |= !path.active || path.busy;
@@ -176,8 +181,11 @@ impl<'a, I: Io> Engine<'a, I> {
         Ok(())
     }
 
-    /// A path that has left the map may come back under another device number: what is known of it goes with it.
-    fn merge_renamed(&mut self) {
+    /// A path that has left the map may come back under another device number: what is known of it goes with it. One that
+    /// has not come back keeps what it has registered.
+    pub fn merge_renamed(&mut self) {
+        let gone = std::mem::take(&mut self.gone);
+        self.paths.retain(|path| !gone.contains(&path.id));
         let paths = &self.paths;
         let is_there = |id: PathId| paths.iter().any(|path| path.id == id);
         let known = &mut self.memory.paths;
@@ -197,6 +205,24 @@ impl<'a, I: Io> Engine<'a, I> {
             same.expected.dedup();
             same.expected.truncate(crate::memory::LEFTOVERS);
             same.unsettled = true;
+        }
+        for known in &self.memory.paths {
+            if self.paths.iter().all(|path| path.id != known.id) {
+                self.paths.push(known.id.absent());
+                self.gone.push(known.id);
+            }
+        }
+    }
+
+    /// A path that was not there before may be one that has left the map, as long as the host cannot tell who it is. What
+    /// may be registered through that one is looked for on it.
+    fn inherit(&mut self, seen: &[PathId]) {
+        let gone = self.memory.paths.iter().filter(|path| self.gone.contains(&path.id));
+        let left: Vec<ReservationKey> = gone.flat_map(|path| path.leftovers.clone()).collect();
+        for path in self.memory.paths.iter_mut().filter(|path| path.identity.is_none() && !seen.contains(&path.id)) {
+            for key in &left {
+                path.leave_over(*key);
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use scsi_pr::{BasicParameters, OutAction, Status};
 
 use crate::{
-    Budget, Class, Io, Registration, Step,
+    Budget, Class, Io, PathId, Registration, Step,
     engine::{Answer, Engine, Request},
     register::Plan,
 };
@@ -23,15 +23,32 @@ impl<I: Io> Engine<'_, I> {
         holder.holds.filter(|_| fits)
     }
 
+    /// The path that holds, if all others that have the key can give it up by themselves: each is known to be another nexus,
+    /// and none is away. Nothing has to be preempted then, and another node that has come to use the key keeps it.
+    fn holder_to_be_left_alone(&self, plan: &Plan, own: Registration) -> Option<PathId> {
+        let is_away = plan.away.iter().any(|(_, key, _)| *key == plan.old);
+        let mut known = Vec::new();
+        for id in self.active() {
+            let identity = self.identity(id)?;
+            if known.contains(&identity) {
+                return None;
+            }
+            known.push(identity);
+        }
+        plan.holder.filter(|_| !is_away && !own.all_target_ports)
+    }
+
     /// Changes a registration that holds the reservation. Path after path it would be a reservation under one key and
     /// registrations under two, and another node that preempts one of them would get half of what one disk gives. So the
-    /// key is preempted from all paths but one first, changed there, and given to the others again.
+    /// other paths give the key up first, or it is preempted from them; it is changed where it is left, and given to the
+    /// others again.
     pub fn change_held(&mut self, request: &Request<'_>, plan: &Plan, held: u8) -> Result<Answer, I::Stop> {
         let own = self.own(plan.old, plan.survey.as_ref())?;
         let list = BasicParameters::keys(plan.old, plan.old).to_bytes();
         let take = Request::preempting_own(plan.old, held, Budget::Path, &list);
         let new = plan.new;
-        let answer = self.take_over(&take, own, |engine, path| {
+        let aside = self.holder_to_be_left_alone(plan, own);
+        let answer = self.take_over(&take, own, aside, |engine, path| {
             engine.set_step(Step::Registering { before: Some(own.key), new })?;
             let results = engine.send_to_all(&[path], &request.cdb, request.list)?;
             let Some((_, result)) = results.into_iter().next() else { return Ok((Answer::CONFLICT, own)) };

@@ -7,7 +7,7 @@ use crate::{
     ask::{basic, register_with},
     engine::{Answer, Engine, Request},
     register::{Plan, Progress},
-    survey::Survey,
+    survey::{Registrant, Survey},
 };
 
 /// What became of a key on a path that is away.
@@ -53,7 +53,12 @@ impl<I: Io> Engine<'_, I> {
             let registrant = self.identity(*id).and_then(|identity| survey.as_ref()?.of(identity));
             registrant.map_or(survey.is_none(), |registrant| registrant.holds.is_some())
         };
-        if left.iter().any(holds) {
+        // What all registrants hold stays with another node's registration, whatever is left of this one's.
+        let stays = survey.as_ref().is_some_and(|survey| {
+            let is_others = |r: &Registrant| r.key != plan.old && !self.is_own(&r.identity);
+            survey.is_held_by_all() && survey.registrants.iter().any(is_others)
+        });
+        if !stays && left.iter().any(holds) {
             // The reservation stands: this is not what one disk would have.
             return Ok(Answer::failure("the path that holds the reservation did not answer".to_owned()));
         }

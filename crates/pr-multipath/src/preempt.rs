@@ -7,7 +7,7 @@
 use scsi_pr::{ReservationKey, SenseCode, Status};
 
 use crate::{
-    Class, Io, PathId, Registration, Step, User,
+    Budget, Class, Io, PathId, Registration, Step, User,
     ask::Proof,
     engine::{Answer, Engine, Request},
     survey::Survey,
@@ -63,7 +63,7 @@ impl<I: Io> Engine<'_, I> {
         if let Some(answer) = self.reach_all()? {
             return Ok(answer);
         }
-        let answer = self.take_over(request, own, |_, _| Ok((Answer::GOOD, own)))?;
+        let answer = self.take_over(request, own, None, |_, _| Ok((Answer::GOOD, own)))?;
         if answer.status == Status::GOOD {
             self.say_who_writes(request, active.first().copied());
         }
@@ -98,7 +98,13 @@ impl<I: Io> Engine<'_, I> {
                 // A path with the key was refused: the victim was not there.
                 return Ok(Answer::CONFLICT);
             }
-            if is_done && !has.is_empty() {
+            if is_done && !has.is_empty() && request.budget == Budget::Command {
+                // PREEMPT AND ABORT: nobody else can tell whether it came to its end.
+                answer = Answer::failure(format!(
+                    "the answer was lost, and key {victim} is gone; whether all commands of its registrants were aborted is \
+                     not known"
+                ));
+            } else if is_done && !has.is_empty() {
                 answer = Answer::GOOD;
                 answer.notes.push(format!("the answer was lost, and key {victim} is gone"));
             } else if answer.status == Status::RESERVATION_CONFLICT {
@@ -110,11 +116,13 @@ impl<I: Io> Engine<'_, I> {
 
     /// Preempts the own key on one path, so that one nexus has it as on one disk, and gives it back to the others, while
     /// the map is suspended. What `then` does comes in between, on that path; it returns the registration that the path
-    /// has then.
+    /// has then. Beside a path to be left alone the others give the key up by themselves, as long as they say that they
+    /// have.
     pub fn take_over(
         &mut self,
         request: &Request<'_>,
         own: Registration,
+        alone: Option<PathId>,
         then: impl FnOnce(&mut Self, PathId) -> Result<(Answer, Registration), I::Stop>,
     ) -> Result<Answer, I::Stop> {
         self.own.push(SenseCode::REGISTRATIONS_PREEMPTED);
@@ -132,24 +140,18 @@ impl<I: Io> Engine<'_, I> {
         self.memory.suspended = suspended;
         self.keep()?;
 
-        let judged = self.judge(&before.has, request)?;
-        let class = judged.result.class();
-        let mut path = judged.path.filter(|_| class == Class::Good);
-        if path.is_none() && !judged.lost.is_empty() {
-            let after = self.find(&before.has, own)?;
-            let kept = after.has.iter().copied().find(|id| judged.lost.contains(id));
-            if let Some(kept) = kept {
-                // The path that did it has kept the key, and means the same once more.
-                let again = self.judge(&[kept], request)?;
-                let alone = after.has.len() == 1 && before.has.len() > 1;
-                // What all registrants held is one path's now: that cannot be taken over a second time.
-                let taken = again.result.class() == Class::Verdict && self.holds_alone(own.key, request.scope_type)?;
-                if again.result.class() == Class::Good || alone || taken {
-                    path = Some(kept);
-                }
+        let mut answer = Answer::GOOD;
+        let mut path = match alone.filter(|id| before.has.contains(id) && before.silent.is_empty()) {
+            Some(alone) => {
+                let others: Vec<PathId> = before.has.iter().copied().filter(|id| *id != alone).collect();
+                let unsure = self.take_back(&others, own)?;
+                Some(alone).filter(|_| unsure.is_empty())
             }
+            None => None,
+        };
+        if path.is_none() {
+            (path, answer) = self.preempt_own(request, own, &before)?;
         }
-        let mut answer = Answer::from(judged.result);
         if let Some(path) = path {
             let registration;
             (answer, registration) = then(self, path)?;
@@ -168,6 +170,33 @@ impl<I: Io> Engine<'_, I> {
         self.memory.step = Step::Idle;
         self.keep()?;
         Ok(answer)
+    }
+
+    /// Has one path preempt the own key; which one has it now, if any has done so, and what is told.
+    fn preempt_own(
+        &mut self,
+        request: &Request<'_>,
+        own: Registration,
+        before: &Proof,
+    ) -> Result<(Option<PathId>, Answer), I::Stop> {
+        let judged = self.judge(&before.has, request)?;
+        let class = judged.result.class();
+        let mut path = judged.path.filter(|_| class == Class::Good);
+        if path.is_none() && !judged.lost.is_empty() {
+            let after = self.find(&before.has, own)?;
+            let kept = after.has.iter().copied().find(|id| judged.lost.contains(id));
+            if let Some(kept) = kept {
+                // The path that did it has kept the key, and means the same once more.
+                let again = self.judge(&[kept], request)?;
+                let alone = after.has.len() == 1 && before.has.len() > 1;
+                // What all registrants held is one path's now: that cannot be taken over a second time.
+                let taken = again.result.class() == Class::Verdict && self.holds_alone(own.key, request.scope_type)?;
+                if again.result.class() == Class::Good || alone || taken {
+                    path = Some(kept);
+                }
+            }
+        }
+        Ok((path, judged.result.into()))
     }
 
     /// Whether one registrant holds the reservation, with this key and this scope and type.

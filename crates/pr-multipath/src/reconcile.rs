@@ -200,8 +200,10 @@ impl<I: Io> Engine<'_, I> {
         let Some(survey) = self.survey()? else { return Ok(false) };
         let mut known = self.memory.paths.iter().filter_map(|path| path.identity.as_ref()).peekable();
         let knows_all = self.active().iter().all(|id| self.identity(*id).is_some());
+        let may_be_ours = survey.registrants.iter().any(|r| r.key == own.key && self.may_be(r).is_some());
         Ok(known.peek().is_some()
             && knows_all
+            && !may_be_ours
             && known.all(|identity| survey.of(identity).is_none_or(|registrant| registrant.key != own.key)))
     }
 

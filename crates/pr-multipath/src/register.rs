@@ -426,7 +426,8 @@ impl<I: Io> Engine<'_, I> {
             && !plan.new.key.is_zero()
             && let Some(after) = self.survey()?
         {
-            self.learn(id, plan.new.key, before, &after);
+            let is_changed = plan.action == OutAction::Register && plan.key != plan.new.key;
+            self.learn(id, plan.new.key, is_changed, [before, &after]);
             self.keep()?;
         }
         Ok(())

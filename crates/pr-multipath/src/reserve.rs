@@ -106,7 +106,7 @@ impl<I: Io> Engine<'_, I> {
         let answer = self.release_as(request, survey.as_ref())?;
         let holder = survey.as_ref().and_then(Survey::holder).filter(|holder| holder.key != request.parameters.key);
         let is_wrong = self.memory.key().is_some_and(|key| key != request.parameters.key);
-        if answer.status == Status::GOOD && holder.is_some_and(|holder| is_wrong || self.is_own(&holder.identity)) {
+        if answer.is_done() && holder.is_some_and(|holder| is_wrong || self.is_own(&holder.identity)) {
             // The kernel's own target looks at the key only on the path that holds.
             return Ok(Answer::CONFLICT);
         }
@@ -249,6 +249,8 @@ impl<I: Io> Engine<'_, I> {
             Some(holder) if self.is_own(&holder.identity) && holder.key == request.parameters.key => {
                 self.release_away(request, holder.holds.unwrap_or(request.scope_type), Some(&survey))
             }
+            // The kernel's own target looks at the key only on the path that holds.
+            Some(holder) if self.is_own(&holder.identity) => Ok(Answer::CONFLICT),
             _ if survey.registrants.iter().any(|r| r.holds.is_some() && self.is_own(&r.identity)) => Ok(told),
             _ if survey.of(&was.identity).is_none() => Ok(Answer::failure(
                 "a path gave no answer, and another node has preempted this host meanwhile".to_owned(),
@@ -280,7 +282,7 @@ impl<I: Io> Engine<'_, I> {
         let list = BasicParameters::keys(key, key).to_bytes();
         let take = Request::preempting_own(key, held, request.budget, &list);
         let own = self.own(key, survey)?;
-        let taken = self.take_over(&take, own, |engine, path| {
+        let taken = self.take_over(&take, own, None, |engine, path| {
             let results = engine.send_to_all(&[path], &request.cdb, request.list)?;
             Ok((results.into_iter().next().map_or(Answer::CONFLICT, |(_, result)| result.into()), own))
         })?;

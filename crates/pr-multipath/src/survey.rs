@@ -146,12 +146,20 @@ impl<I: Io> Engine<'_, I> {
         survey.registrants.iter().filter(|registrant| registrant.key == key).all(|r| self.is_own(&r.identity))
     }
 
-    /// Learns who a path is: the one registrant that a registration through it has brought. That might be another path,
-    /// which comes back in this moment and is registered by multipathd, unless it is known who that is.
-    pub fn learn(&mut self, path: PathId, key: ReservationKey, before: &Survey, after: &Survey) {
-        let may_come_back =
-            |other: &crate::Path| !other.active && other.id != path && self.identity(other.id).is_none();
+    /// Learns who a path is: the one registrant that a registration through it has brought. That it had another key before,
+    /// or none, is to be known; or else nobody had this key of whom it is not known that it is another path. Who comes at
+    /// the same time is somebody else then, and there are two. And another path of which that is not known may come back
+    /// in this moment and be registered by multipathd.
+    pub fn learn(&mut self, path: PathId, key: ReservationKey, is_changed: bool, [before, after]: [&Survey; 2]) {
+        let may_come_back = |other: &crate::Path| {
+            let is_away = !other.active && !self.gone.contains(&other.id);
+            is_away && other.id != path && self.identity(other.id).is_none()
+        };
         if self.identity(path).is_some() || key.is_zero() || self.paths.iter().any(may_come_back) {
+            return;
+        }
+        let mut same = before.registrants.iter().filter(|registrant| registrant.key == key);
+        if !is_changed && !same.all(|registrant| self.is_in_the_map(&registrant.identity)) {
             return;
         }
         let is_new = |identity: &Identity| before.of(identity).is_none_or(|registrant| registrant.key != key);
@@ -159,7 +167,7 @@ impl<I: Io> Engine<'_, I> {
             .registrants
             .iter()
             .filter(|registrant| registrant.key == key && is_new(&registrant.identity))
-            .filter(|registrant| !self.is_own(&registrant.identity));
+            .filter(|registrant| !self.is_in_the_map(&registrant.identity));
         if let Some(registrant) = new.next()
             && new.next().is_none()
             // A registration on all target ports shows as several, or as one that says nothing of the port.
@@ -167,7 +175,15 @@ impl<I: Io> Engine<'_, I> {
         {
             let identity = registrant.identity.clone();
             self.memory.path(path).identity = Some(identity);
+            // It may have left the map and come back under another device number.
+            self.merge_renamed();
         }
+    }
+
+    /// Whether this is a path that the map has now.
+    fn is_in_the_map(&self, identity: &Identity) -> bool {
+        let mut known = self.memory.paths.iter().filter(|path| path.identity.as_ref() == Some(identity));
+        known.any(|path| !self.gone.contains(&path.id))
     }
 }
 

@@ -38,6 +38,7 @@ pub fn measure(subjects: &[(&str, &Path)], connections: &[u32], rounds: Rounds) 
         kernel: &kernel,
         image: &image,
         disks: &[],
+        beside: 1,
         console: &console,
     };
     let heard = vm::boot(&start, false, None)?;

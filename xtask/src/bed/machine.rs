@@ -42,6 +42,8 @@ pub struct Start<'a> {
     pub disks: &'a [Disk],
     /// Where the kernel's console goes.
     pub console: &'a Path,
+    /// How many machines there are at the same time.
+    pub beside: usize,
 }
 
 impl fmt::Display for Chosen {

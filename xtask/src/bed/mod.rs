@@ -19,7 +19,7 @@ mod vm;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Instant;
 
@@ -160,6 +160,9 @@ pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally
     boot(kind, helper, options).map(|heard| heard.tally)
 }
 
+/// What machines are made of is fetched and built by one at a time.
+static MAKING: Mutex<()> = Mutex::new(());
+
 /// Boots what a bed needs, and tells what came of it.
 fn boot(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Heard> {
     let is_given = helper.is_some();
@@ -176,6 +179,7 @@ fn boot(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Heard> {
         "this bed installs this project's package; Debian's helper has the bed host --helper {REFERENCE}"
     );
     let chosen = Chosen::choose(kind, options)?;
+    let making = MAKING.lock();
     let (kernel, programs) = thread::scope(|scope| {
         let fetched = scope.spawn(|| chosen.kernel());
         let programs = if debug {
@@ -187,6 +191,7 @@ fn boot(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Heard> {
         let kernel = fetched.join().unwrap_or_else(|_| bail!("fetching the kernel panicked"));
         Ok::<_, Error>((kernel, programs))
     })?;
+    drop(making);
     if chosen != Chosen::Uml {
         return attempt(kind, chosen, &kernel?, &programs, options);
     }
@@ -214,7 +219,8 @@ fn is_reference(helper: &Path) -> bool {
 fn attempt(kind: Kind, machine: Chosen, kernel: &Kernel, programs: &Programs, options: &Options) -> Result<Heard> {
     let reference = is_reference(&programs.helper);
     let place = target().join("bed");
-    let name = format!("{}-{}", kind.word(), std::process::id());
+    // Several of one process differ in their first round.
+    let name = format!("{}-{}-{}", kind.word(), std::process::id(), options.random.seed);
     let image = place.join(format!("{name}.cpio"));
     let consoles = kind.parts().iter().map(|part| place.join(format!("{name}{part}.console")));
     let consoles: Vec<PathBuf> = consoles.collect();
@@ -226,6 +232,7 @@ fn attempt(kind: Kind, machine: Chosen, kernel: &Kernel, programs: &Programs, op
             Kind::MultipathRandom => format!("{whose} {}", options.random.words()),
             _ => format!("{whose} {}", options.amount.word()),
         };
+        let _making = MAKING.lock();
         image::write(&image, kind, kernel, programs, &words, &options.random)?;
         Vec::new()
     };
@@ -244,8 +251,11 @@ fn attempt(kind: Kind, machine: Chosen, kernel: &Kernel, programs: &Programs, op
         image: &image,
         disks: &disks,
         console,
+        beside: options.random.machines.max(kind.parts().len()),
     });
-    let heard = side_by_side(&starts.collect::<Vec<_>>(), options.story)?;
+    // Lines of several machines are shown machine by machine.
+    let at_once = options.random.machines == 1;
+    let heard = side_by_side(&starts.collect::<Vec<_>>(), options.story, at_once)?;
     if !options.story && (heard.started || machine != Chosen::Uml) {
         println!("{}, {} s", heard.tally, started.elapsed().as_secs());
     }
@@ -268,16 +278,21 @@ fn attempt(kind: Kind, machine: Chosen, kernel: &Kernel, programs: &Programs, op
     Ok(heard)
 }
 
-/// Boots machines side by side. The first one's report is shown as it comes, the others' after it, one after the other.
-fn side_by_side(starts: &[Start<'_>], story: bool) -> Result<Heard> {
+/// Boots machines side by side. The first one's report is shown as it comes, if it may, and the others' after it, one
+/// after the other.
+fn side_by_side(starts: &[Start<'_>], story: bool, at_once: bool) -> Result<Heard> {
     thread::scope(|scope| {
         let booted = starts.iter().map(|start| {
             let (lines, report) = mpsc::channel();
             (scope.spawn(move || vm::boot(start, story, Some(lines))), report)
         });
         let (machines, reports): (Vec<_>, Vec<_>) = booted.unzip();
-        for line in reports.into_iter().flatten() {
-            println!("{line}");
+        let mut lines = reports.into_iter().flatten();
+        if at_once {
+            lines.for_each(|line| println!("{line}"));
+        } else {
+            let all: Vec<String> = lines.by_ref().collect();
+            println!("{}", all.join("\n"));
         }
         let heard = machines.into_iter().map(|it| it.join().unwrap_or_else(|_| bail!("following a machine panicked")));
         Ok(Heard::of_all(heard.collect::<Result<_>>()?))

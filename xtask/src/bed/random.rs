@@ -4,9 +4,13 @@
 //! waits for a registration to be out of use without letting anybody else run. The next machine goes on with the round after.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
+use clap::ValueEnum as _;
 
+use super::vm::{Figures, Heard};
 use super::{Kind, Options, Tally};
 
 /// How many commands a round has at most (`ROUND` of `inside/adversary/run.rs`); one in which a promise is broken ends there.
@@ -64,6 +68,9 @@ pub struct Random {
     /// The release of multipath-tools, with the C library, udev and iSCSI tools of its suite
     #[arg(long, value_enum, default_value_t)]
     pub multipath_tools: Release,
+    /// How many machines share the rounds, at the same time: they wait most of the time
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub machines: usize,
     /// Whether the cases that have a name are tried.
     #[arg(skip = true)]
     pub cases: bool,
@@ -72,7 +79,7 @@ pub struct Random {
 impl Default for Random {
     fn default() -> Self {
         let troubles = TROUBLES.iter().map(|it| (*it).to_owned()).collect();
-        Self { commands: 300, seed: 1, troubles, multipath_tools: Release::default(), cases: true }
+        Self { commands: 300, seed: 1, troubles, multipath_tools: Release::default(), machines: 1, cases: true }
     }
 }
 
@@ -103,35 +110,71 @@ pub fn run(helper: Option<&Path>, options: &Options) -> Result<Tally> {
     Ok(tally)
 }
 
-fn run_with(release: Release, helper: Option<&Path>, options: &Options) -> Result<Tally> {
-    let mut tally = Tally::default();
-    let mut stopped = 0;
-    let (mut seed, end) = (options.random.seed, options.random.seed + options.random.rounds());
-    loop {
+/// The rounds that no machine has yet, and what came of the others.
+struct Rounds {
+    /// From which seed up to which.
+    due: Vec<(u64, u64)>,
+    cases: bool,
+    tally: Tally,
+    figures: Figures,
+    machines: u64,
+    stopped: u64,
+}
+
+impl Rounds {
+    /// Takes some for a machine.
+    fn next(&mut self, random: &Random) -> Option<Random> {
+        let (seed, end) = self.due.pop()?;
         let rounds = ROUNDS.min(end - seed);
-        let random = Random {
-            commands: rounds * ROUND,
-            seed,
-            multipath_tools: release,
-            cases: options.random.cases && seed == options.random.seed,
-            ..options.random.clone()
-        };
-        let heard = super::boot(Kind::MultipathRandom, helper, &Options { random, ..options.clone() })?;
-        tally.passed += heard.tally.passed;
-        tally.failed += heard.tally.failed;
-        match heard.stopped_at {
-            None => seed += rounds,
-            Some(at) => {
-                stopped += 1;
-                println!("the machine stopped in the round of seed {at}");
-                if stopped > 1 + options.random.rounds() / ROUNDS_FOR_A_STOP {
-                    bail!("{stopped} machines have stopped");
-                }
-                seed = at + 1;
+        if seed + rounds < end {
+            self.due.push((seed + rounds, end));
+        }
+        self.machines += 1;
+        let cases = std::mem::take(&mut self.cases);
+        Some(Random { commands: rounds * ROUND, seed, cases, ..random.clone() })
+    }
+
+    /// Takes note of what came of them; what is left of them is for another machine.
+    fn heard(&mut self, of: &Random, heard: Heard) {
+        self.tally.passed += heard.tally.passed;
+        self.tally.failed += heard.tally.failed;
+        self.figures.add(heard.figures);
+        if let Some(at) = heard.stopped_at {
+            self.stopped += 1;
+            println!("the machine stopped in the round of seed {at}");
+            let end = of.seed + of.rounds();
+            if at + 1 < end {
+                self.due.push((at + 1, end));
             }
         }
-        if seed >= end {
-            return Ok(tally);
-        }
     }
+}
+
+fn run_with(release: Release, helper: Option<&Path>, options: &Options) -> Result<Tally> {
+    let random = Random { multipath_tools: release, ..options.random.clone() };
+    ensure!(random.machines > 0, "no machine has no rounds; use --machines 1");
+    let due = vec![(random.seed, random.seed + random.rounds())];
+    let (tally, figures) = (Tally::default(), Figures::default());
+    let rounds = Mutex::new(Rounds { due, cases: random.cases, tally, figures, machines: 0, stopped: 0 });
+    let lock = || rounds.lock().unwrap_or_else(PoisonError::into_inner);
+    let one_after_the_other = || -> Result<()> {
+        loop {
+            let Some(next) = lock().next(&random) else { return Ok(()) };
+            let heard =
+                super::boot(Kind::MultipathRandom, helper, &Options { random: next.clone(), ..options.clone() })?;
+            let mut rounds = lock();
+            rounds.heard(&next, heard);
+            if rounds.stopped > 1 + random.rounds() / ROUNDS_FOR_A_STOP {
+                bail!("{} machines have stopped", rounds.stopped);
+            }
+        }
+    };
+    let result = thread::scope(|scope| {
+        let threads: Vec<_> = (0..random.machines).map(|_| scope.spawn(one_after_the_other)).collect();
+        threads.into_iter().try_for_each(|it| it.join().unwrap_or_else(|_| bail!("a thread panicked")))
+    });
+    let Rounds { tally, figures, machines, stopped, .. } = rounds.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let name = release.to_possible_value().map(|it| it.get_name().to_owned()).unwrap_or_default();
+    println!("multipath-tools {name}: {machines} machines, of which {stopped} stopped\n{figures}");
+    result.map(|()| tally)
 }

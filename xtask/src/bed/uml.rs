@@ -63,7 +63,7 @@ pub fn command(start: &Start<'_>) -> Result<Command> {
     command.arg(start.argument());
     command.current_dir(folder);
     // All machines of a bed keep theirs there.
-    if !holds(Path::new(SHARED_MEMORY), start.memory() * start.kind.parts().len()) {
+    if !holds(Path::new(SHARED_MEMORY), start.memory() * start.beside) {
         command.env("TMPDIR", fs::canonicalize(&scratch)?);
     }
     Ok(command)

@@ -11,11 +11,14 @@
 //! | `story TEXT` | what happens next, for a reader |
 //! | `screen HOST: TEXT` | what somebody at that host would see, for the same reader |
 //! | `round SEED` | where chance decides, the round that begins now |
+//! | `sum NUMBER WHAT` | a number that is added to others of that name |
+//! | `most NUMBER WHAT` | a number of which the largest counts |
 //! | `sample JSON` | a turn's value, where subjects are measured |
 //! | `end PASSED FAILED` | the last line of a driver that came to its end |
 //!
 //! Anything else is a remark and is shown as it is.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
@@ -54,6 +57,49 @@ impl fmt::Display for Tally {
     }
 }
 
+/// Numbers that machines tell, by their names.
+#[derive(Debug, Default)]
+pub struct Figures {
+    sums: BTreeMap<String, u64>,
+    most: BTreeMap<String, u64>,
+}
+
+impl Figures {
+    /// Takes one from a line.
+    fn hear(&mut self, line: &str) -> Option<()> {
+        let (kind, rest) = line.split_once(' ')?;
+        let (number, what) = rest.split_once(' ')?;
+        let number: u64 = number.parse().ok()?;
+        match kind {
+            "sum" => *self.sums.entry(what.to_owned()).or_default() += number,
+            "most" => {
+                let most = self.most.entry(what.to_owned()).or_default();
+                *most = number.max(*most);
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// Takes those of another machine.
+    pub fn add(&mut self, others: Self) {
+        for (what, number) in others.sums {
+            *self.sums.entry(what).or_default() += number;
+        }
+        for (what, number) in others.most {
+            let most = self.most.entry(what).or_default();
+            *most = number.max(*most);
+        }
+    }
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut all = self.sums.iter().chain(&self.most);
+        all.try_for_each(|(what, number)| writeln!(f, "   {number:8} {what}"))
+    }
+}
+
 /// A machine that prints nothing for so long has hung: the longest silence of a sound run is a guest's boot.
 const SILENCE: Duration = Duration::from_secs(600);
 
@@ -89,6 +135,8 @@ pub struct Heard {
     pub tally: Tally,
     /// What was measured, in the order of the turns.
     pub samples: Vec<Sample>,
+    /// What it has counted.
+    pub figures: Figures,
     /// The round in which the machine stopped for good.
     pub stopped_at: Option<u64>,
     /// Whether the first process came as far as its driver program, where that says so.
@@ -105,6 +153,8 @@ impl Heard {
             all.tally.passed += one.tally.passed;
             all.tally.failed += one.tally.failed;
             all.samples.append(&mut one.samples);
+            all.figures.add(one.figures);
+            all.stopped_at = all.stopped_at.or(one.stopped_at);
             if !one.started {
                 all.started = false;
                 all.last_words = one.last_words;
@@ -198,6 +248,7 @@ struct Listener {
     /// The driver's own count, once it has come to its end.
     reported: Option<(u32, u32)>,
     samples: Vec<Sample>,
+    figures: Figures,
     started: bool,
     story: bool,
     /// Who shows the lines, if not this.
@@ -224,8 +275,8 @@ impl Listener {
         } else if self.reported != Some((self.tally.passed, self.tally.failed)) {
             self.fault("the machine ended before its driver did", console);
         }
-        let Self { tally, samples, started, .. } = self;
-        Heard { tally, samples, stopped_at, started, last_words: String::new() }
+        let Self { tally, samples, figures, started, .. } = self;
+        Heard { tally, samples, figures, stopped_at, started, last_words: String::new() }
     }
 
     fn hear(&mut self, line: &str) {
@@ -254,6 +305,8 @@ impl Listener {
             if let (Some(Ok(passed)), Some(Ok(failed))) = (counts.next(), counts.next()) {
                 self.reported = Some((passed, failed));
             }
+        } else if self.figures.hear(line).is_some() {
+            // They are shown together.
         } else if line == "story" {
             self.show(String::new());
         } else if let Some(text) = line.strip_prefix("story ") {
@@ -318,6 +371,20 @@ mod tests {
             let heard = Heard::of_all(machines);
             assert_eq!((heard.started, heard.last_words.as_str()), (false, "no memory"));
         }
+    }
+
+    #[test]
+    fn what_several_machines_have_counted_is_added_up_and_of_what_is_longest_the_longest_is_kept() {
+        let of = |lines: &[&str]| {
+            let mut listener = Listener::default();
+            for line in lines {
+                listener.hear(line);
+            }
+            Heard { figures: listener.figures, ..Heard::default() }
+        };
+        let one = of(&["sum 60 commands", "most 9 ms", "sum 40 commands", "most 7 ms", "sum x commands", "sum"]);
+        let all = Heard::of_all(vec![one, of(&["sum 5 commands", "sum 1 broken", "most 8 ms"])]);
+        assert_eq!(all.figures.to_string(), "          1 broken\n        105 commands\n          9 ms\n");
     }
 
     #[test]

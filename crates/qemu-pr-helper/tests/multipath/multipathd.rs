@@ -7,9 +7,12 @@ use pr_lab::{Manners, prelude::*};
 
 use crate::disk::keys_with;
 use crate::lab::Lab;
-use crate::mapped::{Guest, Mapped};
+use crate::mapped::{Guest, Mapped, PATHS};
 
 const KEY: u64 = 0xa1;
+const NEW: u64 = 0xa2;
+
+const REGISTER_AND_IGNORE_EXISTING_KEY: u8 = 6;
 
 /// A registration is GOOD all the same, because this program looks after paths itself; the log says what is wrong.
 #[track_caller]
@@ -56,6 +59,47 @@ fn one_that_dies_before_it_answers_is_told_again() {
     lab.multipathd().behave(Manners::Willing);
     eventually("it is told of the key", || lab.multipathd().kept("map0").registers);
     assert_eq!(lab.multipathd().kept("map0").key.as_deref(), Some("0xa1"));
+}
+
+/// What it was told may be done by half.
+#[test]
+fn one_that_did_not_answer_is_told_again() {
+    let lab = Lab::new();
+    lab.multipathd().behave(Manners::Silent);
+    let (helper, _mapped) = Mapped::start(&lab);
+    Guest::of(&helper).change(0, 0, &keys_with(0, 0, KEY)).expect_good();
+    lab.multipathd().behave(Manners::Willing);
+    eventually("it is told of the key", || lab.multipathd().kept("map0").registers);
+    assert_eq!(lab.multipathd().kept("map0").key.as_deref(), Some("0xa1"));
+}
+
+#[test]
+fn a_key_that_one_which_was_away_has_given_to_a_path_is_taken_from_it() {
+    let lab = Lab::new();
+    let (helper, mapped) = Mapped::start(&lab);
+    let guest = Guest::of(&helper);
+    guest.change(0, 0, &keys_with(0, 0, KEY)).expect_good();
+    lab.multipathd().behave(Manners::Dying);
+    guest.change(0, 0, &keys_with(0, KEY, NEW)).expect_good();
+    guest.change(0, 0, &keys_with(0, NEW, 0)).expect_good();
+    // It starts with the key that it was told last.
+    mapped.act(PATHS[1], REGISTER_AND_IGNORE_EXISTING_KEY, 0, &keys_with(0, 0, KEY));
+    lab.multipathd().behave(Manners::Willing);
+    eventually("it is told to forget the key", || !lab.multipathd().kept("map0").registers);
+    eventually("the path has no key", || mapped.keys() == [None; 2]);
+}
+
+#[test]
+fn a_key_that_one_which_was_away_has_taken_from_a_path_is_given_to_it_again() {
+    let lab = Lab::new();
+    lab.multipathd().behave(Manners::Dying);
+    let (helper, mapped) = Mapped::start(&lab);
+    Guest::of(&helper).change(0, 0, &keys_with(0, 0, KEY)).expect_good();
+    // One that knows of no key of the map takes whatever a path has.
+    mapped.act(PATHS[1], REGISTER_AND_IGNORE_EXISTING_KEY, 0, &keys_with(0, 0, 0));
+    assert_eq!(mapped.keys(), [Some(KEY), None]);
+    lab.multipathd().behave(Manners::Willing);
+    eventually("both paths have the key", || mapped.keys() == [Some(KEY); 2]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use pr_lab::prelude::*;
 
 use crate::disk::{READ_KEYS, dead, good, keys_with};
 use crate::lab::{Lab, device, node, worker};
-use crate::mapped::{Guest, Mapped, PATHS, Way};
+use crate::mapped::{Guest, Mapped, OTHER, key_of};
 
 const KEY: u64 = 0xa1;
 
@@ -30,6 +30,17 @@ fn a_path_that_hangs_costs_its_share_of_the_time_and_is_failed() {
     eventually("it has the key", || mapped.keys() == [Some(0xa2); 2]);
 }
 
+/// The first path hangs from the moment at which somebody sends such a command.
+fn hangs_at(helper: &Helper, mapped: &Mapped, action: u8) {
+    let disk = mapped.clone();
+    helper.device().behave(move |command| {
+        if command.is_out() && command.cdb[1] & 0x1f == action {
+            disk.hangs(0);
+        }
+        disk.answer(command)
+    });
+}
+
 #[test]
 fn a_path_that_hangs_while_the_map_is_suspended_is_not_waited_for_longer_than_guests_wait() {
     // PREEMPT, and PREEMPT AND ABORT, which elsewhere gets all of the time that the command has.
@@ -40,18 +51,7 @@ fn a_path_that_hangs_while_the_map_is_suspended_is_not_waited_for_longer_than_gu
         let guest = Guest::of(&helper);
         guest.change(0, 0, &keys_with(0, 0, KEY)).expect_good();
         guest.change(1, 5, &keys_with(0, KEY, 0)).expect_good();
-        let disk = mapped.clone();
-        helper.device().behave(move |command| {
-            let mut disk = disk.disk();
-            let path = rustix::fs::minor(command.device) as usize - 1;
-            if command.is_out() && command.cdb[1] & 0x1f == action && disk.paths[0] == Way::Up {
-                disk.paths[0] = Way::Hung;
-            }
-            match disk.paths[path] {
-                Way::Up => disk.carry_out(PATHS[path], command),
-                _ => Outcome::Hang,
-            }
-        });
+        hangs_at(&helper, &mapped, action);
         lab.mapper().calls();
         guest.begin(action, 5, &keys_with(0, KEY, KEY));
         assert_eq!(guest.end(), (0, [0; 3]), "the other path takes it: {}", helper.stderr());
@@ -64,6 +64,43 @@ fn a_path_that_hangs_while_the_map_is_suspended_is_not_waited_for_longer_than_gu
         mapped.comes_back(&lab, 0);
         eventually("both paths have the key", || mapped.keys() == [Some(KEY); 2]);
     }
+}
+
+#[test]
+fn a_path_that_hangs_does_not_cost_preempt_and_abort_all_of_its_time() {
+    let lab = Lab::new();
+    let mapped = Mapped::default();
+    let helper = mapped.launch(&lab).args(["--command-timeout", "300"]).start();
+    let guest = Guest::of(&helper);
+    guest.change(0, 0, &keys_with(0, 0, KEY)).expect_good();
+    mapped.act(OTHER, 0, 0, &keys_with(0, 0, 0xb1));
+    hangs_at(&helper, &mapped, 5);
+    guest.begin(5, 5, &keys_with(0, KEY, 0xb1));
+    assert_eq!(guest.end(), (0, [0; 3]), "the other path does it: {}", helper.stderr());
+    assert_eq!(key_of(&mapped.disk().unit, OTHER), None);
+    helper.device().release(dead());
+}
+
+#[test]
+fn preempt_and_abort_is_waited_for_as_long_as_its_path_answers() {
+    let lab = Lab::new();
+    let mapped = Mapped::default();
+    let helper = mapped.launch(&lab).args(["--command-timeout", "300"]).start();
+    let guest = Guest::of(&helper);
+    guest.change(0, 0, &keys_with(0, 0, KEY)).expect_good();
+    let (disk, probes) = (mapped.clone(), Arc::new(AtomicUsize::new(0)));
+    let seen = Arc::clone(&probes);
+    helper.device().behave(move |command| {
+        if command.is_out() && command.cdb[1] & 0x1f == 5 {
+            return Outcome::Hang;
+        }
+        seen.fetch_add(usize::from(command.cdb[0] == 0), Ordering::Relaxed);
+        disk.answer(command)
+    });
+    guest.begin(5, 5, &keys_with(0, KEY, 0xb1));
+    eventually("the path is asked more than once", || probes.load(Ordering::Relaxed) > 1);
+    helper.device().release(good());
+    assert_eq!(guest.end(), (0, [0; 3]), "{}", helper.stderr());
 }
 
 #[test]

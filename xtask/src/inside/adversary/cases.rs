@@ -1,7 +1,7 @@
 //! The hard cases that have a name: what other people's bug trackers and reviews say goes wrong on a map. Each begins with
 //! an empty LUN, and ends with what one disk would be like.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -62,6 +62,10 @@ pub const CASES: &[Case] = &[
         leave_to_other,
     ),
     ("after a process was killed RELEASE releases", release_after_kill),
+    (
+        "a path that was removed and found again under another name holds, and is away: RELEASE releases",
+        release_renamed,
+    ),
 ];
 
 fn act(action: scsi_pr::OutAction, key: u64, other_key: u64) -> Act {
@@ -420,6 +424,26 @@ fn release_after_kill(run: &mut Run) -> Result<()> {
     Ok(())
 }
 
+fn release_renamed(run: &mut Run) -> Result<()> {
+    run.good(act(Register, 0, KEY))?;
+    let name = run.host.array.path(1)?.name().to_owned();
+    // As long as somebody has it open another disk does not get its name.
+    let old = File::open(Path::new("/dev").join(&name))?;
+    run.host.apply(&Deed::Remove(1))?;
+    run.host.apply(&Deed::Add(1))?;
+    drop(old);
+    run.mend()?;
+    ensure!(run.host.array.path(1)?.name() != name, "it has its name again");
+    run.good_after_news(act(Register, KEY, NEW))?;
+    run.host.array.path(1)?.settle()?;
+    run.host.array.path(1)?.directly(&act(Reserve, NEW, 0).request())?.good()?;
+    run.lose(1)?;
+    run.good_after_news(act(Release, NEW, 0))?;
+    run.expect(&guest(NEW))?;
+    run.bring_back(1)?;
+    run.expect(&guest(NEW))
+}
+
 fn preempt_all(run: &mut Run) -> Result<()> {
     run.other(act(Register, 0, OTHER))?;
     run.other(Act::new(Reserve, OTHER, 0, WriteExclusiveAllRegistrants))?;
@@ -439,6 +463,8 @@ impl Run {
             let failed = result.is_err();
             made(name, result);
             if failed {
+                // It answers before it says something.
+                std::thread::sleep(Duration::from_millis(300));
                 for line in self.host.log().get(mark..).unwrap_or_default().lines() {
                     remark(&format!("   helper: {line}"));
                 }

@@ -231,9 +231,10 @@ impl Faults {
     pub fn mend(&self, chance: &mut Chance) -> Option<Deed> {
         let mut all = Vec::new();
         for path in 0..PATHS {
-            if self.removed[path] {
+            // Where its target port turns everything down, the kernel waits a minute and longer for a disk that it has found.
+            if self.removed[path] && self.is_ready(path) {
                 all.push(Deed::Add(path));
-            } else if self.offline[path] {
+            } else if self.offline[path] && !self.removed[path] {
                 all.push(Deed::Running(path));
             }
         }

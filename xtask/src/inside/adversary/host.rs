@@ -17,7 +17,7 @@ use super::disk::Act;
 use super::family;
 use super::faults::{Daemon, Deed, Faults, Reach};
 use super::judge::{self, Broken, Came, Rule};
-use super::map::{MAP, Map};
+use super::map::{MAP, Map, SETTLE};
 use super::meddle::{self, Done, Plan};
 use crate::helper::{Helper, through};
 use crate::multipath::services;
@@ -100,9 +100,18 @@ impl Host {
         Ok(Ok(()))
     }
 
-    /// Waits until the map uses these paths.
-    pub fn wait_for(&self, wanted: [bool; PATHS]) -> Result<()> {
-        Map::wait_for(&self.array, wanted)
+    /// Waits until the map uses these paths. A disk that was removed and found again under its old name while multipathd
+    /// did not look may stay the old disk to it, which is dead for ever; it is removed and found once more then.
+    pub fn wait_for(&mut self, wanted: [bool; PATHS]) -> Result<()> {
+        if Map::wait_for(&self.array, wanted, SETTLE / 3).is_ok() {
+            return Ok(());
+        }
+        let active = Map::active(&self.array)?;
+        for path in (0..PATHS).filter(|path| wanted[*path] && !active[*path]) {
+            self.array.remove(path)?;
+            self.array.add(path)?;
+        }
+        Map::wait_for(&self.array, wanted, SETTLE)
     }
 
     pub fn reach(&self) -> Result<Reach<'_>> {
@@ -189,12 +198,14 @@ impl Host {
     /// Everything whole, no key, no reservation, nothing kept, nothing to report.
     pub fn reset(&mut self) -> Result<()> {
         self.faults.uncut()?;
-        for path in 0..PATHS {
-            self.array.add(path)?;
-            self.array.path(path)?.set_state("running")?;
-        }
         for second in [false, true] {
             self.array.set_access(second, Access::Optimized)?;
+        }
+        for path in 0..PATHS {
+            self.array.add(path)?;
+            // One that the kernel is about to give up, or to take back, changes to nothing else.
+            let path = self.array.path(path)?;
+            wait::until("a path to be running", Duration::from_secs(30), || Ok(path.set_state("running").ok()))?;
         }
         if self.faults.multipathd != Daemon::Running {
             if self.faults.multipathd == Daemon::Stopped {
@@ -213,7 +224,7 @@ impl Host {
             self.start()?;
         }
         self.map.resume()?;
-        Map::wait_for(&self.array, [true; PATHS])?;
+        self.wait_for([true; PATHS])?;
         for command in ["unsetprstatus", "unsetprkey"] {
             services::tell(&format!("{command} map {MAP}"))?;
         }

@@ -63,7 +63,7 @@ impl Map {
         let name = fs::canonicalize(&place)?;
         let sysfs = Path::new("/sys/block").join(name.file_name().context("a map has a name")?);
         let this = Self { port: Port::open(&place)?, multipathd, sysfs };
-        Self::wait_for(array, [true; PATHS])?;
+        Self::wait_for(array, [true; PATHS], SETTLE)?;
         Ok(this)
     }
 
@@ -89,9 +89,9 @@ impl Map {
         Ok(active)
     }
 
-    pub fn wait_for(array: &Array, wanted: [bool; PATHS]) -> Result<()> {
+    pub fn wait_for(array: &Array, wanted: [bool; PATHS], limit: Duration) -> Result<()> {
         let mut last = [false; PATHS];
-        let result = wait::until(&format!("the map's paths to be {wanted:?}"), SETTLE, || {
+        let result = wait::until(&format!("the map's paths to be {wanted:?}"), limit, || {
             last = Self::active(array)?;
             if last != wanted {
                 std::thread::sleep(Duration::from_millis(50));

@@ -61,9 +61,6 @@ pub fn run(report: &mut Report, reference: bool, words: &[&str]) -> Result<()> {
     #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
     let rate = commands as f64 / took;
     remark(&format!("{commands} commands in {took:.1} s: {rate:.0} a second"));
-    for (what, count) in &run.record.counts {
-        remark(&format!("{count:6} {what}"));
-    }
     if reference {
         let all: usize = Rule::ALL.iter().map(|rule| run.record.of(*rule)).sum();
         report.check("the bed finds what the C helper does wrong", || {

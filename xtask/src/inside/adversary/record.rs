@@ -26,7 +26,10 @@ pub struct Record {
     round: u64,
     steps: Vec<String>,
     broken: BTreeMap<Rule, usize>,
-    pub counts: BTreeMap<&'static str, usize>,
+    counts: BTreeMap<String, usize>,
+    slowest: Duration,
+    /// How many answers were slow.
+    slow: usize,
     /// Goes up with everything that happens.
     progress: Arc<AtomicUsize>,
 }
@@ -73,24 +76,48 @@ impl Record {
         }
     }
 
-    pub fn count(&mut self, what: &'static str) {
-        *self.counts.entry(what).or_default() += 1;
+    pub fn count(&mut self, what: &str) {
+        *self.counts.entry(what.to_owned()).or_default() += 1;
+    }
+
+    /// How long an answer took.
+    pub fn answered(&mut self, took: Duration) {
+        self.slowest = self.slowest.max(took);
+        *self.counts.entry("ms for all answers".to_owned()).or_default() +=
+            usize::try_from(took.as_millis()).unwrap_or(usize::MAX);
+    }
+
+    /// Shows how it came to an answer that took long.
+    pub fn slow(&mut self, took: Duration, log: &str) {
+        self.count("answers that took longer than one path that hangs");
+        self.slow += 1;
+        if self.slow <= EXAMPLES {
+            remark(&format!("slow: {} ms (seed {}, step {})", took.as_millis(), self.round, self.steps.len()));
+            self.show();
+            show_log(log);
+        }
+    }
+
+    /// Tells what was counted since the last time; who hears it adds it up.
+    pub fn tell_counts(&mut self) {
+        for (what, count) in std::mem::take(&mut self.counts) {
+            remark(&format!("sum {count} {what}"));
+        }
+        remark(&format!("most {} ms for the slowest answer", self.slowest.as_millis()));
     }
 
     /// Counts a broken promise and shows how it came to that.
     pub fn broken(&mut self, Broken(rule, what): &Broken, log: &str) {
         let count = self.broken.entry(*rule).or_default();
         *count += 1;
+        let count = *count;
+        self.count(&format!("times rule {} was broken", *rule as u8));
         remark(&format!("BROKEN rule {}: {what} (seed {}, step {})", *rule as u8, self.round, self.steps.len()));
-        if *count > EXAMPLES {
+        if count > EXAMPLES {
             return;
         }
         self.show();
-        // An audit record says no more than the steps do.
-        let lines = log.lines().rev().take(60).filter(|line| !line.contains("audit: "));
-        for line in lines.take(12).collect::<Vec<_>>().iter().rev() {
-            remark(&format!("      log: {line}"));
-        }
+        show_log(log);
     }
 
     /// The last steps.
@@ -103,5 +130,13 @@ impl Record {
 
     pub fn of(&self, rule: Rule) -> usize {
         self.broken.get(&rule).copied().unwrap_or(0)
+    }
+}
+
+/// Shows the last that the helper has said. An audit record says no more than the steps do.
+fn show_log(log: &str) {
+    let lines = log.lines().rev().take(60).filter(|line| !line.contains("audit: "));
+    for line in lines.take(12).collect::<Vec<_>>().iter().rev() {
+        remark(&format!("      log: {line}"));
     }
 }

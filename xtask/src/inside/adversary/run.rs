@@ -25,6 +25,9 @@ const ROUND: usize = 60;
 /// No answer takes longer, whatever hangs.
 const SLOW: Duration = Duration::from_secs(25);
 
+/// An answer that takes longer is shown: one path that hangs costs seven seconds at the most.
+const PATIENT: Duration = Duration::from_millis(7500);
+
 /// Everything.
 pub struct Run {
     settings: Settings,
@@ -39,9 +42,6 @@ pub struct Run {
     known_stale: BTreeSet<(usize, u64)>,
     /// The round ends: what one disk would be like is not known any more.
     is_over: bool,
-    slowest: Duration,
-    /// How long the guest has waited for answers in all.
-    answering: Duration,
 }
 
 impl Run {
@@ -58,8 +58,6 @@ impl Run {
             active: [true; PATHS],
             known_stale: BTreeSet::new(),
             is_over: false,
-            slowest: Duration::ZERO,
-            answering: Duration::ZERO,
         })
     }
 
@@ -73,9 +71,9 @@ impl Run {
                 self.record.show();
                 return Err(error.context(format!("the bed, in the round of seed {seed}")));
             }
+            // Should the machine stop in the next round, this one was played.
+            self.record.tell_counts();
         }
-        self.record.counts.insert("ms for the slowest answer", usize::try_from(self.slowest.as_millis())?);
-        self.record.counts.insert("ms for all answers", usize::try_from(self.answering.as_millis())?);
         Ok(())
     }
 
@@ -139,8 +137,8 @@ impl Run {
         let (came, done) = self.host.send(&act.request(), plan.as_ref())?;
         let took = started.elapsed();
         self.commands += 1;
-        self.slowest = self.slowest.max(took);
-        self.answering += took;
+        self.record.count("commands");
+        self.record.answered(took);
         self.record.add(&format!("{came} after {} ms", took.as_millis()));
         for deed in &done.deeds {
             self.record.add(&format!("done meanwhile: {deed}"));
@@ -163,6 +161,10 @@ impl Run {
             self.record.count("changed in part, and said");
             self.is_over = true;
             verdict = Ok(());
+        }
+        if took > PATIENT {
+            let log = self.host.log();
+            self.record.slow(took, log.get(mark..).unwrap_or_default());
         }
         let had_to_restart = self.host.look_after_helper(&done.deeds)?;
         Ok(verdict.and(had_to_restart).and(if took > SLOW {
@@ -338,6 +340,7 @@ impl Run {
         let disturbed = self.host.faults.disturb();
         let (came, _) = self.host.send(&Request::read(action), None)?;
         self.commands += 1;
+        self.record.count("commands");
         self.record.add(&came.to_string());
         let Came::Answer(answer) = came else {
             return Ok(self.host.look_after_helper(&[])?.and(if disturbed {

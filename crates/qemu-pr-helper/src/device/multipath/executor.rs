@@ -13,10 +13,10 @@ use std::{
 };
 
 use pr_multipath::{Budget, CommandResult, Io, Memory, Multipathd, Path, PathCommand, PathId};
-use scsi_pr::SenseCode;
+use scsi_pr::{ReservationKey, SenseCode};
 
 use super::{
-    lane::{Done, Lane},
+    lane::{self, Done, Lane},
     map::Map,
     multipathd, table,
 };
@@ -27,6 +27,11 @@ use crate::{
 
 /// How long the answer of one path is waited for. The kernel itself waits for seven seconds at the least.
 const PATH: Duration = Duration::from_secs(6);
+
+/// When a path that has not answered is asked whether it does at all, and how long that may take. Together they are no less
+/// than what a path gets: only what may take longer is cut short.
+const PROBE: Duration = Duration::from_secs(4);
+const PROBED: Duration = Duration::from_secs(3);
 
 /// What a path gets when the time for the command is over: what was begun has to be ended.
 const LEAST: Duration = Duration::from_millis(250);
@@ -43,8 +48,11 @@ const HELD: Duration = Duration::from_secs(1);
 /// How much of that device-mapper may take to hold it back. It waits for I/O that is on its way.
 const SUSPENDING: Duration = Duration::from_millis(500);
 
-/// A moment for a path in transition.
+/// A moment for a path in transition, and for a multipathd that has not answered.
 const MOMENT: Duration = Duration::from_millis(100);
+
+/// How long multipathd is waited for when it is told something again, which others wait for as well.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// Where memory is kept.
 pub type Keep = Box<dyn FnMut(&Memory) + Send>;
@@ -63,8 +71,10 @@ pub struct Executor {
     /// What multipathd is told when it does.
     orders_later: Vec<Multipathd>,
     keep: Keep,
-    /// What multipathd has not heard, because it was away.
+    /// What multipathd has not heard, because it was away or did not answer.
     pub owed: Option<Multipathd>,
+    /// It did not answer the last time, and is not waited for again before it does.
+    silent: bool,
     /// What an administrator should know, beside what the engine has to say.
     pub notes: Vec<String>,
     /// What explains a failure, and is no news where there is none.
@@ -89,6 +99,7 @@ impl Executor {
             orders_later: Vec::new(),
             keep,
             owed: None,
+            silent: false,
             notes: Vec::new(),
             reasons: Vec::new(),
         }
@@ -102,11 +113,26 @@ impl Executor {
         self.reasons.clear();
     }
 
-    /// Tells multipathd what it has not heard, once it is back: until then it has the key from before.
-    pub fn tell_again(&mut self) {
-        let Some(order) = self.owed.filter(|_| multipathd::is_reachable()) else { return };
-        let told = self.tell(order);
-        self.notes.extend(told.err());
+    /// Tells multipathd what it has not heard, once it is back: until then it has the key from before. Returns that key,
+    /// which any path may have been given meanwhile; zero if it had none.
+    pub fn tell_again(&mut self) -> Option<ReservationKey> {
+        let order = self.owed?;
+        let had = multipathd::key_of(&self.map, AGAIN);
+        let told = multipathd::tell(&self.map, order, AGAIN);
+        self.silent &= told.as_ref().is_err_and(|untold| untold.silent);
+        match told {
+            Ok(()) => {
+                self.owed = None;
+                Some(had.unwrap_or(ReservationKey::ZERO))
+            }
+            // This was said when it was told first.
+            Err(untold) if untold.again => None,
+            Err(untold) => {
+                self.owed = None;
+                self.notes.push(untold.words);
+                None
+            }
+        }
     }
 
     fn left(&self) -> Duration {
@@ -195,12 +221,45 @@ impl Executor {
     }
 
     fn tell(&mut self, order: Multipathd) -> Result<(), String> {
-        let told = multipathd::tell(&self.map, order, self.within(multipathd::PATIENCE));
+        let usual = if self.silent { MOMENT } else { multipathd::PATIENCE };
+        let told = multipathd::tell(&self.map, order, self.within(usual));
+        self.silent = told.as_ref().is_err_and(|untold| untold.silent);
         // What it does not know of a reservation, it asks the disk.
         if !matches!(order, Multipathd::Hold(_)) {
             self.owed = told.as_ref().is_err_and(|untold| untold.again).then_some(order);
         }
         told.map_err(|untold| untold.words)
+    }
+}
+
+/// A command that is out.
+struct Awaited {
+    number: u64,
+    /// Which one of those that were to be sent.
+    index: usize,
+    device: u64,
+    deadline: Instant,
+    probe: Probe,
+}
+
+/// Whether a path that takes long answers at all: PREEMPT AND ABORT may have to wait for what it aborts, and a path that
+/// hangs is not to cost all the time that such a command has.
+enum Probe {
+    /// To be asked then.
+    At(Instant),
+    /// Asked under this number; it hangs unless it answers until then.
+    Out(u64, Instant),
+}
+
+impl Awaited {
+    /// When something has to be done, unless there is an answer before.
+    fn next(&self) -> Instant {
+        let (Probe::At(next) | Probe::Out(_, next)) = self.probe;
+        next.min(self.deadline)
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        self.deadline <= now || matches!(self.probe, Probe::Out(_, until) if until <= now)
     }
 }
 
@@ -264,32 +323,47 @@ impl Io for Executor {
         let now = Instant::now();
         let mut results: Vec<CommandResult> =
             commands.iter().map(|_| CommandResult::unsent(SenseCode::NO_RESPONSE_TO_SELECTION)).collect();
-        let mut awaited: Vec<(u64, usize, Instant)> = Vec::new();
+        let mut awaited: Vec<Awaited> = Vec::new();
         for (index, command) in commands.iter().enumerate() {
             let (number, limit) = (self.number(), self.limit(command.budget));
             if limit < SHORTEST {
                 self.reason("the map could not be held back any longer".to_owned());
                 continue;
             }
-            let lane = self.lanes.get_mut(&command.path.0);
+            let device = command.path.0;
+            let lane = self.lanes.get_mut(&device);
             if lane.is_some_and(|lane| lane.send(number, command.clone(), limit)) {
-                awaited.push((number, index, now + limit));
+                let deadline = now + limit;
+                let probe = Probe::At(if limit > PROBE + PROBED { now + PROBE } else { deadline });
+                awaited.push(Awaited { number, index, device, deadline, probe });
             }
         }
-        while let Some(next) = awaited.iter().map(|(_, _, deadline)| *deadline).min() {
+        while let Some(next) = awaited.iter().map(Awaited::next).min() {
             match self.done.recv_timeout(next.saturating_duration_since(Instant::now())) {
                 Ok(done) => {
-                    if let Some((number, Some(result))) = self.settle(done)
-                        && let Some(at) = awaited.iter().position(|(awaited, ..)| *awaited == number)
-                    {
-                        let (_, index, _) = awaited.swap_remove(at);
+                    let Some((number, Some(result))) = self.settle(done) else { continue };
+                    let answers = result.is_from_device();
+                    if let Some(at) = awaited.iter().position(|it| it.number == number) {
+                        let Awaited { index, .. } = awaited.swap_remove(at);
                         results[index] = result;
+                    }
+                    // It answers: what is out on it takes long.
+                    let of = |it: &&mut Awaited| matches!(it.probe, Probe::Out(probe, _) if probe == number);
+                    if let Some(slow) = awaited.iter_mut().find(of)
+                        && answers
+                    {
+                        slow.probe = Probe::At(Instant::now() + PROBE);
                     }
                 }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     let now = Instant::now();
-                    for (_, index, _) in awaited.extract_if(.., |(_, _, deadline)| *deadline <= now) {
+                    for Awaited { index, .. } in awaited.extract_if(.., |it| it.is_over(now)) {
                         results[index] = CommandResult::lost(SenseCode::COMMAND_TIMEOUT);
+                    }
+                    for it in awaited.iter_mut().filter(|it| matches!(it.probe, Probe::At(at) if at <= now)) {
+                        let number = self.number();
+                        lane::probe(it.device, number, self.to_done.clone(), PROBED);
+                        it.probe = Probe::Out(number, now + PROBED);
                     }
                 }
             }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use pr_multipath::{CommandResult, Fate, Identity, PathCommand};
+use pr_multipath::{Budget, CommandResult, Fate, Identity, PathCommand, PathId};
 use scsi_pr::{SENSE_LENGTH, Status};
 
 use super::{identity, map};
@@ -120,6 +120,22 @@ impl Lane {
             }
         }
     }
+}
+
+/// Asks a path whether it answers at all, beside what is out on it: TEST UNIT READY, by another descriptor and a thread of
+/// its own. What comes of it is said to `done` under this number, if anything does.
+pub fn probe(device: u64, number: u64, done: Sender<Done>, limit: Duration) {
+    let mut worker = Worker { device, name: map::name_of(device), node: None, buffer: DataBuffer::default() };
+    let ask = move || {
+        let cdb = [0; 16];
+        let command = PathCommand { path: PathId(device), cdb, list: Vec::new(), room: 0, budget: Budget::Path };
+        if worker.open().is_ok() {
+            let what = What::Came(worker.send(&command, limit));
+            let _ = done.send(Done { device, number, what });
+        }
+    };
+    // Without a thread nothing comes, as from a path that hangs.
+    let _ = thread::Builder::new().name("probe".into()).stack_size(STACK).spawn(ask);
 }
 
 /// Whether a command whose ioctl failed was not sent: there was no node, or no device behind it.

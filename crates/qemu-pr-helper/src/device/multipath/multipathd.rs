@@ -71,15 +71,23 @@ impl fmt::Display for Complaint {
 }
 
 impl Complaint {
-    /// Whether it was not there, or has gone before it answered: what was said to it is nobody's then.
+    /// Whether it was not there, has gone before it answered, or answers nothing now: what was said to it is nobody's
+    /// then, or done by half.
     fn is_of_absence(&self) -> bool {
         use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
 
         match self {
             Self::Away(_) => true,
-            Self::Silent(_, error) => matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof),
+            Self::Silent(_, error) => {
+                self.is_of_silence() || matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
+            }
             Self::Refused(..) | Self::OtherKey(_) => false,
         }
+    }
+
+    /// Whether it was waited for.
+    fn is_of_silence(&self) -> bool {
+        matches!(self, Self::Away(error) | Self::Silent(_, error) if is_late(error))
     }
 }
 
@@ -89,6 +97,8 @@ pub struct Untold {
     pub words: String,
     /// It has to be told again once it is back. One that refuses will do so again.
     pub again: bool,
+    /// It was waited for in vain.
+    pub silent: bool,
 }
 
 /// Gives multipathd an order, which may take so long.
@@ -98,6 +108,7 @@ pub struct Untold {
 pub fn tell(map: &Map, order: Multipathd, patience: Duration) -> Result<(), Untold> {
     try_to_tell(map, order, patience).map_err(|complaint| Untold {
         again: complaint.is_of_absence(),
+        silent: complaint.is_of_silence(),
         words: format!(
             "{complaint}; until then only this program looks after paths of map {} that come later",
             map.name
@@ -134,6 +145,16 @@ fn try_to_tell(map: &Map, order: Multipathd, patience: Duration) -> Result<(), C
 fn parse_key(text: &str) -> Option<ReservationKey> {
     let digits = text.split(':').next()?.strip_prefix("0x")?;
     u64::from_str_radix(digits, 16).ok().map(ReservationKey)
+}
+
+/// The key that it gives to paths of a map that come back, if it says so in this time.
+pub fn key_of(map: &Map, patience: Duration) -> Option<ReservationKey> {
+    parse_key(&Line::open(patience).ok()?.ask(&format!("getprkey map {}", map.for_multipathd())).ok()?)
+}
+
+/// A timeout, which to a socket is what there is not to be had now.
+fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 /// Whether anybody listens on one of multipathd's sockets.
@@ -180,9 +201,7 @@ impl Line {
     /// The first line of its answer to a command.
     fn ask(&mut self, command: &str) -> Result<String, Complaint> {
         self.converse(command).map_err(|error| {
-            // What a timeout of a socket is to the kernel.
-            let is_late = error.kind() == io::ErrorKind::WouldBlock;
-            let error = if is_late { io::Error::from(io::ErrorKind::TimedOut) } else { error };
+            let error = if is_late(&error) { io::Error::from(io::ErrorKind::TimedOut) } else { error };
             Complaint::Silent(command.to_owned(), error)
         })
     }

@@ -270,7 +270,7 @@ impl Worker {
             memory.news.get_or_insert(news);
         }
         let Ok(answer) = pr_multipath::execute(executor, memory, &job.request.cdb, &job.request.parameters);
-        self.end(held, memory);
+        self.end(held, memory, executor);
         answer_of(answer, notes, executor)
     }
 
@@ -283,13 +283,21 @@ impl Worker {
         let patience = if state.recovers { deadline } else { Instant::now() };
         let Ok(held) = state.begin(lock.as_deref(), patience, deadline) else { return };
         let State { memory, executor, recovers, .. } = &mut *state;
+        if let Some(had) = executor.tell_again() {
+            // Until now it may have given that key to any path, or have taken the user's from it.
+            for path in &mut memory.paths {
+                path.unsettled = true;
+                if memory.user == User::Unregistered {
+                    path.leave_over(had);
+                }
+            }
+        }
         let Ok(mut notes) = if std::mem::take(recovers) {
             pr_multipath::recover(executor, memory)
         } else {
             pr_multipath::reconcile(executor, memory)
         };
-        executor.tell_again();
-        self.end(held, memory);
+        self.end(held, memory, executor);
         notes.append(&mut executor.notes);
         drop(state);
         if notes.is_empty() {
@@ -301,11 +309,11 @@ impl Worker {
     }
 
     /// Something is over: gives the lock up, unless something is left that only this broker can end.
-    fn end(&self, held: Option<Held<'_>>, memory: &Memory) {
+    fn end(&self, held: Option<Held<'_>>, memory: &Memory, executor: &Executor) {
         if let Some(held) = held {
             held.end(memory.step == Step::Idle && !memory.suspended);
         }
-        self.stays.store(stays(memory), Ordering::Release);
+        self.stays.store(stays(memory) || executor.owed.is_some(), Ordering::Release);
     }
 
     /// The thread that reads.
