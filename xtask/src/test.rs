@@ -96,6 +96,8 @@ fn steps(size: Size) -> Vec<Step> {
         (Release, "VM test multipath on the newest kernel", emulated(Kind::Multipath, Version::Newest)),
         (Release, "VM test multipath-random at length, with every multipath-tools", Box::new(random_at_length)),
         (Release, "VM test multipath-random with QEMU's helper, built with multipath", Box::new(random_against_c)),
+        // Nothing timed is tested: only that what measures still works.
+        (Release, "what the bench measures on maps, in small", Box::new(bench::multipath_works)),
         (Release, "VM test host", vm_test(Kind::Host, None, all)),
         (Release, "VM test host with Debian's helper", vm_test(Kind::Host, Some(bed::REFERENCE), all)),
         (Release, "VM test manual", vm_test(Kind::Manual, None, all)),

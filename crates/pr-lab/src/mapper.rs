@@ -28,6 +28,8 @@ const TARGET_COUNT: usize = 20;
 const FLAGS: usize = 28;
 const EVENT: usize = 32;
 const DEVICE: usize = 40;
+const NAME: usize = 48;
+const UUID: usize = 176;
 /// `struct dm_target_spec`, and the type in it.
 const SPEC: usize = 40;
 const TYPE: usize = 24;
@@ -54,6 +56,8 @@ struct Map {
     current: usize,
     suspended: bool,
     event: u32,
+    /// Its uuid and name, where device-mapper is to tell them as well.
+    known_as: Option<[String; 2]>,
 }
 
 impl Mapper {
@@ -72,6 +76,11 @@ impl Mapper {
         (map.groups, map.current) = (groups, 0);
         map.event += 1;
         state.tell();
+    }
+
+    /// From now on a map's uuid and name are told with its table.
+    pub fn tell_names(&self, map: u64, uuid: &str, name: &str) {
+        self.lock().maps.get_mut(&map).expect("a map").known_as = Some([uuid.to_owned(), name.to_owned()]);
     }
 
     /// Whether I/O goes to a path, from now on.
@@ -161,6 +170,9 @@ impl Mapper {
                     flags |= BUFFER_FULL;
                 } else {
                     memory::write(thread, address + HEADER as u64, &data)?;
+                }
+                for (text, at) in map.known_as.iter().flatten().zip([UUID, NAME]) {
+                    memory::write(thread, address + at as u64, &[text.as_bytes(), b"\0"].concat())?;
                 }
                 memory::write(thread, address + TARGET_COUNT as u64, &1_u32.to_ne_bytes())?;
                 memory::write(thread, address + FLAGS as u64, &flags.to_ne_bytes())?;

@@ -42,6 +42,11 @@ pub(crate) struct Proof {
 }
 
 impl Proof {
+    /// All of these have it.
+    pub fn of(paths: &[PathId]) -> Self {
+        Self { has: paths.to_vec(), ..Self::default() }
+    }
+
     /// All that were asked have said that they have not.
     pub fn shows_none(&self) -> bool {
         self.has.is_empty() && self.silent.is_empty() && !self.lacks.is_empty()

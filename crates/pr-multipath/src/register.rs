@@ -10,7 +10,7 @@ use scsi_pr::{BasicParameters, OutAction, ReservationKey, SenseCode, Status};
 
 use crate::{
     Class, Identity, Io, Multipathd, PathId, Registration, Step, User,
-    ask::basic,
+    ask::{Proof, basic},
     engine::{Answer, Engine, Request},
     survey::{Registrant, Survey},
 };
@@ -334,7 +334,7 @@ impl<I: Io> Engine<'_, I> {
                 progress.silent.extend(set.lacks);
             }
             // Everybody who said yes is asked again: whoever was preempted in between is out, and so are all.
-            let confirmed = self.find(&progress.done, plan.new)?;
+            let confirmed = self.confirm(&progress.done, plan.new)?;
             if !confirmed.lacks.is_empty() {
                 return self.preempted(plan);
             }
@@ -372,6 +372,20 @@ impl<I: Io> Engine<'_, I> {
         }
         self.set_user(User::Registered(plan.new))?;
         Ok(Answer::GOOD)
+    }
+
+    /// Whether those that were registered still are: one look at the logical unit's books says so of all of them, where
+    /// it is known who they are. What it does not say of each path they are asked themselves.
+    fn confirm(&mut self, paths: &[PathId], own: Registration) -> Result<Proof, I::Stop> {
+        if paths.iter().any(|id| self.identity(*id).is_none()) {
+            return self.find(paths, own);
+        }
+        let Some(survey) = self.survey()? else { return self.find(paths, own) };
+        let is_there = |id: &PathId| {
+            let registrant = self.identity(*id).and_then(|identity| survey.of(identity));
+            registrant.is_some_and(|registrant| registrant.key == own.key)
+        };
+        if paths.iter().all(is_there) { Ok(Proof::of(paths)) } else { self.find(paths, own) }
     }
 
     /// Of paths that did not register, those that could carry I/O all the same: who is not ready carries none.

@@ -1,4 +1,4 @@
-//! The bed that measures: the first bed's kernel and LUN, and several helpers that take turns on it.
+//! The beds that measure: the first bed's kernel and LUN, or maps of four paths, and several helpers that take turns.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use measure::turn::{Rounds, Sample};
 
 use super::kernel::Version;
 use super::machine::{Chosen, Start};
-use super::{Amount, Kind, build_driver, image, vm};
+use super::{Amount, Kind, build_driver, image, uml, vm};
 use crate::workspace::target;
 
 /// Boots a machine with the subjects in it (their names and programs), lets them serve so many connections at a time, and
@@ -17,19 +17,47 @@ use crate::workspace::target;
 /// # Errors
 /// Whatever keeps the machine from being built or booted, and a subject that does not do its work there.
 pub fn measure(subjects: &[(&str, &Path)], connections: &[u32], rounds: Rounds) -> Result<Vec<Sample>> {
-    let driver = build_driver()?;
+    let connections: Vec<String> = connections.iter().map(u32::to_string).collect();
+    let words = format!("{} {} {}", rounds.count, rounds.slice.as_millis(), connections.join(","));
     // An emulated machine has a clock that counts instructions.
-    let machine = Chosen::Tcg(Version::Debian12);
+    boot(Kind::Bench, Chosen::Tcg(Version::Debian12), subjects, &words)
+}
+
+/// What is measured on maps, and in which machine.
+#[derive(Clone, Copy, Debug)]
+pub enum Maps {
+    /// One map and one of its paths, on an emulated machine: its clock counts instructions.
+    One,
+    /// On so many maps at once, beside so many device-mapper devices in all, on User Mode Linux: all of these are made in
+    /// a minute there.
+    Many { maps: u32, devices: u32 },
+}
+
+/// The same on maps of iSCSI paths: in so many rounds, each command so many times in a turn.
+///
+/// # Errors
+/// As for [`measure`].
+pub fn measure_on_maps(
+    subjects: &[(&str, &Path)],
+    what: Maps,
+    (rounds, cycles): (usize, usize),
+) -> Result<Vec<Sample>> {
+    let (machine, maps, devices) = match what {
+        Maps::One => (Chosen::Tcg(Version::Debian12), 1, 1),
+        Maps::Many { maps, devices } => (Chosen::Uml, maps, devices),
+    };
+    boot(Kind::BenchMultipath, machine, subjects, &format!("{rounds} {cycles} {maps} {devices}"))
+}
+
+fn boot(kind: Kind, machine: Chosen, subjects: &[(&str, &Path)], words: &str) -> Result<Vec<Sample>> {
+    let driver = build_driver()?;
     let kernel = machine.kernel()?;
-    let name = format!("{}-{}", Kind::Bench.word(), std::process::id());
+    let name = format!("{}-{}", kind.word(), std::process::id());
     let [image, console] = ["cpio", "console"].map(|ending| target().join("bed").join(format!("{name}.{ending}")));
     let programs: Vec<&Path> = subjects.iter().map(|(_, program)| *program).collect();
     let names: Vec<String> = subjects.iter().map(|(name, _)| format!("'{name}'")).collect();
-    let connections: Vec<String> = connections.iter().map(u32::to_string).collect();
-    let slice = rounds.slice.as_millis();
-    let words = format!("{} {slice} {} {}", rounds.count, connections.join(","), names.join(" "));
-    image::write_to_measure(&image, &kernel, &driver, &programs, &words)?;
-    let kind = Kind::Bench;
+    let words = format!("{words} {}", names.join(" "));
+    image::write_to_measure(&image, kind, &kernel, &driver, &programs, &words)?;
     let start = Start {
         kind,
         part: "",
@@ -42,8 +70,10 @@ pub fn measure(subjects: &[(&str, &Path)], connections: &[u32], rounds: Rounds) 
         console: &console,
     };
     let heard = vm::boot(&start, false, None)?;
+    uml::clean_up(&console)?;
     fs::remove_file(&image)?;
     fs::remove_file(&console)?;
-    ensure!(heard.tally.succeeded(), "the helpers do not do the same work on a LUN: {}", heard.tally);
+    ensure!(machine != Chosen::Uml || heard.started, "User Mode Linux does not start here: {}", heard.last_words);
+    ensure!(heard.tally.succeeded(), "the helpers do not do the same work there: {}", heard.tally);
     Ok(heard.samples)
 }

@@ -2,6 +2,7 @@
 //! Debian of its own that is thrown away.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -13,7 +14,7 @@ use crate::workspace::{run, target};
 const SUITE: &str = "bookworm";
 
 /// What it is built with.
-const TOOLS: &str = "gcc,libc6-dev,ninja-build,meson,python3-venv,pkg-config,make,libglib2.0-dev,libudev-dev,libcap-ng-dev,multipath-tools";
+const TOOLS: &str = "gcc,libc6-dev,xz-utils,ninja-build,meson,python3-venv,pkg-config,make,libglib2.0-dev,libudev-dev,libcap-ng-dev,multipath-tools";
 
 /// What is done in there. QEMU's source package lacks firmware, which is not asked for; multipath-tools has no package for
 /// development, but its header files and its library are all that is needed.
@@ -64,6 +65,8 @@ pub fn program() -> Result<PathBuf> {
         .arg(format!("--customize-hook=download /build/out/qemu-pr-helper {}", unfinished.display()))
         .args([SUITE, "/dev/null"])
         .args(["deb", "deb-src"].map(|kind| format!("{kind} {mirror} {SUITE} main"))))?;
+    // What mmdebstrap fetches from its chroot is nobody's to execute.
+    fs::set_permissions(&unfinished, fs::Permissions::from_mode(0o755))?;
     fs::rename(unfinished, &program)?;
     Ok(program)
 }

@@ -89,14 +89,31 @@ pub fn write(to: &Path, kind: Kind, kernel: &Kernel, programs: &Programs, words:
     root.write_to(to)
 }
 
-/// The root image of the machine in which subjects are measured: their programs, by their numbers.
-pub fn write_to_measure(to: &Path, kernel: &Kernel, driver: &Path, programs: &[&Path], words: &str) -> Result<()> {
+/// The root image of a machine in which subjects are measured: their programs, by their numbers.
+pub fn write_to_measure(
+    to: &Path,
+    kind: Kind,
+    kernel: &Kernel,
+    driver: &Path,
+    programs: &[&Path],
+    words: &str,
+) -> Result<()> {
     let mut root = driven(Root::new()?, driver)?;
     for (number, program) in programs.iter().enumerate() {
         root.program(program, &format!("subjects/{number}"))?;
     }
-    let modules = root.modules(kernel, MODULES)?;
-    let command = format!("/bin/bed-inside {} {words}\n{END}", Kind::Bench.word());
+    let mut modules = MODULES.to_vec();
+    if kind.has_multipath() {
+        let packages = packages::unpack_for_beds()?;
+        root.program(Path::new("/sbin/dmsetup"), "sbin/dmsetup")?;
+        root.program(&multipath::find(&packages, "sbin/iscsistart")?, "sbin/iscsistart")?;
+        multipath::add(&mut root, &packages)?;
+        // Devices that are no maps.
+        modules.push("dm_zero");
+    }
+    let modules = root.modules(kernel, &modules)?;
+    // User Mode Linux is given up unless this is said.
+    let command = format!("echo {STARTED}\n/bin/bed-inside {} {words}\n{END}", kind.word());
     root.content("init", 0o755, init(&modules, &command).into_bytes());
     root.write_to(to)
 }

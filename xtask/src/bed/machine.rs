@@ -137,7 +137,9 @@ fn qemu(start: &Start<'_>) -> Command {
 /// is the same whatever else the host does.
 fn clock(kind: Kind) -> &'static [&'static str] {
     match kind {
-        Kind::Bench => &["-accel", "tcg,thread=single", "-smp", "1", "-icount", "shift=0,sleep=off"],
+        Kind::Bench | Kind::BenchMultipath => {
+            &["-accel", "tcg,thread=single", "-smp", "1", "-icount", "shift=0,sleep=off"]
+        }
         _ => &["-accel", "tcg,thread=multi", "-smp", "2"],
     }
 }

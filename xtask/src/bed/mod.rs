@@ -31,7 +31,7 @@ use kernel::Kernel;
 use machine::{Chosen, Start};
 use vm::Heard;
 
-pub use bench::measure;
+pub use bench::{Maps, measure, measure_on_maps};
 pub use kernel::Version;
 pub use machine::Machine;
 pub use random::{Random, Release};
@@ -68,6 +68,9 @@ pub enum Kind {
     /// The LUN of the first bed, on which `cargo xtask bench` measures
     #[value(skip)]
     Bench,
+    /// Maps of four paths, on which `cargo xtask bench --multipath` measures
+    #[value(skip)]
+    BenchMultipath,
 }
 
 impl Kind {
@@ -82,6 +85,7 @@ impl Kind {
             Kind::Host => "host",
             Kind::Manual => "manual",
             Kind::Bench => "bench",
+            Kind::BenchMultipath => "bench-multipath",
         }
     }
 
@@ -106,7 +110,7 @@ impl Kind {
 
     /// Whether multipathd looks after a map.
     pub fn has_multipath(self) -> bool {
-        matches!(self, Kind::Multipath | Kind::MultipathRandom | Kind::MultipathGuest)
+        matches!(self, Kind::Multipath | Kind::MultipathRandom | Kind::MultipathGuest | Kind::BenchMultipath)
     }
 }
 

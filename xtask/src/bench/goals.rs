@@ -7,6 +7,7 @@ use super::figure::{Figure, find};
 use super::isolation;
 use super::lun;
 use super::memory;
+use super::multipath;
 use super::requests::{self, COMING, CONNECTIONS};
 use super::start;
 use measure::request::Request;
@@ -69,6 +70,9 @@ pub fn goals() -> Vec<Goal> {
         goals.extend(lun::CONNECTIONS.map(|load| goal(&row, Some(load), theirs, Limit::AtLeast(1.0))));
     }
     goals.extend(COMING.map(|load| goal("connect", Some(load), theirs, Limit::AtLeast(1.45))));
+    for (row, load, most) in multipath::limits() {
+        goals.push(goal(&row, load, Measure::Own, Limit::AtMost(most)));
+    }
     goals.push(goal(&calls::row(Request::In), None, Measure::Own, Limit::AtMost(6.0)));
     goals.push(goal(&calls::row(Request::Out), None, Measure::Own, Limit::AtMost(7.0)));
     goals.push(goal(start::ROW, None, theirs, Limit::AtMost(0.5)));

@@ -13,6 +13,7 @@ mod isolation;
 mod lun;
 mod machine;
 mod memory;
+mod multipath;
 mod overhead;
 mod page;
 mod plan;
@@ -32,6 +33,7 @@ use anyhow::{Context as _, Result};
 use self::figure::Figure;
 use self::goals::Verdict;
 pub use self::instructions::run as instructions;
+pub use self::multipath::works as multipath_works;
 use self::page::Report;
 use self::plan::{Plan, Rows};
 use crate::bed::{REFERENCE, our_helper};
@@ -62,8 +64,11 @@ pub struct Options {
     /// Measure a polite client beside a greedy one instead, with and without limits
     #[arg(long, conflicts_with_all = ["check", "rows", "overhead", "output"])]
     greedy: bool,
+    /// Measure dm-multipath maps instead, beside the C helper built with multipath (ten minutes, once)
+    #[arg(long, conflicts_with_all = ["rows", "overhead", "greedy"])]
+    multipath: bool,
     /// Count instructions instead, and compare with those that are recorded
-    #[arg(long, conflicts_with_all = ["check", "rows", "overhead", "greedy", "helper", "quick", "output"])]
+    #[arg(long, conflicts_with_all = ["check", "rows", "overhead", "greedy", "multipath", "helper", "quick", "output"])]
     instructions: bool,
     /// Record them
     #[arg(long, requires = "instructions")]
@@ -82,15 +87,21 @@ pub fn run(options: Options) -> Result<bool> {
     if options.instructions {
         return instructions(options.record);
     }
-    if cfg!(debug_assertions) {
+    // In a machine measures a program of its own.
+    if cfg!(debug_assertions) && !options.multipath {
         return run_optimized();
     }
-    let Options { quick, check, rows, helper, overhead, greedy, output, .. } = options;
+    let Options { quick, check, rows, helper, overhead, greedy, multipath, output, .. } = options;
     let whole = rows.is_empty() && !quick;
     let folder = output.or_else(|| whole.then(|| root().join(FOLDER)));
     let ours = helper.map_or_else(our_helper, |helper| {
         fs::canonicalize(&helper).with_context(|| format!("the helper {} is not there", helper.display()))
     })?;
+    if multipath {
+        let report = multipath::measure(&ours, quick)?;
+        write(&report, "multipath", folder.as_deref())?;
+        return Ok(say(&report.verdicts, check));
+    }
     machine::make_room(memory::MOST)?;
     let processors = processors::usable()?;
     stay_on(&[*processors.last().context("no processor may be used")?])?;
@@ -112,14 +123,19 @@ pub fn run(options: Options) -> Result<bool> {
         report.plots = plot::draw(&report.figures, folder)?;
     }
     write(&report, "bench", folder.as_deref())?;
-    let missed: Vec<&Verdict> = report.verdicts.iter().filter(|verdict| !verdict.held).collect();
+    Ok(say(&report.verdicts, check))
+}
+
+/// Says how many goals are met, and which are not if that is asked for; whether they are, or it is not.
+fn say(verdicts: &[Verdict], check: bool) -> bool {
+    let missed: Vec<&Verdict> = verdicts.iter().filter(|verdict| !verdict.held).collect();
     if check {
         for Verdict { goal, measured, .. } in &missed {
             println!("missed: {goal}, measured {measured:.2}");
         }
     }
-    println!("{} of {} goals are met", report.verdicts.len() - missed.len(), report.verdicts.len());
-    Ok(!check || missed.is_empty())
+    println!("{} of {} goals are met", verdicts.len() - missed.len(), verdicts.len());
+    !check || missed.is_empty()
 }
 
 /// The client must not be slower than what it measures: the same command once more, from a release build.

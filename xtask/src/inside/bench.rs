@@ -1,4 +1,7 @@
-//! The subjects of `cargo xtask bench` in turns on a LUN of the kernel's own target.
+//! The subjects of `cargo xtask bench` in turns on a LUN of the kernel's own target, and on maps.
+
+pub mod multipath;
+mod storage;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

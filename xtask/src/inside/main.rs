@@ -3,7 +3,8 @@
 //! `bed-inside kernel|guest|multipath|multipath-random|multipath-guest|host|manual ours|reference [full] [root|nobody]`:
 //! which scenarios to run, whose helper lies in /usr/bin, whether what is repeated is repeated as often as a release has to
 //! pass, and as whom the helper runs where that makes two machines of one bed; for `multipath-random` with more words, see
-//! `adversary/mod.rs`. `bed-inside bench …` measures instead of trying, see `bench.rs`. The format of the report is
+//! `adversary/mod.rs`. `bed-inside bench …` and `bench-multipath …` measure instead of trying, see `bench.rs`
+//! and `bench/multipath.rs`. The format of the report is
 //! described where it is read, in `bed/vm.rs`.
 #![forbid(unsafe_code)]
 
@@ -58,6 +59,9 @@ fn main() -> ExitCode {
 fn run(words: &[&str], report: &mut Report) -> Result<()> {
     if let ["bench", words @ ..] = words {
         return bench::run(report, words);
+    }
+    if let ["bench-multipath", words @ ..] = words {
+        return bench::multipath::run(report, words);
     }
     let [bed, whose, ref more @ ..] = *words else {
         bail!(

@@ -2,10 +2,12 @@
 //!
 //! * [`request`] has the requests as bytes, [`crowd`] any number of clients on one thread.
 //! * [`subject`] is who is measured, [`turn`] what one of them did and what it took, in rounds of A B B A.
+//! * [`multipath`] names what is measured on maps.
 //! * [`stats`] has medians, quartiles and the order of the turns; [`processors`] who runs where.
 #![deny(unsafe_code)]
 
 pub mod crowd;
+pub mod multipath;
 pub mod processors;
 pub mod request;
 pub mod stats;
@@ -13,3 +15,5 @@ pub mod subject;
 mod sys;
 pub mod tree;
 pub mod turn;
+
+pub use sys::processor_time;

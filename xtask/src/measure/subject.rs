@@ -90,6 +90,13 @@ impl Running {
         processor_time(self.process()).context("the processor clock of a helper cannot be read")
     }
 
+    /// All of its processes, itself first.
+    pub fn processes(&self) -> Vec<i32> {
+        let mut all = vec![self.process()];
+        all.extend(processes_below(self.process()));
+        all
+    }
+
     /// Its memory, without its children's.
     pub fn memory(&self) -> Result<Memory> {
         memory_of(self.process())

@@ -43,6 +43,13 @@ pub fn memory_of(process: i32) -> Result<Memory> {
     parse(&text).with_context(|| format!("{path} lacks a line"))
 }
 
+/// What a process is called.
+pub fn name_of(process: i32) -> Result<String> {
+    let path = format!("/proc/{process}/comm");
+    let name = fs::read_to_string(&path).with_context(|| format!("{path} cannot be read"))?;
+    Ok(name.trim_end().to_owned())
+}
+
 /// Every process below this one.
 pub fn processes_below(process: i32) -> Vec<i32> {
     let parents: Vec<(i32, i32)> = Process::all()

@@ -38,6 +38,9 @@ const DM_NOFLUSH_FLAG: u32 = 1 << 11;
 /// Room for what goes with a command: the status of a map with hundreds of paths.
 const ROOM: usize = 16 * 1024;
 
+/// What is enough for most: the kernel copies and clears as much as it is offered, with each command.
+const LITTLE: usize = 1024;
+
 /// `struct dm_ioctl` with room behind it.
 #[repr(C, align(8))]
 struct DmIoctl {
@@ -98,8 +101,9 @@ fn call(
     device: u64,
     flags: u32,
     data: &[u8],
+    offered: usize,
 ) -> io::Result<Box<DmIoctl>> {
-    let size = u32::try_from(size_of::<DmIoctl>()).map_err(io::Error::other)?;
+    let size = u32::try_from(HEADER + offered.min(ROOM)).map_err(io::Error::other)?;
     let mut arguments = Box::new(DmIoctl {
         version: [4, 0, 0],
         data_size: size,
@@ -116,9 +120,9 @@ fn call(
         room: [0; ROOM],
     });
     // One zero at least stays behind it.
-    let room = arguments.room.get_mut(..data.len()).filter(|room| room.len() < ROOM);
+    let room = arguments.room.get_mut(..data.len()).filter(|room| room.len() < offered);
     room.ok_or(io::ErrorKind::InvalidInput)?.copy_from_slice(data);
-    // SAFETY: the structure has the kernel's layout (asserted above) and says how large it is.
+    // SAFETY: the structure has the kernel's layout (asserted above) and says how much of it is the kernel's to write.
     match unsafe { libc::ioctl(control.as_raw_fd(), number, &raw mut *arguments) } {
         0 => Ok(arguments),
         _ => Err(io::Error::last_os_error()),
@@ -136,55 +140,78 @@ fn encode(device: u64) -> u64 {
 /// # Errors
 /// `ENXIO` when the device is none of device-mapper's, `EACCES` without `CAP_SYS_ADMIN`.
 pub fn status(control: BorrowedFd<'_>, device: u64) -> io::Result<Option<Status>> {
-    target(control, device, DM_NOFLUSH_FLAG)
+    let answer = ask(control, device, DM_NOFLUSH_FLAG)?;
+    Ok(answer.target().map(|(target, text)| Status {
+        target,
+        text,
+        suspended: answer.flags & DM_SUSPEND_FLAG != 0,
+        event: answer.event_nr,
+    }))
 }
 
-/// The type of a device's only target; `None` for a device with no or several targets.
+/// What device-mapper says of a device with one target: which it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// The type of the target, `multipath` for example.
+    pub target: String,
+    /// Who has made it and of what, in its maker's words.
+    pub uuid: String,
+    /// Its name, `mpatha` for example.
+    pub name: String,
+}
+
+/// What a device is by its table; `None` for a device with no or several targets.
 ///
 /// # Errors
 /// As for [`status`].
-pub fn target_type(control: BorrowedFd<'_>, device: u64) -> io::Result<Option<String>> {
-    Ok(target(control, device, DM_STATUS_TABLE_FLAG | DM_NOFLUSH_FLAG)?.map(|status| status.target))
+pub fn table(control: BorrowedFd<'_>, device: u64) -> io::Result<Option<Table>> {
+    let answer = ask(control, device, DM_STATUS_TABLE_FLAG | DM_NOFLUSH_FLAG)?;
+    Ok(answer.target().map(|(target, _)| Table { target, uuid: text(&answer.uuid), name: text(&answer.name) }))
 }
 
-fn target(control: BorrowedFd<'_>, device: u64, flags: u32) -> io::Result<Option<Status>> {
-    let status = call(control, DM_TABLE_STATUS, device, flags, &[])?;
-    if status.flags & DM_BUFFER_FULL_FLAG != 0 {
+fn ask(control: BorrowedFd<'_>, device: u64, flags: u32) -> io::Result<Box<DmIoctl>> {
+    let mut answer = call(control, DM_TABLE_STATUS, device, flags, &[], LITTLE)?;
+    if answer.flags & DM_BUFFER_FULL_FLAG != 0 {
+        answer = call(control, DM_TABLE_STATUS, device, flags, &[], ROOM)?;
+    }
+    if answer.flags & DM_BUFFER_FULL_FLAG != 0 {
         return Err(io::Error::other("the device's table is too long"));
     }
-    let start = usize::try_from(status.data_start).unwrap_or(usize::MAX).checked_sub(HEADER);
-    let Some(spec) = start.and_then(|start| status.room.get(start..)).filter(|_| status.target_count == 1) else {
-        return Ok(None);
-    };
-    let text = |bytes: &[u8]| {
-        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-        String::from_utf8_lossy(&bytes[..end]).into_owned()
-    };
-    let Some((spec, rest)) = spec.split_at_checked(TARGET_SPEC) else { return Ok(None) };
-    Ok(Some(Status {
-        target: text(&spec[TARGET_TYPE..]),
-        text: text(rest),
-        suspended: status.flags & DM_SUSPEND_FLAG != 0,
-        event: status.event_nr,
-    }))
+    Ok(answer)
+}
+
+impl DmIoctl {
+    /// The only target's type, and what goes with it.
+    fn target(&self) -> Option<(String, String)> {
+        let start = usize::try_from(self.data_start).unwrap_or(usize::MAX).checked_sub(HEADER)?;
+        let target = self.room.get(start..).filter(|_| self.target_count == 1)?;
+        let (spec, rest) = target.split_at_checked(TARGET_SPEC)?;
+        Some((text(&spec[TARGET_TYPE..]), text(rest)))
+    }
+}
+
+/// Up to the zero.
+fn text(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
 /// Holds back what is written to and read from a device. Nothing fails; it waits for [`resume`]. What is on its way
 /// already is waited for: `EINTR` when a signal comes first.
 pub fn suspend(control: BorrowedFd<'_>, device: u64) -> io::Result<()> {
     let flags = DM_SUSPEND_FLAG | DM_SKIP_LOCKFS_FLAG | DM_NOFLUSH_FLAG;
-    call(control, DM_DEV_SUSPEND, device, flags, &[]).map(|_| ())
+    call(control, DM_DEV_SUSPEND, device, flags, &[], LITTLE).map(|_| ())
 }
 
 /// Lets it go on. Should it not be suspended after all, nothing is flushed.
 pub fn resume(control: BorrowedFd<'_>, device: u64) -> io::Result<()> {
-    call(control, DM_DEV_SUSPEND, device, DM_SKIP_LOCKFS_FLAG | DM_NOFLUSH_FLAG, &[]).map(|_| ())
+    call(control, DM_DEV_SUSPEND, device, DM_SKIP_LOCKFS_FLAG | DM_NOFLUSH_FLAG, &[], LITTLE).map(|_| ())
 }
 
 /// Sends a message to the device's target.
 pub fn message(control: BorrowedFd<'_>, device: u64, text: &str) -> io::Result<()> {
     let data = [&[0; MESSAGE][..], text.as_bytes(), b"\0"].concat();
-    call(control, DM_TARGET_MSG, device, 0, &data).map(|_| ())
+    call(control, DM_TARGET_MSG, device, 0, &data, ROOM).map(|_| ())
 }
 
 /// From now on the control node becomes readable when something happens to a device, whichever (Linux 4.14).
@@ -192,5 +219,5 @@ pub fn message(control: BorrowedFd<'_>, device: u64, text: &str) -> io::Result<(
 /// # Errors
 /// `ENOTTY` on an older kernel.
 pub fn arm(control: BorrowedFd<'_>) -> io::Result<()> {
-    call(control, DM_DEV_ARM_POLL, 0, 0, &[]).map(|_| ())
+    call(control, DM_DEV_ARM_POLL, 0, 0, &[], LITTLE).map(|_| ())
 }

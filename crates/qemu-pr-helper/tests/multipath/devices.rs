@@ -5,7 +5,7 @@ use std::fs;
 use pr_lab::prelude::*;
 
 use crate::disk::{READ_KEYS, dead, good, keys, willing};
-use crate::lab::{Lab, node};
+use crate::lab::{Lab, device, node};
 
 #[test]
 fn persistent_reserve_in_on_a_map_goes_to_the_path_in_use() {
@@ -90,6 +90,19 @@ fn a_device_that_cannot_be_looked_at_is_busy_and_not_taken_for_a_disk() {
     helper.connect().pr_out(node(0), 0, &keys(0, 0xa1)).expect_bare(8);
     assert_eq!(lab.log(), [""; 0]);
     helper.await_stderr("cannot tell whether this is a map");
+}
+
+#[test]
+fn a_map_is_known_by_what_device_mapper_says_of_it_and_sysfs_is_not_asked() {
+    let lab = Lab::new();
+    lab.mapper().tell_names(device(0), "mpath-0", "map0");
+    std::fs::remove_file(lab.bed().path("sysfs/7:0/dm/uuid")).expect("remove the uuid");
+    let helper = lab.start(willing);
+    helper.connect().pr_out(node(0), 0, &keys(0, 0xa1)).expect_bare(0);
+    let log = lab.log();
+    for path in ["loop1 REGISTER 0>a1", "loop2 REGISTER 0>a1"] {
+        assert!(log.iter().any(|line| line == path), "{log:?}");
+    }
 }
 
 #[test]

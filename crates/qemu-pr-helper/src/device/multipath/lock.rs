@@ -119,13 +119,23 @@ impl Broker {
     }
 }
 
+/// How long a record is: a number, what is going on, the line's end.
+const LENGTH: usize = 21;
+
 impl Record {
     const NOBODYS: Self = Self { broker: 0, suspended: false };
 
     fn read(mut file: &File) -> io::Result<Self> {
-        let mut text = String::new();
+        // It is there in one piece, as it was written.
+        let mut text = [0; 2 * LENGTH];
         file.rewind()?;
-        file.read_to_string(&mut text)?;
+        let length = loop {
+            match file.read(&mut text) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result?,
+            }
+        };
+        let text = str::from_utf8(&text[..length]).unwrap_or_default();
         let (broker, state) = text.trim().split_once(' ').unwrap_or_default();
         Ok(match broker.parse() {
             Ok(broker) => Self { broker, suspended: state == "suspended" },

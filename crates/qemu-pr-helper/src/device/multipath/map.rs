@@ -20,6 +20,9 @@ use crate::{
     sys::dm,
 };
 
+/// The type of a map's target.
+const MULTIPATH: &str = "multipath";
+
 /// What a device is to multipath.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -50,20 +53,27 @@ pub fn classify(device: BorrowedFd<'_>, control: Option<&File>) -> io::Result<Ki
     if FileType::from_raw_mode(stat.st_mode) != FileType::BlockDevice {
         return Ok(Kind::Other);
     }
+    // One question to device-mapper says all that there is to know of a map.
+    let table = control.map(|control| dm::table(control.as_fd(), stat.st_rdev));
+    if let Some(Ok(Some(dm::Table { target, uuid, name }))) = &table
+        && uuid.starts_with(MAP)
+        && target == MULTIPATH
+    {
+        return Ok(Kind::Map(Map { device: stat.st_rdev, name: name.clone() }));
+    }
     let directory = sysfs::block(stat.st_rdev);
     let Some(uuid) = attribute(&directory, "dm/uuid")? else { return Ok(Kind::Other) };
     if uuid.starts_with(MAP) {
         let name = attribute(&directory, "dm/name")?.unwrap_or_else(|| uuid.clone());
         let map = Map { device: stat.st_rdev, name };
-        return Ok(if is_multipath_table(map.device, control) { Kind::Map(map) } else { Kind::Other });
+        // Where the table cannot be read the uuid has to do.
+        let is_map = match table {
+            Some(Ok(table)) => table.is_some_and(|table| table.target == MULTIPATH),
+            Some(Err(_)) | None => true,
+        };
+        return Ok(if is_map { Kind::Map(map) } else { Kind::Other });
     }
     Ok(below(&directory)?.map_or(Kind::Other, Kind::OnMap))
-}
-
-/// Whether the table says multipath. Where it cannot be read the uuid has to do.
-fn is_multipath_table(device: u64, control: Option<&File>) -> bool {
-    let Some(control) = control else { return true };
-    dm::target_type(control.as_fd(), device).map_or(true, |kind| kind.as_deref() == Some("multipath"))
 }
 
 /// The name of a map among the devices that this one lies on.

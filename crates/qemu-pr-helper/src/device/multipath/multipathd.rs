@@ -2,19 +2,21 @@
 //! command as a `size_t` of the machine, the command, a NUL; the answer likewise. It listens to root alone.
 
 use std::{
-    env, fmt,
-    io::{self, Read, Write},
-    os::{
-        fd::OwnedFd,
-        unix::{ffi::OsStrExt, net::UnixStream},
-    },
+    env, fmt, io,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
 use pr_multipath::Multipathd;
-use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with,
-    sockopt::{Timeout, set_socket_timeout},
+use rustix::{
+    buffer::spare_capacity,
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+    net::{
+        AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv, send, socket_with,
+        sockopt::{Timeout, set_socket_timeout},
+    },
 };
 use scsi_pr::ReservationKey;
 
@@ -30,7 +32,10 @@ const PATHNAME: &str = "/run/multipathd.socket";
 pub const PATIENCE: Duration = Duration::from_secs(4);
 
 /// No answer to what it is asked is longer; the help text, which is one to what it does not know, may be.
-const MAX_ANSWER: u64 = 64 * 1024;
+const MAX_ANSWER: usize = 64 * 1024;
+
+/// How much of an answer is taken at once.
+const ROOM: usize = 1024;
 
 /// What is wrong with it.
 #[derive(Debug)]
@@ -164,27 +169,36 @@ pub fn is_reachable() -> bool {
 
 /// A connection.
 struct Line {
-    socket: UnixStream,
+    socket: OwnedFd,
     deadline: Instant,
+    /// What has come and was not taken yet.
+    come: Vec<u8>,
 }
 
 impl Line {
     fn open(patience: Duration) -> Result<Self, Complaint> {
+        /// Where it was last.
+        static LAST: AtomicUsize = AtomicUsize::new(0);
         let deadline = Instant::now() + patience;
         let by_name = env::var_os("MULTIPATH_SOCKET_NAME").filter(|name| !name.is_empty());
         let path = by_name.as_deref().unwrap_or(PATHNAME.as_ref()).as_bytes();
         let abstract_name = path.strip_prefix(b"@").unwrap_or(path);
-        let places = [
-            SocketAddrUnix::new(path),
-            SocketAddrUnix::new_abstract_name(abstract_name),
-            SocketAddrUnix::new_abstract_name(ABSTRACT.as_bytes()),
+        let mut places = [
+            (0, SocketAddrUnix::new(path)),
+            (1, SocketAddrUnix::new_abstract_name(abstract_name)),
+            (2, SocketAddrUnix::new_abstract_name(ABSTRACT.as_bytes())),
         ];
+        let last = LAST.load(Ordering::Relaxed);
+        places.sort_by_key(|(number, _)| *number != last);
         let mut first = None;
-        for place in places {
+        for (number, place) in places {
             match place.map_err(io::Error::from).and_then(|place| connect_to(&place, deadline)) {
-                Ok(socket) => return Ok(Self { socket: socket.into(), deadline }),
+                Ok(socket) => {
+                    LAST.store(number, Ordering::Relaxed);
+                    return Ok(Self { socket, deadline, come: Vec::new() });
+                }
                 // The first place is where it was to be.
-                Err(error) => first = first.or(Some(error)),
+                Err(error) => first = if number == 0 { Some(error) } else { first.or(Some(error)) },
             }
         }
         Err(Complaint::Away(first.unwrap_or(io::ErrorKind::NotFound.into())))
@@ -200,50 +214,62 @@ impl Line {
 
     /// The first line of its answer to a command.
     fn ask(&mut self, command: &str) -> Result<String, Complaint> {
-        self.converse(command).map_err(|error| {
-            let error = if is_late(&error) { io::Error::from(io::ErrorKind::TimedOut) } else { error };
-            Complaint::Silent(command.to_owned(), error)
-        })
+        self.converse(command).map_err(|error| Complaint::Silent(command.to_owned(), error))
     }
 
     fn converse(&mut self, command: &str) -> io::Result<String> {
-        let length = command.len() + 1;
-        self.limit()?;
-        self.socket.write_all(&[&length.to_ne_bytes(), command.as_bytes(), b"\0"].concat())?;
-        let mut length = [0; size_of::<usize>()];
-        self.fill(&mut length)?;
-        let length = u64::try_from(usize::from_ne_bytes(length)).unwrap_or(u64::MAX);
+        self.send(&[&(command.len() + 1).to_ne_bytes(), command.as_bytes(), b"\0"].concat())?;
+        let length = usize::from_ne_bytes(self.take(size_of::<usize>())?.try_into().unwrap_or_default());
         if length > MAX_ANSWER {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        let mut answer = vec![0; usize::try_from(length).unwrap_or(0)];
-        self.fill(&mut answer)?;
+        let answer = self.take(length)?;
         let text = String::from_utf8_lossy(&answer);
         let line = text.lines().next().unwrap_or_default().trim_matches(['\0', ' ']);
         Ok(line.chars().filter(|c| !c.is_control()).take(200).collect())
     }
 
-    fn fill(&mut self, mut rest: &mut [u8]) -> io::Result<()> {
+    fn send(&self, mut rest: &[u8]) -> io::Result<()> {
         while !rest.is_empty() {
-            self.limit()?;
-            match self.socket.read(rest) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(count) => rest = &mut rest[count..],
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+            match send(&self.socket, rest, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+                Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => self.wait_for(PollFlags::OUT)?,
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(())
     }
 
-    /// Each call may take what is left.
-    fn limit(&self) -> io::Result<()> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
+    /// Takes so many bytes of what comes.
+    fn take(&mut self, wanted: usize) -> io::Result<Vec<u8>> {
+        while self.come.len() < wanted {
+            self.wait_for(PollFlags::IN)?;
+            self.come.reserve(ROOM);
+            match recv(&self.socket, spare_capacity(&mut self.come), RecvFlags::DONTWAIT) {
+                Ok((_, 0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) | Err(Errno::INTR | Errno::AGAIN) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
-        self.socket.set_read_timeout(Some(left))?;
-        self.socket.set_write_timeout(Some(left))
+        let rest = self.come.split_off(wanted);
+        Ok(std::mem::replace(&mut self.come, rest))
+    }
+
+    /// Waits as long as there is time.
+    fn wait_for(&self, what: PollFlags) -> io::Result<()> {
+        loop {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            match poll(&mut [PollFd::new(&self.socket, what)], Timespec::try_from(left).ok().as_ref()) {
+                Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
+                Ok(_) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 }
 

@@ -432,7 +432,8 @@ impl Events {
 
     /// Waits until the keeper has something to say, or something has happened to the map. Whether it has.
     fn wait(&mut self, line: &OwnedFd, watches: bool) -> bool {
-        if watches && self.control.is_none() {
+        let is_new = watches && self.control.is_none();
+        if is_new {
             self.control = dm::control().ok();
             self.arm();
         }
@@ -445,8 +446,12 @@ impl Events {
         if !watches {
             return false;
         }
-        if set.get(1).is_some_and(|control| !control.revents().is_empty()) {
+        let has_event = set.get(1).is_some_and(|control| !control.revents().is_empty());
+        if has_event {
             self.arm();
+        } else if control.is_some() && !is_new && !set[0].revents().is_empty() {
+            // Where device-mapper tells by itself, nobody asks it for each command.
+            return false;
         }
         self.has_changed()
     }
