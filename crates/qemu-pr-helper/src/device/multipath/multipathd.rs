@@ -183,6 +183,8 @@ impl Line {
         for place in places {
             match place.map_err(io::Error::from).and_then(|place| connect_to(&place, deadline)) {
                 Ok(socket) => return Ok(Self { socket: socket.into(), deadline }),
+                // It is there, and takes no more connections: it has not looked at those before.
+                Err(error) if is_late(&error) => return Err(Complaint::Away(io::ErrorKind::TimedOut.into())),
                 // The first place is where it was to be.
                 Err(error) => first = first.or(Some(error)),
             }
