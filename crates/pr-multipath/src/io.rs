@@ -4,16 +4,37 @@ use scsi_pr::{Sense, SenseCode, SenseKey, Status};
 
 use crate::Memory;
 
-/// A path of a map, by the device number of its block device (`st_rdev`).
+/// A path of a map: the device number of its block device (`st_rdev`), or a name that it keeps under any number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PathId(pub u64);
 
 impl PathId {
+    /// What no device number has (`makedev`, sys/sysmacros.h: Linux has twelve bits of a major number).
+    const SESSION: u64 = 1 << 63;
+
+    /// A path by the session of its transport, which a disk that is removed and found again is in as before: the session's
+    /// number, the channel, the target and the LUN.
+    pub const fn of_session(session: u32, channel: u8, target: u8, lun: u16) -> Self {
+        Self(
+            Self::SESSION
+                | (session as u64 & 0xff_ffff) << 32
+                | (channel as u64) << 24
+                | (target as u64) << 16
+                | lun as u64,
+        )
+    }
+
     /// A path that was there, and is not in the map any more.
     pub(crate) fn absent(self) -> Path {
-        // `makedev`, sys/sysmacros.h.
-        let (major, minor) = (self.0 >> 8 & 0xfff | self.0 >> 32 & !0xfff, self.0 & 0xff | self.0 >> 12 & !0xff);
-        let name = format!("{major}:{}", minor & 0xffff_ffff);
+        let name = if self.0 & Self::SESSION == 0 {
+            // `makedev`, sys/sysmacros.h.
+            let (major, minor) = (self.0 >> 8 & 0xfff | self.0 >> 32 & !0xfff, self.0 & 0xff | self.0 >> 12 & !0xff);
+            format!("{major}:{}", minor & 0xffff_ffff)
+        } else {
+            let [_, session @ .., channel, target, high, low] = self.0.to_be_bytes();
+            let session = session.iter().fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
+            format!("session{session}:{channel}:{target}:{}", u16::from_be_bytes([high, low]))
+        };
         Path { id: self, name, active: false, open: false, busy: false, identity: None }
     }
 }

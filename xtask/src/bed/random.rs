@@ -125,7 +125,9 @@ impl Rounds {
     /// Takes some for a machine.
     fn next(&mut self, random: &Random) -> Option<Random> {
         let (seed, end) = self.due.pop()?;
-        let rounds = ROUNDS.min(end - seed);
+        // Each machine gets its share, where there are fewer than a machine may have.
+        let share = random.rounds().div_ceil(random.machines as u64);
+        let rounds = ROUNDS.min(share).min(end - seed);
         if seed + rounds < end {
             self.due.push((seed + rounds, end));
         }

@@ -1,9 +1,11 @@
 //! multipathd, as it may be.
 
+use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use pr_lab::{Manners, prelude::*};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 
 use crate::disk::keys_with;
 use crate::lab::Lab;
@@ -59,6 +61,19 @@ fn one_that_dies_before_it_answers_is_told_again() {
     lab.multipathd().behave(Manners::Willing);
     eventually("it is told of the key", || lab.multipathd().kept("map0").registers);
     assert_eq!(lab.multipathd().kept("map0").key.as_deref(), Some("0xa1"));
+}
+
+/// It is stopped, and those that it has not looked at fill its queue.
+#[test]
+fn one_that_accepts_no_connections_is_not_taken_for_absent() {
+    let lab = Lab::without_multipathd();
+    lab.map(0, &[1, 2]);
+    let place = lab.bed().path("multipathd");
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).expect("a socket");
+    bind(&socket, &SocketAddrUnix::new(&place).expect("an address")).expect("bind");
+    listen(&socket, 0).expect("listen");
+    let _first = UnixStream::connect(&place).expect("connect");
+    is_good_and_says(&lab, &["multipathd cannot be reached (timed out)"]);
 }
 
 /// What it was told may be done by half.

@@ -16,6 +16,7 @@ use pr_multipath::{Budget, CommandResult, Io, Memory, Multipathd, Path, PathComm
 use scsi_pr::{ReservationKey, SenseCode};
 
 use super::{
+    identity,
     lane::{self, Done, Lane},
     map::Map,
     multipathd, table,
@@ -192,6 +193,11 @@ impl Executor {
         }
     }
 
+    /// The number that a path has now; what the engine calls it, if it is not there.
+    fn device_of(&self, path: PathId) -> u64 {
+        self.lanes.iter().find(|(_, lane)| lane.id == path).map_or(path.0, |(device, _)| *device)
+    }
+
     /// Opens the paths that are not open; those that take too long are not.
     fn open(&mut self) {
         let numbers: Vec<u64> =
@@ -290,8 +296,14 @@ impl Io for Executor {
         self.settle_late();
         self.lanes.retain(|device, _| table.iter().any(|path| path.device == *device));
         for path in &table {
+            let session = identity::of_session(path.device);
+            // Another disk has the number now.
+            if session.is_some_and(|id| self.lanes.get(&path.device).is_some_and(|lane| lane.id != id)) {
+                self.lanes.remove(&path.device);
+            }
             if !self.lanes.contains_key(&path.device) {
-                match Lane::start(path.device, self.to_done.clone()) {
+                let id = session.unwrap_or(PathId(path.device));
+                match Lane::start(path.device, id, self.to_done.clone()) {
                     Ok(lane) => _ = self.lanes.insert(path.device, lane),
                     Err(error) => self.reason(format!("a path cannot be used: no thread for it: {error}")),
                 }
@@ -303,7 +315,7 @@ impl Io for Executor {
             let lane = self.lanes.get(&path.device);
             let number = Number(path.device).to_string();
             paths.push(Path {
-                id: PathId(path.device),
+                id: lane.map_or(PathId(path.device), |lane| lane.id),
                 name: lane.map_or_else(|| number.clone(), |lane| lane.name.clone()),
                 active: path.active,
                 open: lane.is_some_and(Lane::is_open),
@@ -330,7 +342,7 @@ impl Io for Executor {
                 self.reason("the map could not be held back any longer".to_owned());
                 continue;
             }
-            let device = command.path.0;
+            let device = self.device_of(command.path);
             let lane = self.lanes.get_mut(&device);
             if lane.is_some_and(|lane| lane.send(number, command.clone(), limit)) {
                 let deadline = now + limit;
@@ -420,7 +432,7 @@ impl Io for Executor {
 
     fn fail_path(&mut self, path: PathId) -> Result<bool, Infallible> {
         let device = self.map.device;
-        let message = format!("fail_path {}", Number(path.0));
+        let message = format!("fail_path {}", Number(self.device_of(path)));
         Ok(self.control().and_then(|control| dm::message(control.as_fd(), device, &message)).is_ok())
     }
 

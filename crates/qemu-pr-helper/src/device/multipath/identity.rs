@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use crate::device::sysfs;
-use pr_multipath::Identity;
+use pr_multipath::{Identity, PathId};
 
 /// The page of the vital product data that names the ports, and its designator for the relative target port.
 const RELATIVE_TARGET_PORT: u8 = 4;
@@ -18,6 +18,21 @@ pub fn of(device: u64) -> Option<Identity> {
     })?;
     let transport_id = fibre_channel(&host).or_else(|| sas(&host))?;
     Some(Identity { target_port, transport_id })
+}
+
+/// What a path is called as long as its session lasts, whatever number its disk has: a disk that is removed and found
+/// again mostly gets another one, and its old one may be another path's by then. The kernel counts sessions and uses no
+/// number again.
+pub fn of_session(device: u64) -> Option<PathId> {
+    session(&sysfs::block(device).join("device").canonicalize().ok()?)
+}
+
+fn session(directory: &Path) -> Option<PathId> {
+    let names = || directory.ancestors().filter_map(Path::file_name).filter_map(|name| name.to_str());
+    let session = names().find_map(|name| name.strip_prefix("session")?.parse().ok())?;
+    let mut address = names().next()?.split(':');
+    let (_host, channel, target) = (address.next()?, address.next()?.parse().ok()?, address.next()?.parse().ok()?);
+    Some(PathId::of_session(session, channel, target, address.next()?.parse().ok()?))
 }
 
 /// The relative target port identifier in a Device Identification page (SPC-4 7.8.5).
@@ -80,6 +95,20 @@ mod tests {
         assert_eq!(target_port(&[&page(&[&name])[..], &port].concat()), None);
         for end in 0..page(&[&name, &port]).len() {
             assert_eq!(target_port(&page(&[&name, &port])[..end]), None, "{end}");
+        }
+    }
+
+    #[test]
+    fn a_path_of_a_session_is_called_by_it() {
+        let of = |path: &str| session(Path::new(path));
+        let disk = "/sys/devices/platform/host3/session4/target3:0:0/3:0:0:1";
+        assert_eq!(of(disk), Some(PathId::of_session(4, 0, 0, 1)));
+        assert_ne!(of(disk), of(&disk.replace("session4", "session5")));
+        assert_ne!(of(disk), of(&disk.replace("0:1", "0:2")));
+        for other in
+            ["/sys/devices/pci0000:00/0000:00:04.0/host0/target0:0:1/0:0:1:0", "/sys/devices/virtual/block/loop0"]
+        {
+            assert_eq!(of(other), None, "{other}");
         }
     }
 

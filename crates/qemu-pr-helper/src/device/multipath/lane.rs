@@ -48,6 +48,8 @@ enum What {
 
 /// A path's thread, as others see it.
 pub struct Lane {
+    /// What the map engine calls the path.
+    pub id: PathId,
     /// The name of the path.
     pub name: String,
     /// Who it is to the logical unit, where the host can tell.
@@ -64,12 +66,12 @@ impl Lane {
     ///
     /// # Errors
     /// There is no room for another one.
-    pub fn start(device: u64, done: Sender<Done>) -> io::Result<Self> {
+    pub fn start(device: u64, id: PathId, done: Sender<Done>) -> io::Result<Self> {
         let name = map::name_of(device);
         let (orders, receiver) = channel();
         let worker = Worker { device, name: name.clone(), node: None, buffer: DataBuffer::default() };
         thread::Builder::new().name("path".into()).stack_size(STACK).spawn(move || worker.work(&receiver, &done))?;
-        Ok(Self { name, identity: None, closed: Some("it takes too long".to_owned()), orders, busy: None })
+        Ok(Self { id, name, identity: None, closed: Some("it takes too long".to_owned()), orders, busy: None })
     }
 
     /// Whether its node is open.
@@ -106,13 +108,16 @@ impl Lane {
 
     /// Takes note of what it has done; the number of the order, and what came of a command.
     pub fn settle(&mut self, done: Done) -> (u64, Option<CommandResult>) {
-        if self.busy == Some(done.number) {
+        let is_current = self.busy == Some(done.number);
+        if is_current {
             self.busy = None;
         }
         match done.what {
             What::Came(result) => (done.number, Some(result)),
             What::Opened(opened) => {
                 match opened {
+                    // What another disk has done that had the number before.
+                    _ if !is_current => {}
                     Ok(identity) => (self.identity, self.closed) = (identity, None),
                     Err(why) => self.closed = Some(why),
                 }

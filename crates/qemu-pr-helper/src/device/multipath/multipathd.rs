@@ -197,6 +197,8 @@ impl Line {
                     LAST.store(number, Ordering::Relaxed);
                     return Ok(Self { socket, deadline, come: Vec::new() });
                 }
+                // It is there, and takes no more connections: it has not looked at those before.
+                Err(error) if is_late(&error) => return Err(Complaint::Away(io::ErrorKind::TimedOut.into())),
                 // The first place is where it was to be.
                 Err(error) => first = if number == 0 { Some(error) } else { first.or(Some(error)) },
             }
