@@ -145,11 +145,6 @@ pub struct Options {
     #[arg(long)]
     pub serve_broker: bool,
 
-    /// At the end, hand clients that are between two requests to systemd, which keeps them for the next start (the unit
-    /// needs `FileDescriptorStoreMax=`)
-    #[arg(long)]
-    pub hand_over: bool,
-
     /// Simulate a disk behind every descriptor that is not a SCSI device (for tests and demonstrations)
     #[arg(long)]
     pub simulate: bool,

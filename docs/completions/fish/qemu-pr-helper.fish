@@ -33,7 +33,6 @@ complete -c qemu-pr-helper -s v -l verbose -d 'Say more: what each connection do
 complete -c qemu-pr-helper -s q -l quiet -d 'Say nothing about clients that break the protocol'
 complete -c qemu-pr-helper -l check-config -d 'Say whether that file is in order, and exit (0: it is)'
 complete -c qemu-pr-helper -l serve-broker -d 'Be that broker, for the helper at the other end of the connection that systemd hands over (qemu-pr-broker@.service); of the other options it minds --sandbox'
-complete -c qemu-pr-helper -l hand-over -d 'At the end, hand clients that are between two requests to systemd, which keeps them for the next start (the unit needs `FileDescriptorStoreMax=`)'
 complete -c qemu-pr-helper -l simulate -d 'Simulate a disk behind every descriptor that is not a SCSI device (for tests and demonstrations)'
 complete -c qemu-pr-helper -l check -d 'Say what this host has of what multipath needs, and exit (0: everything is there)'
 complete -c qemu-pr-helper -s h -l help -d 'Show this help'

@@ -86,7 +86,7 @@ pub fn connect(path: &Path) -> Result<OwnedFd, LineError> {
 
 /// The companion's end of that line, handed over by systemd.
 pub fn handed_over() -> Result<OwnedFd, LineError> {
-    let line = systemd::activation(false, |name| env::var(name).ok())?.listener.ok_or(LineError::Missing)?;
+    let line = systemd::activation(false, |name| env::var(name).ok())?.ok_or(LineError::Missing)?;
     if systemd::is_connection(&line, SocketType::SEQPACKET) { Ok(line) } else { Err(LineError::Strange) }
 }
 

@@ -31,7 +31,7 @@ use self::{
     listen::{ListenError, Listener},
     pidfile::{Pidfile, PidfileError},
     privilege::{PrivilegeError, Unprivileged},
-    systemd::{Activated, ActivationError, Kept, Notifier},
+    systemd::{ActivationError, Notifier},
 };
 use crate::{
     config::{Config, DEFAULT_SOCKET},
@@ -51,8 +51,6 @@ pub struct Privileged(());
 pub struct Booted {
     /// The socket, listening.
     pub listener: Listener,
-    /// Clients of the process before this one.
-    pub clients: Vec<Kept>,
     /// The control socket, if there is to be one.
     pub control: Option<Listener>,
     /// The file with our number in it.
@@ -139,8 +137,7 @@ pub enum BootError {
 pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Booted, BootError> {
     let privileged = Privileged(());
     // Who listens? Asked before the process number changes, because systemd names it.
-    let Activated { listener: activated, clients } =
-        systemd::activation(config.socket.is_some(), |name| env::var(name).ok())?;
+    let activated = systemd::activation(config.socket.is_some(), |name| env::var(name).ok())?;
     let notifier = Notifier::from_environment(|name| env::var_os(name));
 
     // Into the background, if wanted. The parent stays until everything below is done.
@@ -216,7 +213,7 @@ pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Boot
 
     // From here on there is nothing that a break-in could use beyond the commands themselves.
     let unprivileged = privilege::drop(privileged, config.user, config.group, config.simulate)?;
-    Ok(Booted { listener, clients, control, pidfile, notifier, starter, multipath, names, unprivileged })
+    Ok(Booted { listener, control, pidfile, notifier, starter, multipath, names, unprivileged })
 }
 
 /// The life of a process that a unit starts to be the broker of one daemon.
