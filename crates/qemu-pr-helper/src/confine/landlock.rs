@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, ErrorKind},
+    os::fd::BorrowedFd,
     path::PathBuf,
 };
 
@@ -19,7 +20,7 @@ pub struct Files<'a> {
     /// Files in them may be read.
     pub readable: &'a [PathBuf],
     /// Files in them may be removed.
-    pub removable: &'a [PathBuf],
+    pub removable: &'a [BorrowedFd<'a>],
     /// Files in them may be read and written, made and removed.
     pub writable: &'a [PathBuf],
     /// Whether abstract Unix sockets of other programs may be reached: multipathd's is one.
@@ -62,8 +63,10 @@ pub fn restrict(files: &Files<'_>) -> Result<(), FilesError> {
         .create()?;
     let read: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir;
     let write = AccessFs::from_all(NEWEST) & !(AccessFs::Execute | AccessFs::MakeBlock | AccessFs::MakeChar);
-    let remove = AccessFs::RemoveFile.into();
-    for (folders, access) in [(files.readable, read), (files.removable, remove), (files.writable, write)] {
+    for folder in files.removable {
+        ruleset = ruleset.add_rule(PathBeneath::new(folder, AccessFs::RemoveFile))?;
+    }
+    for (folders, access) in [(files.readable, read), (files.writable, write)] {
         for folder in folders {
             match PathFd::new(folder) {
                 Ok(folder) => ruleset = ruleset.add_rule(PathBeneath::new(folder, access))?,

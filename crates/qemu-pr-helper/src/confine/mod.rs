@@ -12,7 +12,7 @@ mod filter;
 mod landlock;
 mod lists;
 
-use std::path::PathBuf;
+use std::{os::fd::BorrowedFd, path::PathBuf};
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use thiserror::Error;
@@ -69,7 +69,7 @@ pub enum ConfineError {
 }
 
 /// The daemon's walls. It may remove files in `removable`: what it made it takes away at its end.
-pub fn daemon(_: &Unprivileged, removable: &[PathBuf], config: &Config) -> Result<Confined, ConfineError> {
+pub fn daemon(_: &Unprivileged, removable: &[BorrowedFd<'_>], config: &Config) -> Result<Confined, ConfineError> {
     if config.sandbox != Sandbox::Off {
         // As many as the connections need, and no way to more.
         let connections = u64::try_from(config.max_connections).unwrap_or(u64::MAX);
@@ -80,7 +80,7 @@ pub fn daemon(_: &Unprivileged, removable: &[PathBuf], config: &Config) -> Resul
 }
 
 /// The walls of the process that removes what the daemon may not.
-pub fn cleanup(sandbox: Sandbox, removable: &[PathBuf]) -> Result<(), ConfineError> {
+pub fn cleanup(sandbox: Sandbox, removable: &[BorrowedFd<'_>]) -> Result<(), ConfineError> {
     match sandbox {
         Sandbox::Off => Ok(()),
         _ => confine(Process::Cleanup, sandbox, &landlock::Files { removable, ..Default::default() }),

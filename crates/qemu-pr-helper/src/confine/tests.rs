@@ -4,7 +4,7 @@ use std::{
     env,
     ffi::CString,
     fs::{self, File},
-    os::unix::ffi::OsStrExt,
+    os::{fd::AsFd as _, unix::ffi::OsStrExt},
     path::Path,
     process::{Command, Output},
     thread,
@@ -125,8 +125,8 @@ fn inside(what: &str) {
         reach(&mine.join("file"));
         std::process::exit(0);
     }
-    let files =
-        landlock::Files { removable: std::slice::from_ref(&mine), readable: &["/sys".into()], ..Default::default() };
+    let directory = File::open(&mine).unwrap();
+    let files = landlock::Files { removable: &[directory.as_fd()], readable: &["/sys".into()], ..Default::default() };
     confine(process, sandbox, &files).unwrap();
     match what {
         "thread" => thread::spawn(|| ()).join().unwrap(),
