@@ -132,7 +132,7 @@ pub struct Options {
     #[arg(long)]
     pub check_config: bool,
 
-    /// Confine the program to the system calls and files that it needs: off, log (only say so to the kernel's log) or enforce
+    /// Confine the program to the system calls and files that it needs: off, log (only say so to the kernel's log), seccomp (system calls alone, for a container that forbids Landlock) or enforce
     #[arg(long, value_name = "HOW", value_enum, default_value = "enforce")]
     pub sandbox: Sandbox,
 

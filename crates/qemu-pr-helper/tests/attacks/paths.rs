@@ -16,7 +16,7 @@ use std::{
 };
 
 use pr_control::Control;
-use pr_lab::{Faults, prelude::*};
+use pr_lab::{Fault, Faults, prelude::*};
 use rustix::{
     fs::{CWD, RenameFlags, renameat_with},
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with},
@@ -369,4 +369,42 @@ fn lingering() -> (OwnedFd, OwnedFd) {
     while std::io::Write::write(&mut &ours, &[0; 4096]).is_ok() {}
     ours.set_nonblocking(false).unwrap();
     (ours.into(), theirs.into())
+}
+
+/// The call by which a start asks for Landlock, as it fails in a container whose profile does not know it.
+fn landlock_forbidden(bed: &Bed) -> Faults {
+    let recorded = Faults::recorded();
+    let helper = bed.launch().faults(&recorded).start();
+    recorded.end();
+    drop(helper);
+    let calls = recorded.calls();
+    let call = calls.iter().find(|call| call.process.is_empty() && call.name() == "landlock_create_ruleset");
+    Faults::from_start(Fault { call: call.expect("a question").clone(), errno: libc::EPERM })
+}
+
+#[test]
+fn without_a_word_about_landlock_a_start_is_refused_and_names_the_way_out() {
+    ours(|bed| {
+        let refused = bed.launch().faults(&landlock_forbidden(bed)).run();
+        refused.expect_refusal(&["landlock_create_ruleset", "--sandbox seccomp"]);
+    });
+}
+
+#[test]
+fn system_calls_alone_are_confined_where_that_is_asked_for() {
+    ours(|bed| {
+        let recorded = Faults::recorded();
+        let launch = || bed.launch().args(["--sandbox", "seccomp"]);
+        let helper = launch().faults(&recorded).start();
+        recorded.end();
+        let asked: Vec<_> = recorded.calls().into_iter().filter(|call| call.name().starts_with("landlock")).collect();
+        assert_eq!(asked, []);
+        drop(helper);
+        let helper = launch().start();
+        helper.connect().expect_served();
+        for process in [helper.process(), helper.child("qemu-pr-names"), helper.child("qemu-pr-broker")] {
+            assert_eq!(process.status()["Seccomp"], "2");
+        }
+        helper.end(Signal::TERM).expect_silent_success();
+    });
 }
