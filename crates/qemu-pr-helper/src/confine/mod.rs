@@ -14,7 +14,10 @@ mod lists;
 
 use std::{os::fd::BorrowedFd, path::Path};
 
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::{
+    io::Errno,
+    process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit},
+};
 use thiserror::Error;
 use tracing::warn;
 
@@ -110,7 +113,7 @@ pub fn broker(sandbox: Sandbox) -> Result<(), ConfineError> {
     // sysfs tells what is a map and what its paths are. The paths are opened for reading, and device-mapper's control
     // node to write to; where there is none yet, nobody knows where it will be made. How many threads there are is asked
     // of /proc. Sockets are not reached by their files.
-    let control = if Path::new(MAPPER).exists() { MAPPER } else { "/dev" };
+    let control = if is_there(MAPPER)? { MAPPER } else { "/dev" };
     let reachable = [
         ("/sys", Reach::Read),
         ("/proc", Reach::Read),
@@ -123,6 +126,11 @@ pub fn broker(sandbox: Sandbox) -> Result<(), ConfineError> {
         Sandbox::Off => Ok(()),
         _ => confine(Process::Broker, sandbox, &files),
     }
+}
+
+fn is_there(path: &str) -> Result<bool, ConfineError> {
+    let failed = |error| ConfineError::Step { step: "look for /dev/mapper", error };
+    Path::new(path).try_exists().map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))
 }
 
 fn confine(process: Process, sandbox: Sandbox, files: &landlock::Files<'_>) -> Result<(), ConfineError> {

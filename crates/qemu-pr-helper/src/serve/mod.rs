@@ -146,7 +146,8 @@ fn watch(hub: &Hub, signals: &OwnedFd, notifier: &Notifier, config: &Config) -> 
 }
 
 /// Takes no more clients, and lets those go that there are: each as soon as it has its answer, and none with a request
-/// that it has sent and nobody reads.
+/// that it has sent and nobody reads, unless it sends ahead of its answers, which QEMU never does (`tests/ending.rs`,
+/// `tests/attacks/paths.rs`).
 fn drain(hub: &Hub, listener: &mut Listener, config: &Config) -> io::Result<ExitCode> {
     let ours = listener.is_ours();
     listener.withdraw();
