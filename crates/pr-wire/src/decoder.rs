@@ -68,16 +68,6 @@ impl<D> Decoder<D> {
         Self::default()
     }
 
-    /// A decoder between two requests of a conversation that another process has begun.
-    pub fn between_requests() -> Self {
-        Self(Stage::next_request())
-    }
-
-    /// Whether the feature words have been exchanged.
-    pub const fn has_negotiated(&self) -> bool {
-        !matches!(self.0, Stage::Features { .. })
-    }
-
     /// How many bytes the present stage lacks; never zero.
     pub fn needs(&self) -> usize {
         match &self.0 {

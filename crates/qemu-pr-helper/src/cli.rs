@@ -132,7 +132,7 @@ pub struct Options {
     #[arg(long)]
     pub check_config: bool,
 
-    /// Confine the program to the system calls and files that it needs: off, log (only say so to the kernel's log) or enforce
+    /// Confine the program to the system calls and files that it needs: off, log (only say so to the kernel's log), seccomp (system calls alone, for a container that forbids Landlock) or enforce
     #[arg(long, value_name = "HOW", value_enum, default_value = "enforce")]
     pub sandbox: Sandbox,
 
@@ -144,11 +144,6 @@ pub struct Options {
     /// of the other options it minds --sandbox
     #[arg(long)]
     pub serve_broker: bool,
-
-    /// At the end, hand clients that are between two requests to systemd, which keeps them for the next start (the unit
-    /// needs `FileDescriptorStoreMax=`)
-    #[arg(long)]
-    pub hand_over: bool,
 
     /// Simulate a disk behind every descriptor that is not a SCSI device (for tests and demonstrations)
     #[arg(long)]

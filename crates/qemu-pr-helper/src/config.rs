@@ -30,7 +30,6 @@ const MAX_CONNECTIONS: &str = "max-connections";
 
 /// Everything that is settled before the program starts to work.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "a command line has flags")]
 pub struct Config {
     /// `-k`, if given.
     pub socket: Option<PathBuf>,
@@ -62,8 +61,6 @@ pub struct Config {
     pub sandbox: Sandbox,
     /// `--broker`.
     pub broker: Option<PathBuf>,
-    /// `--hand-over`.
-    pub hand_over: bool,
     /// `--control`, with `%s` in it still if that is there.
     pub control: Option<PathBuf>,
     /// `--control-group`.
@@ -113,7 +110,6 @@ impl Config {
             simulate: options.simulate,
             sandbox: options.sandbox,
             broker: options.broker,
-            hand_over: options.hand_over,
             control: options.control,
             control_group: options.control_group,
             audit: (options.audit == Switch::On).then_some(options.audit_keys),

@@ -16,6 +16,7 @@ mod device;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod observe;
+mod paths;
 mod serve;
 mod settings;
 mod sys;
@@ -92,8 +93,20 @@ fn run(
         warn!("{warning}");
     }
     let config = config::Config::new(options, settings)?;
-    let booted = boot::boot(&config, before)?;
-    let confined = confine::daemon(&booted.unprivileged, &booted.folders(), &config)?;
+    let booted = match boot::boot(&config, before) {
+        Ok(booted) => booted,
+        Err(error) => match error.interruption() {
+            // It was asked to end, and does.
+            Some((signal, whom)) => {
+                warn!(
+                    "{signal} has come while this program was waiting for {whom}: it ends before it has served anybody"
+                );
+                return Ok(ExitCode::SUCCESS);
+            }
+            None => return Err(error.into()),
+        },
+    };
+    let confined = confine::daemon(&booted.unprivileged, &booted.directories(), &config)?;
     Ok(serve::run(booted, &confined, &config)?)
 }
 

@@ -4,6 +4,7 @@
 #![expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
 
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -50,5 +51,29 @@ fn a_request_that_is_on_its_way_when_the_end_begins_is_waited_for_and_answered()
         client.reply().expect_bare(0);
         client.expect_closed();
         helper.finish().expect_silent_success();
+    });
+}
+
+#[test]
+fn behind_systemds_socket_a_restart_loses_no_command_and_turns_nobody_away() {
+    pr_lab::ours(OURS, |bed| {
+        let listener = UnixListener::bind(bed.socket()).unwrap();
+        let launch = || {
+            let launch = bed.launch().bare().activated("1", ListenPid::Own).fd(listener.try_clone().unwrap(), 3);
+            launch.device(|_| Answer::good(&[7; 8]).into()).spawn()
+        };
+        let first = launch();
+        let client = Raw::greeted(&bed.socket());
+        assert_eq!(client.pr_in(null(), 0, 8).payload, [7; 8]);
+        first.end(Signal::TERM).expect_silent_success();
+        // QEMU learns of it before any of its next command is sent, and connects again: to nobody yet.
+        let sent = client.try_send_with(&Raw::cdb_in(0, 8), &[null().as_fd()]);
+        assert_eq!(sent.unwrap_err().kind(), std::io::ErrorKind::BrokenPipe);
+        let again = Raw::connect(&bed.socket());
+        let second = launch();
+        again.hello();
+        assert_eq!(again.pr_in(null(), 0, 8).payload, [7; 8]);
+        second.end(Signal::TERM).expect_silent_success();
+        assert!(bed.socket().exists(), "it is systemd's");
     });
 }

@@ -24,8 +24,9 @@ hide\t'Not at all'"
 complete -c qemu-pr-helper -l control -d 'Tell qemu-pr-ctl about connections, counters and the audit trail at this Unix socket; %s in the last part of the path stands for -k\'s, with hyphens for slashes' -r -F
 complete -c qemu-pr-helper -l control-group -d 'Let this group (name or number) look there, too; without it root alone may' -r
 complete -c qemu-pr-helper -l config -d 'Read who may do what, and defaults of these options, from this file (see qemu-pr-helper.toml(5)) [default: /etc/qemu-pr-helper.toml if there is one]' -r -F
-complete -c qemu-pr-helper -l sandbox -d 'Confine the program to the system calls and files that it needs: off, log (only say so to the kernel\'s log) or enforce' -r -f -a "off\t'There are none'
+complete -c qemu-pr-helper -l sandbox -d 'Confine the program to the system calls and files that it needs: off, log (only say so to the kernel\'s log), seccomp (system calls alone, for a container that forbids Landlock) or enforce' -r -f -a "off\t'There are none'
 log\t'What they would stop is reported to the kernel\'s log, and happens'
+seccomp\t'They stand, but for Landlock: nobody asks whether the kernel has it'
 enforce\t'They stand'"
 complete -c qemu-pr-helper -l broker -d 'Have dm-multipath done by the broker at this Unix socket (qemu-pr-broker.socket), not by a process of this one\'s own' -r -F
 complete -c qemu-pr-helper -s d -l daemon -d 'Go to the background once everything is in place'
@@ -33,7 +34,6 @@ complete -c qemu-pr-helper -s v -l verbose -d 'Say more: what each connection do
 complete -c qemu-pr-helper -s q -l quiet -d 'Say nothing about clients that break the protocol'
 complete -c qemu-pr-helper -l check-config -d 'Say whether that file is in order, and exit (0: it is)'
 complete -c qemu-pr-helper -l serve-broker -d 'Be that broker, for the helper at the other end of the connection that systemd hands over (qemu-pr-broker@.service); of the other options it minds --sandbox'
-complete -c qemu-pr-helper -l hand-over -d 'At the end, hand clients that are between two requests to systemd, which keeps them for the next start (the unit needs `FileDescriptorStoreMax=`)'
 complete -c qemu-pr-helper -l simulate -d 'Simulate a disk behind every descriptor that is not a SCSI device (for tests and demonstrations)'
 complete -c qemu-pr-helper -l check -d 'Say what this host has of what multipath needs, and exit (0: everything is there)'
 complete -c qemu-pr-helper -s h -l help -d 'Show this help'

@@ -41,7 +41,6 @@ const NO_MESSAGES: &[&str] = &[
     "Pages:",
     "Sequences:",
     // For systemd.
-    "FDSTORE",
     "READY=1",
     "STOPPING=1",
     // What the events of -T tell.

@@ -14,6 +14,8 @@ const NEVER: &[(&str, &str)] = &[
     ("getpid", "cannot fail"),
     ("gettid", "cannot fail"),
     ("getuid", "cannot fail"),
+    ("geteuid", "cannot fail"),
+    ("umask", "cannot fail"),
     ("set_tid_address", "cannot fail"),
     ("rt_sigprocmask", "cannot fail with arguments that are constants"),
     ("rt_sigaction", "cannot fail with arguments that are constants"),

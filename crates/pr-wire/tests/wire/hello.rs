@@ -1,6 +1,6 @@
 //! The feature word.
 
-use pr_wire::{Decoder, Descriptors, FEATURES, GREETING, Step, Violation};
+use pr_wire::{Decoder, Descriptors, FEATURES, GREETING, Violation};
 
 use crate::script::{Chunk, Event, plain, play, read_keys, request, with};
 
@@ -52,26 +52,4 @@ fn a_hello_says_how_much_of_it_is_missing() {
         decoder.feed(&[0], Descriptors::None).expect("a zero byte");
     }
     assert_eq!((decoder.needs(), decoder.is_idle(), decoder.takes_descriptor()), (16, true, true));
-}
-
-#[test]
-fn a_conversation_has_negotiated_once_the_hello_is_complete() {
-    let mut decoder = Decoder::<()>::new();
-    for _ in 0..4 {
-        assert!(!decoder.has_negotiated());
-        decoder.feed(&[0], Descriptors::None).expect("a zero byte");
-    }
-    assert!(decoder.has_negotiated());
-    decoder.feed(read_keys(8).as_bytes(), Descriptors::One(())).expect("a request");
-    assert!(decoder.has_negotiated());
-}
-
-#[test]
-fn a_conversation_that_another_process_began_goes_on_with_a_request() {
-    let mut decoder = Decoder::between_requests();
-    assert!(decoder.has_negotiated() && decoder.is_idle() && decoder.takes_descriptor());
-    let cdb = read_keys(8);
-    let step = decoder.feed(cdb.as_bytes(), Descriptors::One(7)).expect("a request");
-    let Step::Request(request) = step else { panic!("{step:?}") };
-    assert_eq!((request.cdb, request.device, &*request.parameters), (cdb, 7, &[][..]));
 }

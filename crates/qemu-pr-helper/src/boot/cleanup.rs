@@ -1,106 +1,90 @@
-//! What a daemon that has become another user may not remove at its end: a socket or a pidfile in a folder of root's.
+//! What a daemon that has become another user may not remove at its end: a socket or a pidfile in a folder of root's. And
+//! what it had better not: one in a folder like /run, where others' files are.
 //!
 //! A process that may is forked before the privileges go, if there is such a file. It can do nothing but remove these
 //! files, by their folders' descriptors and while they are the same files: when the daemon asks for it, and whatever is
 //! left when the daemon has gone, however that came.
 
 use std::{
-    cell::OnceCell,
-    fs, io,
-    os::{fd::OwnedFd, unix::fs::MetadataExt},
-    path::{Path, PathBuf},
+    io,
+    os::fd::{BorrowedFd, OwnedFd},
     sync::Arc,
     time::Duration,
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Mode, OFlags, openat, statat, unlinkat},
+    fs::{Stat, stat},
     io::Errno,
     net::{RecvFlags, SendFlags, recv, send, sockopt},
 };
 
 use super::{
     Privileged,
-    companion::{self, CompanionError, UnreadyError},
+    companion::{self, CompanionError},
     privilege,
 };
 use crate::{
     confine,
     confine::Sandbox,
+    paths::{Entry, FileId, id},
     values::{Group, User},
 };
 
 /// How long the removal of a file may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Device and inode: which file it is, so that nobody else's is ever removed.
-pub type FileId = (u64, u64);
-
-/// Which file this is.
-pub fn id(metadata: &fs::Metadata) -> FileId {
-    (metadata.dev(), metadata.ino())
-}
-
 /// The daemon's line to the process.
 pub struct Cleanup {
     line: OwnedFd,
-    files: Vec<PathBuf>,
+    files: Vec<FileId>,
 }
 
-/// A folder's descriptor, and what is to be removed there.
-type Entry = (OwnedFd, PathBuf, FileId);
+/// Directories that belong to many programs. Landlock knows no single files: a daemon that may remove its own there may
+/// remove every file in it and below.
+const COMMON: [&str; 5] = ["/", "/run", "/tmp", "/var/tmp", "/dev/shm"];
 
-/// Starts the process, if the user that this process becomes may not remove one of the files.
+/// Starts the process, if the user that this process becomes may not remove one of the files, or could remove others'
+/// with it.
 pub fn start(
     privileged: &Privileged,
-    files: &[(&Path, FileId)],
+    files: &[(&Entry, FileId)],
     user: Option<User>,
     group: Option<Group>,
     sandbox: Sandbox,
 ) -> Result<Option<Arc<Cleanup>>, CompanionError> {
-    let Some(User(user)) = user else { return Ok(None) };
     let group = group.map_or_else(|| rustix::process::getegid().as_raw(), |Group(group)| group);
     let mut left = Vec::new();
-    for (path, file) in files {
-        if !may_remove(&fs::metadata(folder(path))?, user, group) {
-            left.push((*path, *file));
+    for (entry, file) in files {
+        let directory = entry.directory_stat()?;
+        let may_remove = user.is_none_or(|User(user)| may_remove(&directory, user, group));
+        if !may_remove || (sandbox == Sandbox::Enforce && is_common(&directory)) {
+            left.push((*entry, *file));
         }
     }
     if left.is_empty() {
         return Ok(None);
     }
-    let files = left;
-    let entries = OnceCell::new();
+    let directories: Vec<BorrowedFd<'_>> = left.iter().map(|(entry, _)| entry.directory()).collect();
     let confine = || {
-        let open = |path: &Path| openat(CWD, folder(path), OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-        let opened =
-            files.iter().map(|(path, file)| Ok((open(path)?, path.file_name().unwrap_or_default().into(), *file)));
-        let opened = opened.collect::<Result<Vec<Entry>, Errno>>().map_err(|error| UnreadyError::Seal(error.into()))?;
         privilege::keep_user()?;
-        let folders: Vec<PathBuf> = files.iter().map(|(path, _)| folder(path).into()).collect();
-        confine::cleanup(sandbox, &folders)?;
-        let _ = entries.set(opened);
-        Ok(())
+        Ok(confine::cleanup(sandbox, &directories)?)
     };
-    let line = companion::start(privileged, c"qemu-pr-cleanup", confine, |line| {
-        serve(line, entries.get().map_or(&[][..], Vec::as_slice));
-    })?;
+    let line = companion::start_with(privileged, c"qemu-pr-cleanup", &directories, confine, |line| serve(line, &left))?;
     companion::await_ready(&line)?;
     sockopt::set_socket_timeout(&line, sockopt::Timeout::Recv, Some(PATIENCE)).map_err(io::Error::from)?;
-    Ok(Some(Arc::new(Cleanup { line, files: files.iter().map(|(path, _)| path.to_path_buf()).collect() })))
+    Ok(Some(Arc::new(Cleanup { line, files: left.iter().map(|(_, file)| *file).collect() })))
 }
 
-/// The folder that a file is in.
-pub fn folder(file: &Path) -> &Path {
-    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+fn is_common(directory: &Stat) -> bool {
+    COMMON.iter().any(|path| stat(*path).is_ok_and(|common| id(&common) == id(directory)))
 }
 
 /// Whether a user and group may remove a file of root's from this folder.
-fn may_remove(folder: &fs::Metadata, user: u32, group: u32) -> bool {
-    let (mode, is_owner) = (folder.mode(), folder.uid() == user);
+fn may_remove(folder: &Stat, user: u32, group: u32) -> bool {
+    let (mode, is_owner) = (folder.st_mode, folder.st_uid == user);
     let class = if is_owner {
         6
-    } else if folder.gid() == group {
+    } else if folder.st_gid == group {
         3
     } else {
         0
@@ -111,8 +95,8 @@ fn may_remove(folder: &fs::Metadata, user: u32, group: u32) -> bool {
 
 impl Cleanup {
     /// Removes a file, if it is one of this process'; `None` if it is not.
-    pub fn remove(&self, path: &Path) -> Option<io::Result<()>> {
-        let index = self.files.iter().position(|file| file == path)?;
+    pub fn remove(&self, file: FileId) -> Option<io::Result<()>> {
+        let index = self.files.iter().position(|left| *left == file)?;
         Some(u8::try_from(index).map_err(io::Error::other).and_then(|index| Ok(self.ask(index)?)))
     }
 
@@ -128,45 +112,36 @@ impl Cleanup {
 }
 
 /// Removes what it is asked to, and at the daemon's end the rest.
-fn serve(line: &OwnedFd, entries: &[Entry]) {
+fn serve(line: &OwnedFd, entries: &[(&Entry, FileId)]) {
     let mut index = [0];
     loop {
         match recv(line, &mut index, RecvFlags::empty()) {
             Ok((1, _)) => {
-                let Some(entry) = entries.get(usize::from(index[0])) else { continue };
-                let error = remove(entry).err().map_or(0, Errno::raw_os_error);
+                let Some((entry, file)) = entries.get(usize::from(index[0])) else { continue };
+                let error = entry.remove(*file).err().map_or(0, Errno::raw_os_error);
                 let _ = send(line, &[u8::try_from(error).unwrap_or(u8::MAX)], SendFlags::NOSIGNAL);
             }
             Err(Errno::INTR) => {}
             _ => break,
         }
     }
-    for entry in entries {
-        let _ = remove(entry);
-    }
-}
-
-/// Removes a file, unless it is gone or another one by now.
-fn remove((folder, name, file): &Entry) -> Result<(), Errno> {
-    // A pidfile may be a symbolic link to where it is.
-    match statat(folder, name, AtFlags::empty()) {
-        Ok(stat) if (stat.st_dev, stat.st_ino) == *file => unlinkat(folder, name, AtFlags::empty()),
-        _ => Ok(()),
+    for (entry, file) in entries {
+        let _ = entry.remove(*file);
     }
 }
 
 #[cfg(test)]
 #[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::{fs, os::unix::fs::PermissionsExt};
 
     use super::*;
 
     #[test]
     fn who_may_remove_a_file_from_a_folder_goes_by_its_mode() {
         let folder = tempfile::tempdir().unwrap();
-        let metadata = fs::metadata(folder.path()).unwrap();
-        let (user, group) = (metadata.uid(), metadata.gid());
+        let metadata = stat(folder.path()).unwrap();
+        let (user, group) = (metadata.st_uid, metadata.st_gid);
         let other = |number: u32| number + 4711;
         for (mode, of_user, of_group, of_others) in [
             (0o755, true, false, false),
@@ -177,7 +152,7 @@ mod tests {
             (0o705, true, false, false),
         ] {
             fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
-            let metadata = fs::metadata(folder.path()).unwrap();
+            let metadata = stat(folder.path()).unwrap();
             assert_eq!(may_remove(&metadata, user, other(group)), of_user, "{mode:o}, its owner");
             assert_eq!(may_remove(&metadata, other(user), group), of_group, "{mode:o}, its group");
             assert_eq!(may_remove(&metadata, other(user), other(group)), of_others, "{mode:o}, others");

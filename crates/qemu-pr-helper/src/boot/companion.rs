@@ -8,11 +8,14 @@ use std::{
     env,
     ffi::CStr,
     io,
-    os::fd::OwnedFd,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::{OFlags, fcntl_setfl},
     io::Errno,
     net::{
         self, AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, recv, send, socket_with,
@@ -29,7 +32,10 @@ use super::{
 use crate::{
     confine::ConfineError,
     observe::sink,
-    sys::process::{self, Fork},
+    sys::{
+        process::{self, Fork},
+        signal,
+    },
 };
 
 /// What a companion says when it is ready; anything else is why it is not.
@@ -38,9 +44,29 @@ const READY: &[u8] = b"ready";
 /// The longest reason.
 const MAX_REASON: usize = 1024;
 
+/// How long a start waits for a companion.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether a companion has room for one more connection.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// A start waits for a companion, and nothing else comes of that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Vain {
+    /// Somebody wants it to end.
+    #[error("{0} has come")]
+    Signal(&'static str),
+    /// It has taken too long.
+    #[error("nothing has come of it for {PATIENCE:?}")]
+    Overdue,
+}
+
 /// Why there is no such process.
 #[derive(Debug, Error)]
 pub enum CompanionError {
+    /// It is not waited for any longer.
+    #[error("{0}; what does it do? (its stack is in /proc/PID/stack, its log in the journal)")]
+    Vain(#[from] Vain),
     /// The system has no room for another process, or for the line to it.
     #[error(transparent)]
     Start(#[from] io::Error),
@@ -63,6 +89,17 @@ pub enum LineError {
         /// What the kernel says.
         error: Errno,
     },
+    /// Somebody is there, and has no room for one more.
+    #[error("--broker '{}': {vain}; what keeps qemu-pr-broker.socket from accepting?", path.display())]
+    Full {
+        /// Where it is.
+        path: PathBuf,
+        /// Why it is not waited for any longer.
+        vain: Vain,
+    },
+    /// It cannot be waited for.
+    #[error("cannot wait for the multipath broker: {0}")]
+    Wait(#[source] io::Error),
     /// There is no daemon.
     #[error("--serve-broker is for qemu-pr-broker@.service: no connection to a helper was handed over")]
     Missing,
@@ -74,27 +111,82 @@ pub enum LineError {
     Activation(#[from] ActivationError),
 }
 
+/// The wait for a companion, which is over at the latest when a signal wants this program to end: until it serves, nobody
+/// else looks for one.
+struct Wait {
+    signals: OwnedFd,
+    until: Instant,
+}
+
+impl Wait {
+    fn begin() -> io::Result<Self> {
+        Ok(Self { signals: signal::descriptor()?, until: Instant::now() + PATIENCE })
+    }
+
+    /// Waits until there is something to read, or for a while.
+    fn wait(&self, line: Option<&OwnedFd>, while_: Duration) -> io::Result<Result<(), Vain>> {
+        if let Some(name) = signal::take(&self.signals) {
+            return Ok(Err(Vain::Signal(name)));
+        }
+        let left = self.until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(Err(Vain::Overdue));
+        }
+        let mut sources: Vec<_> =
+            [Some(&self.signals), line].into_iter().flatten().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+        let timeout = Timespec::try_from(left.min(while_)).map_err(io::Error::other)?;
+        match poll(&mut sources, Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => Ok(Ok(())),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
 /// The line to a companion that waits at a socket: its own unit has started it, or will now.
 pub fn connect(path: &Path) -> Result<OwnedFd, LineError> {
-    let connect = || {
-        let line = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        net::connect(&line, &SocketAddrUnix::new(path)?)?;
-        Ok(line)
-    };
-    connect().map_err(|error| LineError::Connect { path: path.into(), error })
+    let failed = |error: Errno| LineError::Connect { path: path.into(), error };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let line = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).map_err(failed)?;
+    let address = SocketAddrUnix::new(path).map_err(failed)?;
+    let wait = Wait::begin().map_err(LineError::Wait)?;
+    loop {
+        match net::connect(&line, &address) {
+            // Nobody tells when there is room again.
+            Err(Errno::AGAIN) => {
+                let waited = wait.wait(None, GLANCE).map_err(LineError::Wait)?;
+                waited.map_err(|vain| LineError::Full { path: path.into(), vain })?;
+            }
+            Err(Errno::INTR) => {}
+            connected => {
+                connected.and_then(|()| fcntl_setfl(&line, OFlags::empty())).map_err(failed)?;
+                return Ok(line);
+            }
+        }
+    }
 }
 
 /// The companion's end of that line, handed over by systemd.
 pub fn handed_over() -> Result<OwnedFd, LineError> {
-    let line = systemd::activation(false, |name| env::var(name).ok())?.listener.ok_or(LineError::Missing)?;
+    let line = systemd::activation(false, |name| env::var(name).ok())?.ok_or(LineError::Missing)?;
     if systemd::is_connection(&line, SocketType::SEQPACKET) { Ok(line) } else { Err(LineError::Strange) }
 }
 
 /// Starts a process with a name of its own, so that looking for the daemon finds one process. It gives up its rights
 /// and puts up its walls with `confine`, and then does its work until its line to the daemon, which this returns, ends.
 pub fn start(
+    privileged: &Privileged,
+    name: &CStr,
+    confine: impl FnOnce() -> Result<(), UnreadyError>,
+    work: impl FnOnce(&OwnedFd),
+) -> Result<OwnedFd, CompanionError> {
+    start_with(privileged, name, &[], confine, work)
+}
+
+/// The same, and it keeps these descriptors.
+pub fn start_with(
     _: &Privileged,
     name: &CStr,
+    keep: &[BorrowedFd<'_>],
     confine: impl FnOnce() -> Result<(), UnreadyError>,
     work: impl FnOnce(&OwnedFd),
 ) -> Result<OwnedFd, CompanionError> {
@@ -104,7 +196,7 @@ pub fn start(
         Fork::Parent(_) => Ok(ours),
         Fork::Child => {
             drop(ours);
-            become_one(&theirs, name, confine, work)
+            become_another(&theirs, name, keep, confine, work)
         }
     }
 }
@@ -116,10 +208,20 @@ pub fn become_one(
     confine: impl FnOnce() -> Result<(), UnreadyError>,
     work: impl FnOnce(&OwnedFd),
 ) -> ! {
+    become_another(line, name, &[], confine, work)
+}
+
+fn become_another(
+    line: &OwnedFd,
+    name: &CStr,
+    keep: &[BorrowedFd<'_>],
+    confine: impl FnOnce() -> Result<(), UnreadyError>,
+    work: impl FnOnce(&OwnedFd),
+) -> ! {
     // The log and the trace are the daemon's; the numbers of their descriptors soon mean something else here.
     sink::silence();
     let _ = rustix::thread::set_name(name);
-    let ready = process::seal(line).map_err(UnreadyError::Seal).and_then(|()| confine());
+    let ready = process::seal(&[keep, &[line.as_fd()]].concat()).map_err(UnreadyError::Seal).and_then(|()| confine());
     match ready {
         Ok(()) if say(line, READY).is_ok() => work(line),
         Ok(()) => {}
@@ -154,9 +256,11 @@ pub enum UnreadyError {
 /// It is not, and why.
 pub fn await_ready(line: &OwnedFd) -> Result<(), CompanionError> {
     let mut word = [0; MAX_REASON];
+    let wait = Wait::begin()?;
     loop {
-        match recv(line, &mut word[..], RecvFlags::empty()) {
-            Err(Errno::INTR) => {}
+        wait.wait(Some(line), PATIENCE)??;
+        match recv(line, &mut word[..], RecvFlags::DONTWAIT) {
+            Err(Errno::INTR | Errno::AGAIN) => {}
             Err(error) => return Err(CompanionError::Start(error.into())),
             Ok((0, _)) => return Err(CompanionError::Ended),
             Ok((length, _)) if word[..length] == *READY => return Ok(()),

@@ -3,16 +3,17 @@
 //! The socket is bound and listens under a temporary name and gets its real one by a rename: the path appears when
 //! connections are accepted, and not before. What stands at that path already is looked at: only a socket that nobody
 //! answers is replaced.
+//!
+//! All of that happens in one directory, which is looked up once. It may be another user's, who may put anything in the
+//! place of anything there; so nothing that this program may do is done to a name: the mode is the socket's before there
+//! is one, and the group is given to what was opened and looked at.
 
 use std::{
     ffi::{OsStr, OsString},
-    fs, io,
+    io,
     os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-        unix::{
-            ffi::OsStrExt,
-            fs::{MetadataExt, PermissionsExt},
-        },
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt,
     },
     path::{Path, PathBuf},
     sync::Arc,
@@ -20,18 +21,20 @@ use std::{
 };
 
 use rustix::{
-    fs::{CWD, FileType, RenameFlags, chown, fcntl_getfl, fcntl_setfl, renameat_with},
+    fs::{AtFlags, FileType, Mode, Stat, chownat, fchmod, fcntl_getfl, fcntl_setfl, fstat},
+    io::Errno,
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, getsockname, listen, socket_with, sockopt},
-    process::Gid,
+    process::{Gid, Pid, geteuid, test_kill_process, umask},
 };
 use thiserror::Error;
 use tracing::warn;
 
-use super::{
-    Privileged,
-    cleanup::{Cleanup, FileId, id},
+use super::{Privileged, cleanup::Cleanup};
+use crate::{
+    paths::{Entry, FileId, id},
+    sys,
+    values::Group,
 };
-use crate::{sys, values::Group};
 
 /// How many clients may wait to be accepted. (The C helper has room for one.)
 const BACKLOG: i32 = 1024;
@@ -45,6 +48,16 @@ pub enum ListenError {
     /// The directory does not take it.
     #[error("cannot bind the socket {}: {error}; check that its directory exists and can be written", .path.display())]
     Bind { path: PathBuf, error: io::Error },
+    /// Somebody else's directory, for what is to be ours alone.
+    #[error(
+        "others than root may change the directory {}, and put another socket in its place; name another one, or see that \
+         it is root's and nobody else's (chown root, chmod go-w)",
+        .path.display()
+    )]
+    Directory { path: PathBuf },
+    /// Somebody has put another file in its place.
+    #[error("the socket that was made in the directory of {} is gone, and another file is in its place", .path.display())]
+    Exchanged { path: PathBuf },
     /// Its permissions.
     #[error("cannot set the {what} of the socket {}: {error}", .path.display())]
     Permissions { path: PathBuf, what: &'static str, error: io::Error },
@@ -77,11 +90,23 @@ pub struct Listener {
     place: Option<Place>,
 }
 
+/// What is wanted of a socket.
+#[derive(Clone, Copy, Default)]
+pub struct Rights {
+    /// Its mode, whatever the umask.
+    pub mode: Option<u32>,
+    /// Its group.
+    pub group: Option<Group>,
+    /// Nobody but root and this user may be able to put another one in its place.
+    pub alone: bool,
+}
+
 /// A path of ours with our socket at it.
 struct Place {
     path: PathBuf,
+    entry: Entry,
     /// Where the socket is until it is published.
-    temporary: Option<PathBuf>,
+    temporary: Option<Entry>,
     file: FileId,
     /// Who removes it, if this process may not.
     cleanup: Option<Arc<Cleanup>>,
@@ -104,32 +129,31 @@ impl Listener {
     }
 
     /// Makes a socket that listens beside `path`, ready to be published there.
-    pub fn bind(_: &Privileged, path: &Path, mode: Option<u32>, group: Option<Group>) -> Result<Self, ListenError> {
-        // Before anything is made: a start that cannot succeed leaves no trace.
-        examine(path)?;
-        let socket = stream_socket().map_err(ListenError::Create)?;
-        let temporary = temporary_name(path);
+    pub fn bind(_: &Privileged, path: &Path, rights: Rights) -> Result<Self, ListenError> {
         let at = |error| ListenError::Bind { path: path.to_owned(), error };
-        bind_beside(socket.as_fd(), &temporary).map_err(at)?;
-        let file = fs::symlink_metadata(&temporary).map(|metadata| id(&metadata)).map_err(|error| {
-            // Nobody else chooses this name.
-            let _ = fs::remove_file(&temporary);
-            at(error)
-        })?;
-        let this = Self {
-            socket,
-            place: Some(Place { path: path.to_owned(), temporary: Some(temporary.clone()), file, cleanup: None }),
-        };
-        let refused = |what| {
-            let path = path.to_owned();
-            move |error| ListenError::Permissions { path, what, error }
-        };
-        if let Some(Group(gid)) = group {
-            let gid = Gid::from_raw(gid);
-            chown(&temporary, None, Some(gid)).map_err(|error| refused("group")(error.into()))?;
+        let entry = Entry::of(path).map_err(at)?;
+        if rights.alone && !entry.is_ours_alone().map_err(at)? {
+            return Err(ListenError::Directory { path: path.parent().unwrap_or(path).to_owned() });
         }
-        if let Some(mode) = mode {
-            fs::set_permissions(&temporary, fs::Permissions::from_mode(mode)).map_err(refused("mode"))?;
+        // Before anything is made: a start that cannot succeed leaves no trace.
+        examine(&entry, path)?;
+        remove_abandoned(&entry).map_err(at)?;
+        let refused =
+            |what| move |error: Errno| ListenError::Permissions { path: path.to_owned(), what, error: error.into() };
+        let socket = stream_socket().map_err(ListenError::Create)?;
+        let temporary = temporary_name(&entry);
+        // The kernel makes the file with the mode that the socket has.
+        if let Some(mode) = rights.mode {
+            fchmod(&socket, Mode::from_raw_mode(mode)).map_err(refused("mode"))?;
+        }
+        let (made, file) = bind(socket.as_fd(), &temporary, rights.mode.is_some()).map_err(at)?;
+        let place = Place { path: path.to_owned(), entry, temporary: Some(temporary), file: id(&file), cleanup: None };
+        let this = Self { socket, place: Some(place) };
+        if !is_our_socket(&file) {
+            return Err(ListenError::Exchanged { path: path.to_owned() });
+        }
+        if let Some(Group(gid)) = rights.group {
+            chownat(&made, "", None, Some(Gid::from_raw(gid)), AtFlags::EMPTY_PATH).map_err(refused("group"))?;
         }
         listen(&this.socket, BACKLOG).map_err(|error| at(error.into()))?;
         Ok(this)
@@ -153,9 +177,14 @@ impl Listener {
         self.place.as_ref().map(|place| place.path.as_path())
     }
 
-    /// The path and which file it is, where it is ours.
-    pub fn file(&self) -> Option<(&Path, FileId)> {
-        self.place.as_ref().map(|place| (place.path.as_path(), place.file))
+    /// Where it is and which file, where it is ours.
+    pub fn file(&self) -> Option<(&Entry, FileId)> {
+        self.place.as_ref().map(|place| (&place.entry, place.file))
+    }
+
+    /// Where this process is to remove it.
+    pub fn removable(&self) -> Option<&Entry> {
+        self.place.as_ref().filter(|place| place.cleanup.is_none()).map(|place| &place.entry)
     }
 
     /// Leaves the removal of the path to another process.
@@ -188,15 +217,15 @@ impl Listener {
 impl Place {
     fn publish(&mut self) -> Result<(), ListenError> {
         let Some(temporary) = self.temporary.clone() else { return Ok(()) };
-        let failed = |error: rustix::io::Errno| ListenError::Publish { path: self.path.clone(), error: error.into() };
+        let failed = |error: Errno| ListenError::Publish { path: self.path.clone(), error: error.into() };
         // More than one round only when somebody else works on the same path.
         for _ in 0..8 {
-            match renameat_with(CWD, &temporary, CWD, &self.path, RenameFlags::NOREPLACE) {
-                Err(rustix::io::Errno::EXIST) => {}
+            match temporary.rename(&self.entry) {
+                Err(Errno::EXIST) => {}
                 // A file system without RENAME_NOREPLACE: the examination has to do.
-                Err(rustix::io::Errno::INVAL) => {
-                    examine(&self.path)?;
-                    rustix::fs::rename(&temporary, &self.path).map_err(failed)?;
+                Err(Errno::INVAL) => {
+                    examine(&self.entry, &self.path)?;
+                    temporary.replace(&self.entry).map_err(failed)?;
                     self.temporary = None;
                     return Ok(());
                 }
@@ -206,16 +235,16 @@ impl Place {
                     return Ok(());
                 }
             }
-            let Some(stale) = examine(&self.path)? else { continue };
+            let Some(stale) = examine(&self.entry, &self.path)? else { continue };
             // Swapped, not overwritten: if it is another file by now, it goes back unharmed. The path comes first, so that
             // the last that a watcher hears of it is that a file has come: KubeVirt's virt-handler goes by that.
-            let swap = || renameat_with(CWD, &self.path, CWD, &temporary, RenameFlags::EXCHANGE);
+            let swap = || self.entry.exchange(&temporary);
             if swap().is_err() {
                 continue;
             }
-            let found = fs::symlink_metadata(&temporary).map(|metadata| id(&metadata)).ok();
+            let found = temporary.stat().map(|stat| id(&stat)).ok();
             if found == Some(stale) {
-                let _ = fs::remove_file(&temporary);
+                let _ = temporary.remove(stale);
                 self.temporary = None;
                 return Ok(());
             }
@@ -227,36 +256,28 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let path = self.temporary.as_ref().unwrap_or(&self.path);
-        let removed = self.cleanup.as_ref().and_then(|cleanup| cleanup.remove(path));
-        let removed = removed.unwrap_or_else(|| remove(path, self.file));
+        let removed = self.cleanup.as_ref().and_then(|cleanup| cleanup.remove(self.file));
+        let entry = self.temporary.as_ref().unwrap_or(&self.entry);
+        let removed = removed.unwrap_or_else(|| Ok(entry.remove(self.file)?));
         if let Err(error) = removed {
-            warn!("cannot remove the socket {}: {error}; the next start will replace it", path.display());
+            warn!("cannot remove the socket {}: {error}; the next start will replace it", self.path.display());
         }
-    }
-}
-
-/// Removes a file, unless it is gone or another one by now.
-fn remove(path: &Path, file: FileId) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(metadata) if id(&metadata) == file => fs::remove_file(path),
-        _ => Ok(()),
     }
 }
 
 /// Looks at what stands at the path: nothing (`None`), or a socket that nobody answers (which one). Everything else is
 /// somebody's and an error.
-fn examine(path: &Path) -> Result<Option<FileId>, ListenError> {
+fn examine(entry: &Entry, path: &Path) -> Result<Option<FileId>, ListenError> {
     let unknown = |error| ListenError::Unknown { path: path.to_owned(), error };
-    let metadata = match fs::symlink_metadata(path) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(ListenError::Bind { path: path.to_owned(), error }),
+    let stat = match entry.stat() {
+        Ok(stat) => stat,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(ListenError::Bind { path: path.to_owned(), error: error.into() }),
     };
-    let what = match FileType::from_raw_mode(metadata.mode()) {
+    let what = match FileType::from_raw_mode(stat.st_mode) {
         FileType::Socket => {
-            return match connect(path) {
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(Some(id(&metadata))),
+            return match connect(entry) {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(Some(id(&stat))),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
                 // Somebody listens and has no room for one more client just now.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => in_use(path, String::new()),
@@ -282,37 +303,82 @@ fn stream_socket() -> io::Result<OwnedFd> {
 }
 
 /// Connects without waiting; says who answered.
-fn connect(path: &Path) -> io::Result<String> {
+fn connect(entry: &Entry) -> io::Result<String> {
     let socket = stream_socket()?;
-    sys::socket::connect(socket.as_fd(), path.as_os_str())?;
+    entry.inside(|name| sys::socket::connect(socket.as_fd(), name))?;
     let who = sockopt::socket_peercred(&socket).map(|peer| format!(" (process {})", peer.pid.as_raw_nonzero()));
     Ok(who.unwrap_or_default())
 }
 
-/// Binds to a name in the directory of the path. It can be too long for an address where the path itself is not; then
-/// it is reached through the directory's descriptor.
-fn bind_beside(socket: BorrowedFd<'_>, name: &Path) -> io::Result<()> {
-    if name.as_os_str().len() <= sys::socket::MAX_PATH {
-        return sys::socket::bind(socket, name.as_os_str());
+/// Binds to a name, and opens what has come of it. `exactly` is whether the umask has no say in its mode.
+fn bind(socket: BorrowedFd<'_>, entry: &Entry, exactly: bool) -> io::Result<(OwnedFd, Stat)> {
+    let before = exactly.then(|| umask(Mode::empty()));
+    let bound = entry.inside(|name| sys::socket::bind(socket, name));
+    if let Some(before) = before {
+        umask(before);
     }
-    let directory = fs::File::open(name.parent().unwrap_or(Path::new("/")))?;
-    let base = name.file_name().unwrap_or_default();
-    let short = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(base);
-    sys::socket::bind(socket, short.as_os_str())
+    let made = bound.and_then(|()| {
+        let made = entry.handle()?;
+        let stat = fstat(&made)?;
+        Ok((made, stat))
+    });
+    if made.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::AddrInUse)
+        && let Ok(stat) = entry.stat()
+    {
+        // Nobody else chooses this name.
+        let _ = entry.remove(id(&stat));
+    }
+    made
 }
 
+fn is_our_socket(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Socket && stat.st_uid == geteuid().as_raw()
+}
+
+/// What the names of temporary sockets begin with where that of the socket is too long.
+const SHORT: &str = "pr-helper";
+
 /// A name in the same directory that no other process chooses, not even one with our number in another container.
-fn temporary_name(path: &Path) -> PathBuf {
+fn temporary_name(entry: &Entry) -> Entry {
     let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos();
-    let unique = format!("{}-{nanos:x}", std::process::id());
-    let mut telling = OsString::from(".");
-    telling.push(path.file_name().unwrap_or_default());
-    telling.push(format!(".{unique}"));
-    let telling = path.with_file_name(telling);
+    let name = |what: &OsStr| {
+        let end = format!(".{}-{nanos:x}", std::process::id());
+        [OsStr::new("."), what, OsStr::new(&end)].into_iter().collect::<OsString>()
+    };
     // This is the name that `ss` will show; it says whose socket it is where there is room for that.
-    if telling.as_os_str().len() <= sys::socket::MAX_PATH {
-        telling
-    } else {
-        path.with_file_name(format!(".pr-helper.{unique}"))
+    let telling = name(entry.name());
+    let fits = telling.len() <= sys::socket::MAX_PATH;
+    entry.beside(if fits { telling } else { name(OsStr::new(SHORT)) })
+}
+
+/// Whose temporary name this is: the number of the process, if it is one.
+fn maker(name: &OsStr, socket: &OsStr) -> Option<i32> {
+    let rest = name.as_bytes().strip_prefix(b".")?;
+    let rest = rest.strip_prefix(socket.as_bytes()).or_else(|| rest.strip_prefix(SHORT.as_bytes()))?;
+    let (process, nanos) = str::from_utf8(rest.strip_prefix(b".")?).ok()?.split_once('-')?;
+    let is_ours = u32::from_str_radix(nanos, 16).is_ok();
+    process.parse().ok().filter(|process| is_ours && *process > 0)
+}
+
+/// Removes what starts have left that were killed before their sockets had their names.
+fn remove_abandoned(entry: &Entry) -> io::Result<()> {
+    let names = match entry.names() {
+        // Who may not look for them leaves them.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
+        names => names?,
+    };
+    for name in names {
+        let Some(process) = maker(&name, entry.name()).and_then(Pid::from_raw) else { continue };
+        // In a container the one before this may have had the same number.
+        let is_over = process == rustix::process::getpid() || test_kill_process(process) == Err(Errno::SRCH);
+        let temporary = entry.beside(name);
+        if is_over
+            && let Ok(stat) = temporary.stat()
+            && is_our_socket(&stat)
+            && connect(&temporary).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+        {
+            let _ = temporary.remove(id(&stat));
+        }
     }
+    Ok(())
 }

@@ -14,10 +14,8 @@ pub mod systemd;
 
 use std::{
     convert::Infallible,
-    env,
-    fs::{self, DirBuilder},
-    io,
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    env, io,
+    os::fd::BorrowedFd,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -26,12 +24,12 @@ use thiserror::Error;
 use tracing::trace;
 
 use self::{
-    companion::{CompanionError, LineError},
+    companion::{CompanionError, LineError, Vain},
     daemonize::Starter,
-    listen::{ListenError, Listener},
+    listen::{ListenError, Listener, Rights},
     pidfile::{Pidfile, PidfileError},
     privilege::{PrivilegeError, Unprivileged},
-    systemd::{Activated, ActivationError, Kept, Notifier},
+    systemd::{ActivationError, Notifier},
 };
 use crate::{
     config::{Config, DEFAULT_SOCKET},
@@ -41,6 +39,7 @@ use crate::{
         audit,
         names::{self, Names},
     },
+    paths::{self, Entry},
     values,
 };
 
@@ -51,8 +50,6 @@ pub struct Privileged(());
 pub struct Booted {
     /// The socket, listening.
     pub listener: Listener,
-    /// Clients of the process before this one.
-    pub clients: Vec<Kept>,
     /// The control socket, if there is to be one.
     pub control: Option<Listener>,
     /// The file with our number in it.
@@ -70,11 +67,11 @@ pub struct Booted {
 }
 
 impl Booted {
-    /// The folders of the files that go with the program.
-    pub fn folders(&self) -> Vec<PathBuf> {
-        let sockets = [Some(&self.listener), self.control.as_ref()].into_iter().flatten().filter_map(Listener::path);
-        let files = sockets.chain(self.pidfile.as_ref().map(Pidfile::path));
-        files.map(|file| cleanup::folder(file).into()).collect()
+    /// The directories of the files that go with the program and that this process removes itself.
+    pub fn directories(&self) -> Vec<BorrowedFd<'_>> {
+        let sockets = [Some(&self.listener), self.control.as_ref()].into_iter().flatten();
+        let files = sockets.filter_map(Listener::removable).chain(self.pidfile.as_ref().and_then(Pidfile::removable));
+        files.map(Entry::directory).collect()
     }
 }
 
@@ -102,6 +99,9 @@ pub enum BootError {
     /// The names of processes and disks.
     #[error("cannot start the process that looks names up: {0}")]
     Names(#[source] CompanionError),
+    /// The group of the socket, where anybody may put another one in its place.
+    #[error("--socket-group: {0}")]
+    SocketGroup(#[source] ListenError),
     /// The control socket.
     #[error("--control: {0}")]
     Control(#[source] ListenError),
@@ -135,12 +135,30 @@ pub enum BootError {
     Privilege(#[from] PrivilegeError),
 }
 
+impl BootError {
+    /// Which signal has ended the start, and for whom it was waiting.
+    pub const fn interruption(&self) -> Option<(&'static str, &'static str)> {
+        let (error, whom) = match self {
+            Self::Broker(error) => (error, "the multipath broker"),
+            Self::Names(error) => (error, "the process that looks names up"),
+            Self::Cleanup(error) => (error, "the process that removes the socket"),
+            Self::Line(LineError::Full { vain: Vain::Signal(name), .. }) => {
+                return Some((*name, "the multipath broker"));
+            }
+            _ => return None,
+        };
+        match error {
+            CompanionError::Vain(Vain::Signal(name)) => Some((*name, whom)),
+            _ => None,
+        }
+    }
+}
+
 /// Takes every step; on failure the steps before are undone.
 pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Booted, BootError> {
     let privileged = Privileged(());
     // Who listens? Asked before the process number changes, because systemd names it.
-    let Activated { listener: activated, clients } =
-        systemd::activation(config.socket.is_some(), |name| env::var(name).ok())?;
+    let activated = systemd::activation(config.socket.is_some(), |name| env::var(name).ok())?;
     let notifier = Notifier::from_environment(|name| env::var_os(name));
 
     // Into the background, if wanted. The parent stays until everything below is done.
@@ -175,7 +193,15 @@ pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Boot
         Listener::activated(socket)?
     } else {
         let path = config.socket.as_deref().unwrap_or(Path::new(DEFAULT_SOCKET));
-        Listener::bind(&privileged, path, config.socket_mode, config.socket_group)?
+        let (mode, group) = (config.socket_mode, config.socket_group);
+        // Without a group it may be in a directory of QEMU's user, where libvirt has it. A group is for what stays in its
+        // place.
+        Listener::bind(&privileged, path, Rights { mode, group, alone: group.is_some() }).map_err(
+            |error| match error {
+                error @ ListenError::Directory { .. } => BootError::SocketGroup(error),
+                error => error.into(),
+            },
+        )?
     };
 
     let control = match &config.control {
@@ -216,7 +242,7 @@ pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Boot
 
     // From here on there is nothing that a break-in could use beyond the commands themselves.
     let unprivileged = privilege::drop(privileged, config.user, config.group, config.simulate)?;
-    Ok(Booted { listener, clients, control, pidfile, notifier, starter, multipath, names, unprivileged })
+    Ok(Booted { listener, control, pidfile, notifier, starter, multipath, names, unprivileged })
 }
 
 /// The life of a process that a unit starts to be the broker of one daemon.
@@ -229,20 +255,11 @@ pub fn broker(sandbox: Sandbox) -> Result<Infallible, BootError> {
 fn control_socket(privileged: &Privileged, path: &Path, socket: &Path, config: &Config) -> Result<Listener, BootError> {
     let (path, is_shared) = values::control_of(path, socket);
     if is_shared && let Some(folder) = path.parent() {
-        shared_folder(folder).map_err(|error| BootError::ControlFolder { path: folder.to_owned(), error })?;
+        paths::shared_directory(folder).map_err(|error| BootError::ControlFolder { path: folder.to_owned(), error })?;
     }
-    let mode = if config.control_group.is_some() { 0o660 } else { 0o600 };
-    Listener::bind(privileged, &path, Some(mode), config.control_group).map_err(control_error)
-}
-
-/// Makes a folder that many helpers use and none of them owns, unless it is there. Everybody may look into it, whatever
-/// the umask: the sockets in it have permissions of their own.
-fn shared_folder(folder: &Path) -> io::Result<()> {
-    match DirBuilder::new().mode(0o700).create(folder) {
-        Ok(()) => fs::set_permissions(folder, fs::Permissions::from_mode(0o755)),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
-    }
+    let mode = Some(if config.control_group.is_some() { 0o660 } else { 0o600 });
+    let rights = Rights { mode, group: config.control_group, alone: true };
+    Listener::bind(privileged, &path, rights).map_err(control_error)
 }
 
 fn control_error(error: ListenError) -> BootError {

@@ -1,20 +1,20 @@
 //! The file with our process number in it, locked for as long as we live.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use rustix::{
-    fs::{FlockOperation, OFlags, fcntl_lock},
+    fs::{FileType, FlockOperation, Mode, OFlags, fcntl_lock},
     io::Errno,
 };
 use thiserror::Error;
 
-use super::cleanup::{Cleanup, FileId, id};
+use super::cleanup::Cleanup;
+use crate::paths::{self, Entry, FileId, id};
 
 /// Why there is no pidfile.
 #[derive(Debug, Error)]
@@ -38,7 +38,7 @@ pub enum PidfileError {
 
 /// The pidfile. It goes when this does.
 pub struct Pidfile {
-    path: PathBuf,
+    entry: Entry,
     file: File,
     id: FileId,
     /// Who removes it, if this process may not.
@@ -46,39 +46,30 @@ pub struct Pidfile {
 }
 
 impl Pidfile {
-    /// Writes our number to `path`, following symbolic links. What another process wrote there is left alone until
+    /// Writes our number to `path`, following root's symbolic links. What another process wrote there is left alone until
     /// the lock says that it is gone.
     pub fn create(path: &Path) -> Result<Self, PidfileError> {
         let at = || path.to_owned();
         // Without NONBLOCK, opening a FIFO would wait for somebody who reads it.
-        let flags = i32::try_from((OFlags::NONBLOCK | OFlags::NOCTTY).bits()).unwrap_or(0);
-        let file = File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(flags)
-            .open(path)
-            .map_err(|error| match error.raw_os_error() {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NONBLOCK;
+        let (file, entry, stat) =
+            paths::open(path, flags, Mode::RUSR | Mode::WUSR).map_err(|error| match error.raw_os_error() {
                 Some(libc::ENXIO) => PidfileError::NotAFile { path: at() },
                 _ => PidfileError::Create { path: at(), error },
             })?;
-        let metadata = file.metadata().map_err(|error| {
-            remove_empty(path);
-            PidfileError::Create { path: at(), error }
-        })?;
-        if !metadata.is_file() {
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(PidfileError::NotAFile { path: at() });
         }
         fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
             Errno::AGAIN | Errno::ACCESS => PidfileError::Taken { path: at(), error: error.into() },
             error => {
-                remove_empty(path);
+                // A helper that runs has its number in the file.
+                entry.remove_if_empty();
                 PidfileError::Lock { path: at(), error: error.into() }
             }
         })?;
         // From here on it is ours, and goes if anything fails.
-        let mut this = Self { path: at(), file, id: id(&metadata), cleanup: None };
+        let mut this = Self { entry, file, id: id(&stat), cleanup: None };
         let number = format!("{}\n", std::process::id());
         this.file
             .set_len(0)
@@ -87,14 +78,14 @@ impl Pidfile {
         Ok(this)
     }
 
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Where it is, and which file.
+    pub const fn file(&self) -> (&Entry, FileId) {
+        (&self.entry, self.id)
     }
 
-    /// Where it is, and which file.
-    pub fn file(&self) -> (&Path, FileId) {
-        (&self.path, self.id)
+    /// Where this process is to remove it.
+    pub fn removable(&self) -> Option<&Entry> {
+        self.cleanup.is_none().then_some(&self.entry)
     }
 
     /// Leaves its removal to another process.
@@ -103,19 +94,12 @@ impl Pidfile {
     }
 }
 
-/// Takes away what this start may have made. A helper that runs has its number in the file.
-fn remove_empty(path: &Path) {
-    if fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0) {
-        let _ = fs::remove_file(path);
-    }
-}
-
 impl Drop for Pidfile {
     fn drop(&mut self) {
-        let is_ours = fs::metadata(&self.path).is_ok_and(|there| id(&there) == self.id);
+        let is_ours = self.entry.stat().is_ok_and(|there| id(&there) == self.id);
         let remove = || {
-            let removed = self.cleanup.as_ref().and_then(|cleanup| cleanup.remove(&self.path));
-            removed.unwrap_or_else(|| fs::remove_file(&self.path))
+            let removed = self.cleanup.as_ref().and_then(|cleanup| cleanup.remove(self.id));
+            removed.unwrap_or_else(|| Ok(self.entry.remove(self.id)?))
         };
         if is_ours && remove().is_ok() {
             return;

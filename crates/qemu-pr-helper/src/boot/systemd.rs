@@ -2,10 +2,9 @@
 
 use std::{
     ffi::OsString,
-    io::{self, IoSlice},
-    mem::MaybeUninit,
+    io,
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::OwnedFd,
         linux::net::SocketAddrExt,
         unix::{
             ffi::OsStrExt,
@@ -15,14 +14,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    io::Errno,
-    net::{
-        SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketType, getpeername, sendmsg, sockopt::socket_type,
-    },
-    pipe::{PipeFlags, pipe_with},
-};
+use rustix::net::{SocketType, getpeername, sockopt::socket_type};
 use thiserror::Error;
 use tracing::warn;
 
@@ -50,64 +42,27 @@ pub enum ActivationError {
     },
 }
 
-/// What was handed to this process.
-#[derive(Debug, Default)]
-pub struct Activated {
-    /// The socket that listens.
-    pub listener: Option<OwnedFd>,
-    /// Clients of the process before this one.
-    pub clients: Vec<Kept>,
-}
-
-/// A client that systemd keeps while nobody serves it.
-#[derive(Debug)]
-pub struct Kept {
-    /// Its connection.
-    pub socket: OwnedFd,
-    /// Whether the feature words have been exchanged; if not, ours is sent.
-    pub has_negotiated: bool,
-}
-
-/// What systemd calls such clients (`FDNAME`).
-const NEGOTIATED: &str = "qemu-pr-client";
-const GREETED: &str = "qemu-pr-greeted";
-
-/// What was handed to this process; nothing where the environment does not speak to it (`LISTEN_PID` names another
-/// process, or nothing is handed over).
-pub fn activation(socket_given: bool, variable: impl Fn(&str) -> Option<String>) -> Result<Activated, ActivationError> {
+/// The descriptor that was handed to this process; none where the environment does not speak to it (`LISTEN_PID` names
+/// another process, or nothing is handed over).
+pub fn activation(
+    socket_given: bool,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Option<OwnedFd>, ActivationError> {
     let is_ours = variable("LISTEN_PID").and_then(|pid| pid.parse().ok()) == Some(std::process::id());
     let count = variable("LISTEN_FDS").unwrap_or_default();
     let is_number = count.strip_prefix(['+', '-']).unwrap_or(&count).bytes().all(|byte| byte.is_ascii_digit());
-    let total = match (is_ours, count.parse::<i64>()) {
-        (false, _) | (_, Ok(0)) => return Ok(Activated::default()),
-        (true, Ok(total)) => usize::try_from(total).map_err(|_| ActivationError::TooMany(count.clone()))?,
+    match (is_ours, count.parse::<i64>()) {
+        (false, _) | (_, Ok(0)) => return Ok(None),
+        (true, Ok(1)) => {}
+        (true, Ok(_)) => return Err(ActivationError::TooMany(count)),
         // A number beyond every integer is too many; anything else is no number and means nothing.
         (true, Err(_)) if is_number && !count.is_empty() => return Err(ActivationError::TooMany(count)),
-        (true, Err(_)) => return Ok(Activated::default()),
-    };
-    let names = variable("LISTEN_FDNAMES").unwrap_or_default();
-    let mut names: Vec<&str> = names.split(':').take(total).collect();
-    // Whatever has another name, or none, is for listening.
-    let is_client = |name: &&str| [NEGOTIATED, GREETED].contains(name);
-    match total - names.iter().filter(|name| is_client(name)).count() {
-        0 => {}
-        1 if socket_given => return Err(ActivationError::SocketGiven),
-        1 => names.resize(total, ""),
-        _ => return Err(ActivationError::TooMany(count)),
+        (true, Err(_)) => return Ok(None),
     }
-    let mut activated = Activated::default();
-    for (fd, name) in (FIRST..).zip(names) {
-        let socket = adopt(fd).map_err(|error| ActivationError::Missing { fd, error })?;
-        if is_client(&name) {
-            // One that has gone meanwhile is of no interest.
-            if is_connection(&socket, SocketType::STREAM) {
-                activated.clients.push(Kept { socket, has_negotiated: name == NEGOTIATED });
-            }
-        } else {
-            activated.listener = Some(socket);
-        }
+    if socket_given {
+        return Err(ActivationError::SocketGiven);
     }
-    Ok(activated)
+    adopt(FIRST).map(Some).map_err(|error| ActivationError::Missing { fd: FIRST, error })
 }
 
 /// Whether a descriptor is a connection of this kind, with somebody at its other end.
@@ -139,11 +94,6 @@ impl Notifier {
         Self { watchdog: watchdog.filter(|_| socket.is_some()), socket }
     }
 
-    /// Whether there is anybody to talk to.
-    pub const fn is_connected(&self) -> bool {
-        self.socket.is_some()
-    }
-
     /// Everything is in place.
     pub fn ready(&self) {
         self.say(&format!("READY=1\nMAINPID={}\nSTATUS=Serving.", std::process::id()));
@@ -159,34 +109,6 @@ impl Notifier {
         self.say("WATCHDOG=1");
     }
 
-    /// Gives clients to systemd, which hands them to the next process of this unit.
-    ///
-    /// # Errors
-    /// systemd does not take them, or does not say so in time.
-    pub fn keep(&self, clients: &[Kept]) -> io::Result<()> {
-        let socket = self.socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
-        for (name, has_negotiated) in [(NEGOTIATED, true), (GREETED, false)] {
-            let state = format!("FDSTORE=1\nFDNAME={name}");
-            let of_name = clients.iter().filter(|client| client.has_negotiated == has_negotiated);
-            let sockets: Vec<BorrowedFd<'_>> = of_name.map(|client| client.socket.as_fd()).collect();
-            for sockets in sockets.chunks(AT_ONCE) {
-                send_with(socket, state.as_bytes(), sockets)?;
-            }
-        }
-        // systemd has read all of that when it closes its end of the pipe (`sd_notify_barrier(3)`).
-        let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-        send_with(socket, b"BARRIER=1", &[write.as_fd()])?;
-        drop(write);
-        wait_for(&read, PollFlags::empty())
-    }
-
-    /// systemd has handed over whom it kept, and lets go of them: while it has them open too, nobody can hang up.
-    pub fn taken_over(&self) {
-        for name in [NEGOTIATED, GREETED] {
-            self.say(&format!("FDSTOREREMOVE=1\nFDNAME={name}"));
-        }
-    }
-
     /// How often [`Notifier::watchdog`] is wanted.
     pub const fn watchdog_interval(&self) -> Option<Duration> {
         self.watchdog
@@ -196,39 +118,6 @@ impl Notifier {
         if let Some(socket) = &self.socket {
             // It does not wait; and a word that systemd does not take now will not be missed for long.
             let _ = socket.send(state.as_bytes());
-        }
-    }
-}
-
-/// How many descriptors go into one message; the kernel takes 253 (`SCM_MAX_FD`).
-const AT_ONCE: usize = 64;
-
-/// How long systemd may take for a message.
-const PATIENCE: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
-
-/// Sends a message that must arrive.
-fn send_with(socket: &UnixDatagram, state: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(AT_ONCE))];
-    loop {
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        control.push(SendAncillaryMessage::ScmRights(descriptors));
-        match sendmsg(socket, &[IoSlice::new(state)], &mut control, SendFlags::NOSIGNAL) {
-            Ok(_) => return Ok(()),
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => wait_for(socket, PollFlags::OUT)?,
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-/// Waits until something is so, or the other side has gone.
-fn wait_for(fd: impl AsFd, what: PollFlags) -> io::Result<()> {
-    loop {
-        match poll(&mut [PollFd::new(&fd, what)], Some(&PATIENCE)) {
-            Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
-            Ok(_) => return Ok(()),
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
         }
     }
 }
@@ -251,9 +140,7 @@ mod tests {
     fn with(pid: &str, count: &str, socket_given: bool) -> Result<bool, String> {
         let (pid, count) = (pid.to_owned(), count.to_owned());
         let variable = move |name: &str| Some(if name == "LISTEN_PID" { pid.clone() } else { count.clone() });
-        activation(socket_given, variable)
-            .map(|activated| activated.listener.is_some())
-            .map_err(|error| error.to_string())
+        activation(socket_given, variable).map(|listener| listener.is_some()).map_err(|error| error.to_string())
     }
 
     #[test]

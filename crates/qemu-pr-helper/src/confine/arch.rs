@@ -50,7 +50,7 @@ pub const HERE: &[Calls] = &[];
 #[cfg(any(target_arch = "x86_64", target_arch = "powerpc64", target_arch = "s390x"))]
 const OLD: Calls = Calls {
     runtime: &[(libc::SYS_poll, ANY)],
-    daemon: &[(libc::SYS_epoll_wait, ANY), (libc::SYS_unlink, ANY), (libc::SYS_dup2, ANY)],
+    daemon: &[(libc::SYS_epoll_wait, ANY), (libc::SYS_dup2, ANY)],
     names: &[(libc::SYS_readlink, ANY), (libc::SYS_lstat, ANY)],
     broker: &[(libc::SYS_readlink, ANY), (libc::SYS_lstat, ANY)],
 };

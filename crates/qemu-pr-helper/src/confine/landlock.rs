@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, ErrorKind},
-    path::PathBuf,
+    os::fd::BorrowedFd,
 };
 
 use landlock::{
@@ -13,15 +13,38 @@ use thiserror::Error;
 
 use crate::sys;
 
+/// What may be done with the files in a folder.
+#[derive(Clone, Copy, Debug)]
+pub enum Reach {
+    /// They may be read.
+    Read,
+    /// They may be read, and are devices: ioctls of any kind, as far as the filter goes.
+    Devices,
+    /// They may be written to as well.
+    WriteDevices,
+    /// They may be read, written to and made, but not removed.
+    Make,
+}
+
+impl Reach {
+    fn access(self) -> BitFlags<AccessFs> {
+        let read = AccessFs::ReadFile | AccessFs::ReadDir;
+        match self {
+            Self::Read => read,
+            Self::Devices => read | AccessFs::IoctlDev,
+            Self::WriteDevices => read | AccessFs::IoctlDev | AccessFs::WriteFile,
+            Self::Make => read | AccessFs::WriteFile | AccessFs::MakeReg,
+        }
+    }
+}
+
 /// Folders, with everything in them.
 #[derive(Default)]
 pub struct Files<'a> {
-    /// Files in them may be read.
-    pub readable: &'a [PathBuf],
+    /// Those that may be reached, and for what.
+    pub reachable: &'a [(&'a str, Reach)],
     /// Files in them may be removed.
-    pub removable: &'a [PathBuf],
-    /// Files in them may be read and written, made and removed.
-    pub writable: &'a [PathBuf],
+    pub removable: &'a [BorrowedFd<'a>],
     /// Whether abstract Unix sockets of other programs may be reached: multipathd's is one.
     pub reaches_abstract_sockets: bool,
 }
@@ -37,7 +60,7 @@ pub enum FilesError {
     Rules(#[from] RulesetError),
     /// It is not known whether there is Landlock. Walls that are promised where it is must not be left out for that.
     #[error(
-        "whether this kernel has Landlock cannot be found out: {0}; allow landlock_create_ruleset (a container's seccomp profile may forbid it)"
+        "whether this kernel has Landlock cannot be found out: {0}; allow landlock_create_ruleset (a container's seccomp profile may forbid it), or go without: --sandbox seccomp"
     )]
     Unknown(#[source] io::Error),
     /// The kernel has it and the rules do not count.
@@ -60,18 +83,16 @@ pub fn restrict(files: &Files<'_>) -> Result<(), FilesError> {
         .handle_access(AccessNet::from_all(NEWEST))?
         .scope(scope)?
         .create()?;
-    let read: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir;
-    let write = AccessFs::from_all(NEWEST) & !(AccessFs::Execute | AccessFs::MakeBlock | AccessFs::MakeChar);
-    let remove = AccessFs::RemoveFile.into();
-    for (folders, access) in [(files.readable, read), (files.removable, remove), (files.writable, write)] {
-        for folder in folders {
-            match PathFd::new(folder) {
-                Ok(folder) => ruleset = ruleset.add_rule(PathBeneath::new(folder, access))?,
-                // A folder that is not there now, or that nothing can be reached in, is none that could be needed.
-                Err(PathFdError::OpenCall { source, .. })
-                    if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {}
-                Err(error) => return Err(error.into()),
-            }
+    for folder in files.removable {
+        ruleset = ruleset.add_rule(PathBeneath::new(folder, AccessFs::RemoveFile))?;
+    }
+    for (folder, reach) in files.reachable {
+        match PathFd::new(folder) {
+            Ok(folder) => ruleset = ruleset.add_rule(PathBeneath::new(folder, reach.access()))?,
+            // A folder that is not there now, or that nothing can be reached in, is none that could be needed.
+            Err(PathFdError::OpenCall { source, .. })
+                if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {}
+            Err(error) => return Err(error.into()),
         }
     }
     // The library asks again, and takes whatever goes wrong for a kernel without Landlock.

@@ -29,11 +29,6 @@ pub(super) const fn equals(argument: u8, value: c_int) -> Test {
     under(argument, -1, value)
 }
 
-/// All of these bits set.
-const fn has(argument: u8, bits: c_int) -> Test {
-    under(argument, bits, bits)
-}
-
 /// None of these bits set.
 pub(super) const fn lacks(argument: u8, bits: c_int) -> Test {
     under(argument, bits, 0)
@@ -89,8 +84,22 @@ const RUNTIME: &[Call] = &[
     (libc::SYS_fcntl, ANY),
 ];
 
-/// What a thread needs to start another one, and no more than that: not another process.
+/// What a thread needs to start another one.
 const THREAD: c_int = libc::CLONE_THREAD | libc::CLONE_VM | libc::CLONE_SIGHAND;
+
+/// What neither a thread nor a child may have: another name space is another world, and another parent's child is nobody's
+/// here.
+const ELSEWHERE: c_int = libc::CLONE_PARENT
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET;
+
+/// To start a thread, and no more than that: not another process.
+const START_THREAD: Test = under(arch::CLONE_FLAGS, THREAD | ELSEWHERE, THREAD);
 
 /// Serving clients.
 const DAEMON: &[Call] = &[
@@ -108,7 +117,7 @@ const DAEMON: &[Call] = &[
     (libc::SYS_signalfd4, ANY),
     (libc::SYS_getuid, ANY),
     // Threads of the crew. What clone3 is asked for cannot be seen from here, so it does not exist (see `apply`).
-    (libc::SYS_clone, &[has(arch::CLONE_FLAGS, THREAD)]),
+    (libc::SYS_clone, &[START_THREAD]),
     (libc::SYS_clone3, ANY),
     // The two signals that glibc keeps for itself, with the first thread; no other handler is ever changed.
     (libc::SYS_rt_sigaction, &[equals(0, 32), equals(0, 33)]),
@@ -116,8 +125,7 @@ const DAEMON: &[Call] = &[
     (libc::SYS_rseq, ANY),
     (libc::SYS_sched_getaffinity, ANY),
     (libc::SYS_prctl, &[equals(0, libc::PR_SET_NAME), equals(0, libc::PR_SET_VMA)]),
-    // The socket, the control socket and the pidfile go at the end; Landlock holds this to their folders.
-    (libc::SYS_statx, ANY),
+    // The socket, the control socket and the pidfile go at the end; Landlock holds this to folders of their own.
     (libc::SYS_newfstatat, ANY),
     (libc::SYS_unlinkat, ANY),
     (libc::SYS_ftruncate, ANY),
@@ -126,7 +134,7 @@ const DAEMON: &[Call] = &[
 ];
 
 /// Removing files.
-const CLEANUP: &[Call] = &[(libc::SYS_statx, ANY), (libc::SYS_newfstatat, ANY), (libc::SYS_unlinkat, ANY)];
+const CLEANUP: &[Call] = &[(libc::SYS_newfstatat, ANY), (libc::SYS_unlinkat, ANY)];
 
 /// Reading small files.
 const NAMES: &[Call] = &[
@@ -168,7 +176,7 @@ const BROKER: &[Call] = &[
     (libc::SYS_lseek, ANY),
     (libc::SYS_getcwd, ANY),
     // A worker for each map, its threads, and the end of either.
-    (libc::SYS_clone, &[has(arch::CLONE_FLAGS, THREAD), under(arch::CLONE_FLAGS, NAME_SPACES, 0)]),
+    (libc::SYS_clone, &[START_THREAD, lacks(arch::CLONE_FLAGS, ELSEWHERE)]),
     (libc::SYS_clone3, ANY),
     (libc::SYS_wait4, ANY),
     (libc::SYS_waitid, ANY),
@@ -193,15 +201,6 @@ const BROKER: &[Call] = &[
     (libc::SYS_geteuid, ANY),
     (libc::SYS_getppid, ANY),
 ];
-
-/// A child in another name space would be another world.
-const NAME_SPACES: c_int = libc::CLONE_NEWNS
-    | libc::CLONE_NEWCGROUP
-    | libc::CLONE_NEWUTS
-    | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUSER
-    | libc::CLONE_NEWPID
-    | libc::CLONE_NEWNET;
 
 /// The system calls that a process may make.
 pub fn calls(process: Process) -> impl Iterator<Item = Call> {

@@ -12,12 +12,16 @@ mod filter;
 mod landlock;
 mod lists;
 
-use std::path::PathBuf;
+use std::{os::fd::BorrowedFd, path::Path};
 
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::{
+    io::Errno,
+    process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit},
+};
 use thiserror::Error;
 use tracing::warn;
 
+use landlock::Reach;
 pub use lists::Process;
 
 use crate::{
@@ -33,6 +37,8 @@ pub enum Sandbox {
     Off,
     /// What they would stop is reported to the kernel's log, and happens.
     Log,
+    /// They stand, but for Landlock: nobody asks whether the kernel has it.
+    Seccomp,
     /// They stand.
     #[default]
     Enforce,
@@ -56,7 +62,7 @@ pub enum ConfineError {
     #[error("cannot confine this process: {0}; --sandbox off starts it without")]
     Filter(#[from] filter::FilterError),
     /// The files.
-    #[error("cannot confine this process to its files: {0}; --sandbox off starts it without")]
+    #[error("cannot confine this process to its files: {0}; --sandbox seccomp starts it without that")]
     Files(#[from] landlock::FilesError),
     /// Everything else.
     #[error("cannot {step}: {error}; --sandbox off starts the program without")]
@@ -69,7 +75,7 @@ pub enum ConfineError {
 }
 
 /// The daemon's walls. It may remove files in `removable`: what it made it takes away at its end.
-pub fn daemon(_: &Unprivileged, removable: &[PathBuf], config: &Config) -> Result<Confined, ConfineError> {
+pub fn daemon(_: &Unprivileged, removable: &[BorrowedFd<'_>], config: &Config) -> Result<Confined, ConfineError> {
     if config.sandbox != Sandbox::Off {
         // As many as the connections need, and no way to more.
         let connections = u64::try_from(config.max_connections).unwrap_or(u64::MAX);
@@ -80,7 +86,7 @@ pub fn daemon(_: &Unprivileged, removable: &[PathBuf], config: &Config) -> Resul
 }
 
 /// The walls of the process that removes what the daemon may not.
-pub fn cleanup(sandbox: Sandbox, removable: &[PathBuf]) -> Result<(), ConfineError> {
+pub fn cleanup(sandbox: Sandbox, removable: &[BorrowedFd<'_>]) -> Result<(), ConfineError> {
     match sandbox {
         Sandbox::Off => Ok(()),
         _ => confine(Process::Cleanup, sandbox, &landlock::Files { removable, ..Default::default() }),
@@ -89,29 +95,42 @@ pub fn cleanup(sandbox: Sandbox, removable: &[PathBuf]) -> Result<(), ConfineErr
 
 /// The walls of the process that looks names up.
 pub fn names(sandbox: Sandbox) -> Result<(), ConfineError> {
-    let readable = ["/sys", "/run/udev", "/proc"].map(PathBuf::from);
+    let reachable = ["/sys", "/run/udev", "/proc"].map(|folder| (folder, Reach::Read));
     match sandbox {
         Sandbox::Off => Ok(()),
-        _ => confine(Process::Names, sandbox, &landlock::Files { readable: &readable, ..Default::default() }),
+        _ => confine(Process::Names, sandbox, &landlock::Files { reachable: &reachable, ..Default::default() }),
     }
 }
 
+/// Where device-mapper's control node is.
+const MAPPER: &str = "/dev/mapper";
+
+/// Where the locks of maps are.
+const LOCKS: &str = "/run/qemu-pr-broker";
+
 /// The walls of the multipath broker: its guard, its keeper and its workers.
 pub fn broker(sandbox: Sandbox) -> Result<(), ConfineError> {
-    // sysfs tells what is a map and what its paths are; the paths and device-mapper's control node are opened, and the
-    // locks in /run. How many threads there are is asked of /proc.
-    let readable = ["/sys", "/proc"].map(PathBuf::from);
-    let writable = ["/dev", "/run"].map(PathBuf::from);
-    let files = landlock::Files {
-        readable: &readable,
-        writable: &writable,
-        reaches_abstract_sockets: true,
-        ..Default::default()
-    };
+    // sysfs tells what is a map and what its paths are. The paths are opened for reading, and device-mapper's control
+    // node to write to; where there is none yet, nobody knows where it will be made. How many threads there are is asked
+    // of /proc. Sockets are not reached by their files.
+    let control = if is_there(MAPPER)? { MAPPER } else { "/dev" };
+    let reachable = [
+        ("/sys", Reach::Read),
+        ("/proc", Reach::Read),
+        ("/dev", Reach::Devices),
+        (control, Reach::WriteDevices),
+        (LOCKS, Reach::Make),
+    ];
+    let files = landlock::Files { reachable: &reachable, reaches_abstract_sockets: true, ..Default::default() };
     match sandbox {
         Sandbox::Off => Ok(()),
         _ => confine(Process::Broker, sandbox, &files),
     }
+}
+
+fn is_there(path: &str) -> Result<bool, ConfineError> {
+    let failed = |error| ConfineError::Step { step: "look for /dev/mapper", error };
+    Path::new(path).try_exists().map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))
 }
 
 fn confine(process: Process, sandbox: Sandbox, files: &landlock::Files<'_>) -> Result<(), ConfineError> {
@@ -120,6 +139,8 @@ fn confine(process: Process, sandbox: Sandbox, files: &landlock::Files<'_>) -> R
     limit(Resource::Core, 0, "rule out core dumps")?;
     if sandbox == Sandbox::Enforce {
         landlock::restrict(files)?;
+    }
+    if sandbox != Sandbox::Log {
         sys::sandbox::no_new_code()
             .map_err(|error| ConfineError::Step { step: "rule out memory that becomes code", error })?;
     }

@@ -4,7 +4,7 @@ use std::{
     env,
     ffi::CString,
     fs::{self, File},
-    os::unix::ffi::OsStrExt,
+    os::{fd::AsFd as _, unix::ffi::OsStrExt},
     path::Path,
     process::{Command, Output},
     thread,
@@ -15,10 +15,13 @@ use rustix::fs::{AtFlags, CWD, unlinkat};
 use super::*;
 use crate::sys::attempts::{PATH, make};
 
+/// What starts a thread.
+const THREAD: i32 = libc::CLONE_THREAD | libc::CLONE_VM | libc::CLONE_SIGHAND;
+
 const VARIABLE: &str = "QEMU_PR_HELPER_ATTEMPT";
 
 /// What somebody could try who has taken a process over: the system call, and its arguments.
-const ATTEMPTS: [(&str, libc::c_long, [i64; 6]); 29] = [
+const ATTEMPTS: [(&str, libc::c_long, [i64; 6]); 32] = [
     ("openat", libc::SYS_openat, [libc::AT_FDCWD as i64, PATH, libc::O_RDWR as i64, 0, 0, 0]),
     ("openat", libc::SYS_openat, [libc::AT_FDCWD as i64, PATH, (libc::O_CREAT | libc::O_WRONLY) as i64, 0o600, 0, 0]),
     ("openat2", libc::SYS_openat2, [libc::AT_FDCWD as i64, PATH, 0, 0, 0, 0]),
@@ -34,6 +37,10 @@ const ATTEMPTS: [(&str, libc::c_long, [i64; 6]); 29] = [
     ("execveat", libc::SYS_execveat, [libc::AT_FDCWD as i64, PATH, 0, 0, 0, 0]),
     ("clone", libc::SYS_clone, [libc::SIGCHLD as i64, 0, 0, 0, 0, 0]),
     ("clone", libc::SYS_clone, [(libc::SIGCHLD | libc::CLONE_NEWUSER) as i64, 0, 0, 0, 0, 0]),
+    // A thread has no parent but its process', and the kernel gives it no user name space either: what matters is who says no.
+    ("clone", libc::SYS_clone, [(THREAD | libc::CLONE_NEWUSER) as i64, 0, 0, 0, 0, 0]),
+    ("clone", libc::SYS_clone, [(libc::SIGCHLD | libc::CLONE_PARENT) as i64, 0, 0, 0, 0, 0]),
+    ("clone", libc::SYS_clone, [(THREAD | libc::CLONE_NEWPID) as i64, 0, 0, 0, 0, 0]),
     ("unshare", libc::SYS_unshare, [libc::CLONE_NEWNS as i64, 0, 0, 0, 0, 0]),
     ("setns", libc::SYS_setns, [0, 0, 0, 0, 0, 0]),
     ("mount", libc::SYS_mount, [PATH, PATH, PATH, 0, 0, 0]),
@@ -92,9 +99,16 @@ fn attempts_from_inside_are_stopped_and_named() {
         let output = start(allowed);
         assert!(output.status.success(), "{allowed}: {output:?}");
     }
+    for made in [LOCK, MADE] {
+        let _ = fs::remove_file(made);
+    }
     let output = start("daemon read");
     assert_eq!(output.status.code(), Some(159), "the daemon opens nothing, not even to read: {output:?}");
 }
+
+/// What the broker tries to make.
+const LOCK: &str = "/run/qemu-pr-broker/.test";
+const MADE: &str = "/run/qemu-pr-helper.test";
 
 fn start(what: &str) -> Output {
     let test = "confine::tests::attempts_from_inside_are_stopped_and_named";
@@ -121,12 +135,14 @@ fn inside(what: &str) {
     has_landlock();
     if what == "reach" {
         // With the files that are really its own.
+        crate::device::multipath::prepare();
         broker(sandbox).unwrap();
         reach(&mine.join("file"));
         std::process::exit(0);
     }
+    let directory = File::open(&mine).unwrap();
     let files =
-        landlock::Files { removable: std::slice::from_ref(&mine), readable: &["/sys".into()], ..Default::default() };
+        landlock::Files { removable: &[directory.as_fd()], reachable: &[("/sys", Reach::Read)], ..Default::default() };
     confine(process, sandbox, &files).unwrap();
     match what {
         "thread" => thread::spawn(|| ()).join().unwrap(),
@@ -152,13 +168,22 @@ fn inside(what: &str) {
 /// What the broker can open, and what it cannot: `mine` is in none of its folders.
 fn reach(mine: &Path) {
     let open = |path: &Path, writes| File::options().read(true).write(writes).open(path).is_ok();
-    for path in ["/sys/class", "/proc/self/status", "/dev", "/run"] {
+    for path in ["/sys/class", "/proc/self/status", "/dev", LOCKS] {
         assert!(open(Path::new(path), false), "{path}");
     }
-    assert!(open(Path::new("/dev/null"), true));
-    for (path, writes) in [(Path::new("/etc/passwd"), false), (mine, false), (Path::new("/proc/self/comm"), true)] {
+    let make = |path| File::options().create(true).append(true).open(path).is_ok();
+    assert!(make(LOCK), "it makes files there");
+    let writes_devices = !has_landlock() || !Path::new(MAPPER).exists();
+    assert_eq!(open(Path::new("/dev/null"), true), writes_devices);
+    for (path, writes) in [
+        (Path::new("/etc/passwd"), false),
+        (mine, false),
+        (Path::new("/proc/self/comm"), true),
+        (Path::new("/run"), false),
+    ] {
         assert_eq!(open(path, writes), !has_landlock(), "{}", path.display());
     }
+    assert_eq!(make(MADE), !has_landlock(), "no file is made in /run");
 }
 
 /// Whether this kernel has Landlock: asked for its version, it tells.

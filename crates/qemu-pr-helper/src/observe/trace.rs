@@ -11,6 +11,7 @@ use std::{
 };
 
 use clap::ValueEnum;
+use rustix::fs::{FileType, Mode, OFlags};
 use thiserror::Error;
 use tracing::callsite::rebuild_interest_cache;
 
@@ -18,7 +19,7 @@ use super::{
     ftrace::{self, MarkerError},
     sink,
 };
-use crate::wildcard;
+use crate::{paths, wildcard};
 
 /// Every event with what it tells. The place that traces one names it as its `target`.
 pub const EVENTS: &[(&str, &str)] = &[
@@ -202,7 +203,7 @@ pub fn apply(options: &[TraceOption], backend: TraceBackend) -> Result<Vec<Strin
     // As with every option, the last one wins.
     if let Some(path) = options.iter().rev().find_map(|option| option.file.as_deref()) {
         let path = with_pid(path).ok_or_else(|| TraceError::Template(path.to_owned()))?;
-        let file = File::create(&path).map_err(|error| TraceError::File { path, error })?;
+        let file = log_file(&path).map_err(|error| TraceError::File { path, error })?;
         sink::configure(|output| output.trace_file = Some(file));
     }
     if backend == TraceBackend::Ftrace {
@@ -210,6 +211,15 @@ pub fn apply(options: &[TraceOption], backend: TraceBackend) -> Result<Vec<Strin
         sink::configure(|output| output.marker = Some(marker));
     }
     Ok(warnings)
+}
+
+/// The file, empty if it is one.
+fn log_file(path: &Path) -> io::Result<File> {
+    let (file, _, stat) = paths::open(path, OFlags::WRONLY | OFlags::CREATE, Mode::from_raw_mode(0o666))?;
+    if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+        file.set_len(0)?;
+    }
+    Ok(file)
 }
 
 fn no_such(pattern: &OsStr) -> String {

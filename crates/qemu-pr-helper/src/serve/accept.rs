@@ -16,7 +16,6 @@ use super::{
     share,
 };
 use crate::{
-    boot::systemd::Kept,
     observe::{
         audit::Peer,
         limit::{Limit, Source},
@@ -80,42 +79,21 @@ fn welcome(hub: &Hub, socket: OwnedFd) {
         return;
     };
     // The greeting is four bytes into an empty socket: it fits, or the client is gone.
-    if let Err(error) = settle(hub, token, Connection::new(socket, client, peer), Connection::greet) {
+    if let Err(error) = settle(hub, token, Connection::new(socket, client, peer)) {
         debug!("client {client} left before it was served: {error}");
     }
 }
 
-/// Gives a client that another process has greeted a slot.
-pub fn take_over(hub: &Hub, kept: Kept) {
-    let Some(token) = hub.slots.reserve() else {
-        METRICS.turned_away.count();
-        if let Some(more) = FULL.admit(Source::Unknown) {
-            let limit = hub.slots.capacity();
-            warn!("hanging up on a client of the process before this one: all {limit} connections are in use{more}");
-        }
-        return;
-    };
-    let (client, peer) = (hub.next_client(), peer(&kept.socket));
-    trace!(target: "pr_helper_accept", client, pid = peer.pid, uid = peer.uid);
-    if let Err(error) = settle(hub, token, Connection::taken_over(kept, client, peer), |_| Ok(())) {
-        warn!("hanging up on client {client}, which cannot be waited for: {error}");
-    }
-}
-
-/// Gives a connection its place and waits for what its client says, once it has been greeted. The place is free again if
-/// that fails.
-fn settle(
-    hub: &Hub,
-    token: u32,
-    connection: Connection,
-    greet: impl FnOnce(&Connection) -> rustix::io::Result<()>,
-) -> rustix::io::Result<()> {
+/// Greets a client, gives its connection its place and waits for what the client says. The place is free again if that
+/// fails.
+fn settle(hub: &Hub, token: u32, connection: Connection) -> rustix::io::Result<()> {
     METRICS.accepted.count();
     let slot = hub.slots.get(token);
     connection.show(&slot.flight);
     let mut guard = slot.lock();
     let data = epoll::EventData::new_u64(u64::from(token));
-    let settled = greet(&connection)
+    let settled = connection
+        .greet()
         .and_then(|()| epoll::add(&hub.epoll, connection.socket(), data, once(epoll::EventFlags::IN)));
     if settled.is_ok() {
         *guard = Some(connection);

@@ -64,8 +64,6 @@ enum Next {
     Wait(EventFlags),
     /// Do not read from it before this.
     Pause(Instant),
-    /// Leave it to the main thread: it is another process's next.
-    Leave,
     /// Hang up.
     Close(Reason),
 }
@@ -93,10 +91,7 @@ pub fn serve(hub: &Hub, token: u64, covered: bool, scratch: &mut Scratch) -> Pla
             let place = hub.crew.rejoin();
             // Its next event may wake another thread at once, which is not to find the door locked.
             drop(guard);
-            // One that has just been taken for another process is not waited for any more, and that is no error.
-            if let Err(error) = hub.arm(&socket, u64::from(token), flags)
-                && !hub.hands_over()
-            {
+            if let Err(error) = hub.arm(&socket, u64::from(token), flags) {
                 // Nothing would ever be heard of it again; then its client had better know.
                 warn!("hanging up on client {client}, which cannot be waited for: {error}");
                 abandon(hub, u64::from(token));
@@ -107,11 +102,6 @@ pub fn serve(hub: &Hub, token: u64, covered: bool, scratch: &mut Scratch) -> Pla
             let place = hub.crew.rejoin();
             hub.pause(due, token, connection.client);
             return place;
-        }
-        Next::Leave => {
-            drop(guard);
-            hub.call();
-            return hub.crew.rejoin();
         }
         Next::Close(reason) => reason,
     };
@@ -175,10 +165,9 @@ impl Connection {
         if let Some(rest) = self.unsent.take() {
             return self.send(hub, &rest, &[]);
         }
-        if hub.hands_over() && self.may_leave() {
-            return Next::Leave;
-        }
+        // At the end nobody is made to wait: what a client has sent until then is answered.
         if self.decoder.is_idle()
+            && !hub.is_draining()
             && let Some(due) = Share::wait(&mut self.share, hub, self.peer)
         {
             return Next::Pause(due);
@@ -191,12 +180,12 @@ impl Connection {
                 channel::receive(&self.socket, buffer).map(|length| (length, Descriptors::None))
             };
             let (length, descriptors) = match received {
+                Ok((0, _)) if hub.is_draining() => return Next::Close(Reason::Draining),
                 Ok((0, _)) => {
                     return Next::Close(self.decoder.end().err().map_or(Reason::Finished, Reason::Violation));
                 }
                 Ok(received) => received,
                 // Once more after that: the client may have been faster.
-                Err(Errno::AGAIN) if hub.hands_over() && self.may_leave() => return Next::Leave,
                 Err(Errno::AGAIN) if hub.is_draining() && self.dismiss() => continue,
                 Err(Errno::AGAIN) => return self.wait_for_more(hub),
                 Err(Errno::INTR) => continue,
@@ -343,7 +332,7 @@ impl Connection {
     /// it has gone.
     fn send(&mut self, hub: &Hub, head: &[u8], tail: &[u8]) -> Next {
         let last = hub.is_draining();
-        if last && !hub.hands_over() {
+        if last {
             // Before the answer: what the client sends next comes after it.
             let _ = shutdown(&self.socket, Shutdown::Read);
         }
@@ -354,11 +343,10 @@ impl Connection {
         };
         if sent == head.len() + tail.len() {
             self.deadline = None;
-            return match last {
-                true if hub.hands_over() => Next::Leave,
-                true => Next::Close(Reason::Draining),
-                false => Next::Wait(EventFlags::IN),
-            };
+            // Of what a client sends ahead nothing more is begun, as with the C helper; unless it would have been answered
+            // by now had it not been made to wait here.
+            let ends = last && !self.share.as_ref().is_some_and(|share| share.is_limited());
+            return if ends { Next::Close(Reason::Draining) } else { Next::Wait(EventFlags::IN) };
         }
         let rest = [head, tail].concat().split_off(sent);
         self.unsent = Some(rest.into_boxed_slice());

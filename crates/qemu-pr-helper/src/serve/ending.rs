@@ -19,8 +19,6 @@ pub enum Reason {
     Broken(Errno),
     /// The program ends.
     Draining,
-    /// The program ends, and the next one serves the client.
-    HandedOver,
 }
 
 impl Reason {
@@ -29,7 +27,7 @@ impl Reason {
         match self {
             Self::Violation(violation) => METRICS.violation(*violation),
             Self::Overdue => METRICS.overdue.count(),
-            Self::Finished | Self::Broken(_) | Self::Draining | Self::HandedOver => {}
+            Self::Finished | Self::Broken(_) | Self::Draining => {}
         }
     }
 
@@ -43,7 +41,6 @@ impl Reason {
         match self {
             Self::Finished => "the client hung up".to_owned(),
             Self::Draining => "this program ends".to_owned(),
-            Self::HandedOver => "it waits for the next start of this program".to_owned(),
             Self::Violation(violation) => violation.to_string(),
             Self::Overdue => format!("it left a request or an answer unfinished for {timeout:?}"),
             Self::Broken(error) => error.to_string(),

@@ -41,8 +41,7 @@ impl Server {
         // Nobody is at the other end: what a broker may answer has a fuzzer of its own.
         let (broker, _) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(|error| error.to_string())?;
-        let hub =
-            Hub::new(listener, Multipath::over(broker), None, false, &config).map_err(|error| error.to_string())?;
+        let hub = Hub::new(listener, Multipath::over(broker), None, &config).map_err(|error| error.to_string())?;
         let hub = Arc::new(hub);
         crew::start(&hub, &Confined::pretend()).map_err(|error| error.to_string())?;
         let main = Arc::clone(&hub);

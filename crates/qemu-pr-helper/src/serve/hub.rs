@@ -1,10 +1,10 @@
 //! What all threads of the crew share.
 
 use std::{
-    io, mem,
+    io,
     os::fd::{AsFd, OwnedFd},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -17,7 +17,6 @@ use rustix::{
 
 use super::{ORDER, crew::Crew, policy::Policy, rate::Rates, slots::Slots};
 use crate::{
-    boot::systemd::Kept,
     config::Config,
     device::{Router, multipath::Multipath},
     observe::names::Names,
@@ -49,9 +48,6 @@ pub struct Hub {
     pub quiet: bool,
     /// How long a client may owe the rest of a request or the reading of an answer.
     pub request_timeout: Duration,
-    /// Clients outlive this process.
-    hands_over: bool,
-    kept: Mutex<Vec<Kept>>,
     clients: AtomicU64,
     draining: AtomicBool,
     over: AtomicBool,
@@ -68,7 +64,6 @@ impl Hub {
         listener: OwnedFd,
         multipath: Multipath,
         names: Option<Arc<Names>>,
-        hands_over: bool,
         config: &Config,
     ) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
@@ -82,8 +77,6 @@ impl Hub {
             policy: Policy::new(config.settings.clone(), names),
             rates: Rates::default(),
             quiet: config.quiet,
-            hands_over,
-            kept: Mutex::default(),
             request_timeout: config.request_timeout,
             clients: AtomicU64::new(0),
             draining: AtomicBool::new(false),
@@ -125,21 +118,6 @@ impl Hub {
         self.draining.load(ORDER)
     }
 
-    /// Whether clients between two requests are somebody else's from now on.
-    pub fn hands_over(&self) -> bool {
-        self.hands_over && self.is_draining()
-    }
-
-    /// Those who are. No request begins any more: if none is under way either, whoever has a connection is about to let
-    /// go of it, and it is waited for.
-    pub fn kept(&self) -> Vec<Kept> {
-        if self.hands_over {
-            self.finish();
-            self.collect(self.in_flight() == 0);
-        }
-        mem::take(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
     /// Begins the end: no clients from here on, and from each one that there is no more than the request that it may
     /// have sent already. Only a socket that is `ours` is shut down; what waits on one of systemd's is for the next
     /// helper.
@@ -153,23 +131,8 @@ impl Hub {
 
     /// Lets clients go that owe nothing and are owed nothing; whether all are gone.
     pub fn dismiss(&self) -> bool {
-        if self.hands_over {
-            self.collect(false);
-        } else {
-            self.slots.dismiss();
-        }
+        self.slots.dismiss();
         self.slots.is_empty()
-    }
-
-    /// Takes those that may leave for the next process.
-    fn collect(&self, waits: bool) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        for (token, connection) in self.slots.take_idle(waits) {
-            // From here on nobody reads from it; what the client sends waits for the next process.
-            let _ = epoll::delete(&self.epoll, connection.socket());
-            kept.extend(connection.hand_over(self));
-            self.slots.release(token);
-        }
     }
 
     /// No request begins from here on.
@@ -232,9 +195,10 @@ impl Hub {
         }
     }
 
-    /// Arms the connections whose moment has come.
+    /// Arms the connections whose moment has come; at the end that is everybody's.
     pub fn resume(&self) {
-        for (_, token, client) in self.rates.due() {
+        let due = if self.is_draining() { self.rates.all() } else { self.rates.due() };
+        for (_, token, client) in due {
             let mut is_resumed = true;
             let is_free = self.slots.with(token, |connection| is_resumed = connection.resume(self, token, client));
             if !is_free || !is_resumed {

@@ -89,6 +89,12 @@ impl Rates {
         waiting.peek().map(|Reverse((due, ..))| due.saturating_duration_since(Instant::now()).max(GRAIN))
     }
 
+    /// All that wait, which then do so no more.
+    pub fn all(&self) -> Vec<Waiting> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.drain().map(|Reverse(waiting)| waiting).collect()
+    }
+
     /// Those whose moment has come.
     pub fn due(&self) -> Vec<Waiting> {
         let now = Instant::now();

@@ -20,6 +20,11 @@ pub struct Share {
 }
 
 impl Share {
+    /// Whether its client's requests have to wait for their turns.
+    pub const fn is_limited(&self) -> bool {
+        self.bucket.is_some()
+    }
+
     /// The connection is about to be read; until when it has to wait first, if it has to.
     pub fn wait(share: &mut Option<Box<Self>>, hub: &Hub, peer: Peer) -> Option<Instant> {
         let current = hub.policy.current()?;

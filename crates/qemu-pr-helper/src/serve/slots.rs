@@ -78,17 +78,6 @@ impl Slots {
         }
     }
 
-    /// Takes the connections that are between requests out of their places, which are still to be released. One that is
-    /// being served is left for the next time; the last time waits for its thread, if no command is under way.
-    pub fn take_idle(&self, waits: bool) -> Vec<(u32, Connection)> {
-        let take = |(token, slot): (usize, &Slot)| {
-            let guard = if waits { Some(slot.lock()) } else { slot.connection.try_lock().ok() };
-            let connection = guard?.take_if(|connection| connection.may_leave())?;
-            Some((u32::try_from(token).ok()?, connection))
-        };
-        self.slots.iter().enumerate().filter_map(take).collect()
-    }
-
     /// A place by its number.
     pub fn get(&self, token: u32) -> &Slot {
         &self.slots[token as usize]

@@ -7,7 +7,6 @@ pub mod attempts;
 pub mod dm;
 pub mod interrupt;
 mod layout;
-pub mod memory;
 pub mod peer;
 pub mod presence;
 pub mod process;

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
 };
 
 use rustix::process::Pid;
@@ -93,13 +93,13 @@ pub fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Lets go of everything that a process inherited from the daemon but one descriptor: the rest is the daemon's, and
+/// Lets go of everything that a process inherited from the daemon but these descriptors: the rest is the daemon's, and
 /// so is the terminal.
 ///
 /// # Errors
 /// There is no `/dev/null`, or what is inherited cannot be closed.
-pub fn seal(keep: &OwnedFd) -> io::Result<()> {
-    close_all_but(&[keep.as_fd()])?;
+pub fn seal(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+    close_all_but(keep)?;
     let null = File::options().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;

@@ -32,8 +32,8 @@ impl Stage {
         let bed = Bed::new(&Subject::ours(OURS));
         let run = bed.path("run");
         fs::create_dir(&run).expect("create a directory");
-        // The helper becomes another user, and takes away what it has made.
-        fs::set_permissions(&run, fs::Permissions::from_mode(0o777)).expect("open the directory");
+        // The helper becomes another user, and what it has made goes all the same.
+        fs::set_permissions(&run, fs::Permissions::from_mode(0o1777)).expect("open the directory");
         fs::write(bed.path("settings"), "default = \"allow\"\n").expect("write the settings");
         Self { bed, run, daemon }
     }

@@ -102,7 +102,8 @@ impl Lab {
             if !below.exists() {
                 describe(&below, *lower, None);
             }
-            std::os::unix::fs::symlink(below, directory.join(format!("slaves/loop{lower}")))
+            // As in sysfs: relative to where it is.
+            std::os::unix::fs::symlink(format!("../../7:{lower}"), directory.join(format!("slaves/loop{lower}")))
                 .expect("link to a lower device");
         }
     }

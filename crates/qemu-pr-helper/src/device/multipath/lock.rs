@@ -237,6 +237,14 @@ fn map_of(name: &str) -> Option<u64> {
     Number::parse(name.strip_prefix("map-")?).map(|number| number.0)
 }
 
+/// Makes the directory, for a process that may soon make none any more. Where that cannot be, the first command on a map
+/// says so.
+pub fn prepare() {
+    if let Ok(run) = openat(CWD, "/run", OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+        let _ = directory(&run);
+    }
+}
+
 fn open(name: &str) -> io::Result<File> {
     let run = openat(CWD, "/run", OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let directory = directory(&run)?;

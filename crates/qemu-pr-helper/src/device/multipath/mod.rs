@@ -80,6 +80,12 @@ const UNKNOWN: &str = "whether it was carried out the disk knows (READ KEYS, REA
 /// The longest note.
 const MAX_NOTE: usize = 4096;
 
+/// See [`lock::prepare`].
+#[cfg(test)]
+pub fn prepare() {
+    lock::prepare();
+}
+
 /// What the broker is called among the processes.
 const NAME: &CStr = c"qemu-pr-broker";
 
@@ -107,6 +113,7 @@ fn serve(line: &OwnedFd, means: &OnceCell<Means>) {
 /// Leaves the broker what multipath needs, and gives it the memory that all its processes share.
 fn reduce(sandbox: Sandbox, means: &OnceCell<Means>) -> Result<(), UnreadyError> {
     let _ = means.set(Means::new().map_err(UnreadyError::Memory)?);
+    lock::prepare();
     privilege::keep_for_multipath()?;
     Ok(confine::broker(sandbox)?)
 }

@@ -1,8 +1,7 @@
-//! How a client leaves: overdue, dismissed, handed over to the next process; and where one comes from that was.
+//! How a client leaves: overdue, or dismissed.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
-use pr_wire::Decoder;
 use rustix::net::{Shutdown, shutdown};
 use tracing::{debug, trace, warn};
 
@@ -10,18 +9,9 @@ use super::{
     super::{ending::Reason, hub::Hub},
     Connection,
 };
-use crate::{
-    boot::systemd::Kept,
-    observe::{audit::Peer, limit::Limit},
-};
+use crate::observe::limit::Limit;
 
 impl Connection {
-    /// A client that another process has accepted.
-    pub fn taken_over(kept: Kept, client: u64, peer: Peer) -> Self {
-        let decoder = if kept.has_negotiated { Decoder::between_requests() } else { Decoder::new() };
-        Self { decoder, ..Self::new(kept.socket, client, peer) }
-    }
-
     /// Hangs up if the client's time is over; whether it has a deadline.
     pub fn check_deadline(&mut self, now: Instant) -> bool {
         let Some(deadline) = self.deadline else { return false };
@@ -44,24 +34,6 @@ impl Connection {
             let _ = shutdown(&self.socket, Shutdown::Read);
         }
         may_go
-    }
-
-    /// Whether there is nothing that another process would have to know.
-    pub fn may_leave(&self) -> bool {
-        self.decoder.is_idle() && self.unsent.is_none() && !self.overdue
-    }
-
-    /// Ends it here, for another process; `None` if it is in use here after all.
-    pub fn hand_over(mut self, hub: &Hub) -> Option<Kept> {
-        self.say(hub, &Reason::HandedOver);
-        hub.router.forget(self.client);
-        let has_negotiated = self.decoder.has_negotiated();
-        // Whoever has just armed it may not have let go of it yet.
-        let socket = match Arc::try_unwrap(self.socket) {
-            Ok(socket) => socket,
-            Err(shared) => shared.try_clone().ok()?,
-        };
-        Some(Kept { socket, has_negotiated })
     }
 
     /// Says why a connection ends, if that is worth a word.
