@@ -16,6 +16,7 @@ mod device;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod observe;
+mod resolver;
 mod serve;
 mod settings;
 mod sys;

@@ -79,8 +79,10 @@ fn welcome(hub: &Hub, socket: OwnedFd) {
         }
         return;
     };
+    let mut connection = Connection::new(socket, client, peer);
+    connection.look_up(hub);
     // The greeting is four bytes into an empty socket: it fits, or the client is gone.
-    if let Err(error) = settle(hub, token, Connection::new(socket, client, peer), Connection::greet) {
+    if let Err(error) = settle(hub, token, connection, Connection::greet) {
         debug!("client {client} left before it was served: {error}");
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     boot::systemd::Kept,
     config::Config,
     device::{Router, multipath::Multipath},
-    observe::names::Names,
+    resolver::Resolver,
 };
 
 /// The token of the listening socket; connections have their slot's number.
@@ -67,7 +67,7 @@ impl Hub {
     pub fn new(
         listener: OwnedFd,
         multipath: Multipath,
-        names: Option<Arc<Names>>,
+        resolver: Option<Arc<Resolver>>,
         hands_over: bool,
         config: &Config,
     ) -> io::Result<Self> {
@@ -79,7 +79,7 @@ impl Hub {
             crew: Crew::default(),
             slots: Slots::new(config.max_connections),
             router: Router::new(config.command_timeout, multipath, config.simulate),
-            policy: Policy::new(config.settings.clone(), names),
+            policy: Policy::new(config.settings.clone(), resolver),
             rates: Rates::default(),
             quiet: config.quiet,
             hands_over,
