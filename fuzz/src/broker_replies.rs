@@ -16,7 +16,7 @@ use std::{
 };
 
 use pr_control::{Answer, Ask, Client, Control, Record, What};
-use qemu_pr_helper::fuzzing::{self, MAX_VERDICT, Request, Server, ToBroker, ToNames, Verdict, Word};
+use qemu_pr_helper::fuzzing::{self, MAX_VERDICT, Request, Server, ToBroker, ToNames, ToResolver, Verdict, Word};
 use rustix::{
     io::{IoSlice, retry_on_intr},
     net::{
@@ -33,7 +33,7 @@ pub fn run(data: &[u8]) {
     static TALKATIVE: Once = Once::new();
     TALKATIVE.call_once(Server::be_talkative);
     let mut input = Input::new(data);
-    match input.byte() % 10 {
+    match input.byte() % 12 {
         0 => verdict(input.rest()),
         1 => daemon_reads_a_verdict(input),
         2 => keeper_reads_a_worker(input),
@@ -43,6 +43,8 @@ pub fn run(data: &[u8]) {
         6 => helper_reads_an_order(input.rest()),
         7 => tool_reads_an_answer(input),
         8 => trail_tells(input),
+        10 => daemon_reads_the_resolver(input),
+        11 => resolver_reads(input),
         _ => kernel_answers(input),
     }
 }
@@ -177,18 +179,47 @@ fn daemon_reads_names(mut input: Input<'_>) {
     }
     if let Some(text) = daemon.ask(which) {
         assert!(!text.contains(char::is_control), "it would be a line of its own in the trail: {text:?}");
-        assert!(text.chars().count() < 5 * 300);
+        assert!(text.chars().count() < 6 * 300);
     }
 }
 
-fn names_process_reads(mut input: Input<'_>) {
+/// The same of the resolver, in any number of messages; then the line ends.
+fn daemon_reads_the_resolver(mut input: Input<'_>) {
+    let (which, other) = (input.byte(), input.byte());
+    let (ours, theirs) = pair();
+    let daemon = ToResolver::over(ours);
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| daemon.hear());
+        let asker = scope.spawn(|| daemon.ask(which));
+        while !input.is_empty() {
+            let length = usize::from(input.word());
+            // It has hung up if one of the messages was the end.
+            let _ = send(&theirs, input.take(length), SendFlags::NOSIGNAL);
+        }
+        drop(theirs);
+        asker.join().expect("the question");
+        reader.join().expect("the end");
+        daemon.ask(other);
+    });
+}
+
+fn names_process_reads(input: Input<'_>) {
+    asked(input, fuzzing::look_up);
+}
+
+fn resolver_reads(input: Input<'_>) {
+    asked(input, fuzzing::resolve);
+}
+
+/// One of the two is asked anything, and says nothing that makes no sense.
+fn asked(mut input: Input<'_>, serve: impl FnOnce(&OwnedFd)) {
     let (ours, theirs) = pair();
     while !input.is_empty() {
         let length = usize::from(input.word());
         send(&ours, input.take(length), SendFlags::empty()).expect("a message");
     }
     shutdown(&ours, rustix::net::Shutdown::Write).expect("half a socket");
-    fuzzing::look_up(&theirs);
+    serve(&theirs);
     drop(theirs);
     let mut bytes = vec![0; 65536];
     while let Ok((length @ 1.., _)) = recv(&ours, &mut bytes[..], RecvFlags::empty()) {

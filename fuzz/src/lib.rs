@@ -10,5 +10,6 @@ pub mod scsi_pr;
 pub mod session;
 pub mod settings;
 pub mod trace_patterns;
+pub mod units;
 
 pub use input::Input;

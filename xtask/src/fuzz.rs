@@ -37,6 +37,8 @@ pub enum Target {
     Settings,
     /// -T, its patterns and its files
     TracePatterns,
+    /// The unit of a process, by its control group
+    Units,
     /// What the program's own processes, and the control socket, say to each other
     BrokerReplies,
     /// The whole server, and clients that do anything
@@ -125,7 +127,7 @@ impl Target {
             // A whole parameter list.
             Self::Decoder => 8400,
             Self::ScsiPr => 1024,
-            Self::TracePatterns => 512,
+            Self::TracePatterns | Self::Units => 512,
             Self::Settings | Self::BrokerReplies | Self::Session => 4096,
         }
     }

@@ -77,10 +77,14 @@ pub struct Client {
     /// The program: its path where that may be known, otherwise the name in the process list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub program: Option<String>,
-    /// The systemd unit that it runs in, otherwise its control group.
+    /// The unit of the system's own manager that it runs in, below `/machine.slice` or `/system.slice`; otherwise the
+    /// path of its control group, which begins with a slash.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
-    /// The virtual machine, where the unit or the command line tells.
+    /// The innermost unit below that one, by the account of whoever made it there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inner_unit: Option<String>,
+    /// The virtual machine, if the unit is the scope of one, directly below `/machine.slice`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vm: Option<String>,
 }
@@ -250,6 +254,9 @@ impl fmt::Display for Client {
         }
         if let Some(unit) = &self.unit {
             write!(f, ", in {unit}")?;
+        }
+        if let Some(inner) = &self.inner_unit {
+            write!(f, ", inner unit {inner}")?;
         }
         Ok(())
     }

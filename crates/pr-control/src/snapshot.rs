@@ -91,6 +91,9 @@ pub struct Totals {
     pub audit_records: u64,
     /// Commands that were counted in an audit record and have none of their own.
     pub audit_left_out: u64,
+    /// One once records have no names any more, because the process that looks them up is gone.
+    #[serde(default)]
+    pub without_names: u64,
     /// Messages, traces and records that were lost because nobody took them in time.
     pub messages_lost: u64,
 }

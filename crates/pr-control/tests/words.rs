@@ -10,6 +10,7 @@ fn client() -> Client {
         uid: Some(107),
         program: Some("qemu-system-x86".into()),
         unit: Some("machine-qemu\\x2d1\\x2dweb1.scope".into()),
+        inner_unit: None,
         vm: Some("web1".into()),
     }
 }

@@ -115,6 +115,7 @@ pub fn eventful_snapshot() -> Snapshot {
         uid: Some(64_055),
         program: Some("/usr/bin/qemu-system-x86_64".into()),
         unit: Some("machine-qemu\\x2d1\\x2dweb1.scope".into()),
+        inner_unit: None,
         vm: vm.map(Into::into),
     };
     let device = Device { kind: "block".into(), number: "8:16".into(), name: Some("sdb".into()), ..Device::default() };
@@ -147,6 +148,7 @@ pub fn eventful_snapshot() -> Snapshot {
             multipath_failures: 3,
             audit_records: 112,
             audit_left_out: 900,
+            without_names: 1,
             messages_lost: 7,
         },
         requests: vec![

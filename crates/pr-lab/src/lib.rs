@@ -6,6 +6,7 @@
 //! * [`Mapper`] answers the ioctls of a helper on device-mapper's control node, [`FakeMultipathd`] its words to multipathd.
 //! * [`send_command`] is `SG_IO` itself, for devices that are there.
 //! * [`Faults`] records a helper's system calls, or has one of them fail.
+//! * [`Cgroup`] is a control group for clients to be in.
 //! * [`Raw`] speaks the protocol byte by byte, rightly or wrongly.
 //! * [`ControlStandIn`] listens where a helper's control socket would be.
 //! * [`both`] and [`better`] are the two questions tests ask.
@@ -14,6 +15,7 @@
 #![expect(clippy::missing_panics_doc, reason = "a laboratory panics: that is how its tests fail")]
 
 mod bed;
+mod cgroup;
 mod control;
 mod faults;
 mod helper;
@@ -30,6 +32,7 @@ mod sys;
 mod wait;
 
 pub use bed::Bed;
+pub use cgroup::Cgroup;
 pub use control::{ControlStandIn, eventful_snapshot};
 pub use faults::{Call, Fault, Faults, Life, each_call_fails, plausible};
 pub use helper::{Finished, Helper};

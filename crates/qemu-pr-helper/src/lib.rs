@@ -17,6 +17,7 @@ mod device;
 pub mod fuzzing;
 mod observe;
 mod paths;
+mod resolver;
 mod serve;
 mod settings;
 mod sys;

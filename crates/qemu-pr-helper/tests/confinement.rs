@@ -63,9 +63,10 @@ fn expect(process: Process, column: usize, filtered: bool) {
 #[test]
 fn security_md_tells_what_each_process_can_do() {
     pr_lab::ours(OURS, |bed| {
-        let helper = bed.start();
+        let helper = bed.launch().arg("--control").arg(bed.path("control")).start();
         expect(helper.process(), 0, true);
         expect(helper.child("qemu-pr-names"), 1, true);
+        expect(helper.child("qemu-pr-resolve"), 1, true);
         expect(helper.child("qemu-pr-broker"), 2, true);
         drop(helper);
         let helper = bed.launch().args(["-u", "nobody", "-g", "nogroup"]).start();

@@ -1,5 +1,6 @@
 //! A QEMU guest inside the machine, with one disk passed through, that runs what it is told.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -8,6 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, mount};
 
 use crate::node::Node;
 
@@ -16,6 +19,12 @@ const PATIENCE: Duration = Duration::from_secs(560);
 
 /// What the guest is called, as libvirt would tell QEMU.
 pub const GUEST_NAME: &str = "host-a";
+
+/// Where control groups are.
+const CGROUPS: &str = "/sys/fs/cgroup";
+
+/// The guest's, as libvirt and systemd would make it: the audit log names a guest by nothing else.
+const SCOPE: &str = r"machine.slice/machine-qemu\x2d1\x2dhost\x2da.scope";
 
 /// The command line of a guest's kernel. On a host under load it would count too few ticks, and take the timer for broken.
 pub const APPEND: &str =
@@ -38,6 +47,13 @@ impl Drop for Guest {
 impl Guest {
     /// Boots a guest whose disk is the node, with its reservations going through the helper at the socket.
     pub fn boot(node: &Node, socket: &Path) -> Result<Self> {
+        match mount("cgroup2", CGROUPS, "cgroup2", MountFlags::empty(), None) {
+            Ok(()) | Err(Errno::BUSY) => {}
+            Err(error) => bail!("control groups cannot be mounted: {error}"),
+        }
+        fs::create_dir_all(Path::new(CGROUPS).join(SCOPE)).context("the guest's control group cannot be made")?;
+        // What is started there is in it.
+        enter(SCOPE)?;
         let mut qemu = Command::new("/usr/bin/qemu-system-x86_64")
             .args(["-name", &format!("guest={GUEST_NAME},debug-threads=on")])
             .args(["-M", "q35", "-accel", "tcg", "-cpu", "qemu64", "-m", "256M", "-L", "/guest/firmware"])
@@ -57,6 +73,7 @@ impl Guest {
             .stdout(Stdio::piped())
             .spawn()
             .context("the guest's QEMU cannot be started")?;
+        enter("")?;
         let keyboard = qemu.stdin.take().context("QEMU's standard input is no pipe")?;
         let stdout = qemu.stdout.take().context("QEMU's standard output is no pipe")?;
         let guest = Self { qemu, terminal: Terminal::new(keyboard, stdout) };
@@ -68,6 +85,12 @@ impl Guest {
     pub fn run(&mut self, command: &str) -> Result<(i32, String)> {
         self.terminal.run(command)
     }
+}
+
+/// Puts this process into a control group.
+fn enter(group: &str) -> Result<()> {
+    let path = Path::new(CGROUPS).join(group).join("cgroup.procs");
+    fs::write(&path, "0").with_context(|| format!("{} cannot be entered", path.display()))
 }
 
 /// The serial line of a guest, with the shell of its first process at the other end.

@@ -184,6 +184,12 @@ const FAMILIES: &[Family] = &[
         samples: |snapshot| total(snapshot.totals.audit_left_out),
     },
     Family {
+        name: "audit_without_names",
+        kind: Kind::Gauge,
+        help: "1 once audit records have no names any more, because the process that looks them up is gone.",
+        samples: |snapshot| gauge(snapshot.totals.without_names),
+    },
+    Family {
         name: "messages_lost",
         kind: Kind::Counter,
         help: "Messages, traces and records that were lost because nobody took them in time.",

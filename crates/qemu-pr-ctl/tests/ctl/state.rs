@@ -64,7 +64,8 @@ fn the_json_of_the_state_is_stable() {
             "over_limit",
             "overdue",
             "paused",
-            "turned_away"
+            "turned_away",
+            "without_names"
         ]
     );
     let client = json!({"connection": 19, "pid": 4242, "uid": 64055, "program": "/usr/bin/qemu-system-x86_64",

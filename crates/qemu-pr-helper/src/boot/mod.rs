@@ -40,6 +40,7 @@ use crate::{
         names::{self, Names},
     },
     paths::{self, Entry},
+    resolver::{self, Resolver},
     values,
 };
 
@@ -60,8 +61,10 @@ pub struct Booted {
     pub starter: Starter,
     /// The line to the process that does what multipath needs.
     pub multipath: Multipath,
-    /// The line to the process that looks names up, if somebody needs it.
+    /// The line to the process that looks names up for the audit log, if somebody reads that.
     pub names: Option<Arc<Names>>,
+    /// The line to the process that finds out what rules need to know, if there can be rules.
+    pub resolver: Option<Arc<Resolver>>,
     /// Proof that nothing is left of the privileges but what the configuration keeps.
     pub unprivileged: Unprivileged,
 }
@@ -102,6 +105,9 @@ pub enum BootError {
     /// The group of the socket, where anybody may put another one in its place.
     #[error("--socket-group: {0}")]
     SocketGroup(#[source] ListenError),
+    /// What rules need to know.
+    #[error("cannot start the resolver: {0}")]
+    Resolver(#[source] CompanionError),
     /// The control socket.
     #[error("--control: {0}")]
     Control(#[source] ListenError),
@@ -178,12 +184,19 @@ pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Boot
         None => multipath::start_broker(&privileged, config.sandbox).map_err(BootError::Broker)?,
     };
 
-    // Those who read the audit trail want names; a process without rights looks them up.
-    // So do rules about units and disks.
-    let names = if config.audit.is_some() || config.control.is_some() || config.settings.is_some() {
+    // Those who read the audit log want names; a process without rights looks them up.
+    let names = if config.audit.is_some() || config.control.is_some() {
         let names = Arc::new(names::start(&privileged, config.sandbox).map_err(BootError::Names)?);
         audit::start(Arc::clone(&names), config.audit);
         Some(names)
+    } else {
+        None
+    };
+
+    // Rules are about units and disks, and may come later by the control socket. Another process finds out what they need,
+    // so that what decides does not wait for what is only told.
+    let resolver = if config.settings.is_some() || config.control.is_some() {
+        Some(Arc::new(resolver::start(&privileged, config.sandbox).map_err(BootError::Resolver)?))
     } else {
         None
     };
@@ -214,6 +227,9 @@ pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Boot
     if let Some(names) = &names {
         names.await_ready().map_err(BootError::Names)?;
     }
+    if let Some(resolver) = &resolver {
+        resolver.await_ready().map_err(BootError::Resolver)?;
+    }
 
     // The pidfile: locked, so that a second helper with the same one stops here.
     let mut pidfile = match &config.pidfile {
@@ -242,7 +258,7 @@ pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Boot
 
     // From here on there is nothing that a break-in could use beyond the commands themselves.
     let unprivileged = privilege::drop(privileged, config.user, config.group, config.simulate)?;
-    Ok(Booted { listener, control, pidfile, notifier, starter, multipath, names, unprivileged })
+    Ok(Booted { listener, control, pidfile, notifier, starter, multipath, names, resolver, unprivileged })
 }
 
 /// The life of a process that a unit starts to be the broker of one daemon.

@@ -8,6 +8,7 @@ use std::{
         unix::net::UnixStream,
     },
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
@@ -28,6 +29,7 @@ use crate::{
         control::{self, Subject},
         names::{self, Names},
     },
+    resolver::{self, Lookup, Resolver},
     settings::{Given, Settings},
     sys::sg_io::Outcome,
 };
@@ -74,14 +76,40 @@ impl ToNames {
     /// Asks one of the kinds of questions; what goes into the trail of the answer.
     pub fn ask(&self, which: u8) -> Option<String> {
         let disk = Identity { kind: Kind::Block, device: 0x810 };
-        match which % 4 {
+        match which % 2 {
             0 => self.0.process(7).map(|client| client.to_string()),
-            1 => self.0.disk(disk).map(|device| device.to_string()),
-            // These are only compared with rules.
-            2 => self.0.control_group(7).ok().flatten().and(None),
-            _ => self.0.aliases(disk).ok().flatten().and(None),
+            _ => self.0.disk(disk).map(|device| device.to_string()),
         }
     }
+}
+
+/// The daemon's end of the line to the resolver.
+pub struct ToResolver(Arc<Resolver>);
+
+impl ToResolver {
+    /// Whoever is at the other end of this socket is that process.
+    pub fn over(process: OwnedFd) -> Self {
+        Self(Arc::new(Resolver::over(process)))
+    }
+
+    /// Reads what it answers, until it ends.
+    pub fn hear(&self) {
+        self.0.hear();
+    }
+
+    /// Asks one of the kinds of questions. What is answered is only compared with rules.
+    pub fn ask(&self, which: u8) {
+        let disk = Identity { kind: Kind::Block, device: 0x810 };
+        match which % 2 {
+            0 => drop(self.0.control_group(7, 0).and_then(Lookup::control_group)),
+            _ => drop(self.0.aliases(disk)),
+        }
+    }
+}
+
+/// Answers the questions on a socket as the resolver does, until they end.
+pub fn resolve(socket: &OwnedFd) {
+    resolver::serve(socket);
 }
 
 /// Answers the questions on a socket as the process that looks names up does, until they end.

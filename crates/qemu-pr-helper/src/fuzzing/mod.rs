@@ -8,12 +8,13 @@ mod records;
 use std::path::Path;
 
 pub use inside::{
-    Answer, MAX_VERDICT, Request, ToBroker, ToNames, Verdict, Word, answered, control, look_up, note_from_bytes,
-    note_to_bytes, receive,
+    Answer, MAX_VERDICT, Request, ToBroker, ToNames, ToResolver, Verdict, Word, answered, control, look_up,
+    note_from_bytes, note_to_bytes, receive, resolve,
 };
 pub use patterns::{events, matches, switched, take_apart};
 pub use records::{offer, recorded};
 
+pub use crate::resolver::unit::{path as control_group, unit, vm};
 pub use crate::serve::fuzzing::Server;
 pub use crate::settings::Glob;
 use crate::settings::{Given, Settings};

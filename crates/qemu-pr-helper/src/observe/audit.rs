@@ -241,7 +241,9 @@ impl Scribe {
     fn stranger(&self, connection: u64, peer: Peer) -> (Client, bool) {
         let bare = bare_client(connection, peer);
         match self.names.as_ref().and_then(|names| names.process(peer.pid)) {
-            Some(named) => (Client { program: named.program, unit: named.unit, vm: named.vm, ..bare }, true),
+            Some(Client { program, unit, inner_unit, vm, .. }) => {
+                (Client { program, unit, inner_unit, vm, ..bare }, true)
+            }
             None => (bare, false),
         }
     }

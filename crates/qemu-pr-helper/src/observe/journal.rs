@@ -165,6 +165,7 @@ impl Entry {
         self.optional("QEMU_PR_UID", client.uid.as_ref());
         self.optional("QEMU_PR_PROGRAM", client.program.as_ref());
         self.optional("QEMU_PR_UNIT", client.unit.as_ref());
+        self.optional("QEMU_PR_INNER_UNIT", client.inner_unit.as_ref());
         self.optional("QEMU_PR_VM", client.vm.as_ref());
     }
 
@@ -218,7 +219,8 @@ mod tests {
         };
         let outcome = Outcome { status: "CHECK CONDITION".into(), sense: some("ABORTED COMMAND"), microseconds: 99 };
         let (vm, unit, program) = (some("web"), some("machine.scope"), some("/usr/bin/qemu"));
-        let client = Client { connection: 4, pid: Some(77), uid: Some(107), program, unit, vm };
+        let inner_unit = some("inner.scope");
+        let client = Client { connection: 4, pid: Some(77), uid: Some(107), program, unit, inner_unit, vm };
         let what = What::Refusal { device, command, outcome, reason: "read only".into() };
         let mut entry = Entry(Vec::new());
         entry.record(&Record { time_us: 12, client, what });
@@ -230,6 +232,7 @@ mod tests {
             ("UID", "107"),
             ("PROGRAM", "/usr/bin/qemu"),
             ("UNIT", "machine.scope"),
+            ("INNER_UNIT", "inner.scope"),
             ("VM", "web"),
             ("EVENT", "refusal"),
             ("ACTION", "PREEMPT"),

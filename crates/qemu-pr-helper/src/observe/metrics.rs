@@ -58,6 +58,8 @@ pub struct Metrics {
     pub audit_records: Counter,
     /// Commands that are only counted in an audit record.
     pub audit_left_out: Counter,
+    /// One once the process that looks names up is gone.
+    pub without_names: Counter,
 }
 
 impl Counter {
@@ -101,6 +103,7 @@ impl Metrics {
             multipath_failures: Counter::new(),
             audit_records: Counter::new(),
             audit_left_out: Counter::new(),
+            without_names: Counter::new(),
         }
     }
 
@@ -139,6 +142,7 @@ impl Metrics {
             multipath_failures: self.multipath_failures.get(),
             audit_records: self.audit_records.get(),
             audit_left_out: self.audit_left_out.get(),
+            without_names: self.without_names.get(),
             messages_lost,
         }
     }

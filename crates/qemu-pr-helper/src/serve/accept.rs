@@ -78,8 +78,10 @@ fn welcome(hub: &Hub, socket: OwnedFd) {
         }
         return;
     };
+    let mut connection = Connection::new(socket, client, peer);
+    connection.look_up(hub);
     // The greeting is four bytes into an empty socket: it fits, or the client is gone.
-    if let Err(error) = settle(hub, token, Connection::new(socket, client, peer)) {
+    if let Err(error) = settle(hub, token, connection) {
         debug!("client {client} left before it was served: {error}");
     }
 }

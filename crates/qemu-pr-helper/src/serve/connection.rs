@@ -33,6 +33,7 @@ use crate::{
         metrics::METRICS,
         share::Budget,
     },
+    sys::clock,
 };
 
 /// A connection. Between requests there is nothing but this.
@@ -41,6 +42,8 @@ pub struct Connection {
     socket: Arc<OwnedFd>,
     client: u64,
     peer: Peer,
+    /// When it connected, in the kernel's ticks.
+    connected: u64,
     budget: Budget,
     share: Option<Box<Share>>,
     decoder: Decoder<OwnedFd>,
@@ -122,12 +125,20 @@ impl Connection {
             socket: Arc::new(socket),
             client,
             peer,
+            connected: clock::ticks(),
             budget: Budget::new(peer),
             share: None,
             decoder: Decoder::new(),
             unsent: None,
             deadline: None,
             overdue: false,
+        }
+    }
+
+    /// Asks for what rules need to know of the client: as it is now, and before anybody waits for it.
+    pub fn look_up(&mut self, hub: &Hub) {
+        if let Some(asked) = hub.policy.ask(self.peer, self.connected, self.socket.as_fd()) {
+            self.share.get_or_insert_default().known.expect(asked);
         }
     }
 
@@ -255,6 +266,7 @@ impl Connection {
             descriptor,
             device: identity,
             peer: self.peer,
+            connected: self.connected,
             socket: self.socket.as_fd(),
             share: &mut self.share,
         });
@@ -365,4 +377,4 @@ pub fn keys(parameters: &[u8]) -> Option<[ReservationKey; 2]> {
     Some([ReservationKey::from_bytes(*key), ReservationKey::from_bytes(*service_action_key)])
 }
 
-const _: () = assert!(size_of::<Connection>() <= 152, "a thousand idle clients are to cost next to nothing");
+const _: () = assert!(size_of::<Connection>() <= 160, "a thousand idle clients are to cost next to nothing");

@@ -86,7 +86,7 @@ fn watch(hub: &Hub) {
     loop {
         let tick = hub.is_ticking().then_some(Duration::from_secs(1));
         let pause = [tick, hub.rates.pause()].into_iter().flatten().min();
-        if wait_for(&[hub.wake()], pause).is_err() {
+        if wait_for(&[hub.wake()], &[], pause).is_err() {
             return;
         }
         hub.heard();

@@ -19,7 +19,7 @@ use super::{ORDER, crew::Crew, policy::Policy, rate::Rates, slots::Slots};
 use crate::{
     config::Config,
     device::{Router, multipath::Multipath},
-    observe::names::Names,
+    resolver::Resolver,
 };
 
 /// The token of the listening socket; connections have their slot's number.
@@ -63,7 +63,7 @@ impl Hub {
     pub fn new(
         listener: OwnedFd,
         multipath: Multipath,
-        names: Option<Arc<Names>>,
+        resolver: Option<Arc<Resolver>>,
         config: &Config,
     ) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
@@ -74,7 +74,7 @@ impl Hub {
             crew: Crew::default(),
             slots: Slots::new(config.max_connections),
             router: Router::new(config.command_timeout, multipath, config.simulate),
-            policy: Policy::new(config.settings.clone(), names),
+            policy: Policy::new(config.settings.clone(), resolver),
             rates: Rates::default(),
             quiet: config.quiet,
             request_timeout: config.request_timeout,

@@ -19,6 +19,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     process::ExitCode,
     sync::{Arc, atomic::Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -33,7 +34,7 @@ use crate::{
     boot::{Booted, listen::Listener, systemd::Notifier},
     config::Config,
     confine::Confined,
-    observe,
+    observe::{self, names::Names},
     sys::signal,
 };
 
@@ -87,13 +88,17 @@ impl ServeError {
 
 /// Serves until a signal says stop. The main thread itself only watches: signals, deadlines, systemd's watchdog.
 pub fn run(booted: Booted, confined: &Confined, config: &Config) -> Result<ExitCode, ServeError> {
-    let Booted { mut listener, control, pidfile, notifier, starter, multipath, names, .. } = booted;
+    let Booted { mut listener, control, pidfile, notifier, starter, multipath, names, resolver, .. } = booted;
     let again = |listener: &Listener| {
         listener.socket().try_clone_to_owned().map_err(ServeError::descriptor("open a socket once more"))
     };
     let signals = signal::descriptor().map_err(ServeError::descriptor("receive signals"))?;
     observe::start().map_err(ServeError::thread("writes the log"))?;
-    let hub = Hub::new(again(&listener)?, multipath, names, config);
+    if let Some(resolver) = resolver.clone() {
+        let thread = thread::Builder::new().name("resolver".into());
+        thread.spawn(move || resolver.hear()).map_err(ServeError::thread("reads what the resolver answers"))?;
+    }
+    let hub = Hub::new(again(&listener)?, multipath, resolver, config);
     let hub = Arc::new(hub.map_err(ServeError::descriptor("wait for clients"))?);
     crew::start(&hub, confined).map_err(ServeError::thread("serves clients"))?;
     if let Some(control) = &control {
@@ -108,8 +113,8 @@ pub fn run(booted: Booted, confined: &Confined, config: &Config) -> Result<ExitC
     starter.ready().map_err(ServeError::Starter)?;
     notifier.ready();
 
-    let end = watch(&hub, &signals, &notifier, config).map_err(ServeError::Wait)?;
-    let name = end.unwrap_or("none: the multipath broker is gone");
+    let end = watch(&hub, &signals, &notifier, names.as_deref(), config).map_err(ServeError::Wait)?;
+    let name = end.unwrap_or("none: a process that this one cannot do without is gone");
     trace!(target: "pr_helper_shutdown", signal = name, in_flight = hub.in_flight());
     notifier.stopping();
     let code = drain(&hub, &mut listener, config).map_err(ServeError::Wait)?;
@@ -119,8 +124,14 @@ pub fn run(booted: Booted, confined: &Confined, config: &Config) -> Result<ExitC
     Ok(if end.is_some() { code } else { ExitCode::FAILURE })
 }
 
-/// Waits for a signal to end; its name, or none when it is the multipath broker that has ended.
-fn watch(hub: &Hub, signals: &OwnedFd, notifier: &Notifier, config: &Config) -> io::Result<Option<&'static str>> {
+/// Waits for a signal to end; its name, or none when it is the multipath broker or the resolver that has ended.
+fn watch(
+    hub: &Hub,
+    signals: &OwnedFd,
+    notifier: &Notifier,
+    names: Option<&Names>,
+    config: &Config,
+) -> io::Result<Option<&'static str>> {
     let tick = (config.request_timeout / 4).min(MAX_TICK);
     let mut fed = Instant::now();
     loop {
@@ -137,7 +148,20 @@ fn watch(hub: &Hub, signals: &OwnedFd, notifier: &Notifier, config: &Config) -> 
         let pause = [pause, watchdog, hub.rates.pause()].into_iter().flatten().min();
         let Some(notes) = hub.router.notes() else { return Ok(None) };
         let sources = [signals, hub.wake(), notes];
-        wait_for(&sources, pause)?;
+        let resolver = hub.policy.resolver().map(|resolver| resolver.line());
+        let names_line = names.and_then(Names::line);
+        let ends: Vec<_> = resolver.into_iter().chain(names_line).collect();
+        wait_for(&sources, &ends, pause)?;
+        if resolver.is_some_and(has_ended) {
+            error!(
+                "the resolver is gone; this program cannot start another one without the rights that it has given up, and \
+                 ends: the next one has a resolver (Restart= in the unit)"
+            );
+            return Ok(None);
+        }
+        if let Some(names) = names.filter(|_| names_line.is_some_and(has_ended)) {
+            names.mourn();
+        }
         hub.router.hear();
         hub.heard();
         hub.sweep();
@@ -179,22 +203,31 @@ fn drain(hub: &Hub, listener: &mut Listener, config: &Config) -> io::Result<Exit
             }
             return Ok(ExitCode::FAILURE);
         };
-        wait_for(&[hub.wake()], Some(left.min(GLANCE)))?;
+        wait_for(&[hub.wake()], &[], Some(left.min(GLANCE)))?;
         hub.heard();
         hub.sweep();
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Waits until one of the descriptors is readable or the time is over.
-fn wait_for(descriptors: &[&OwnedFd], timeout: Option<Duration>) -> io::Result<()> {
-    let mut set: Vec<PollFd<'_>> =
-        descriptors.iter().map(|fd| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)).collect();
+/// Waits until one of the descriptors is readable, there is nobody at the other end of one of the lines, or the time is
+/// over.
+fn wait_for(descriptors: &[&OwnedFd], lines: &[&OwnedFd], timeout: Option<Duration>) -> io::Result<()> {
+    let readable = descriptors.iter().map(|fd| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN));
+    let ended = lines.iter().map(|fd| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::empty()));
+    let mut set: Vec<PollFd<'_>> = readable.chain(ended).collect();
     let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
     match poll(&mut set, timeout.as_ref()) {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether there is nobody at the other end of a line.
+fn has_ended(line: &OwnedFd) -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    // That is told without being asked for.
+    matches!(poll(&mut [PollFd::from_borrowed_fd(line.as_fd(), PollFlags::empty())], Some(&now)), Ok(1..))
 }
 
 /// The order between "a request begins" and "no more requests": one of the two sides always sees the other.

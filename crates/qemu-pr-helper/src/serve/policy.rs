@@ -21,6 +21,7 @@ use std::{
 
 use rustix::fs::{OFlags, fcntl_getfl};
 use scsi_pr::{Cdb, Command, Completion, OutAction, PersistentReserveOut, ReservationKey, Sense, SenseCode, Status};
+use tracing::warn;
 
 pub use self::facts::Known;
 use self::{
@@ -32,8 +33,9 @@ use crate::{
     device::{Identity, Kind},
     observe::{
         audit::{self, Peer},
-        names::{Aliases, Names},
+        limit::Limit,
     },
+    resolver::{Aliases, Lookup, Resolver},
     settings::{Decision, Settings},
 };
 
@@ -103,6 +105,8 @@ pub struct Policy {
     on: AtomicBool,
     /// Whether parts of disks may be changed.
     parts: AtomicBool,
+    /// Whether there are rules that name units.
+    units: AtomicBool,
     current: RwLock<Option<Arc<InForce>>>,
     memory: Memory,
     under_way: Mutex<HashMap<Identity, u32>>,
@@ -122,6 +126,8 @@ pub struct Asked<'a> {
     pub device: Identity,
     /// Who wants it.
     pub peer: Peer,
+    /// When they connected ([`crate::sys::clock::ticks`]).
+    pub connected: u64,
     /// The client's socket.
     pub socket: BorrowedFd<'a>,
     /// What is kept for the client, if anything is.
@@ -146,12 +152,13 @@ impl Drop for Place<'_> {
 
 impl Policy {
     /// With the settings of the start, if there are any.
-    pub fn new(settings: Option<(PathBuf, Settings)>, names: Option<Arc<Names>>) -> Self {
+    pub fn new(settings: Option<(PathBuf, Settings)>, resolver: Option<Arc<Resolver>>) -> Self {
         let policy = Self {
             on: AtomicBool::new(false),
             parts: AtomicBool::new(false),
+            units: AtomicBool::new(false),
             current: RwLock::default(),
-            memory: Memory::new(names),
+            memory: Memory::new(resolver),
             under_way: Mutex::default(),
         };
         if let Some((path, settings)) = settings {
@@ -163,6 +170,7 @@ impl Policy {
     /// From here on these settings are in force. Requests that are being looked at are still decided by the others.
     pub fn replace(&self, path: PathBuf, settings: Settings) {
         self.parts.store(settings.devices.parts == Decision::Allow, Ordering::Relaxed);
+        self.units.store(settings.rules.iter().any(|rule| rule.units.is_some()), Ordering::Relaxed);
         let new = Arc::new(InForce { path, since_us: audit::now(), settings });
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(new);
         self.on.store(true, Ordering::Release);
@@ -171,6 +179,16 @@ impl Policy {
     /// Whether parts of disks may be changed.
     pub fn allows_parts(&self) -> bool {
         self.parts.load(Ordering::Relaxed)
+    }
+
+    /// Who finds out what rules need to know.
+    pub const fn resolver(&self) -> Option<&Arc<Resolver>> {
+        self.memory.resolver()
+    }
+
+    /// Asks for the unit of a client that has just connected, if there are rules that name units.
+    pub fn ask(&self, peer: Peer, connected: u64, socket: BorrowedFd<'_>) -> Option<Lookup> {
+        if self.units.load(Ordering::Relaxed) { self.memory.ask(peer, connected, socket) } else { None }
     }
 
     /// The settings in force.
@@ -195,10 +213,10 @@ impl Policy {
     }
 
     fn judge(&self, settings: &Settings, asked: Asked<'_>) -> Result<Option<Place<'_>>, Refused> {
-        let Asked { cdb, parameters, device, peer, socket, share, .. } = asked;
+        let Asked { cdb, parameters, device, peer, connected, socket, share, .. } = asked;
         if !settings.rules.is_empty() || settings.default != Decision::Allow {
             let known = &*share.get_or_insert_default().known;
-            let live = Live { peer, socket, device, command: cdb.command(), known, memory: &self.memory };
+            let live = Live { peer, connected, socket, device, command: cdb.command(), known, memory: &self.memory };
             match rules::verdict(settings, &live) {
                 Verdict::Allowed(None) => {}
                 Verdict::Allowed(Some((limit, rule))) => {
@@ -214,7 +232,7 @@ impl Policy {
                 Verdict::Denied(None) => return Err(Refusal::Policy.because("no rule allows it")),
                 Verdict::Unknown(rule, what) => {
                     let why = format!("the rule \"{rule}\" needs {what}, and that cannot be found out now");
-                    return Err(Refusal::NoNames.because(why));
+                    return Err(unknown(peer, cdb, why));
                 }
             }
         }
@@ -224,7 +242,7 @@ impl Policy {
             && let Command::Out(out) = cdb.command()
             && reserves_for_one_path(out, parameters)
         {
-            self.refuse_several_paths(device)?;
+            self.refuse_several_paths(device, peer, cdb)?;
         }
         match settings.limits.commands_per_device {
             Some(limit) => self.enter(device, limit).map(Some),
@@ -233,12 +251,14 @@ impl Policy {
     }
 
     /// Refuses a reservation that admits one path of a map, if this is a map with more of them.
-    fn refuse_several_paths(&self, device: Identity) -> Result<(), Refused> {
-        match self.memory.aliases(device) {
-            None => Err(Refusal::NoNames
-                .because("whether this is a multipath map cannot be found out now (single-path-reservations)")),
-            Some(Aliases { paths: 0..=1, .. }) => Ok(()),
-            Some(Aliases { paths, .. }) => Err(Refusal::Policy.because(format!(
+    fn refuse_several_paths(&self, device: Identity, peer: Peer, cdb: &Cdb) -> Result<(), Refused> {
+        match self.memory.aliases(device).and_then(|Aliases { paths, .. }| paths) {
+            None => {
+                let why = "whether this is a multipath map cannot be found out now (single-path-reservations)";
+                Err(unknown(peer, cdb, why.to_owned()))
+            }
+            Some(0..=1) => Ok(()),
+            Some(paths) => Err(Refusal::Policy.because(format!(
                 "a reservation of this type admits one of the map's {paths} paths (single-path-reservations); use type 5, 6, 7 \
                  or 8"
             ))),
@@ -255,6 +275,16 @@ impl Policy {
         *count += 1;
         Ok(Place(self, device))
     }
+}
+
+/// A refusal of what can neither be allowed nor denied. Whoever runs the helper should know, audit log or not.
+fn unknown(peer: Peer, cdb: &Cdb, why: String) -> Refused {
+    static BLIND: Limit = Limit::new();
+    if let Some(more) = BLIND.admit(peer.into()) {
+        let Peer { pid, uid } = peer;
+        warn!("refusing {} of process {pid} of user {uid}: {why}{more}", cdb.command());
+    }
+    Refusal::NoNames.because(why)
 }
 
 /// Whether a command makes a reservation that admits the nexus that holds it and no other. One that preempts its own

@@ -9,6 +9,7 @@ use super::{
     Action, Decision, Devices, Directory, Glob, KeyLimit, Limits, Rule, Settings, defaults,
     written::{self, Number, Who},
 };
+use crate::resolver::unit::SLICES;
 
 /// Something that cannot be meant.
 pub struct Wrong {
@@ -138,7 +139,7 @@ fn rule(name: String, written: written::Rule, directory: &impl Directory) -> Res
         name,
         users: list(written.user, |who| number("user", who, |name| directory.user(name)))?,
         groups: list(written.group, |who| number("group", who, |name| directory.group(name)))?,
-        units: list(written.unit, |text| glob(&text))?,
+        units: list(written.unit, |text| unit(&text))?,
         contexts: list(written.selinux, |text| glob(&text))?,
         devices: list(written.device, |text| device(&text))?,
         actions: list(written.action, |text| action(&text))?,
@@ -191,6 +192,22 @@ fn glob(text: &Spanned<String>) -> Result<Glob, Wrong> {
             wrong(text.span(), format!("a pattern has 1 to {MAX_PATTERN} bytes; * stands for any number of characters"))
         }
     }
+}
+
+fn unit(text: &Spanned<String>) -> Result<Glob, Wrong> {
+    let pattern = text.get_ref();
+    let is_below = |slice: &str| pattern.strip_prefix('/').and_then(|path| path.strip_prefix(slice)?.strip_prefix('/'));
+    if pattern.contains('/') && !SLICES.iter().any(|slice| is_below(slice).is_some()) {
+        return wrong(
+            text.span(),
+            format!(
+                "\"{}\" fits no unit: the path of one begins with {}; write that, or the name alone",
+                plain(pattern),
+                SLICES.map(|slice| format!("/{slice}/")).join(" or ")
+            ),
+        );
+    }
+    glob(text)
 }
 
 fn device(text: &Spanned<String>) -> Result<Glob, Wrong> {

@@ -23,6 +23,18 @@ impl Glob {
     pub fn matches(&self, name: &str) -> bool {
         wildcard::matches(self.0.as_bytes(), name.as_bytes())
     }
+
+    /// Whether a path fits, part by part: nothing in the pattern stands for a slash but a slash.
+    pub fn matches_path(&self, path: &str) -> bool {
+        let (mut patterns, mut parts) = (self.0.split('/'), path.split('/'));
+        loop {
+            match (patterns.next(), parts.next()) {
+                (None, None) => return true,
+                (Some(pattern), Some(part)) if wildcard::matches(pattern.as_bytes(), part.as_bytes()) => {}
+                _ => return false,
+            }
+        }
+    }
 }
 
 impl fmt::Display for Glob {

@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 pub mod attempts;
+pub mod clock;
 pub mod dm;
 pub mod interrupt;
 mod layout;

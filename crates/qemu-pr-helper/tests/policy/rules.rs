@@ -1,9 +1,7 @@
 //! Rules as they work on clients and devices that are there.
 
-use std::fs;
-
-use pr_lab::prelude::*;
-use rustix::process::{Pid, Signal, kill_process};
+use pr_lab::{Cgroup, prelude::*};
+use rustix::process::Signal;
 
 use crate::{control, expect_denied, keys, launch, ours, refusal, refusals};
 
@@ -13,10 +11,10 @@ fn denying(bed: &Bed, conditions: &str) -> Helper {
     launch(bed, &settings).device(|_| Answer::good(&[0; 8]).into()).start()
 }
 
-/// Whether a client of user 2001 and group 2002 is refused a CLEAR of /dev/null.
-fn is_denied(bed: &Bed, conditions: &str) -> bool {
+/// Whether a client of user 2001, group 2002 and this unit is refused a CLEAR of /dev/null.
+fn is_denied(bed: &Bed, conditions: &str, unit: &Cgroup) -> bool {
     let helper = denying(bed, conditions);
-    let stranger = Stranger::greeted(helper.socket(), 2001, 2002);
+    let stranger = unit.around(|| Stranger::greeted(helper.socket(), 2001, 2002));
     let reply = stranger.client().pr_out(null(), 3, &keys(1, 0));
     if reply.status == 0 {
         return false;
@@ -28,10 +26,9 @@ fn is_denied(bed: &Bed, conditions: &str) -> bool {
 
 #[test]
 fn rules_are_about_those_whom_they_name() {
-    let own = fs::read_to_string("/proc/self/cgroup").unwrap();
-    let path = own.lines().find_map(|line| line.strip_prefix("0::").or(line.split_once(":name=systemd:").map(|p| p.1)));
-    let unit = path.map(|path| format!("unit = ['*{path}']"));
-    let mut rows = vec![
+    let name = format!("test-{}.service", std::process::id());
+    let unit = Cgroup::new(&format!("/system.slice/{name}/x"));
+    let rows = [
         (String::new(), true),
         ("user = [2001]".into(), true),
         ("user = [2002]".into(), false),
@@ -47,12 +44,14 @@ fn rules_are_about_those_whom_they_name() {
         ("action = [\"read\", \"PREEMPT AND ABORT\"]".into(), false),
         ("user = [2001]\ngroup = [2002]\ndevice = [\"null\"]\naction = [\"CLEAR\"]".into(), true),
         ("user = [2001]\ngroup = [2002]\ndevice = [\"zero\"]\naction = [\"CLEAR\"]".into(), false),
-        ("unit = [\"/no/such/*\"]".into(), false),
+        ("unit = [\"/system.slice/no-such-*\"]".into(), false),
+        (format!("unit = ['{name}']"), true),
+        (format!("unit = ['/system.slice/{name}']"), true),
+        ("unit = [\"x\"]".into(), false),
     ];
-    rows.extend(unit.map(|unit| (unit, true)));
     ours(|bed| {
         for (conditions, wanted) in &rows {
-            assert_eq!(is_denied(bed, conditions), *wanted, "{conditions}");
+            assert_eq!(is_denied(bed, conditions, &unit), *wanted, "{conditions}");
         }
     });
 }
@@ -74,43 +73,31 @@ fn a_refusal_is_recorded_with_the_rules_name_and_the_device_hears_nothing() {
     });
 }
 
-/// The process that looks names up.
-fn librarian(helper: &Helper) -> Process {
-    let parent = helper.process().id().to_string();
-    let is_it = |process: &Process| {
-        let status = process.status();
-        status.get("PPid") == Some(&parent) && status.get("Name").is_some_and(|name| name == "qemu-pr-names")
-    };
-    eventually("it has its name", || Process::all().iter().any(is_it));
-    Process::all().into_iter().find(is_it).expect("it was there")
-}
-
 #[test]
 fn what_nobody_can_look_up_is_refused() {
     ours(|bed| {
         for (conditions, what) in [("device = [\"sdz\"]", "names of the disk"), ("unit = [\"*\"]", "the client's unit")]
         {
-            for signal in [Signal::KILL, Signal::STOP] {
-                let helper = denying(bed, &format!("action = [\"change\"]\n{conditions}"));
-                let mut trail = control(bed).follow().expect("a trail");
-                let names = Pid::from_raw(librarian(&helper).id()).unwrap();
-                kill_process(names, signal).unwrap();
-                let client = helper.connect();
-                expect_denied(&client.pr_out(null(), 3, &keys(1, 0)));
-                let (_, reason) = refusal(&mut trail);
-                assert!(reason.contains("the rule \"the rule\" needs") && reason.contains(what), "{reason}");
-                assert_eq!(refusals(bed, "no-names"), 1);
-                assert_eq!(client.pr_in(null(), 0, 8).status, 0, "what needs no names is not refused");
-                if signal == Signal::STOP {
-                    // It was only slow. Not for ever, so the next question is asked again.
-                    kill_process(names, Signal::CONT).unwrap();
-                    eventually("it is asked again, and answers", || {
-                        let before = refusals(bed, "no-names");
-                        client.pr_out(null(), 3, &keys(1, 0));
-                        refusals(bed, "no-names") == before
-                    });
-                }
-            }
+            let helper = denying(bed, &format!("action = [\"change\"]\n{conditions}"));
+            let mut trail = control(bed).follow().expect("a trail");
+            let resolver = helper.child("qemu-pr-resolve");
+            resolver.signal(Signal::STOP);
+            let unit = Cgroup::new(&format!("/system.slice/test-{}.service", std::process::id()));
+            let stranger = unit.around(|| Stranger::greeted(helper.socket(), 2001, 2001));
+            let client = stranger.client();
+            expect_denied(&client.pr_out(null(), 3, &keys(1, 0)));
+            let (_, reason) = refusal(&mut trail);
+            assert!(reason.contains("the rule \"the rule\" needs") && reason.contains(what), "{reason}");
+            assert_eq!(refusals(bed, "no-names"), 1);
+            helper.await_stderr(&format!("refusing CLEAR of process {} of user 2001: {reason}", stranger.id()));
+            assert_eq!(client.pr_in(null(), 0, 8).status, 0, "what needs no names is not refused");
+            // It was only slow. Not for ever, so the next question is asked again.
+            resolver.signal(Signal::CONT);
+            eventually("it is asked again, and answers", || {
+                let before = refusals(bed, "no-names");
+                client.pr_out(null(), 3, &keys(1, 0));
+                refusals(bed, "no-names") == before
+            });
         }
     });
 }
@@ -118,11 +105,16 @@ fn what_nobody_can_look_up_is_refused() {
 #[test]
 fn a_client_that_is_gone_is_not_taken_for_another_process() {
     ours(|bed| {
-        let helper = denying(bed, "unit = [\"/no/such/*\"]");
-        let stranger = Stranger::greeted(helper.socket(), 2001, 2001);
-        let pid = Pid::from_raw(i32::try_from(stranger.id()).unwrap()).unwrap();
-        kill_process(pid, Signal::KILL).unwrap();
-        eventually("it is gone", || !Process::new(pid.as_raw_nonzero().get()).is_alive());
+        let helper = denying(bed, "unit = [\"/system.slice/no-such-*\"]");
+        // Nobody has found out who it was.
+        let resolver = helper.child("qemu-pr-resolve");
+        resolver.signal(Signal::STOP);
+        let unit = Cgroup::new(&format!("/system.slice/test-{}.service", std::process::id()));
+        let stranger = unit.around(|| Stranger::greeted(helper.socket(), 2001, 2001));
+        let process = Process::new(i32::try_from(stranger.id()).unwrap());
+        process.signal(Signal::KILL);
+        eventually("it is gone", || !process.is_alive());
+        resolver.signal(Signal::CONT);
         expect_denied(&stranger.client().pr_out(null(), 3, &keys(1, 0)));
         assert_eq!(refusals(bed, "no-names"), 1);
     });

@@ -156,6 +156,7 @@ fn privileges() -> Result<()> {
         // Without the right to it nobody can give up what the unit leaves him to gain; new privileges are ruled out.
         (NAME, RAWIO, RAWIO, own.as_str()),
         ("qemu-pr-names", NONE, RAWIO, &own),
+        ("qemu-pr-resolve", NONE, RAWIO, &own),
         ("qemu-pr-broker", RAWIO_AND_ADMIN, RAWIO_AND_ADMIN, "0"),
     ];
     let processes = process::all()?;

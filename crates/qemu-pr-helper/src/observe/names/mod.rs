@@ -1,16 +1,18 @@
-//! The names of processes and disks, for people who read the trail.
+//! The names of processes and disks, for people who read the audit log.
 //!
 //! They are in `/proc`, `/sys` and udev's data base. The daemon opens nothing once it serves; a process without any
-//! privileges, forked before the daemon gave its own up, does it on request. If that process is gone or slow, the trail
-//! has numbers and no names.
+//! privileges, forked before the daemon gave its own up, does it on request. If that process is gone or slow, the log
+//! has numbers and no names, and nothing else is different: what rules need to know another one finds out (`resolver`).
 
-mod aliases;
 mod disk;
 mod peer;
 
 use std::{
     os::fd::OwnedFd,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -21,8 +23,9 @@ use rustix::{
     net::{RecvFlags, SendFlags, recv, send},
 };
 use serde::{Deserialize, Serialize};
+use tracing::error;
 
-pub use self::aliases::Aliases;
+use super::metrics::METRICS;
 use crate::{
     boot::{
         Privileged,
@@ -31,28 +34,31 @@ use crate::{
     },
     confine::{self, Sandbox},
     device::{Identity, Kind},
+    resolver::clean,
 };
 
 /// How long an answer may take. Nobody waits but the log.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How long a process that did not answer is left alone, so that a log without names does not become one without
-/// records as well.
+/// How long a process that did not answer is left alone after that, so that a log without names does not become one
+/// without records as well.
 const REST: Duration = Duration::from_secs(1);
 
-/// The longest message: the names of a map of many paths.
-const MAX_MESSAGE: usize = 64 * 1024;
+/// More than any names have.
+const MAX_MESSAGE: usize = 16 * 1024;
 
 /// The line to the process.
-pub struct Names(Mutex<Line>);
-
-/// The process is gone, or slow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Silence;
-
-struct Line {
+pub struct Names {
     socket: OwnedFd,
-    asked: u64,
+    asked: Mutex<Asked>,
+    is_gone: AtomicBool,
+}
+
+/// The numbers of the last question and of the last one that was answered.
+#[derive(Default)]
+struct Asked {
+    last: u64,
+    answered: u64,
     /// It did not answer; until then it is not asked again.
     resting: Option<Instant>,
 }
@@ -68,8 +74,6 @@ struct Question {
 enum About {
     Process { pid: u32 },
     Disk { kind: u8, device: u64 },
-    ControlGroup { pid: u32 },
-    Aliases { kind: u8, device: u64 },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -82,8 +86,6 @@ struct Answer {
 enum Found {
     Process(Client),
     Disk(Device),
-    ControlGroup(Option<String>),
-    Aliases(Option<Aliases>),
 }
 
 /// Starts the process.
@@ -117,10 +119,6 @@ pub fn serve(socket: &OwnedFd) {
             About::Disk { kind, device } => {
                 Found::Disk(disk::look_up(Identity { kind: Kind::from_code(kind), device }))
             }
-            About::ControlGroup { pid } => Found::ControlGroup(peer::control_group(pid)),
-            About::Aliases { kind, device } => {
-                Found::Aliases(aliases::look_up(Identity { kind: Kind::from_code(kind), device }))
-            }
         };
         if let Ok(answer) = serde_json::to_vec(&Answer { number, found }) {
             // The daemon does not wait for ever, and neither does this.
@@ -131,8 +129,8 @@ pub fn serve(socket: &OwnedFd) {
 
 impl Names {
     /// The daemon's end of a line with the process at the other.
-    pub const fn over(socket: OwnedFd) -> Self {
-        Self(Mutex::new(Line { socket, asked: 0, resting: None }))
+    pub fn over(socket: OwnedFd) -> Self {
+        Self { socket, asked: Mutex::default(), is_gone: AtomicBool::new(false) }
     }
 
     /// Waits until the process is ready.
@@ -140,14 +138,30 @@ impl Names {
     /// # Errors
     /// It will never be.
     pub fn await_ready(&self) -> Result<(), CompanionError> {
-        companion::await_ready(&self.0.lock().unwrap_or_else(PoisonError::into_inner).socket)
+        companion::await_ready(&self.socket)
+    }
+
+    /// The line; `None` once the process is known to be gone.
+    pub fn line(&self) -> Option<&OwnedFd> {
+        (!self.is_gone.load(Ordering::Relaxed)).then_some(&self.socket)
+    }
+
+    /// The process is gone.
+    pub fn mourn(&self) {
+        if !self.is_gone.swap(true, Ordering::Relaxed) {
+            METRICS.without_names.count();
+            error!(
+                "the process that looks up names for the audit log is gone; from here on records have numbers alone, \
+                 until this program is started again"
+            );
+        }
     }
 
     /// Program, unit and virtual machine of a process.
     pub fn process(&self, pid: u32) -> Option<Client> {
         match self.ask(About::Process { pid })? {
             Found::Process(client) => Some(clean_client(client)),
-            _ => None,
+            Found::Disk(_) => None,
         }
     }
 
@@ -158,50 +172,36 @@ impl Names {
         }
         match self.ask(About::Disk { kind: identity.kind as u8, device: identity.device })? {
             Found::Disk(device) => Some(clean_device(device)),
-            _ => None,
-        }
-    }
-
-    /// The path of a process' control group; `None` if it has none.
-    ///
-    /// # Errors
-    /// No answer.
-    pub fn control_group(&self, pid: u32) -> Result<Option<String>, Silence> {
-        match self.ask(About::ControlGroup { pid }) {
-            Some(Found::ControlGroup(path)) => Ok(path),
-            _ => Err(Silence),
-        }
-    }
-
-    /// All names of a disk; `None` if there is no such disk.
-    ///
-    /// # Errors
-    /// No answer.
-    pub fn aliases(&self, identity: Identity) -> Result<Option<Aliases>, Silence> {
-        match self.ask(About::Aliases { kind: identity.kind as u8, device: identity.device }) {
-            Some(Found::Aliases(aliases)) => Ok(aliases),
-            _ => Err(Silence),
+            Found::Process(_) => None,
         }
     }
 
     fn ask(&self, about: About) -> Option<Found> {
-        let mut line = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if line.resting.is_some_and(|until| Instant::now() < until) {
+        self.line()?;
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if asked.resting.is_some_and(|until| Instant::now() < until) {
             return None;
         }
-        let found = line.ask(about);
-        line.resting = if found.is_none() { Some(Instant::now() + REST) } else { None };
-        found
-    }
-}
-
-impl Line {
-    fn ask(&mut self, about: About) -> Option<Found> {
-        self.asked += 1;
-        let number = self.asked;
+        // While it is at an earlier question nobody waits for it.
+        while asked.answered < asked.last {
+            asked.answered = self.receive(Instant::now())?.number;
+        }
+        let number = asked.last + 1;
         let question = serde_json::to_vec(&Question { number, about }).ok()?;
         send(&self.socket, &question, SendFlags::NOSIGNAL | SendFlags::DONTWAIT).ok()?;
+        asked.last = number;
         let deadline = Instant::now() + PATIENCE;
+        while let Some(answer) = self.receive(deadline) {
+            if answer.number == number {
+                asked.answered = number;
+                return Some(answer.found);
+            }
+        }
+        asked.resting = Some(Instant::now() + REST);
+        None
+    }
+
+    fn receive(&self, deadline: Instant) -> Option<Answer> {
         let mut bytes = Vec::with_capacity(MAX_MESSAGE);
         loop {
             bytes.clear();
@@ -213,13 +213,9 @@ impl Line {
             }
             match recv(&self.socket, spare_capacity(&mut bytes), RecvFlags::DONTWAIT) {
                 Ok((_, 0)) => return None,
-                Ok(_) => {}
-                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => continue,
+                Ok(_) => return serde_json::from_slice(&bytes).ok(),
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
                 Err(_) => return None,
-            }
-            let answer: Answer = serde_json::from_slice(&bytes).ok()?;
-            if answer.number == number {
-                return Some(answer.found);
             }
         }
     }
@@ -228,20 +224,15 @@ impl Line {
 /// Names as they go into the trail. Whoever has taken the other process over answers what he likes, and must not make
 /// lines of his own there.
 fn clean_client(client: Client) -> Client {
-    let [program, unit, vm] = [client.program, client.unit, client.vm].map(|name| clean(&name?));
-    Client { program, unit, vm, ..client }
+    let Client { program, unit, inner_unit, vm, .. } = client;
+    let [program, unit, inner_unit, vm] = [program, unit, inner_unit, vm].map(|name| clean(&name?));
+    Client { program, unit, inner_unit, vm, ..Client::default() }
 }
 
 /// The same for a disk; its kind and number are not the other process' to tell.
 fn clean_device(device: Device) -> Device {
     let [name, by_id, wwid, map] = [device.name, device.by_id, device.wwid, device.map].map(|name| clean(&name?));
     Device { name, by_id, wwid, map, ..Device::default() }
-}
-
-/// Text from elsewhere as part of one line, which a terminal may be shown.
-fn clean(text: &str) -> Option<String> {
-    let text: String = text.trim().chars().take(256).map(|c| if c.is_control() { '?' } else { c }).collect();
-    (!text.is_empty()).then_some(text)
 }
 
 #[cfg(test)]
@@ -272,5 +263,25 @@ mod tests {
         let device = names.disk(Identity { kind: Kind::Block, device: 0x810 }).unwrap();
         assert_eq!((device.name.as_deref(), device.wwid.as_deref()), (Some("s?d"), Some("a?b")));
         assert_eq!((device.kind, device.number), (String::new(), String::new()));
+    }
+
+    #[test]
+    fn while_it_is_at_one_question_nobody_waits_for_another() {
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        let names = Names::over(ours);
+        assert_eq!(names.process(7), None, "it is slow");
+        assert!(names.asked.lock().unwrap().resting.take().is_some_and(|until| until > Instant::now()));
+        let asked = |names: &Names| names.asked.lock().unwrap().last;
+        for _ in 0..1000 {
+            assert_eq!(names.process(8), None);
+        }
+        assert_eq!(asked(&names), 1, "nothing else has been asked, and nobody has waited");
+        // The late answer is nobody's, and from then on it is asked again.
+        let late = r#"{"number":1,"found":{"Process":{"connection":0,"program":"late"}}}"#;
+        send(&theirs, late.as_bytes(), SendFlags::empty()).unwrap();
+        let next = r#"{"number":2,"found":{"Process":{"connection":0,"program":"next"}}}"#;
+        send(&theirs, next.as_bytes(), SendFlags::empty()).unwrap();
+        assert_eq!(names.process(8).unwrap().program.as_deref(), Some("next"));
     }
 }

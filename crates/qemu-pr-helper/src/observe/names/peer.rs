@@ -1,124 +1,66 @@
-//! Who a process is, by what `/proc` tells everybody.
+//! Who a process is, by what `/proc` tells everybody and the process cannot make slow: not its command line, which the
+//! kernel reads from the process' own memory, and where it says what it likes.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use pr_control::Client;
 
 use super::clean;
+use crate::resolver::unit;
 
 /// Program, unit and virtual machine of a process, as far as they can be found.
 pub fn look_up(pid: u32) -> Client {
-    if pid == 0 {
-        return Client::default();
-    }
-    let read = |name: &str| fs::read(format!("/proc/{pid}/{name}")).ok();
-    let text = |name: &str| read(name).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    let path = fs::read_link(format!("/proc/{pid}/exe")).ok().and_then(|path| clean(&path.to_string_lossy()));
-    let unit = text("cgroup").and_then(|groups| unit(&groups));
-    let arguments = text("cmdline").unwrap_or_default();
-    let vm = unit.as_deref().and_then(vm_of_unit).or_else(|| vm_of_arguments(&arguments));
+    if pid == 0 { Client::default() } else { find(Path::new(&format!("/proc/{pid}"))) }
+}
+
+fn find(process: &Path) -> Client {
+    let text = |name: &str| fs::read(process.join(name)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).ok();
+    let program = fs::read_link(process.join("exe")).ok().and_then(|path| clean(&path.to_string_lossy()));
+    let program = program.or_else(|| text("comm").and_then(|name| clean(&name)));
+    let groups = text("cgroup").unwrap_or_default();
+    let Some(path) = unit::path(&groups) else { return Client { program, ..Client::default() } };
+    // In no unit that the system's manager made, all of the path is told: the outer part is not the process' choice.
+    let own = unit::unit(path);
     Client {
-        program: path.or_else(|| text("comm").and_then(|name| clean(&name))),
-        vm: vm.and_then(|vm| clean(&vm)),
-        unit: unit.and_then(|unit| clean(&unit)),
+        program,
+        unit: clean(own.map_or(path, unit::name)),
+        inner_unit: own.and_then(|own| unit::inner(path, own)).and_then(clean),
+        vm: unit::vm(path).and_then(|vm| clean(&vm)),
         ..Client::default()
     }
-}
-
-/// The path of a process' control group.
-pub fn control_group(pid: u32) -> Option<String> {
-    path(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?).map(str::to_owned)
-}
-
-fn path(groups: &str) -> Option<&str> {
-    // The unified hierarchy, or the one that systemd keeps for itself beside the old ones.
-    let line = groups.lines().find(|line| line.starts_with("0::") || line.contains(":name=systemd:"))?;
-    line.splitn(3, ':').nth(2)
-}
-
-/// The innermost systemd unit of `/proc/PID/cgroup`, otherwise the control group itself.
-fn unit(groups: &str) -> Option<String> {
-    let path = path(groups)?;
-    let is_unit = |part: &&str| [".service", ".scope"].iter().any(|kind| part.ends_with(kind));
-    Some(path.rsplit('/').find(is_unit).unwrap_or(path).to_owned())
-}
-
-/// The machine in the name of a scope of systemd-machined's: `machine-qemu\x2d1\x2dweb1.scope` is libvirt's `web1`.
-fn vm_of_unit(unit: &str) -> Option<String> {
-    let name = unescape(unit.strip_prefix("machine-")?.strip_suffix(".scope")?);
-    // libvirt puts its driver and the number of the domain in front.
-    let rest = name.strip_prefix("qemu-")?;
-    let (number, vm) = rest.split_once('-')?;
-    number.parse::<u32>().ok().map(|_| vm.to_owned())
-}
-
-/// Undoes systemd's escapes: `\x2d` is a dash.
-fn unescape(name: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = name;
-    while let Some((before, escape)) = rest.split_once("\\x") {
-        bytes.extend_from_slice(before.as_bytes());
-        if let Some(byte) = escape.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            bytes.push(byte);
-            rest = &escape[2..];
-        } else {
-            bytes.extend_from_slice(b"\\x");
-            rest = escape;
-        }
-    }
-    bytes.extend_from_slice(rest.as_bytes());
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// The machine that QEMU was started as: `-name guest=web1,debug-threads=on`, or `-name web1`.
-fn vm_of_arguments(arguments: &str) -> Option<String> {
-    let mut arguments = arguments.split('\0').skip(1);
-    arguments.find(|argument| *argument == "-name" || *argument == "--name")?;
-    let value = arguments.next()?;
-    let guest = value.split(',').find_map(|part| part.strip_prefix("guest="));
-    guest.or_else(|| value.split(',').next().filter(|first| !first.contains('='))).map(str::to_owned)
 }
 
 #[cfg(test)]
 #[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
 mod tests {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
     use super::*;
 
     #[test]
-    fn a_unit_is_found_in_either_kind_of_hierarchy() {
-        let rows = [
-            ("0::/machine.slice/machine-qemu\\x2d1\\x2da.scope/libvirt/emulator\n", "machine-qemu\\x2d1\\x2da.scope"),
-            ("12:cpu:/x\n1:name=systemd:/system.slice/foo.service\n", "foo.service"),
-            ("0::/user.slice/user-0.slice/session-1.scope", "session-1.scope"),
-            ("0::/kubepods/besteffort/pod1", "/kubepods/besteffort/pod1"),
-            ("0::/", "/"),
-        ];
-        for (groups, wanted) in rows {
-            assert_eq!(unit(groups).as_deref(), Some(wanted), "{groups}");
+    fn a_client_is_named_without_reading_what_it_can_make_slow() {
+        let process = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(process.path().join(name), text).unwrap();
+        write("comm", "qemu-system-x86\n");
+        for slow in ["cmdline", "environ", "maps"] {
+            // Whoever opens one of these waits for ever.
+            mknodat(CWD, process.path().join(slow), FileType::Fifo, Mode::RUSR, 0).unwrap();
         }
-        assert_eq!(unit(""), None);
-    }
-
-    #[test]
-    fn libvirts_scope_names_the_machine_even_with_dashes_in_it() {
-        assert_eq!(vm_of_unit("machine-qemu\\x2d12\\x2dweb\\x2d1.scope").as_deref(), Some("web-1"));
-        assert_eq!(vm_of_unit("machine-lxc\\x2d12\\x2dweb.scope"), None);
-        assert_eq!(vm_of_unit("foo.service"), None);
-        assert_eq!(unescape("a\\xzz\\x2"), "a\\xzz\\x2");
-    }
-
-    #[test]
-    fn qemus_arguments_name_the_machine() {
-        let rows = [
-            ("qemu\0-name\0guest=web1,debug-threads=on\0-S", Some("web1")),
-            ("qemu\0-S\0-name\0web2", Some("web2")),
-            ("qemu\0-name\0debug-threads=on", None),
-            ("qemu\0-name", None),
-            ("-name\0x", None),
-        ];
-        for (arguments, wanted) in rows {
-            assert_eq!(vm_of_arguments(arguments).as_deref(), wanted, "{arguments:?}");
-        }
+        let client = |groups: &str| {
+            write("cgroup", groups);
+            find(process.path())
+        };
+        let web = client("0::/machine.slice/machine-qemu\\x2d1\\x2dweb.scope/libvirt/emulator\n");
+        let told = |name: &Option<String>| name.clone().unwrap_or_default();
+        assert_eq!(told(&web.program), "qemu-system-x86");
+        assert_eq!((told(&web.vm), told(&web.unit)), ("web".into(), "machine-qemu\\x2d1\\x2dweb.scope".into()));
+        let inner = client("0::/system.slice/a.service/machine-qemu\\x2d1\\x2dweb.scope/x\n");
+        assert_eq!((told(&inner.unit), inner.vm), ("a.service".into(), None));
+        assert_eq!(told(&inner.inner_unit), "machine-qemu\\x2d1\\x2dweb.scope");
+        let user = client("0::/user.slice/user-1.slice/user@1.service/machine-qemu\\x2d1\\x2dweb.scope\n");
+        assert_eq!(told(&user.unit), "/user.slice/user-1.slice/user@1.service/machine-qemu\\x2d1\\x2dweb.scope");
+        assert_eq!((user.vm, user.inner_unit), (None, None));
+        assert_eq!(client("").unit, None);
     }
 
     #[test]

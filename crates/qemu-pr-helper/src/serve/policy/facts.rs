@@ -1,12 +1,12 @@
 //! What rules need to know, found out when a rule asks for it.
 //!
 //! Users, groups and security contexts come from the kernel: they are those of the moment when the client connected.
-//! Units and the names of disks come from the process that looks names up (`observe/names`). It has no rights and reads
-//! what everybody may read; but whoever takes it over decides which rule fits a client, as far as rules name units or
-//! disks. It hears from nobody but this process.
+//! So is the unit, which the resolver is asked for then, if there are rules that name units. The names of disks come
+//! from it as well. It has no rights and reads what everybody may read; but whoever takes it over decides which rule
+//! fits a client, as far as rules name units or disks. It hears from nobody but this process.
 
 use std::{
-    cell::OnceCell,
+    cell::{Cell, OnceCell},
     collections::VecDeque,
     os::fd::BorrowedFd,
     sync::{Arc, Mutex, PoisonError},
@@ -18,10 +18,8 @@ use scsi_pr::Command;
 use super::rules::Facts;
 use crate::{
     device::Identity,
-    observe::{
-        audit::Peer,
-        names::{Aliases, Names},
-    },
+    observe::audit::Peer,
+    resolver::{Aliases, Lookup, Resolver},
     sys::peer,
 };
 
@@ -31,11 +29,20 @@ pub struct Known {
     groups: OnceCell<Vec<u32>>,
     context: OnceCell<String>,
     control_group: OnceCell<String>,
+    /// The resolver has been asked for that.
+    asked: Cell<Option<Lookup>>,
+}
+
+impl Known {
+    /// The control group has been asked for.
+    pub fn expect(&self, asked: Lookup) {
+        self.asked.set(Some(asked));
+    }
 }
 
 /// What is known of disks, for all clients.
 pub struct Memory {
-    names: Option<Arc<Names>>,
+    resolver: Option<Arc<Resolver>>,
     disks: Mutex<VecDeque<(Identity, Instant, Aliases)>>,
 }
 
@@ -47,8 +54,23 @@ const FRESH: Duration = Duration::from_secs(5);
 
 impl Memory {
     /// An empty one.
-    pub fn new(names: Option<Arc<Names>>) -> Self {
-        Self { names, disks: Mutex::default() }
+    pub fn new(resolver: Option<Arc<Resolver>>) -> Self {
+        Self { resolver, disks: Mutex::default() }
+    }
+
+    /// Who finds out what is not known.
+    pub const fn resolver(&self) -> Option<&Arc<Resolver>> {
+        self.resolver.as_ref()
+    }
+
+    /// Asks for the control group of a client; `None` where it cannot be found out: nobody is there to be asked, or
+    /// the client is gone, so that its number may be another process'. Where the kernel does not tell that (before Linux
+    /// 6.5), the number counts if its process has been there since before the client connected.
+    pub fn ask(&self, peer: Peer, connected: u64, socket: BorrowedFd<'_>) -> Option<Lookup> {
+        let resolver = self.resolver.as_ref().filter(|_| peer.pid != 0)?;
+        let process = peer::process(socket).ok()?;
+        let is_there = process.is_none_or(|process| peer::is_alive(&process));
+        if is_there { resolver.control_group(peer.pid, connected).ok() } else { None }
     }
 
     /// All names of a disk; `None` if they cannot be had.
@@ -61,7 +83,7 @@ impl Memory {
                 return Some(known.clone());
             }
         }
-        let found = self.names.as_ref()?.aliases(device).ok()??;
+        let found = self.resolver.as_ref()?.aliases(device).ok()??;
         let mut disks = disks();
         if disks.len() >= REMEMBERED {
             disks.pop_front();
@@ -75,6 +97,8 @@ impl Memory {
 pub struct Live<'a> {
     /// Who wants it.
     pub peer: Peer,
+    /// When it connected ([`crate::sys::clock::ticks`]).
+    pub connected: u64,
     /// The client's socket.
     pub socket: BorrowedFd<'a>,
     /// Where it is to go.
@@ -114,13 +138,9 @@ impl Facts for Live<'_> {
 
     fn control_group(&self) -> Option<String> {
         known(&self.known.control_group, || {
-            if self.peer.pid == 0 {
-                return None;
-            }
-            // If it is gone, its number can be another process' by the time that somebody looks.
-            let process = peer::process(self.socket).ok()?;
-            let found = self.memory.names.as_ref()?.control_group(self.peer.pid).ok()??;
-            process.is_none_or(|process| peer::is_alive(&process)).then_some(found)
+            let asked = self.known.asked.take();
+            let asked = asked.or_else(|| self.memory.ask(self.peer, self.connected, self.socket))?;
+            asked.control_group().ok()?
         })
     }
 

@@ -4,7 +4,7 @@ use scsi_pr::Command;
 
 use crate::{
     device::{Identity, Kind},
-    observe::names::Aliases,
+    resolver::{Aliases, unit},
     settings::{Decision, Glob, KeyLimit, Rule, Settings},
 };
 
@@ -68,7 +68,7 @@ fn fits(rule: &Rule, facts: &impl Facts) -> Result<bool, &'static str> {
         groups.as_ref().map(|groups| in_group(groups, facts)),
         contexts.as_ref().map(|contexts| in_context(contexts, facts)),
         devices.as_ref().map(|devices| on_device(devices, facts)),
-        units.as_ref().map(|units| in_unit(units, facts)),
+        units.as_ref().map(|units| in_unit(units, rule.decision, facts)),
     ];
     // One condition that does not hold is enough, whatever the others are.
     let mut missing = None;
@@ -92,16 +92,19 @@ fn in_context(contexts: &[Glob], facts: &impl Facts) -> Result<bool, &'static st
     Ok(contexts.iter().any(|context| context.matches(&own)))
 }
 
-/// A pattern with a slash is compared with the path of the control group, any other with the outermost unit in it:
-/// that is the one which the system's own manager made. Below it a process may be allowed to make what it likes, and
-/// to call it what it likes.
-fn in_unit(units: &[Glob], facts: &impl Facts) -> Result<bool, &'static str> {
+/// A pattern with a slash is compared with the path of the unit, any other with its name. A process that is in no unit
+/// of the system's manager below the two slices is not allowed by what units are allowed, and whether it is what a rule
+/// denies cannot be told: it may be in a container with such a manager of its own.
+fn in_unit(units: &[Glob], decision: Decision, facts: &impl Facts) -> Result<bool, &'static str> {
     let path = facts.control_group().ok_or("the client's unit")?;
-    let is_unit = |part: &&str| [".service", ".scope"].iter().any(|kind| part.ends_with(kind));
-    let unit = path.split('/').find(is_unit);
+    let Some(unit) = unit::unit(&path) else {
+        return match decision {
+            Decision::Allow => Ok(false),
+            Decision::Deny => Err("the client's unit below /machine.slice or /system.slice"),
+        };
+    };
     let fits = |pattern: &Glob| {
-        let name = if pattern.as_str().contains('/') { Some(path.as_str()) } else { unit };
-        name.is_some_and(|name| pattern.matches(name))
+        if pattern.as_str().contains('/') { pattern.matches_path(unit) } else { pattern.matches(unit::name(unit)) }
     };
     Ok(units.iter().any(fits))
 }

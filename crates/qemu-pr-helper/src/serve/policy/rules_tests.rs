@@ -56,7 +56,7 @@ fn qemu() -> Known {
         groups: Some(vec![107, 36]),
         control_group: Some("/machine.slice/machine-qemu\\x2d1\\x2dweb.scope/libvirt/emulator".to_owned()),
         context: Some("system_u:system_r:svirt_t:s0:c1,c2".to_owned()),
-        names: Some(Aliases { names, paths: 0, is_complete: true }),
+        names: Some(Aliases { names, paths: Some(0), is_complete: true }),
     }
 }
 
@@ -86,7 +86,10 @@ fn every_condition_fits_what_it_names_and_nothing_else() {
         ("group = [37]", false),
         ("unit = [\"machine-qemu*web.scope\"]", true),
         ("unit = [\"machine-qemu*db.scope\"]", false),
-        ("unit = [\"*/libvirt/emulator\"]", true),
+        ("unit = [\"/machine.slice/machine-qemu*web.scope\"]", true),
+        ("unit = [\"/machine.slice/*\"]", true),
+        ("unit = [\"/machine.slice/*/libvirt/emulator\"]", false),
+        ("unit = [\"/system.slice/*\"]", false),
         ("unit = [\"emulator\"]", false),
         ("selinux = [\"*:svirt_t:*\"]", true),
         ("selinux = [\"svirt_t\"]", false),
@@ -128,7 +131,8 @@ fn what_cannot_be_found_out_is_not_guessed() {
     assert_eq!(fits("device = [\"8:16\"]", &blind), Ok(true), "the number is known without asking");
     assert_eq!(fits("unit = [\"*\"]\ndevice = [\"sdc\"]", &Known { control_group: None, ..qemu() }), Ok(false));
 
-    let some = Known { names: Some(Aliases { names: vec!["sdb".into()], paths: 0, is_complete: false }), ..qemu() };
+    let some =
+        Known { names: Some(Aliases { names: vec!["sdb".into()], paths: Some(0), is_complete: false }), ..qemu() };
     assert_eq!(fits("device = [\"sdb\"]", &some), Ok(true));
     assert_eq!(fits("device = [\"wwn-*\"]", &some), Err("all names of the disk"));
     let file = Known { device: Identity { kind: Kind::File, ..blind.device }, ..blind };
@@ -137,13 +141,28 @@ fn what_cannot_be_found_out_is_not_guessed() {
 
 #[test]
 fn a_unit_that_a_process_made_for_itself_does_not_count() {
-    let path = "/user.slice/user-1000.slice/user@1000.service/app.slice/machine-qemu\\x2d1\\x2dweb.scope";
-    let user = Known { control_group: Some(path.to_owned()), ..qemu() };
-    assert_eq!(fits("unit = [\"machine-*\"]", &user), Ok(false));
-    assert_eq!(fits("unit = [\"user@1000.service\"]", &user), Ok(true));
-    let bare = Known { control_group: Some("/kubepods/pod1".to_owned()), ..qemu() };
-    assert_eq!(fits("unit = [\"*\"]", &bare), Ok(false));
-    assert_eq!(fits("unit = [\"/kubepods/*\"]", &bare), Ok(true));
+    let inner = r"/system.slice/tenant.service/machine.slice/machine-qemu\x2d1\x2dweb.scope";
+    let tenant = Known { control_group: Some(inner.to_owned()), ..qemu() };
+    assert_eq!(fits("unit = [\"machine-*\"]", &tenant), Ok(false));
+    assert_eq!(fits("unit = [\"tenant.service\"]", &tenant), Ok(true));
+    for pattern in ["/system.slice/*.scope", "/system.slice/*/machine-*", "/system.slice/*/machine.slice/*"] {
+        assert_eq!(fits(&format!("unit = [\"{pattern}\"]"), &tenant), Ok(false), "{pattern}");
+    }
+}
+
+#[test]
+fn a_process_in_no_unit_of_the_systems_manager_is_neither_allowed_nor_cleared_of_being_denied() {
+    let allowing =
+        |unit: &str| rules(&format!("default = \"deny\"\n[[rule]]\nunit = [\"{unit}\"]\n[[rule]]\nuser = [0]"));
+    for path in ["/user.slice/user-1000.slice/user@1000.service/app.slice/x.scope", "/kubepods/pod1", "/"] {
+        let user = Known { control_group: Some(path.to_owned()), ..qemu() };
+        let what = "the client's unit below /machine.slice or /system.slice";
+        assert_eq!(fits("unit = [\"*\"]", &user), Err(what), "{path}");
+        assert_eq!(fits("unit = [\"*\"]\nuser = [1]", &user), Ok(false), "the user rules it out");
+        assert_eq!(verdict(&allowing("*"), &user), Verdict::Denied(None), "{path}");
+        let root = Known { user: 0, ..user };
+        assert_eq!(verdict(&allowing("*"), &root), Verdict::Allowed(None), "another rule is about that one");
+    }
 }
 
 #[test]

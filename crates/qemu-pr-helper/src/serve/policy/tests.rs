@@ -12,7 +12,11 @@ use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, shutdown, so
 use scsi_pr::{BASIC_LENGTH, InAction, PersistentReserveIn, PersistentReserveOut};
 
 use super::{facts::Memory, rules::Facts as _, *};
-use crate::{observe::names, settings::System, sys::peer};
+use crate::{
+    resolver,
+    settings::System,
+    sys::{clock, peer},
+};
 
 const PEER: Peer = Peer { pid: 0, uid: 107 };
 
@@ -57,7 +61,8 @@ fn ask_about<'a>(
     let (socket, _other) = UnixStream::pair().unwrap();
     let (descriptor, socket) = (descriptor.as_fd(), socket.as_fd());
     let share = &mut None;
-    policy.admit(Asked { covered: true, cdb, parameters, descriptor, device, peer: PEER, socket, share })
+    let connected = clock::ticks();
+    policy.admit(Asked { covered: true, cdb, parameters, descriptor, device, peer: PEER, connected, socket, share })
 }
 
 #[track_caller]
@@ -99,7 +104,8 @@ fn the_last_thread_takes_no_command_that_may_hold_it_up() {
     let (socket, null, share) = (UnixStream::pair().unwrap().0, null(true), &mut None);
     let (descriptor, socket, cdb) = (null.as_fd(), socket.as_fd(), &read_keys());
     let device = disk(16);
-    let asked = Asked { covered: false, cdb, parameters: &[], descriptor, device, peer: PEER, socket, share };
+    let (peer, connected) = (PEER, clock::ticks());
+    let asked = Asked { covered: false, cdb, parameters: &[], descriptor, device, peer, connected, socket, share };
     expect_refused(policy.admit(asked), Refusal::NoThread, "no thread is free");
 }
 
@@ -191,17 +197,21 @@ fn only_a_harmless_command_to_a_pipe_is_a_probe() {
     }
 }
 
-/// Somebody who knows names, until this is called.
-fn somebody() -> (Arc<Names>, impl FnOnce()) {
+/// A resolver, until this is called.
+fn somebody() -> (Arc<Resolver>, impl FnOnce()) {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
     let theirs: Arc<OwnedFd> = Arc::new(theirs);
     let end = Arc::clone(&theirs);
-    let thread = thread::spawn(move || names::serve(&theirs));
+    let resolver = Arc::new(Resolver::over(ours));
+    let heard = Arc::clone(&resolver);
+    let threads = [thread::spawn(move || resolver::serve(&theirs)), thread::spawn(move || heard.hear())];
     let stop = move || {
         shutdown(&*end, Shutdown::Both).unwrap();
-        thread.join().unwrap();
+        for thread in threads {
+            thread.join().unwrap();
+        }
     };
-    (Arc::new(Names::over(ours)), stop)
+    (resolver, stop)
 }
 
 #[test]
@@ -213,7 +223,8 @@ fn names_of_disks_are_remembered() {
     let names_of = |minor| {
         let device = Identity { kind: Kind::Character, device: rustix::fs::makedev(1, minor) };
         let command = read_keys().command();
-        Live { peer: PEER, socket: socket.as_fd(), device, command, known: &known, memory: &memory }.names()
+        let (connected, socket) = (clock::ticks(), socket.as_fd());
+        Live { peer: PEER, connected, socket, device, command, known: &known, memory: &memory }.names()
     };
     // /dev/null and /dev/zero, which every machine has.
     let [null, zero] = [3, 5].map(|minor| names_of(minor).expect("names"));
@@ -231,17 +242,23 @@ fn what_the_kernel_knows_of_a_client_is_what_a_rule_goes_by() {
     let socket = socket.as_fd();
     let command = read_keys().command();
     let live = |known, pid| {
-        let peer = Peer { pid, ..PEER };
-        Live { peer, socket, device: disk(16), command, known, memory: &memory }
+        let (peer, connected) = (Peer { pid, ..PEER }, clock::ticks());
+        Live { peer, connected, socket, device: disk(16), command, known, memory: &memory }
     };
     let known = Known::default();
     let own = live(&known, std::process::id());
     assert_eq!(own.groups(), peer::groups(socket).ok());
     assert_eq!(own.context(), peer::context(socket).ok());
+    let unknown = Known::default();
     let path = own.control_group().expect("a control group");
     let all = std::fs::read_to_string("/proc/self/cgroup").unwrap();
     assert!(all.lines().any(|line| line.ends_with(&format!(":{path}"))), "{path:?} in {all}");
-    let unknown = Known::default();
+    // Asked for when it connected, it is what it was then.
+    let early = Known::default();
+    early.expect(memory.ask(Peer { pid: std::process::id(), ..PEER }, clock::ticks(), socket).expect("a question"));
+    assert_eq!(live(&early, std::process::id()).control_group(), Some(path.clone()));
+    let late = Live { connected: 0, ..live(&unknown, std::process::id()) };
+    assert_eq!(late.control_group(), None, "of a process that has the number since the client connected");
     assert_eq!(live(&unknown, 0).control_group(), None, "of a client that has no number here");
     stop();
     assert_eq!(own.control_group(), Some(path), "it is known by now");

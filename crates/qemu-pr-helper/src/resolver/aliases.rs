@@ -6,13 +6,14 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs, io, mem,
     path::{Path, PathBuf},
 };
 
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::clean;
+use super::{MAX_MESSAGE, clean};
 use crate::device::{Identity, Kind, sysfs::MAP};
 
 /// The names of a disk.
@@ -20,9 +21,8 @@ use crate::device::{Identity, Kind, sysfs::MAP};
 pub struct Aliases {
     /// Kernel names, numbers, map names, WWIDs and links under `/dev/disk/by-id`.
     pub names: Vec<String>,
-    /// How many paths it has, if it is a multipath map.
-    #[serde(default)]
-    pub paths: usize,
+    /// How many paths it has as a multipath map, none if it is no map; `None` where that cannot be told.
+    pub paths: Option<usize>,
     /// These are all; otherwise there may be more.
     pub is_complete: bool,
 }
@@ -31,7 +31,7 @@ pub struct Aliases {
 const MAX_DEPTH: usize = 8;
 
 /// More bytes than the names of any disk have.
-const MAX_BYTES: usize = super::MAX_MESSAGE / 2;
+const MAX_BYTES: usize = MAX_MESSAGE / 2;
 
 /// The names of a disk; `None` if there is no such device.
 pub fn look_up(identity: Identity) -> Option<Aliases> {
@@ -51,6 +51,7 @@ fn find(sysfs: &Path, kind: Kind, udev: &Path) -> Option<Aliases> {
         Kind::Block => search.disk(&start, MAX_DEPTH),
         _ => search.character_device(&start),
     }
+    let paths = search.paths(&start);
     let Search { names, mut is_complete, .. } = search;
     let mut room = MAX_BYTES;
     let fits = |name: &String| {
@@ -61,13 +62,7 @@ fn find(sysfs: &Path, kind: Kind, udev: &Path) -> Option<Aliases> {
     let count = names.len();
     let names: Vec<String> = names.into_iter().take_while(fits).collect();
     is_complete &= names.len() == count;
-    Some(Aliases { names, paths: paths(&start), is_complete })
-}
-
-/// How many paths a multipath map has.
-fn paths(device: &Path) -> usize {
-    let is_map = read(device, "dm/uuid").is_some_and(|uuid| uuid.starts_with(MAP));
-    if is_map { entries(&device.join("slaves")).len() } else { 0 }
+    Some(Aliases { names, paths, is_complete })
 }
 
 struct Search<'a> {
@@ -78,8 +73,11 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
+    /// A name that is not as it was found would let a rule pass that is about the other one.
     fn add(&mut self, name: &str) {
-        self.names.extend(clean(name));
+        let clean = clean(name);
+        self.is_complete &= clean.as_deref().unwrap_or_default() == name.trim();
+        self.names.extend(clean);
     }
 
     /// A block device and what it consists of.
@@ -96,25 +94,30 @@ impl Search<'_> {
             return;
         };
         self.itself(&path);
-        if path.join("partition").exists()
+        if self.read(&path, "partition").is_some()
             && let Some(parent) = path.parent()
         {
             self.disk(parent, below);
         }
-        for slave in entries(&path.join("slaves")) {
+        for slave in self.entries(&path.join("slaves")) {
             self.disk(&slave, below);
         }
         // A map made of this path. Nothing else above it is this disk alone.
-        for holder in entries(&path.join("holders")) {
-            if read(&holder, "dm/uuid").is_some_and(|uuid| uuid.starts_with(MAP)) {
+        for holder in self.entries(&path.join("holders")) {
+            if self.is_map(&holder) {
                 self.disk(&holder, below);
             }
         }
     }
 
+    /// A character device is a disk under another name, and sysfs knows which: not while the disk's driver is still
+    /// looking for it or has let go of it, and not of every kind of device. Those that are memory are none.
     fn character_device(&mut self, path: &Path) {
         self.common(path);
-        for disk in entries(&path.join("device/block")) {
+        let disks = self.entries(&path.join("device/block"));
+        let is_memory = self.read(path, "dev").is_some_and(|number| number.starts_with("1:"));
+        self.is_complete &= is_memory || !disks.is_empty();
+        for disk in disks {
             self.disk(&disk, MAX_DEPTH);
         }
     }
@@ -123,7 +126,7 @@ impl Search<'_> {
         if let Some(name) = path.file_name() {
             self.add(&name.to_string_lossy());
         }
-        if let Some(wwid) = read(path, "device/wwid") {
+        if let Some(wwid) = self.read(path, "device/wwid") {
             self.wwid(&wwid);
         }
     }
@@ -140,13 +143,13 @@ impl Search<'_> {
 
     fn itself(&mut self, path: &Path) {
         self.common(path);
-        if let Some(map) = read(path, "dm/name") {
+        if let Some(map) = self.read(path, "dm/name") {
             self.add(&map);
         }
-        if let Some(wwid) = read(path, "dm/uuid").as_deref().and_then(|uuid| uuid.strip_prefix(MAP)) {
+        if let Some(wwid) = self.read(path, "dm/uuid").as_deref().and_then(|uuid| uuid.strip_prefix(MAP)) {
             self.add(wwid);
         }
-        let Some(number) = read(path, "dev") else {
+        let Some(number) = self.read(path, "dev") else {
             self.is_complete = false;
             return;
         };
@@ -160,16 +163,45 @@ impl Search<'_> {
             self.add(link);
         }
     }
-}
 
-fn read(path: &Path, name: &str) -> Option<String> {
-    let text = fs::read_to_string(path.join(name)).ok()?;
-    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
-}
+    fn is_map(&mut self, device: &Path) -> bool {
+        self.read(device, "dm/uuid").is_some_and(|uuid| uuid.starts_with(MAP))
+    }
 
-fn entries(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten();
-    entries.flatten().map(|entry| entry.path()).collect()
+    /// How many paths a multipath map has.
+    fn paths(&mut self, device: &Path) -> Option<usize> {
+        let before = mem::replace(&mut self.is_complete, true);
+        let paths = if self.is_map(device) { self.entries(&device.join("slaves")).len() } else { 0 };
+        let is_certain = self.is_complete;
+        self.is_complete &= before;
+        is_certain.then_some(paths)
+    }
+
+    /// What a file says; `None` where there is none, or where it cannot be read as text, which is not the same.
+    fn read(&mut self, path: &Path, name: &str) -> Option<String> {
+        let bytes = self.there(fs::read(path.join(name)))?;
+        let text = String::from_utf8(bytes);
+        self.is_complete &= text.is_ok();
+        text.ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+    }
+
+    /// What is in a folder; nothing where there is none.
+    fn entries(&mut self, folder: &Path) -> Vec<PathBuf> {
+        let entries = self.there(fs::read_dir(folder)).into_iter().flatten();
+        let entries: io::Result<Vec<_>> = entries.map(|entry| Ok(entry?.path())).collect();
+        self.is_complete &= entries.is_ok();
+        entries.unwrap_or_default()
+    }
+
+    /// What has been read, unless it is not there. What is there and cannot be read is missed.
+    fn there<T>(&mut self, result: io::Result<T>) -> Option<T> {
+        // The last two are how the kernel says that a disk has no WWID.
+        const NONE: [Errno; 4] = [Errno::NOENT, Errno::NOTDIR, Errno::NXIO, Errno::INVAL];
+        if let Err(error) = &result {
+            self.is_complete &= Errno::from_io_error(error).is_some_and(|errno| NONE.contains(&errno));
+        }
+        result.ok()
+    }
 }
 
 #[cfg(test)]
@@ -227,7 +259,7 @@ mod tests {
         for (device, kind) in ways.into_iter().chain([("sg1", Kind::Character)]) {
             let Aliases { names, paths, is_complete } = names(device, kind);
             assert!(is_complete);
-            assert_eq!(paths, if device == "dm-0" { 2 } else { 0 }, "{device}");
+            assert_eq!(paths, Some(if device == "dm-0" { 2 } else { 0 }), "{device}");
             for name in common {
                 assert!(names.iter().any(|known| known == name), "{device}: no {name} in {names:?}");
             }
@@ -247,9 +279,65 @@ mod tests {
     }
 
     #[test]
+    fn names_that_cannot_be_read_are_missed() {
+        // Whoever breaks one of these would have all names without it.
+        let breaks: [(&str, &str, Kind); 9] = [
+            ("slaves", "devices/dm-1/slaves", Kind::Block),
+            ("holders", "devices/sdb/holders", Kind::Block),
+            ("partition", "devices/sdb/sdb1/partition", Kind::Block),
+            ("the map's name", "devices/dm-0/dm/name", Kind::Block),
+            ("what it is", "devices/dm-0/dm/uuid", Kind::Block),
+            ("what a holder is", "devices/dm-0/dm/uuid", Kind::Block),
+            ("WWID", "devices/sdb/device/wwid", Kind::Block),
+            ("number", "devices/sdb/dev", Kind::Block),
+            ("the disk of sg", "devices/sg1/device/block", Kind::Character),
+        ];
+        let start = ["dm-1", "sdb", "sdb/sdb1", "dm-0", "dm-0", "sdb", "sdb", "sdb", "sg1"];
+        for ((what, path, kind), device) in breaks.into_iter().zip(start) {
+            let root = tree();
+            let (path, device) = (root.path().join(path), root.path().join("devices").join(device));
+            if path.is_dir() {
+                fs::remove_dir_all(&path).unwrap();
+            } else {
+                fs::remove_file(&path).unwrap();
+            }
+            // Reading it fails, and looking for it does: root may do everything but this.
+            symlink(&path, &path).unwrap();
+            let found = find(&device, kind, &root.path().join("udev")).unwrap();
+            assert!(!found.is_complete, "{what}: {found:?}");
+            assert_eq!(found.paths.is_none(), what == "what it is", "{what}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_generic_device_whose_disk_is_not_there_yet_has_more_names() {
+        let root = tree();
+        let sg = |name: &str| find(&root.path().join("devices").join(name), Kind::Character, &root.path().join("udev"));
+        assert!(sg("sg1").unwrap().is_complete);
+        fs::remove_file(root.path().join("devices/sg1/device/block/sdb")).unwrap();
+        assert!(!sg("sg1").unwrap().is_complete, "sd has let go of it");
+        fs::remove_dir(root.path().join("devices/sg1/device/block")).unwrap();
+        assert!(!sg("sg1").unwrap().is_complete, "sd has not found it yet");
+        // As /dev/raw/raw1 was: nothing says which disk it is.
+        fs::create_dir_all(root.path().join("devices/raw1")).unwrap();
+        fs::write(root.path().join("devices/raw1/dev"), "162:1\n").unwrap();
+        assert!(!sg("raw1").unwrap().is_complete);
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_or_no_name_is_missed() {
+        for odd in [&b"t10.ACME \xff\xfe disk"[..], b"t10.a\x07b", &[b'w'; 300]] {
+            let root = tree();
+            fs::write(root.path().join("devices/sdb/device/wwid"), odd).unwrap();
+            let found = find(&root.path().join("devices/sdb"), Kind::Block, &root.path().join("udev")).unwrap();
+            assert!(!found.is_complete, "{found:?}");
+        }
+    }
+
+    #[test]
     fn a_device_that_is_no_disk_has_its_name() {
         let null = Identity { kind: Kind::Character, device: rustix::fs::makedev(1, 3) };
-        assert_eq!(look_up(null), Some(Aliases { names: vec!["null".into()], paths: 0, is_complete: true }));
+        assert_eq!(look_up(null), Some(Aliases { names: vec!["null".into()], paths: Some(0), is_complete: true }));
         assert_eq!(look_up(Identity::default()), None);
     }
 }
