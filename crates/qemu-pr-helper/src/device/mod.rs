@@ -59,6 +59,11 @@ impl Router {
         Self { scsi: sg_io::SgIo::new(timeout), multipath, simulator: simulate.then(Simulator::default) }
     }
 
+    /// Whether the thread that served a client may close this itself. The file of a simulated disk is a test's.
+    pub fn closes_at_once(&self, identity: Identity) -> bool {
+        identity.closes_at_once() || self.simulator.is_some()
+    }
+
     /// The line on which the multipath broker has notes, if it is there.
     pub fn notes(&self) -> Option<&std::os::fd::OwnedFd> {
         self.multipath.line()
@@ -103,6 +108,13 @@ impl Target<Device<'_>> for Router {
         {
             route("simulated");
             return simulator.execute(device, cdb, parameters, buffer);
+        }
+        if !identity.is_device() {
+            // No ioctl is made on it: what that comes to, and when, would be whoever's business that made it.
+            let error = std::io::Error::from_raw_os_error(libc::ENOTTY);
+            no_scsi::tell(identity, &error);
+            let (status, sense) = outcome::errno_failure(&error).parts();
+            return Completion { status, sense, data: &[] };
         }
         let is_change = matches!(cdb.command(), Command::Out(_));
         if is_change

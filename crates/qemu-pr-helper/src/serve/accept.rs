@@ -1,6 +1,9 @@
 //! New clients.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+};
 
 use rustix::{
     event::epoll,
@@ -10,7 +13,8 @@ use rustix::{
 use tracing::{debug, trace, warn};
 
 use super::{
-    connection::Connection,
+    closing::{Closing, Left, Then},
+    connection::{self, Connection},
     crew::Place,
     hub::{Hub, LISTENER, once},
     share,
@@ -31,8 +35,12 @@ static FULL: Limit = Limit::new();
 /// Messages about clients that have enough connections.
 static CROWDED: Limit = Limit::new();
 
-/// Accepts one client.
-pub fn accept(hub: &Hub) -> Place {
+/// Accepts one client, if there is a thread for whatever it does and room for what it may leave behind.
+pub fn accept(hub: &Arc<Hub>, covered: bool) -> Place {
+    if !covered || !hub.closing.has_room() {
+        hub.pause_accepting();
+        return hub.crew.rejoin();
+    }
     let accepted = accept_with(&hub.listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC);
     let again = match accepted {
         Ok(socket) => {
@@ -60,7 +68,7 @@ pub fn accept(hub: &Hub) -> Place {
 }
 
 /// Greets a client and gives it a slot, or turns it away.
-fn welcome(hub: &Hub, socket: OwnedFd) {
+fn welcome(hub: &Arc<Hub>, socket: OwnedFd) {
     let client = hub.next_client();
     let peer = peer(&socket);
     trace!(target: "pr_helper_accept", client, pid = peer.pid, uid = peer.uid);
@@ -69,7 +77,7 @@ fn welcome(hub: &Hub, socket: OwnedFd) {
         if let Some(more) = CROWDED.admit(peer.into()) {
             warn!("turning a client away: {why}{more}");
         }
-        return;
+        return turn_away(hub, socket, client, peer);
     }
     let Some(token) = hub.slots.reserve() else {
         METRICS.turned_away.count();
@@ -77,7 +85,7 @@ fn welcome(hub: &Hub, socket: OwnedFd) {
             let limit = hub.slots.capacity();
             warn!("turning a client away: all {limit} connections are in use (--max-connections){more}");
         }
-        return;
+        return turn_away(hub, socket, client, peer);
     };
     // The greeting is four bytes into an empty socket: it fits, or the client is gone.
     if let Err(error) = settle(hub, token, Connection::new(socket, client, peer), Connection::greet) {
@@ -85,8 +93,15 @@ fn welcome(hub: &Hub, socket: OwnedFd) {
     }
 }
 
+/// Hangs up on a client that was never served. It may have sent something all the same.
+fn turn_away(hub: &Arc<Hub>, socket: OwnedFd, client: u64, peer: Peer) {
+    if !connection::is_empty(&socket) {
+        Closing::take(hub, Left { client, peer, then: Then::Nothing, what: Box::new(socket) });
+    }
+}
+
 /// Gives a client that another process has greeted a slot.
-pub fn take_over(hub: &Hub, kept: Kept) {
+pub fn take_over(hub: &Arc<Hub>, kept: Kept) {
     let Some(token) = hub.slots.reserve() else {
         METRICS.turned_away.count();
         if let Some(more) = FULL.admit(Source::Unknown) {
@@ -102,10 +117,10 @@ pub fn take_over(hub: &Hub, kept: Kept) {
     }
 }
 
-/// Gives a connection its place and waits for what its client says, once it has been greeted. The place is free again if
+/// Gives a connection its place and waits for what its client says, once it has been greeted. It leaves again if
 /// that fails.
 fn settle(
-    hub: &Hub,
+    hub: &Arc<Hub>,
     token: u32,
     connection: Connection,
     greet: impl FnOnce(&Connection) -> rustix::io::Result<()>,
@@ -117,11 +132,10 @@ fn settle(
     let data = epoll::EventData::new_u64(u64::from(token));
     let settled = greet(&connection)
         .and_then(|()| epoll::add(&hub.epoll, connection.socket(), data, once(epoll::EventFlags::IN)));
-    if settled.is_ok() {
-        *guard = Some(connection);
-    } else {
-        drop(guard);
-        hub.release(token);
+    *guard = Some(connection);
+    drop(guard);
+    if settled.is_err() {
+        connection::leave(hub, token);
     }
     settled
 }
