@@ -45,7 +45,7 @@ const ROOTS: usize = 4;
 /// How many descriptors conversations need at the most: those, and one that is turned away.
 pub const DESCRIPTORS: u64 = 13;
 
-const _: () = assert!(OTHERS + ROOTS + 1 == 13, "as many as that");
+const _: () = assert!(OTHERS + ROOTS + 1 == 13);
 
 /// How many threads there may be, most of them closing what clients have sent.
 const MAX_THREADS: usize = 256;

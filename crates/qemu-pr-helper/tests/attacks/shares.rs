@@ -442,3 +442,22 @@ fn what_is_no_device_is_refused_without_an_ioctl() {
         assert_eq!(helper.device().count(), 1);
     });
 }
+
+#[test]
+fn a_command_whose_failure_would_block_every_guest_of_the_host_is_not_sent() {
+    ours(|bed| {
+        let helper = launch(bed).device(|_| Answer::good(&[0; 8]).into()).start();
+        let client = helper.connect();
+        let mut cdb = Raw::cdb_in(0, 8);
+        // NACA.
+        cdb[9] = 4;
+        client.send_with(&cdb, &[null().as_fd()]);
+        client.reply().expect_check(5, 0x24, 0);
+        assert_eq!(helper.device().count(), 0);
+        // The other bits of that byte are the disk's business.
+        cdb[9] = 0xc0;
+        client.send_with(&cdb, &[null().as_fd()]);
+        assert_eq!(client.reply().status, 0);
+        assert_eq!(helper.device().seen()[0].cdb[9], 0xc0);
+    });
+}
