@@ -233,12 +233,14 @@ fn helper_reads_an_order(bytes: &[u8]) {
     let (mut ours, theirs) = UnixStream::pair().expect("a pair of sockets");
     ours.write_all(bytes).expect("room for an order");
     ours.shutdown(Shutdown::Write).expect("half a socket");
-    if fuzzing::control(theirs).is_err() {
-        return;
-    }
+    fuzzing::control(theirs);
     let mut ours = BufReader::new(ours);
     let mut said = String::new();
     ours.read_line(&mut said).expect("text");
+    if said.is_empty() {
+        // It was no text, or too long.
+        return;
+    }
     if let Ok(Answer::Following) = serde_json::from_str(&said) {
         return follower_is_told(ours);
     }

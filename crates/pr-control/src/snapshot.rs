@@ -142,6 +142,9 @@ pub struct Connection {
     /// The last command that did not end in GOOD.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<Failure>,
+    /// For how long what the client sent has been being closed, in microseconds. It may have hung up already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closing_us: Option<u64>,
 }
 
 /// A command under way.

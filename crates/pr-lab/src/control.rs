@@ -172,6 +172,7 @@ pub fn eventful_snapshot() -> Snapshot {
                 requests: 7,
                 in_flight: in_flight(31_500_000, None),
                 last_failure: Some(failure),
+                closing_us: None,
             },
             Connection {
                 client: Client { connection: 20, ..Client::default() },
@@ -179,6 +180,7 @@ pub fn eventful_snapshot() -> Snapshot {
                 requests: 1,
                 in_flight: in_flight(2_250_000, Some("mpatha")),
                 last_failure: None,
+                closing_us: None,
             },
         ],
         trace: vec!["pr_helper_command".into(), "pr_helper_reply".into()],

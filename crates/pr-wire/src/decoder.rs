@@ -17,9 +17,26 @@ pub struct Decoder<D>(Stage<D>);
 
 #[derive(Debug)]
 enum Stage<D> {
-    Features { word: [u8; 4], have: usize },
-    Cdb { bytes: [u8; WIRE_CDB], have: usize, device: Option<D> },
-    Parameters { cdb: Cdb, device: D, length: usize, pieces: Vec<u8> },
+    Features {
+        word: [u8; 4],
+        have: usize,
+    },
+    Cdb {
+        bytes: [u8; WIRE_CDB],
+        have: usize,
+        device: Option<D>,
+    },
+    Parameters {
+        cdb: Cdb,
+        device: D,
+        length: usize,
+        pieces: Vec<u8>,
+    },
+    /// After a violation: what is still held is closed with the decoder, by whoever drops that.
+    Broken {
+        device: Option<D>,
+        more: Option<D>,
+    },
 }
 
 /// The descriptors that arrived with some bytes.
@@ -74,6 +91,17 @@ impl<D> Decoder<D> {
             Stage::Features { word, have } => word.len() - have,
             Stage::Cdb { bytes, have, .. } => bytes.len() - have,
             Stage::Parameters { length, pieces, .. } => length - pieces.len(),
+            Stage::Broken { .. } => 1,
+        }
+    }
+
+    /// Whether it holds a descriptor that is closed with it.
+    pub fn holds_descriptor(&self) -> bool {
+        match &self.0 {
+            Stage::Features { .. } => false,
+            Stage::Cdb { device, .. } => device.is_some(),
+            Stage::Parameters { .. } => true,
+            Stage::Broken { device, more } => device.is_some() || more.is_some(),
         }
     }
 
@@ -87,19 +115,35 @@ impl<D> Decoder<D> {
         matches!(self.0, Stage::Features { have: 0, .. } | Stage::Cdb { have: 0, .. })
     }
 
-    /// Takes the next bytes, at most [`Decoder::needs`] of them, and the descriptors that came with them.
+    /// Takes the next bytes, at most [`Decoder::needs`] of them, and the descriptors that came with them. After a
+    /// violation it is of no use, and holds what it had.
     pub fn feed<'a>(&mut self, bytes: &'a [u8], descriptors: Descriptors<D>) -> Result<Step<'a, D>, Violation> {
         debug_assert!(bytes.len() <= self.needs(), "more bytes than the stage lacks");
         match mem::replace(&mut self.0, Stage::next_request()) {
             Stage::Features { word, have } => self.features(word, have, bytes),
             Stage::Cdb { bytes: cdb, have, device } => {
-                let device = one_device(device, descriptors)?;
-                self.cdb(cdb, have, device, bytes)
+                // A request has one descriptor, on whichever of its bytes.
+                let too_many = Violation::TooManyDescriptors;
+                match (device, descriptors) {
+                    (device, Descriptors::None) => self.cdb(cdb, have, device, bytes),
+                    (None, Descriptors::One(device)) => self.cdb(cdb, have, Some(device), bytes),
+                    (device, Descriptors::One(more)) => self.broken(device, Some(more), too_many),
+                    (device, Descriptors::Many) => self.broken(device, None, too_many),
+                }
             }
             Stage::Parameters { cdb, device, length, pieces } => {
                 Ok(self.parameters(cdb, device, length, pieces, bytes))
             }
+            stage @ Stage::Broken { .. } => {
+                self.0 = stage;
+                Err(Violation::Truncated)
+            }
         }
+    }
+
+    fn broken<T>(&mut self, device: Option<D>, more: Option<D>, violation: Violation) -> Result<T, Violation> {
+        self.0 = Stage::Broken { device, more };
+        Err(violation)
     }
 
     /// The client sends no more. That is fine between requests only.
@@ -131,9 +175,17 @@ impl<D> Decoder<D> {
             self.0 = Stage::Cdb { bytes: cdb, have, device };
             return Ok(Step::Incomplete);
         }
-        let device = device.ok_or(Violation::NoDescriptor)?;
-        let cdb = Cdb::new(cdb).map_err(|error| Violation::NotPersistentReserve(error.operation_code))?;
-        let length = parameter_length(&cdb)?;
+        let Some(device) = device else { return self.broken(None, None, Violation::NoDescriptor) };
+        let cdb = match Cdb::new(cdb) {
+            Ok(cdb) => cdb,
+            Err(error) => {
+                return self.broken(Some(device), None, Violation::NotPersistentReserve(error.operation_code));
+            }
+        };
+        let length = match parameter_length(&cdb) {
+            Ok(length) => length,
+            Err(violation) => return self.broken(Some(device), None, violation),
+        };
         if length == 0 {
             return Ok(Step::Request(Request { cdb, device, parameters: Cow::Borrowed(&[]) }));
         }
@@ -166,15 +218,6 @@ impl<D> Decoder<D> {
 impl<D> Stage<D> {
     fn next_request() -> Self {
         Self::Cdb { bytes: [0; WIRE_CDB], have: 0, device: None }
-    }
-}
-
-/// A request has one descriptor, on whichever of its bytes.
-fn one_device<D>(device: Option<D>, more: Descriptors<D>) -> Result<Option<D>, Violation> {
-    match (device, more) {
-        (device, Descriptors::None) => Ok(device),
-        (None, Descriptors::One(device)) => Ok(Some(device)),
-        (Some(_), Descriptors::One(_)) | (_, Descriptors::Many) => Err(Violation::TooManyDescriptors),
     }
 }
 

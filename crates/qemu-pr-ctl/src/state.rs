@@ -146,7 +146,7 @@ fn counted(number: u64, noun: &str) -> String {
 }
 
 fn cells(connection: &Connection) -> [String; 7] {
-    let Connection { client, age_us, requests, in_flight, last_failure } = connection;
+    let Connection { client, age_us, requests, in_flight, last_failure, closing_us } = connection;
     let none = || "-".to_owned();
     let program = client.program.as_deref().map(|path| path.rsplit('/').next().unwrap_or(path));
     let who = client.vm.clone().or_else(|| client.unit.clone()).or_else(|| match (program, client.pid) {
@@ -159,6 +159,7 @@ fn cells(connection: &Connection) -> [String; 7] {
         let device = command.device.as_ref().map(|device| format!("{} ", name(device))).unwrap_or_default();
         format!("{} {device}{}", span(command.for_us), command.action)
     });
+    let in_flight = in_flight.or_else(|| closing_us.map(|us| format!("{} closing what it sent", span(us))));
     let failure = last_failure.as_ref().map(|failure| {
         let status = match (failure.status.as_str(), &failure.sense) {
             ("RESERVATION CONFLICT", _) => "conflict".to_owned(),

@@ -38,6 +38,15 @@ fn a_helper_without_trouble_is_two_lines() {
     );
 }
 
+#[test]
+fn what_is_being_closed_is_shown_where_a_command_would_be() {
+    let connection = Connection { closing_us: Some(31_000_000), ..Connection::default() };
+    assert_eq!(cells(&connection)[5], "31s closing what it sent");
+    let command = InFlight { action: "CLEAR".into(), device: None, for_us: 2_000_000 };
+    let both = Connection { in_flight: Some(command), ..connection };
+    assert_eq!(cells(&both)[5], "2.0s CLEAR");
+}
+
 /// Everything as long as it gets.
 fn longest() -> Snapshot {
     let long = || "\u{1b}[31mlong\n".repeat(40);
@@ -55,6 +64,7 @@ fn longest() -> Snapshot {
         requests: u64::MAX,
         in_flight: Some(InFlight { action: long(), device: Some(device), for_us: u64::MAX }),
         last_failure: Some(Failure { action: long(), status: long(), sense: Some(long()), ago_us: u64::MAX }),
+        closing_us: Some(u64::MAX),
     };
     let all = u64::MAX;
     Snapshot {

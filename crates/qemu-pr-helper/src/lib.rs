@@ -8,6 +8,7 @@
 #![deny(unsafe_code)]
 
 mod boot;
+mod bucket;
 mod check;
 mod cli;
 mod config;

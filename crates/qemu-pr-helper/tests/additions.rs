@@ -82,8 +82,8 @@ fn too_few_descriptors_for_all_connections_lower_their_number_with_a_warning() {
         std::fs::write(&file, "[defaults]\nmax-connections = 14\n").expect("write the settings");
         let file = file.to_str().expect("a path of letters");
         for given in [["--max-connections", "14"], ["--config", file]] {
-            let helper = bed.launch().limit(Resource::Nofile, 64).args(given).start();
-            helper.await_stderr("--max-connections 14 needs 66 file descriptors");
+            let helper = bed.launch().limit(Resource::Nofile, 95).args(given).start();
+            helper.await_stderr("--max-connections 14 needs 98 file descriptors");
             helper.await_stderr("serving 13 connections");
             // The connection that waited for the greeting has to be gone.
             helper.settled_descriptors();

@@ -58,6 +58,8 @@ fn request(random: &mut Random) -> Vec<Part> {
         length = 24;
     }
     cdb[7..9].copy_from_slice(&length.to_be_bytes());
+    // NACA: docs/differences-from-c.md, 27.
+    cdb[9] &= !4;
     if cdb[0] == PR_OUT {
         cdb[5..7].fill(0);
     }

@@ -29,6 +29,12 @@ pub fn check(files: &Value) -> Result<()> {
     let control = list(&helper["readinessProbe"]["exec"]["command"])?.last();
     ensure!(control.is_some_and(|path| arguments.contains(path)), "the probe asks at another control socket");
     ensure!(list(&exporter["args"])?.iter().any(|word| Some(word) == control), "the exporter asks at another one");
+    let alive = list(&helper["livenessProbe"]["exec"]["command"])?.last();
+    ensure!(alive == Some(&json!(SOCKET)), "the helper is alive at another socket");
+    for container in containers {
+        ensure!(container["resources"]["limits"]["memory"].is_string(), "{} may take all memory", container["name"]);
+        ensure!(container["livenessProbe"].is_object(), "nobody notices when {} is stuck", container["name"]);
+    }
     let volumes = list(&pod["spec"]["volumes"])?;
     for container in containers {
         for mount in list(&container["volumeMounts"])? {
@@ -48,11 +54,14 @@ pub fn check(files: &Value) -> Result<()> {
     ensure!(listed[0]["targetPort"] == ports[0]["name"], "the Service leads to another port");
     ensure!(listed[0]["port"] == ports[0]["containerPort"], "the Service has another number for the port");
     ensure!(scraped[0]["port"] == listed[0]["name"], "the ServiceMonitor asks at another port");
+    let policy = &files["networkpolicy.yaml"]["spec"];
+    ensure!(policy["podSelector"]["matchLabels"] == *labels, "the NetworkPolicy is about other pods");
+    ensure!(list(&policy["ingress"][0]["ports"])?[0]["port"] == ports[0]["name"], "it is about another port");
     let group = exporter["securityContext"]["runAsGroup"].to_string();
     ensure!(arguments.contains(&json!(group)), "the exporter is not in the group that may ask");
 
     let kustomization = &files["kustomization.yaml"];
-    for file in ["daemonset.yaml", "service.yaml", "servicemonitor.yaml"] {
+    for file in ["daemonset.yaml", "service.yaml", "servicemonitor.yaml", "networkpolicy.yaml"] {
         ensure!(list(&kustomization["resources"])?.contains(&json!(file)), "{file} is not applied");
     }
     let image = &list(&kustomization["images"])?[0];

@@ -1,7 +1,8 @@
 //! `exporter`: serves the figures of helpers to monitoring systems, so that the helper, which has privileges, never
 //! opens a network port. This has none, and asks by the control socket like anybody else.
 //!
-//! A thread serves a connection, and there are few of them. Each page is made of fresh answers.
+//! A thread serves a connection, and there are few of them, and fewer of one address. A helper is asked once a second at
+//! the most, however many pages are asked for.
 
 mod families;
 mod http;
@@ -9,15 +10,13 @@ mod openmetrics;
 mod user;
 
 use std::{
+    collections::HashMap,
     io::{self, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use pr_control::{Control, ControlError, Snapshot};
@@ -33,21 +32,28 @@ use crate::{
 /// A command that a disk has been at for longer is one that hangs, in microseconds.
 pub const HUNG_US: u64 = 5_000_000;
 
-/// More than monitoring systems need; a bound on threads.
-const MAX_CONNECTIONS: usize = 16;
+/// More than monitoring systems need; a bound on threads. And how many of these may be one address'.
+const MAX_CONNECTIONS: usize = 32;
+const EACH: usize = 16;
+
+/// How old an answer may be.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// What the system lacks (descriptors, memory) may be there again after this.
 const PAUSE: Duration = Duration::from_millis(100);
 
 struct Exporter {
     sources: Vec<Source>,
-    connections: AtomicUsize,
+    /// How many each address has.
+    connections: Mutex<HashMap<IpAddr, usize>>,
 }
 
 /// A helper that is asked.
 struct Source {
     control: Control,
     label: Option<String>,
+    /// What it said last, and when.
+    answer: Mutex<Option<(Instant, Option<Snapshot>)>>,
     /// What was the matter with it last; told when it changes.
     trouble: Mutex<Option<String>>,
 }
@@ -69,9 +75,10 @@ pub fn run(options: &Options, exporter: &cli::Exporter) -> Result<(), Trouble> {
     let sources = exporter.control.iter().map(|path| Source {
         control: Control::new(path, options.control_patience()),
         label: several.then(|| path.display().to_string()),
+        answer: Mutex::default(),
         trouble: Mutex::default(),
     });
-    let server = Arc::new(Exporter { sources: sources.collect(), connections: AtomicUsize::new(0) });
+    let server = Arc::new(Exporter { sources: sources.collect(), connections: Mutex::default() });
     for source in &server.sources {
         // Whoever may not ask now never may. A helper that is not there may come.
         match (source.control.snapshot(), &user) {
@@ -89,27 +96,59 @@ pub fn run(options: &Options, exporter: &cli::Exporter) -> Result<(), Trouble> {
     }
     loop {
         match listener.accept() {
-            Ok((stream, _)) => Exporter::take(&server, stream),
+            Ok((stream, from)) => Exporter::take(&server, stream, whose(from.ip())),
             Err(_) => thread::sleep(PAUSE),
         }
     }
 }
 
+/// Whose an address is: one has as many in IPv6 as it likes.
+fn whose(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Exporter {
     /// Serves a connection in a thread of its own, if there is room for one.
-    fn take(exporter: &Arc<Self>, mut stream: TcpStream) {
-        if exporter.connections.fetch_add(1, Ordering::SeqCst) >= MAX_CONNECTIONS {
-            exporter.connections.fetch_sub(1, Ordering::SeqCst);
+    fn take(exporter: &Arc<Self>, mut stream: TcpStream, from: IpAddr) {
+        if !exporter.begin(from) {
             return http::turn_away(stream);
         }
         let served = Arc::clone(exporter);
         let thread = thread::Builder::new().spawn(move || {
             // The end of a conversation, in whatever way, is the end of this thread and nothing more.
             let _ = http::converse(&mut stream, |format| served.page(format));
-            served.connections.fetch_sub(1, Ordering::SeqCst);
+            served.end(from);
         });
         if thread.is_err() {
-            exporter.connections.fetch_sub(1, Ordering::SeqCst);
+            exporter.end(from);
+        }
+    }
+
+    /// Whether there is room for a connection of this address.
+    fn begin(&self, from: IpAddr) -> bool {
+        let mut connections = lock(&self.connections);
+        let has_room = connections.values().sum::<usize>() < MAX_CONNECTIONS
+            && connections.get(&from).is_none_or(|count| *count < EACH);
+        if has_room {
+            *connections.entry(from).or_default() += 1;
+        }
+        has_room
+    }
+
+    fn end(&self, from: IpAddr) {
+        let mut connections = lock(&self.connections);
+        if let Some(count) = connections.get_mut(&from) {
+            *count -= 1;
+            if *count == 0 {
+                connections.remove(&from);
+            }
         }
     }
 
@@ -126,17 +165,25 @@ impl Exporter {
 }
 
 impl Source {
-    /// The helper's answer, where there is one.
+    /// The helper's answer, where there is one. Who asks while another does waits for that answer.
     fn ask(&self) -> Option<Snapshot> {
+        let mut known = lock(&self.answer);
+        if let Some((when, answer)) = &*known
+            && when.elapsed() < FRESH
+        {
+            return answer.clone();
+        }
         let answer = self.control.snapshot();
         self.note(&answer);
-        answer.ok()
+        let answer = answer.ok();
+        *known = Some((Instant::now(), answer.clone()));
+        answer
     }
 
     /// Says on standard error when something begins or ends to be the matter.
     fn note(&self, answer: &Result<Snapshot, ControlError>) {
         let trouble = answer.as_ref().err().map(ToString::to_string);
-        let mut known = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.trouble);
         if *known != trouble {
             let words = match &trouble {
                 Some(trouble) => trouble.clone(),
@@ -146,5 +193,34 @@ impl Source {
             let _ = writeln!(io::stderr(), "qemu-pr-ctl: {}", out::plain(&words));
             *known = trouble;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_some_of_the_connections_and_others_theirs() {
+        let exporter = Exporter { sources: Vec::new(), connections: Mutex::default() };
+        let of = |last: u8| IpAddr::from([192, 0, 2, last]);
+        assert_eq!((0..20).filter(|_| exporter.begin(of(1))).count(), EACH);
+        assert!(exporter.begin(of(2)));
+        exporter.end(of(1));
+        assert!(exporter.begin(of(1)) && !exporter.begin(of(1)));
+        assert_eq!((3..200).filter(|last| exporter.begin(of(*last))).count(), MAX_CONNECTIONS - EACH - 1);
+        for last in 1..200 {
+            (0..EACH).for_each(|_| exporter.end(of(last)));
+        }
+        assert!(lock(&exporter.connections).is_empty());
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_address() {
+        let of = |text: &str| whose(text.parse().expect("an address"));
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
     }
 }

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
+    time::Duration,
 };
 
 use pr_control::Snapshot;
@@ -19,6 +20,9 @@ use crate::{
 
 /// So many families are told of a helper that answers.
 pub const FAMILIES: usize = 24;
+
+/// Longer than the exporter keeps an answer.
+pub const KEPT: Duration = Duration::from_millis(1100);
 
 /// A running exporter.
 pub struct Exporter {
@@ -181,6 +185,7 @@ fn a_helper_that_cannot_be_asked_is_down_and_the_page_is_there() {
     let families = exporter.metrics();
     assert!(value(&families, "qemu_pr_helper_up", &[]).abs() < 0.5 && families.len() == 1, "{families:?}");
     drop(UnixListener::bind(&path).expect("a socket"));
+    thread::sleep(KEPT);
     assert_eq!(exporter.metrics().len(), 1);
     exporter.metrics();
     // It is said when it changes, and not each time.
@@ -280,6 +285,24 @@ fn there_is_a_bound_on_clients_and_room_again_when_they_leave() {
             stream.write_all(b"GET /healthz HTTP/1.1\r\n\r\n").and_then(|()| stream.read_to_string(&mut answer));
         asked.is_ok() && answer.ends_with("ok\n")
     });
+}
+
+#[test]
+fn a_client_that_takes_all_it_can_keeps_no_other_address_out() {
+    use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+
+    let helper = ControlStandIn::telling(Snapshot::default());
+    let exporter = Exporter::start(&[helper.path()]);
+    let _idle: Vec<_> = (0..40).map(|_| TcpStream::connect(exporter.address).expect("an exporter")).collect();
+    assert!(exporter.say(b"").starts_with("HTTP/1.1 503 Service Unavailable\r\n"));
+    let other = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    bind(&other, &SocketAddr::from(([127, 0, 0, 2], 0))).expect("another address");
+    connect(&other, &exporter.address).expect("an exporter");
+    let mut other = TcpStream::from(other);
+    other.write_all(b"GET /healthz HTTP/1.1\r\n\r\n").expect("a request");
+    let mut answer = String::new();
+    other.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.ends_with("ok\n"), "{answer}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     daemon::Daemon,
-    exporter::{Exporter, FAMILIES, value},
+    exporter::{Exporter, FAMILIES, KEPT, value},
     run::{PROGRAM, run_control},
     stand_in::StandIn,
 };
@@ -46,6 +46,7 @@ fn the_exporters_figures_agree_with_the_commands_that_were_sent() {
     for _ in 0..2 {
         daemon.violate();
     }
+    std::thread::sleep(KEPT);
     let families = exporter.metrics();
     assert!(families.len() == FAMILIES, "{families:?}");
     for (_, action, result, times) in SENT {

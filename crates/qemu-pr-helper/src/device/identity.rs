@@ -1,6 +1,10 @@
 use std::{fmt, os::fd::BorrowedFd};
 
-use rustix::fs::{FileType, fstat, major, makedev, minor};
+use rustix::fs::{AtFlags, FileType, StatxFlags, major, makedev, minor, statx};
+
+/// /dev/null and its like, and /dev/sg* (`<linux/major.h>`).
+pub const MEMORY_MAJOR: u32 = 1;
+const SCSI_GENERIC_MAJOR: u32 = 21;
 
 /// What is behind a descriptor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -46,14 +50,35 @@ pub enum Kind {
 }
 
 impl Identity {
-    /// Looks at a descriptor.
+    /// Looks at a descriptor. What a file system in user space, or on another machine, would have to be asked for is not
+    /// asked for: it may take its time.
     pub fn of(descriptor: BorrowedFd<'_>) -> Self {
-        let Ok(stat) = fstat(descriptor) else { return Self { kind: Kind::Unknown, device: 0 } };
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::BlockDevice => Self { kind: Kind::Block, device: stat.st_rdev },
-            FileType::Fifo => Self { kind: Kind::Pipe, device: stat.st_dev },
-            FileType::CharacterDevice => Self { kind: Kind::Character, device: stat.st_rdev },
-            _ => Self { kind: Kind::File, device: stat.st_dev },
+        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+        let Ok(stat) = statx(descriptor, c"", flags, StatxFlags::TYPE) else {
+            return Self { kind: Kind::Unknown, device: 0 };
+        };
+        let own = makedev(stat.stx_rdev_major, stat.stx_rdev_minor);
+        let file_system = makedev(stat.stx_dev_major, stat.stx_dev_minor);
+        match FileType::from_raw_mode(stat.stx_mode.into()) {
+            FileType::BlockDevice => Self { kind: Kind::Block, device: own },
+            FileType::Fifo => Self { kind: Kind::Pipe, device: file_system },
+            FileType::CharacterDevice => Self { kind: Kind::Character, device: own },
+            _ => Self { kind: Kind::File, device: file_system },
+        }
+    }
+
+    /// Whether it could be a disk: everything else takes no command and is not asked.
+    pub fn is_device(self) -> bool {
+        matches!(self.kind, Kind::Block | Kind::Character)
+    }
+
+    /// Whether its closing is nobody's to delay: a disk's, which its client has open itself, and that of pipes and of
+    /// memory devices (/dev/null). Everything else takes as long as who made it wishes.
+    pub fn closes_at_once(self) -> bool {
+        match self.kind {
+            Kind::Block | Kind::Pipe => true,
+            Kind::Character => matches!(self.major(), MEMORY_MAJOR | SCSI_GENERIC_MAJOR),
+            Kind::File | Kind::Unknown => false,
         }
     }
 

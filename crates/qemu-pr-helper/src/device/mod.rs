@@ -45,6 +45,12 @@ pub enum Remark {
     Note(String),
 }
 
+/// Normal ACA, in a CDB's last byte (SAM-6 5.2). A disk that knows it would, after a CHECK CONDITION, carry out nothing
+/// more for the nexus that sent this, until that nexus sends CLEAR ACA, which Linux never does. The nexus is the host's
+/// and all guests have it in common, so to each of them this is a logical unit without NORMACA: such a one has no ACA, and
+/// says that a CDB that asks for it has an invalid field.
+const NACA: u8 = 0x04;
+
 /// Chooses who carries out a command.
 pub struct Router {
     scsi: sg_io::SgIo,
@@ -57,6 +63,11 @@ impl Router {
     /// SCSI device is a simulated one.
     pub fn new(timeout: Duration, multipath: Multipath, simulate: bool) -> Self {
         Self { scsi: sg_io::SgIo::new(timeout), multipath, simulator: simulate.then(Simulator::default) }
+    }
+
+    /// Whether the thread that served a client may close this itself. The file of a simulated disk is a test's.
+    pub fn closes_at_once(&self, identity: Identity) -> bool {
+        identity.closes_at_once() || self.simulator.is_some()
     }
 
     /// The line on which the multipath broker has notes, if it is there.
@@ -92,6 +103,11 @@ impl Target<Device<'_>> for Router {
         buffer: &'buffer mut [u8],
     ) -> Completion<'buffer> {
         let Device { descriptor, identity, client, .. } = device;
+        if cdb.command_bytes().last().is_some_and(|control| control & NACA != 0) {
+            let note = "not sent: NACA would have let a failure of it block every guest of this host";
+            device.remark.set(Some(Remark::Note(note.to_owned())));
+            return Completion::check_condition(Sense::fixed(SenseCode::INVALID_FIELD_IN_CDB));
+        }
         if identity.kind == Kind::Unknown {
             // Not sent anywhere: on a map it would reach one path of it only.
             let (status, sense) = outcome::errno_failure(&std::io::ErrorKind::Other.into()).parts();
@@ -103,6 +119,13 @@ impl Target<Device<'_>> for Router {
         {
             route("simulated");
             return simulator.execute(device, cdb, parameters, buffer);
+        }
+        if !identity.is_device() {
+            // No ioctl is made on it: what that comes to, and when, would be whoever's business that made it.
+            let error = std::io::Error::from_raw_os_error(libc::ENOTTY);
+            no_scsi::tell(identity, &error);
+            let (status, sense) = outcome::errno_failure(&error).parts();
+            return Completion { status, sense, data: &[] };
         }
         let is_change = matches!(cdb.command(), Command::Out(_));
         if is_change

@@ -4,7 +4,7 @@ use std::io;
 
 use tracing::warn;
 
-use super::{Identity, Kind};
+use super::{Identity, Kind, identity::MEMORY_MAJOR};
 use crate::observe::{audit, once::Once};
 
 /// Whether the kernel says by this that a device takes no SCSI commands, or none from this program.
@@ -12,15 +12,12 @@ pub fn says(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOTTY | libc::EINVAL | libc::EPERM))
 }
 
-/// The major of /dev/null and its like.
-const MEMORY: u32 = 1;
-
 /// Tells of it, once for each device. Nobody takes a pipe or /dev/null for a disk: who sends one asks about this program.
 pub fn tell(identity: Identity, error: &io::Error) {
     static SAID: Once = Once::new();
     let is_probe = match identity.kind {
         Kind::Pipe => true,
-        Kind::Character => identity.major() == MEMORY,
+        Kind::Character => identity.major() == MEMORY_MAJOR,
         Kind::Block | Kind::File | Kind::Unknown => false,
     };
     if is_probe || !SAID.admit(identity) {

@@ -1,11 +1,8 @@
 use std::{
-    fmt, io,
-    os::fd::BorrowedFd,
-    thread,
+    fmt, io, thread,
     time::{Duration, Instant},
 };
 
-use rustix::fs::{FileType, fstat};
 use scsi_pr::{Cdb, Command, Completion, OutAction, SENSE_LENGTH, Sense, SenseCode, Status, Target};
 use tracing::{Level, field, trace};
 
@@ -37,7 +34,7 @@ impl SgIo {
     /// Sends a command that may take so long, again while device-mapper says that the device is suspended, and tells what
     /// the kernel said of it. The data goes to the start of `buffer`.
     fn carry(
-        device: BorrowedFd<'_>,
+        device: Device<'_>,
         cdb: &Cdb,
         parameters: &[u8],
         buffer: &mut [u8],
@@ -54,11 +51,11 @@ impl SgIo {
                 Command::Out(_) if !parameters.is_empty() => Transfer::ToDevice(parameters),
                 _ => Transfer::None,
             };
-            sg_io::execute(device, cdb.command_bytes(), transfer, &mut sense, timeout)
+            sg_io::execute(device.descriptor, cdb.command_bytes(), transfer, &mut sense, timeout)
         };
         let mut result = once();
         for wait in SUSPENDED_WAITS {
-            if !is_suspended(device, &result) {
+            if !is_suspended(device.identity.kind, &result) {
                 break;
             }
             thread::sleep(Duration::from_millis(wait));
@@ -103,7 +100,7 @@ impl Target<Device<'_>> for SgIo {
             client = device.client, device = %device.identity.number(), timeout_ms = timeout.as_millis()
         );
         let start = tracing::enabled!(target: "pr_helper_command_done", Level::TRACE).then(Instant::now);
-        let (came, kernel) = Self::carry(device.descriptor, cdb, parameters, buffer, timeout);
+        let (came, kernel) = Self::carry(device, cdb, parameters, buffer, timeout);
         if let Some(start) = start {
             trace_done(device.client, &came, &kernel, start);
         }
@@ -146,7 +143,6 @@ impl fmt::Display for Byte {
 
 /// `EAGAIN` is device-mapper's word for "suspended, come back soon": the command has not been sent. No other block
 /// device uses it, and nothing but a block device can be one of device-mapper's.
-fn is_suspended(device: BorrowedFd<'_>, result: &io::Result<Outcome>) -> bool {
-    matches!(result, Err(error) if error.raw_os_error() == Some(libc::EAGAIN))
-        && fstat(device).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::BlockDevice)
+fn is_suspended(kind: Kind, result: &io::Result<Outcome>) -> bool {
+    kind == Kind::Block && matches!(result, Err(error) if error.raw_os_error() == Some(libc::EAGAIN))
 }

@@ -2,7 +2,6 @@
 
 use std::{
     cell::Cell,
-    io,
     os::{
         fd::{BorrowedFd, OwnedFd},
         unix::net::UnixStream,
@@ -118,11 +117,8 @@ pub fn look_up(socket: &OwnedFd) {
 }
 
 /// One conversation on the control socket.
-///
-/// # Errors
-/// The connection breaks, or it takes too long.
-pub fn control(socket: UnixStream) -> io::Result<()> {
-    control::converse(socket, &Stage)
+pub fn control(socket: UnixStream) {
+    drop(control::converse(socket, &Stage, 0));
 }
 
 /// A helper that serves nobody.

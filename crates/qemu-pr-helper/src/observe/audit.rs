@@ -35,7 +35,7 @@ pub enum Keys {
 }
 
 /// The process at the other end of a connection, as it was when it connected.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Peer {
     /// Its number; zero if unknown, or in another process name space.
     pub pid: u32,
@@ -140,7 +140,7 @@ pub fn reload(peer: Peer, path: &str, result: Result<u64, &str>) {
     let (path, reason) = (clipped(path), result.err().map(clipped));
     let what = What::Reload { path, accepted: result.is_ok(), rules: result.ok(), reason };
     METRICS.audit_records.count();
-    sink::audit(Pending::Whole(Box::new(Record { time_us: now(), client, what })));
+    sink::audit(peer, Pending::Whole(Box::new(Record { time_us: now(), client, what })));
 }
 
 /// Text from elsewhere as part of one line, and no more of it than anybody reads.

@@ -1,20 +1,27 @@
 //! The control socket: whoever may connect asks for the state, follows the audit trail or changes what is traced.
 //!
-//! One thread, one conversation at a time, each with a deadline; a client that dawdles delays other askers for a second
-//! and clients of the helper not at all. Following is passed on to the thread that writes the log.
+//! Whoever looks disturbs nobody. A conversation has a thread of its own and a deadline. One user has few conversations
+//! at a time and others theirs, root's apart. Nobody has reason to send descriptors here: they are not received, and what
+//! closes them is the thread of the one who sent them, which may take as long as it likes. Following is passed on to the
+//! thread that writes the log, with a socket on which nothing can come any more.
 
 use std::{
-    io::{self, BufRead, BufReader, Read, Write},
+    collections::HashMap,
+    io::{self, IoSliceMut, Write},
     os::{
         fd::{AsFd, OwnedFd},
         unix::net::{UnixListener, UnixStream},
     },
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use pr_control::{Answer, Ask, MAX_ASK, Snapshot};
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::{
+    fs::{OFlags, fcntl_getfl, fcntl_setfl},
+    net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendFlags, Shutdown, recv, recvmsg, send, shutdown},
+};
 use tracing::trace;
 
 use super::{
@@ -24,11 +31,27 @@ use super::{
 };
 use crate::{settings::Given, sys::socket};
 
-/// How long a client may take to ask, and to take the answer.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a client may take to ask, and as long again to take the answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Settings are read on it, and their reader is recursive to a depth of its own.
 const STACK: usize = 1024 * 1024;
+
+/// How many conversations there are at a time: one user's, those of all users but root, and root's.
+const EACH: usize = 4;
+const OTHERS: usize = 8;
+const ROOTS: usize = 4;
+
+/// How many descriptors conversations need at the most: those, and one that is turned away.
+pub const DESCRIPTORS: u64 = 13;
+
+const _: () = assert!(OTHERS + ROOTS + 1 == 13);
+
+/// How many threads there may be, most of them closing what clients have sent.
+const MAX_THREADS: usize = 256;
+
+/// What the system lacks (descriptors, memory, threads) may be there again after this.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What the control socket can look at and change.
 pub trait Subject: Send + Sync + 'static {
@@ -43,58 +66,146 @@ pub trait Subject: Send + Sync + 'static {
 /// # Errors
 /// The system has no room for another thread.
 pub fn start(listener: OwnedFd, subject: impl Subject) -> io::Result<()> {
+    // Besides root, whoever made the socket may change something. The kernel knows who that was, before this process
+    // became another user (unix(7), SO_PEERCRED: for a listening socket it is the one who called listen).
+    let owner = socket::peer(listener.as_fd())?.uid;
     let listener = UnixListener::from(listener);
     // Not by an ioctl, which the sandbox keeps for disks.
     fcntl_setfl(&listener, fcntl_getfl(&listener)? - OFlags::NONBLOCK)?;
+    let subject = Arc::new(subject);
+    let places = Arc::new(Places::default());
     let serve = move || {
         loop {
             match listener.accept() {
-                // What goes wrong with one asker is that asker's.
-                Ok((socket, _)) => {
-                    let _ = converse(socket, &subject);
-                }
+                Ok((socket, _)) => take(socket, owner, &subject, &places),
                 // Out of descriptors, most likely: it passes.
-                Err(_) => thread::sleep(PATIENCE),
+                Err(_) => thread::sleep(PAUSE),
             }
         }
     };
-    thread::Builder::new().name("control".into()).stack_size(STACK).spawn(serve)?;
+    thread::Builder::new().name("control".into()).stack_size(64 * 1024).spawn(serve)?;
     Ok(())
+}
+
+/// Has a thread of its own serve a client, or turn it away. This one must not close the socket: what has been sent to it
+/// and not been read is closed with it.
+fn take(socket: UnixStream, owner: u32, subject: &Arc<impl Subject>, places: &Arc<Places>) {
+    // The peer of a connected socket can always be asked for; one that is not known has the fewest rights.
+    let user = socket::peer(socket.as_fd()).map_or(u32::MAX, |peer| peer.uid);
+    let has_place = places.take(user);
+    let socket = Arc::new(Mutex::new(Some(socket)));
+    loop {
+        let (socket, subject, places) = (Arc::clone(&socket), Arc::clone(subject), Arc::clone(places));
+        let talk = move || {
+            let Some(socket) = lock(&socket).take() else { return };
+            let rest = if has_place {
+                converse(socket, &*subject, owner)
+            } else {
+                turn_away(&socket, user);
+                Some(socket)
+            };
+            places.give_back(user, has_place);
+            // From here on it may take long, and is counted as a thread only.
+            drop(rest);
+            places.end();
+        };
+        match thread::Builder::new().name("control".into()).stack_size(STACK).spawn(talk) {
+            Ok(_) => return,
+            Err(_) => thread::sleep(PAUSE),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Who is in a conversation.
+#[derive(Default)]
+struct Places {
+    taken: Mutex<Taken>,
+    freed: Condvar,
+}
+
+#[derive(Default)]
+struct Taken {
+    by_user: HashMap<u32, usize>,
+    /// Clients that are being turned away, and have their descriptors still.
+    turned_away: usize,
+    threads: usize,
+}
+
+impl Taken {
+    fn has_room_for(&self, user: u32) -> bool {
+        let own = self.by_user.get(&user).copied().unwrap_or(0);
+        let root = self.by_user.get(&0).copied().unwrap_or(0);
+        let others = self.by_user.values().sum::<usize>() - root;
+        if user == 0 { own < ROOTS } else { own < EACH && others < OTHERS }
+    }
+}
+
+impl Places {
+    /// A thread for a client; whether it has a place.
+    fn take(&self, user: u32) -> bool {
+        let taken = lock(&self.taken);
+        let is_full = |taken: &mut Taken| taken.threads >= MAX_THREADS || taken.turned_away > 0;
+        let mut taken = self.freed.wait_while(taken, is_full).unwrap_or_else(PoisonError::into_inner);
+        taken.threads += 1;
+        let has_room = taken.has_room_for(user);
+        if has_room {
+            *taken.by_user.entry(user).or_default() += 1;
+        } else {
+            taken.turned_away += 1;
+        }
+        has_room
+    }
+
+    /// The conversation is over.
+    fn give_back(&self, user: u32, has_place: bool) {
+        let mut taken = lock(&self.taken);
+        if !has_place {
+            taken.turned_away -= 1;
+        } else if let Some(count) = taken.by_user.get_mut(&user) {
+            *count -= 1;
+            if *count == 0 {
+                taken.by_user.remove(&user);
+            }
+        }
+        self.freed.notify_one();
+    }
+
+    /// And its socket is closed.
+    fn end(&self) {
+        lock(&self.taken).threads -= 1;
+        self.freed.notify_one();
+    }
+}
+
+fn turn_away(socket: &UnixStream, user: u32) {
+    let reason = format!("enough questions of user {user} are being answered already; ask again in a moment");
+    // It fits into an empty socket, or nobody is there to read it.
+    let _ = send(socket, &line(&Answer::Failed { reason }), SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
 }
 
 /// Records of those who may not change anything, and try.
 static REFUSED: Limit = Limit::new();
 
-/// One conversation.
-///
-/// # Errors
-/// The connection breaks, or it takes too long.
-pub fn converse(socket: UnixStream, subject: &impl Subject) -> io::Result<()> {
-    socket.set_read_timeout(Some(PATIENCE))?;
-    socket.set_write_timeout(Some(PATIENCE))?;
-    let peer = socket::peer(socket.as_fd())?;
+/// One conversation; the socket to be closed, unless it follows from here on.
+pub fn converse(socket: UnixStream, subject: &impl Subject, owner: u32) -> Option<UnixStream> {
+    let Ok(peer) = socket::peer(socket.as_fd()) else { return Some(socket) };
     let who = Peer { pid: peer.pid.unwrap_or(0), uid: peer.uid };
-    let mut line = String::new();
-    let limit = u64::try_from(MAX_ASK).unwrap_or(u64::MAX);
-    BufReader::new(&socket).take(limit).read_line(&mut line)?;
-    let ask = serde_json::from_str(&line);
-    trace!(target: "pr_helper_control", pid = peer.pid, uid = peer.uid, ask = shown(&line));
-    // The socket's group may look. Only who could as well start and stop this program may change anything.
-    let may_change = peer.uid == 0 || peer.uid == rustix::process::getuid().as_raw();
+    let Ok(text) = question(&socket, Instant::now() + PATIENCE) else { return Some(socket) };
+    let ask = serde_json::from_str(&text);
+    trace!(target: "pr_helper_control", pid = peer.pid, uid = peer.uid, ask = shown(&text));
+    // The socket's group may look. Only who could as well start and stop this program may change anything; that is not
+    // the user that it has become (-u), who may be the clients' own.
+    let may_change = [0, owner].contains(&peer.uid);
     let answer = match ask {
         Ok(Ask::Snapshot) => Answer::Snapshot(Box::new(subject.snapshot())),
         Ok(Ask::Log) if !audit::is_on() => {
             Answer::Failed { reason: "there is no audit trail: the helper was started with --audit off".to_owned() }
         }
-        Ok(Ask::Log) => {
-            return match sink::follow(socket.into()) {
-                Ok(()) => Ok(()),
-                Err(socket) => {
-                    let reason = "enough clients follow the audit trail already; end one of them".to_owned();
-                    say(&socket.into(), &Answer::Failed { reason })
-                }
-            };
-        }
+        Ok(Ask::Log) => return follow(socket, peer.uid),
         Ok(ask @ (Ask::Trace { .. } | Ask::Reload { .. })) if !may_change => {
             let reason = format!("user {} may look, and root alone may change something", peer.uid);
             if let Ask::Reload { path, .. } = ask {
@@ -116,7 +227,88 @@ pub fn converse(socket: UnixStream, subject: &impl Subject) -> io::Result<()> {
         }
         Err(error) => Answer::Failed { reason: format!("this is no question that this helper knows: {error}") },
     };
-    say(&socket, &answer)
+    // Whoever does not take its answer has had its time.
+    let _ = write(&socket, &line(&answer), Instant::now() + PATIENCE);
+    Some(socket)
+}
+
+/// Passes a socket on to the thread that writes the log. That one closes it when the follower has left, so nothing must be
+/// able to come on it any more.
+fn follow(socket: UnixStream, user: u32) -> Option<UnixStream> {
+    let is_silent = shutdown(&socket, Shutdown::Read).is_ok()
+        && loop {
+            match read(&socket) {
+                Ok(bytes) if bytes.is_empty() => break true,
+                Ok(_) => {}
+                Err(_) => break false,
+            }
+        };
+    if !is_silent {
+        return Some(socket);
+    }
+    let socket = UnixStream::from(sink::follow(socket.into(), user).err()?);
+    let reason = "enough clients follow the audit trail already; end one of them".to_owned();
+    let _ = write(&socket, &line(&Answer::Failed { reason }), Instant::now() + PATIENCE);
+    Some(socket)
+}
+
+/// Reads a question, up to the end of its line.
+fn question(socket: &UnixStream, deadline: Instant) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    while !bytes.contains(&b'\n') && bytes.len() < MAX_ASK {
+        socket.set_read_timeout(Some(left(deadline)?))?;
+        let more = read(socket)?;
+        if more.is_empty() {
+            break;
+        }
+        bytes.extend_from_slice(&more);
+    }
+    bytes.truncate(bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| end + 1).min(MAX_ASK));
+    String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+/// Reads what has come, unless descriptors have come with it: looking does not close them, and reading would, however
+/// long that takes.
+fn read(socket: &UnixStream) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; 4096];
+    let parts = &mut [IoSliceMut::new(&mut bytes)];
+    let seen = recvmsg(socket, parts, &mut RecvAncillaryBuffer::default(), RecvFlags::PEEK)?;
+    if seen.flags.contains(ReturnFlags::CTRUNC) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "descriptors"));
+    }
+    bytes.truncate(seen.bytes);
+    if !bytes.is_empty() {
+        // These bytes and no others: what is behind them may be of the other kind.
+        let (taken, _) = recv(socket, &mut bytes[..], RecvFlags::DONTWAIT)?;
+        bytes.truncate(taken);
+    }
+    Ok(bytes)
+}
+
+/// Writes all of it before the deadline, however slowly the other side reads.
+fn write(mut socket: &UnixStream, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
+    while !bytes.is_empty() {
+        socket.set_write_timeout(Some(left(deadline)?))?;
+        match socket.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(some) => bytes = bytes.get(some..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn left(deadline: Instant) -> io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+}
+
+fn line(answer: &Answer) -> Vec<u8> {
+    // These types have a JSON form for every value.
+    let mut line = serde_json::to_vec(answer).unwrap_or_default();
+    line.push(b'\n');
+    line
 }
 
 /// As much of a question as fits into a trace.
@@ -128,8 +320,54 @@ fn shown(line: &str) -> &str {
 /// In characters; a settings file is longer.
 const SHOWN: usize = 1000;
 
-fn say(mut socket: &UnixStream, answer: &Answer) -> io::Result<()> {
-    let mut line = serde_json::to_vec(answer)?;
-    line.push(b'\n');
-    socket.write_all(&line)
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_user_has_few_conversations_and_root_has_its_own() {
+        let places = Places::default();
+        assert_eq!([5; 4].map(|user| places.take(user)), [true; 4]);
+        assert_eq!([6; 4].map(|user| places.take(user)), [true; 4]);
+        // Only one at a time is turned away: it has a descriptor, and those are counted.
+        for user in [5, 7] {
+            assert!(!places.take(user));
+            places.give_back(user, false);
+        }
+        assert_eq!([0; 4].map(|user| places.take(user)), [true; 4]);
+        assert!(!places.take(0));
+        places.give_back(0, false);
+        places.give_back(6, true);
+        assert!(places.take(7));
+        let threads = lock(&places.taken).threads;
+        assert_eq!(threads, 16, "they count until their sockets are closed");
+        (0..threads).for_each(|_| places.end());
+        assert_eq!(lock(&places.taken).threads, 0);
+    }
+
+    #[test]
+    fn an_answer_that_is_read_byte_by_byte_has_an_end() {
+        let (ours, theirs) = UnixStream::pair().expect("two sockets");
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let reader = thread::spawn(move || {
+            while stopped.recv_timeout(Duration::from_millis(5)) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                let _ = io::Read::read(&mut &theirs, &mut [0; 1]);
+            }
+        });
+        let result = write(&ours, &vec![b' '; 4 << 20], Instant::now() + Duration::from_millis(300));
+        let kind = result.map_err(|error| error.kind());
+        assert!(matches!(kind, Err(io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)), "{kind:?}");
+        drop(stop);
+        reader.join().expect("no panic");
+    }
+
+    #[test]
+    fn what_comes_with_descriptors_is_not_read() {
+        let (ours, theirs) = UnixStream::pair().expect("two sockets");
+        io::Write::write_all(&mut &theirs, b"{\"ask\":").expect("room");
+        pr_wire::channel::send_with_descriptor(&theirs, b"\"log\"}\n", b"", theirs.as_fd()).expect("room");
+        let result = question(&ours, Instant::now() + PATIENCE);
+        assert_eq!(result.map_err(|error| error.kind()), Err(io::ErrorKind::InvalidData));
+    }
 }

@@ -1,5 +1,5 @@
 //! Those who follow the audit trail through the control socket. They get every record, or are told how many they
-//! missed; nobody waits for them.
+//! missed; nobody waits for them, and one that does not read for long loses its place to others.
 
 use std::{
     os::fd::{AsFd, OwnedFd},
@@ -7,6 +7,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use pr_control::{Answer, Record};
@@ -19,31 +20,48 @@ use rustix::{
 /// How many may follow at a time. Descriptors are budgeted, and these are the program's own.
 const MAX_FOLLOWERS: usize = 4;
 
+/// How many of them may be one user's, and how many may be others' than root.
+const EACH: usize = 2;
+const OTHERS: usize = MAX_FOLLOWERS - 1;
+
+/// How long a follower may owe the reading of something.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 static FOLLOWERS: Mutex<Vec<Follower>> = Mutex::new(Vec::new());
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
 struct Follower {
     socket: OwnedFd,
+    user: u32,
     /// The rest of a line that was taken in part.
     rest: Vec<u8>,
     /// How many records it missed and has not been told of.
     lost: u64,
+    /// Since when it has been owed something without a break.
+    behind: Option<Instant>,
 }
 
-/// Takes on a follower on a stream socket and tells it that it follows; gives it back where there are enough already.
-pub fn add(socket: OwnedFd) -> Result<(), OwnedFd> {
+/// Takes on a user's follower on a stream socket, on which nothing comes any more, and tells it that it follows; gives it
+/// back where there are enough already. The last place is root's.
+pub fn add(socket: OwnedFd, user: u32) -> Result<(), OwnedFd> {
     let mut followers = FOLLOWERS.lock().unwrap_or_else(PoisonError::into_inner);
     followers.retain(|follower| !follower.is_gone());
-    if followers.len() >= MAX_FOLLOWERS {
+    if !has_room(&followers, user) {
         return Err(socket);
     }
-    let mut follower = Follower { socket, rest: Vec::new(), lost: 0 };
+    let mut follower = Follower::new(socket, user);
     // Under the lock: nothing comes before this line.
     if follower.begin(&line(&Answer::Following)) {
         followers.push(follower);
     }
     COUNT.store(followers.len(), Ordering::Relaxed);
     Ok(())
+}
+
+fn has_room(followers: &[Follower], user: u32) -> bool {
+    let count = |is_it: &dyn Fn(u32) -> bool| followers.iter().filter(|follower| is_it(follower.user)).count();
+    followers.len() < MAX_FOLLOWERS
+        && (user == 0 || (count(&|other| other == user) < EACH && count(&|other| other != 0) < OTHERS))
 }
 
 /// Whether anybody follows.
@@ -59,15 +77,12 @@ pub fn offer(record: &Record) {
     }
 }
 
-/// Tries again what was not taken; whether anything is still owed.
-pub fn settle() -> bool {
-    let mut owing = false;
-    each(|follower| {
-        let is_there = follower.settle();
-        owing |= is_there && follower.owes();
-        is_there
-    });
-    owing
+/// Tries again what was not taken.
+pub fn settle() {
+    if any() {
+        let now = Instant::now();
+        each(|follower| follower.settle() && follower.is_patient(now));
+    }
 }
 
 /// Whether anybody is owed something.
@@ -89,6 +104,19 @@ fn line(answer: &Answer) -> Vec<u8> {
 }
 
 impl Follower {
+    const fn new(socket: OwnedFd, user: u32) -> Self {
+        Self { socket, user, rest: Vec::new(), lost: 0, behind: None }
+    }
+
+    /// Whether it has not been owed something for too long.
+    fn is_patient(&mut self, now: Instant) -> bool {
+        if !self.owes() {
+            self.behind = None;
+            return true;
+        }
+        now.saturating_duration_since(*self.behind.get_or_insert(now)) < PATIENCE
+    }
+
     fn owes(&self) -> bool {
         !self.rest.is_empty() || self.lost > 0
     }
@@ -172,7 +200,7 @@ mod tests {
 
     fn follower() -> (Follower, BufReader<UnixStream>) {
         let (ours, theirs) = UnixStream::pair().expect("a pair");
-        (Follower { socket: ours.into(), rest: Vec::new(), lost: 0 }, BufReader::new(theirs))
+        (Follower::new(ours.into(), 7), BufReader::new(theirs))
     }
 
     fn offered(follower: &mut Follower, time_us: u64) -> bool {
@@ -218,5 +246,42 @@ mod tests {
         drop(reader);
         assert!(follower.is_gone());
         assert!(!offered(&mut follower, 1));
+    }
+
+    #[test]
+    fn a_follower_that_reads_nothing_for_long_is_dropped() {
+        let (mut follower, mut reader) = follower();
+        let start = Instant::now();
+        assert!(follower.is_patient(start) && follower.is_patient(start + 2 * PATIENCE));
+        while !follower.owes() {
+            assert!(offered(&mut follower, 1));
+        }
+        assert!(follower.is_patient(start) && follower.is_patient(start + PATIENCE / 2));
+        assert!(!follower.is_patient(start + PATIENCE));
+        // Whoever catches up in time has as long again.
+        while follower.owes() {
+            told(&mut reader);
+            assert!(follower.settle());
+        }
+        assert!(follower.is_patient(start + PATIENCE) && follower.behind.is_none());
+    }
+
+    #[test]
+    fn one_place_is_roots_and_nobody_else_has_more_than_two() {
+        let with = |users: &[u32]| -> Vec<Follower> {
+            let new = |user: &u32| Follower::new(UnixStream::pair().expect("a pair").0.into(), *user);
+            users.iter().map(new).collect()
+        };
+        for (users, user, expected) in [
+            (&[][..], 5, true),
+            (&[5, 5], 5, false),
+            (&[5, 5], 6, true),
+            (&[5, 5, 6], 7, false),
+            (&[5, 5, 6], 0, true),
+            (&[0, 0, 0], 5, true),
+            (&[0, 0, 0, 5], 0, false),
+        ] {
+            assert_eq!(has_room(&with(users), user), expected, "{users:?} {user}");
+        }
     }
 }

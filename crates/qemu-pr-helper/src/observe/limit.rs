@@ -6,10 +6,11 @@
 
 use std::{
     sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use super::audit::Peer;
+use crate::bucket::{Bucket, Rate, nanoseconds};
 
 /// Whose messages are counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,15 +34,8 @@ impl From<Peer> for Source {
     }
 }
 
-/// So many at once, and then so many a second.
-#[derive(Clone, Copy)]
-struct Rate {
-    burst: u32,
-    per_second: u32,
-}
-
-const EACH: Rate = Rate { burst: 10, per_second: 1 };
-const TOGETHER: Rate = Rate { burst: 50, per_second: 5 };
+const EACH: Rate = Rate { per_second: 1, burst: 10 };
+const TOGETHER: Rate = Rate { per_second: 5, burst: 50 };
 
 /// How many sources are told apart.
 const SOURCES: usize = 64;
@@ -50,7 +44,7 @@ const SOURCES: usize = 64;
 pub struct Limit(Mutex<State>);
 
 struct State {
-    together: Spent,
+    together: Bucket,
     /// Those that provoked a message last, the last of them at the end.
     sources: Vec<Known>,
     /// Of sources that have been forgotten.
@@ -59,36 +53,14 @@ struct State {
 
 struct Known {
     source: Source,
-    spent: Spent,
+    bucket: Bucket,
     suppressed: u64,
-}
-
-/// How much of a rate is used up.
-struct Spent {
-    count: u32,
-    since: Option<Instant>,
-}
-
-impl Spent {
-    const NOTHING: Self = Self { count: 0, since: None };
-
-    /// Whether there is anything left, after what time has given back.
-    fn has_room(&mut self, rate: Rate, now: Instant) -> bool {
-        let since = *self.since.get_or_insert(now);
-        let seconds = now.saturating_duration_since(since).as_secs();
-        if seconds > 0 {
-            let back = u32::try_from(seconds).unwrap_or(u32::MAX).saturating_mul(rate.per_second);
-            self.count = self.count.saturating_sub(back);
-            self.since = Some(since + Duration::from_secs(seconds));
-        }
-        self.count < rate.burst
-    }
 }
 
 impl Limit {
     /// A limit that has let nothing through yet.
     pub const fn new() -> Self {
-        Self(Mutex::new(State { together: Spent::NOTHING, sources: Vec::new(), suppressed: 0 }))
+        Self(Mutex::new(State { together: Bucket::new(), sources: Vec::new(), suppressed: 0 }))
     }
 
     /// Whether a message may be said now that this source provoked, and what to add to it about those that were not.
@@ -101,16 +73,17 @@ impl Limit {
         let State { together, sources, suppressed: forgotten } = &mut *state;
         let mut known = match sources.iter().position(|known| known.source == source) {
             Some(place) => sources.remove(place),
-            None => Known { source, spent: Spent::NOTHING, suppressed: 0 },
+            None => Known { source, bucket: Bucket::new(), suppressed: 0 },
         };
         if sources.len() >= SOURCES {
             *forgotten += sources.remove(0).suppressed;
         }
-        let admitted = known.spent.has_room(EACH, now) && together.has_room(TOGETHER, now);
+        // From both or from none of them.
+        let now = nanoseconds(now);
+        let admitted = known.bucket.has(now, EACH) && together.take(now, TOGETHER);
         let mut left_out = 0;
         if admitted {
-            known.spent.count += 1;
-            together.count += 1;
+            known.bucket.take(now, EACH);
             left_out = std::mem::take(&mut known.suppressed) + std::mem::take(forgotten);
         } else {
             known.suppressed += 1;
@@ -126,7 +99,15 @@ impl Limit {
 #[cfg(test)]
 #[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    /// Not before the program's own beginning of time.
+    fn start() -> Instant {
+        crate::bucket::now();
+        Instant::now()
+    }
 
     fn passed(limit: &Limit, source: Source, now: Instant, tries: usize) -> usize {
         (0..tries).filter(|_| limit.admit_at(source, now).is_some()).count()
@@ -134,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_burst_passes_then_one_a_second_and_the_rest_is_counted() {
-        let (limit, source, start) = (Limit::new(), Source::Process(1), Instant::now());
+        let (limit, source, start) = (Limit::new(), Source::Process(1), start());
         assert_eq!(passed(&limit, source, start, 1000), 10);
         let later = limit.admit_at(source, start + Duration::from_secs(1));
         assert_eq!(later.as_deref(), Some(" (990 similar messages were left out)"));
@@ -145,7 +126,7 @@ mod tests {
 
     #[test]
     fn one_that_floods_does_not_hide_the_others() {
-        let (limit, start) = (Limit::new(), Instant::now());
+        let (limit, start) = (Limit::new(), start());
         assert_eq!(passed(&limit, Source::Process(1), start, 1000), 10);
         assert_eq!(passed(&limit, Source::Process(2), start, 3), 3);
         assert_eq!(passed(&limit, Source::User(2), start, 3), 3);
@@ -154,7 +135,7 @@ mod tests {
 
     #[test]
     fn many_sources_together_are_limited_and_only_the_last_are_remembered() {
-        let (limit, start) = (Limit::new(), Instant::now());
+        let (limit, start) = (Limit::new(), start());
         let all: usize = (0..1000).map(|number| passed(&limit, Source::Process(number), start, 1)).sum();
         assert_eq!(all, 50);
         assert_eq!(limit.0.lock().expect("no panic").sources.len(), SOURCES);

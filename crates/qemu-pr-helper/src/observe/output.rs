@@ -107,7 +107,7 @@ impl Output {
             match entry {
                 Entry::Message { time_us, level, text } => self.message(time_us, level, &text),
                 Entry::Trace { time_us, text } => self.trace(process, time_us, &text),
-                Entry::Audit(pending) => {
+                Entry::Audit(_, pending) => {
                     if let Some(record) = pending.resolve() {
                         // They first: they cannot hold anything up.
                         follow::offer(&record);

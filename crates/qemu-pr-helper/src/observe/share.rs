@@ -1,16 +1,12 @@
-//! Who gets how much of the audit trail.
+//! Who gets how much of the audit log.
 //!
 //! A process, which is a guest, has a share: so many records at once, then so many a second, whatever the number of its
-//! connections. What it does beyond that is counted, and told as one record when there is room again.
+//! connections and however often it connects. What it does beyond that is counted, and told as one record when there is
+//! room again; that record comes out of the share like any other.
 
-use std::{
-    collections::HashMap,
-    mem,
-    sync::{
-        Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc, LazyLock, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicUsize, Ordering},
 };
 
 use pr_control::{REQUEST_RESULTS, request_result};
@@ -21,136 +17,130 @@ use super::{
     metrics::{self, ACTIONS, METRICS},
     sink,
 };
+use crate::bucket::{Bucket, Rate, Refills, Shares, now};
 
-/// Records that a process may have at once.
-const BURST: u64 = 100;
-
-/// Records a second after that.
-const REFILL: u64 = 10;
+/// Records that a process may have.
+const RATE: Rate = Rate { per_second: 10, burst: 100 };
 
 /// How often a client did what, by action and result.
 pub type Counts = [[u32; REQUEST_RESULTS.len()]; ACTIONS];
 
-/// The shares of the processes that are connected.
-static SHARES: Mutex<Option<Shares>> = Mutex::new(None);
+static SHARES: LazyLock<Mutex<Shares<Share>>> = LazyLock::new(Mutex::default);
 
+/// How many shares have something that is to be told.
+static OWING: AtomicUsize = AtomicUsize::new(0);
+
+/// What a process has had of the log, and what it did beyond that.
 #[derive(Default)]
-struct Shares {
-    by_process: HashMap<u32, Weak<Share>>,
-    /// At so many those that are gone are forgotten.
-    forget_at: usize,
+struct Share {
+    bucket: Bucket,
+    left_out: Mutex<Option<LeftOut>>,
 }
 
-/// What a process has had: the second of the last look in the upper half, the records in the lower.
-#[derive(Default)]
-struct Share(AtomicU64);
+/// What has no record of its own, and which connection did the last of it.
+struct LeftOut {
+    client: u64,
+    peer: Peer,
+    counts: Box<Counts>,
+}
 
-/// A connection's view of its process' share, and what it did beyond it.
+/// A connection's view of its process' share.
 pub struct Budget {
     share: Arc<Share>,
     introduced: bool,
-    left_out: Option<Box<Counts>>,
+}
+
+impl Refills for Share {
+    fn is_new(&self, now: u64) -> bool {
+        self.bucket.is_full(now) && self.left_out().is_none()
+    }
+}
+
+impl Share {
+    fn left_out(&self) -> MutexGuard<'_, Option<LeftOut>> {
+        self.left_out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells what was left out, if there is room for it; whether nothing is owed.
+    fn settle(&self, now: u64) -> bool {
+        let mut left_out = self.left_out();
+        if left_out.is_some() && self.bucket.take(now, RATE) {
+            tell(&mut left_out);
+        }
+        left_out.is_none()
+    }
+}
+
+fn tell(left_out: &mut Option<LeftOut>) {
+    if let Some(LeftOut { client, peer, counts }) = left_out.take() {
+        OWING.fetch_sub(1, Ordering::Relaxed);
+        METRICS.audit_records.count();
+        sink::audit(peer, Pending::LeftOut(client, peer, audit::now(), counts));
+    }
 }
 
 impl Budget {
     /// A new connection's.
     pub fn new(peer: Peer) -> Self {
-        Self { share: share(peer.pid), introduced: false, left_out: None }
+        Self { share: Shares::of(&SHARES, peer), introduced: false }
     }
 
     /// A command that is to have a record is about to begin.
     pub fn introduce(&mut self, client: u64, peer: Peer) {
-        if !mem::replace(&mut self.introduced, true) && audit::is_on() {
-            sink::audit(Pending::Introduction(client, peer));
+        if !self.introduced && audit::is_on() && self.share.bucket.has(now(), RATE) {
+            self.introduced = true;
+            sink::audit(peer, Pending::Introduction(client, peer));
         }
     }
 
     /// A command is over.
-    pub fn note(&mut self, done: impl FnOnce() -> Done, cdb: &Cdb, status: Status, uptime: Duration) {
+    pub fn note(&self, client: u64, peer: Peer, done: impl FnOnce() -> Done, cdb: &Cdb, status: Status) {
         if !audit::is_on() {
             return;
         }
-        if self.share.admit(uptime) {
-            let done = done();
-            self.finish(done.client, done.peer);
+        let now = now();
+        if self.share.settle(now) && self.share.bucket.take(now, RATE) {
             METRICS.audit_records.count();
-            sink::audit(Pending::Command(Box::new(done)));
-        } else {
-            METRICS.audit_left_out.count();
-            let counts = self.left_out.get_or_insert_with(|| Box::new([[0; REQUEST_RESULTS.len()]; ACTIONS]));
-            let count = &mut counts[metrics::action(cdb)][request_result(status.0)];
-            *count = count.saturating_add(1);
+            sink::audit(peer, Pending::Command(Box::new(done())));
+            return;
         }
-    }
-
-    /// Accounts for what was left out. The last word on a connection.
-    pub fn finish(&mut self, client: u64, peer: Peer) {
-        if let Some(counts) = self.left_out.take() {
-            METRICS.audit_records.count();
-            sink::audit(Pending::LeftOut(client, peer, audit::now(), counts));
-        }
-    }
-}
-
-/// The share of a process. One whose number means nothing here has a share for each connection.
-fn share(pid: u32) -> Arc<Share> {
-    if pid == 0 {
-        return Arc::default();
-    }
-    let mut shares = SHARES.lock().unwrap_or_else(PoisonError::into_inner);
-    let shares = shares.get_or_insert_default();
-    if shares.by_process.len() >= shares.forget_at {
-        shares.by_process.retain(|_, share| share.strong_count() > 0);
-        shares.forget_at = (shares.by_process.len() * 2).max(64);
-    }
-    if let Some(share) = shares.by_process.get(&pid).and_then(Weak::upgrade) {
-        return share;
-    }
-    let share = Arc::default();
-    shares.by_process.insert(pid, Arc::downgrade(&share));
-    share
-}
-
-impl Share {
-    /// Whether there may be another record now.
-    fn admit(&self, uptime: Duration) -> bool {
-        let now = uptime.as_secs() & u64::from(u32::MAX);
-        let spend = |state: u64| {
-            let (since, spent) = (state >> 32, state & u64::from(u32::MAX));
-            let spent = spent.saturating_sub(now.saturating_sub(since).saturating_mul(REFILL));
-            (spent < BURST).then_some(now.max(since) << 32 | (spent + 1))
+        METRICS.audit_left_out.count();
+        let mut left_out = self.share.left_out();
+        let nothing = || {
+            OWING.fetch_add(1, Ordering::Relaxed);
+            LeftOut { client, peer, counts: Box::new([[0; REQUEST_RESULTS.len()]; ACTIONS]) }
         };
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend).is_ok()
+        let left_out = left_out.get_or_insert_with(nothing);
+        left_out.client = client;
+        let count = &mut left_out.counts[metrics::action(cdb)][request_result(status.0)];
+        *count = count.saturating_add(1);
     }
 }
 
-#[cfg(test)]
-#[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
-mod tests {
-    use super::*;
+/// Whether something was left out and has not been told.
+pub fn is_owing() -> bool {
+    OWING.load(Ordering::Relaxed) > 0
+}
 
-    #[test]
-    fn a_process_has_a_burst_of_records_and_then_some_each_second() {
-        let share = Share::default();
-        let admitted = |seconds| {
-            let now = Duration::from_secs(seconds);
-            (0..1000).filter(|_| share.admit(now)).count() as u64
-        };
-        assert_eq!(admitted(0), BURST);
-        assert_eq!(admitted(3), REFILL * 3);
-        assert_eq!(admitted(3), 0);
-        assert_eq!(admitted(1000), BURST);
-    }
-
-    #[test]
-    fn the_connections_of_a_process_have_one_share_and_others_have_theirs() {
-        let (one, same, other) = (share(7), share(7), share(8));
-        assert!(Arc::ptr_eq(&one, &same) && !Arc::ptr_eq(&one, &other));
-        assert!(!Arc::ptr_eq(&share(0), &share(0)));
-        let count = || SHARES.lock().unwrap().as_ref().unwrap().by_process.len();
-        for pid in 100..10_000 {
-            share(pid);
+/// Tells what was left out of those who have room again.
+pub fn settle() {
+    if is_owing() {
+        let now = now();
+        for share in all() {
+            share.settle(now);
         }
-        assert!(count() <= 128, "{} processes that are gone are remembered", count());
     }
+}
+
+/// Tells everything that was left out: there is no later time.
+pub fn finish() {
+    // Each of them: what the log thread tells just now is on its way to the queue under this lock.
+    for share in all() {
+        tell(&mut share.left_out());
+    }
+}
+
+/// A list of its own: telling takes other locks.
+fn all() -> Vec<Arc<Share>> {
+    SHARES.lock().unwrap_or_else(PoisonError::into_inner).all().map(Arc::clone).collect()
 }

@@ -3,8 +3,13 @@
 //! Whoever has something to say adds it to a vector under a lock that is never held for long; the thread swaps the
 //! vector for an empty one and writes what it got in one go. It alone may be held up by a full pipe, a full disk or a
 //! journal that does not read. What does not fit meanwhile is counted, and said as soon as something can be said.
+//!
+//! Nobody fills the queue for others: when it is full, room is made by whoever has most in it (first by user, then by
+//! process), so that each of n sources has an n-th of it for certain.
 
 use std::{
+    collections::HashMap,
+    hash::Hash,
     io,
     os::fd::OwnedFd,
     sync::{
@@ -17,10 +22,11 @@ use std::{
 };
 
 use super::{
-    audit::{self, Pending},
+    audit::{self, Peer, Pending},
     follow,
     format::Level,
     output::{self, Output},
+    share,
 };
 
 /// How many entries may wait.
@@ -59,8 +65,8 @@ pub enum Entry {
     Message { time_us: u64, level: Level, text: String },
     /// An event that is traced.
     Trace { time_us: u64, text: String },
-    /// A record of the audit trail.
-    Audit(Pending),
+    /// A record of the audit trail, and whose it is.
+    Audit(Peer, Pending),
     /// Everything before this is written.
     Mark(SyncSender<()>),
 }
@@ -69,9 +75,58 @@ impl Entry {
     fn length(&self) -> usize {
         match self {
             Self::Message { text, .. } | Self::Trace { text, .. } => text.len(),
-            Self::Audit(_) | Self::Mark(_) => 0,
+            Self::Audit(..) | Self::Mark(_) => 0,
         }
     }
+
+    /// Who fills the queue with it; none for what is the program's own.
+    const fn source(&self) -> Option<Peer> {
+        match self {
+            Self::Audit(peer, _) => Some(*peer),
+            Self::Message { .. } | Self::Trace { .. } | Self::Mark(_) => None,
+        }
+    }
+}
+
+impl Queue {
+    /// Whether there is room for this, perhaps in the place of something of a source that has more in the queue; how
+    /// many entries that cost.
+    fn has_room_for(&mut self, entry: &Entry) -> (bool, u64) {
+        let length = entry.length();
+        if matches!(entry, Entry::Mark(_)) {
+            return (true, 0);
+        }
+        if self.bytes + length > MAX_BYTES {
+            return (false, 1);
+        }
+        if self.entries.len() < MAX_ENTRIES {
+            return (true, 0);
+        }
+        let source = entry.source();
+        let user = |source: Option<Peer>| source.map(|peer| peer.uid);
+        let sources = || self.entries.iter().map(Entry::source);
+        let most = largest(sources().map(user), Some(user(source)));
+        let is_ours = user(source) == most;
+        let victim = largest(sources().filter(|other| user(*other) == most), is_ours.then_some(source));
+        let is_mine = is_ours && victim == source;
+        let last = |other: &Entry| !matches!(other, Entry::Mark(_)) && other.source() == victim;
+        match self.entries.iter().rposition(last) {
+            Some(place) if !is_mine => {
+                self.bytes -= self.entries.remove(place).length();
+                (true, 1)
+            }
+            _ => (false, 1),
+        }
+    }
+}
+
+/// Which of these there are most of. `own` is one that is about to be among them, and wins a tie.
+fn largest<K: Copy + Default + Eq + Hash>(keys: impl Iterator<Item = K>, own: Option<K>) -> K {
+    let mut counts = HashMap::new();
+    for key in keys.chain(own) {
+        *counts.entry(key).or_insert(0_usize) += 1;
+    }
+    counts.into_iter().max_by_key(|(key, count)| (*count, Some(*key) == own)).map(|(key, _)| key).unwrap_or_default()
 }
 
 /// A message for the log.
@@ -84,17 +139,17 @@ pub fn trace(text: String) {
     push(Entry::Trace { time_us: audit::now(), text });
 }
 
-/// A record for the audit trail.
-pub fn audit(record: Pending) {
-    push(Entry::Audit(record));
+/// A record for the audit trail, about this client.
+pub fn audit(peer: Peer, record: Pending) {
+    push(Entry::Audit(peer, record));
 }
 
 /// Sends the audit trail from now on to a stream socket as well, after `Following`.
 ///
 /// # Errors
 /// Enough of them follow already; here is the socket again.
-pub fn follow(socket: OwnedFd) -> Result<(), OwnedFd> {
-    follow::add(socket)
+pub fn follow(socket: OwnedFd, user: u32) -> Result<(), OwnedFd> {
+    follow::add(socket, user)
 }
 
 /// How many messages, traces and records were lost since the start because nobody took them in time.
@@ -130,14 +185,12 @@ fn push(entry: Entry) {
         return;
     }
     let mut queue = queue();
-    let length = entry.length();
-    let is_mark = matches!(entry, Entry::Mark(_));
-    if !is_mark && (queue.entries.len() >= MAX_ENTRIES || queue.bytes + length > MAX_BYTES) {
-        drop(queue);
-        count_lost(1);
+    let (has_room, lost) = queue.has_room_for(&entry);
+    count_lost(lost);
+    if !has_room {
         return;
     }
-    queue.bytes += length;
+    queue.bytes += entry.length();
     queue.entries.push(entry);
     // A flood does not cost a system call for each line: the thread looks again before it waits.
     let wake = std::mem::take(&mut queue.waiting);
@@ -165,12 +218,13 @@ fn run() {
     let mut batch = Vec::new();
     let mut losses = Losses { said: lost(), when: None };
     loop {
-        take(&mut batch, losses.is_due_later() || follow::owing());
+        take(&mut batch, losses.is_due_later() || follow::owing() || share::is_owing());
         let mut output = output();
         count_lost(output.write(batch.drain(..)));
         losses.say(&mut output);
         drop(output);
         follow::settle();
+        share::settle();
     }
 }
 
@@ -240,6 +294,7 @@ pub fn finish() {
     if !RUNNING.load(Ordering::Acquire) {
         return;
     }
+    share::finish();
     let (sender, receiver) = sync_channel(1);
     push(Entry::Mark(sender));
     let start = Instant::now();
@@ -251,5 +306,69 @@ pub fn finish() {
             Err(RecvTimeoutError::Timeout) if output::written() > before => {}
             _ => return,
         }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
+mod tests {
+    use super::*;
+
+    /// Offers so many records of a process; how many of anybody's were lost.
+    fn offer(queue: &mut Queue, uid: u32, pid: u32, count: usize) -> u64 {
+        let mut all = 0;
+        for _ in 0..count {
+            let peer = Peer { pid, uid };
+            let entry = Entry::Audit(peer, Pending::Introduction(1, peer));
+            let (has_room, lost) = queue.has_room_for(&entry);
+            all += lost;
+            if has_room {
+                queue.entries.push(entry);
+            }
+        }
+        all
+    }
+
+    fn held(queue: &Queue, is_it: impl Fn(Peer) -> bool) -> usize {
+        queue.entries.iter().filter_map(Entry::source).filter(|peer| is_it(*peer)).count()
+    }
+
+    #[test]
+    fn a_full_queue_makes_room_for_whoever_has_less_in_it() {
+        let mut queue = Queue { entries: Vec::new(), bytes: 0, waiting: false };
+        assert_eq!(offer(&mut queue, 1, 10, 2 * MAX_ENTRIES), MAX_ENTRIES as u64);
+        assert_eq!(offer(&mut queue, 2, 20, 100), 100, "the other's records make room");
+        assert_eq!((held(&queue, |peer| peer.uid == 1), held(&queue, |peer| peer.uid == 2)), (MAX_ENTRIES - 100, 100));
+        offer(&mut queue, 2, 20, 2 * MAX_ENTRIES);
+        offer(&mut queue, 1, 10, 2 * MAX_ENTRIES);
+        let (one, two) = (held(&queue, |peer| peer.uid == 1), held(&queue, |peer| peer.uid == 2));
+        assert!(one.abs_diff(two) <= 1 && queue.entries.len() == MAX_ENTRIES, "{one} {two}");
+    }
+
+    #[test]
+    fn many_processes_of_one_user_do_not_crowd_out_another_user() {
+        let mut queue = Queue { entries: Vec::new(), bytes: 0, waiting: false };
+        for pid in 1..=3000 {
+            offer(&mut queue, 1, pid, 1);
+        }
+        offer(&mut queue, 2, 9000, 500);
+        assert_eq!(held(&queue, |peer| peer.uid == 2), 500);
+        // Of one user's, the process that has most makes room.
+        offer(&mut queue, 2, 9001, 200);
+        assert_eq!(held(&queue, |peer| peer.pid == 9001), 200);
+    }
+
+    #[test]
+    fn messages_of_the_program_make_room_for_records_and_marks_always_fit() {
+        let mut queue = Queue { entries: Vec::new(), bytes: 0, waiting: false };
+        let message = || Entry::Message { time_us: 0, level: Level::Warning, text: "x".repeat(100) };
+        for _ in 0..MAX_ENTRIES {
+            queue.entries.push(message());
+            queue.bytes += 100;
+        }
+        assert_eq!(queue.has_room_for(&message()), (false, 1));
+        assert_eq!(offer(&mut queue, 1, 1, 10), 10);
+        assert_eq!((held(&queue, |_| true), queue.bytes), (10, (MAX_ENTRIES - 10) * 100));
+        assert_eq!(queue.has_room_for(&Entry::Mark(sync_channel(1).0)), (true, 0));
     }
 }

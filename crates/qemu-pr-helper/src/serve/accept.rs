@@ -1,6 +1,9 @@
 //! New clients.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+};
 
 use rustix::{
     event::epoll,
@@ -10,7 +13,8 @@ use rustix::{
 use tracing::{debug, trace, warn};
 
 use super::{
-    connection::Connection,
+    closing::{Closing, Left, Then},
+    connection::{self, Connection},
     crew::Place,
     hub::{Hub, LISTENER, once},
     share,
@@ -30,8 +34,12 @@ static FULL: Limit = Limit::new();
 /// Messages about clients that have enough connections.
 static CROWDED: Limit = Limit::new();
 
-/// Accepts one client.
-pub fn accept(hub: &Hub) -> Place {
+/// Accepts one client, if there is a thread for whatever it does and room for what it may leave behind.
+pub fn accept(hub: &Arc<Hub>, covered: bool) -> Place {
+    if !covered || !hub.closing.has_room() {
+        hub.pause_accepting();
+        return hub.crew.rejoin();
+    }
     let accepted = accept_with(&hub.listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC);
     let again = match accepted {
         Ok(socket) => {
@@ -59,7 +67,7 @@ pub fn accept(hub: &Hub) -> Place {
 }
 
 /// Greets a client and gives it a slot, or turns it away.
-fn welcome(hub: &Hub, socket: OwnedFd) {
+fn welcome(hub: &Arc<Hub>, socket: OwnedFd) {
     let client = hub.next_client();
     let peer = peer(&socket);
     trace!(target: "pr_helper_accept", client, pid = peer.pid, uid = peer.uid);
@@ -68,7 +76,7 @@ fn welcome(hub: &Hub, socket: OwnedFd) {
         if let Some(more) = CROWDED.admit(peer.into()) {
             warn!("turning a client away: {why}{more}");
         }
-        return;
+        return turn_away(hub, socket, client, peer);
     }
     let Some(token) = hub.slots.reserve() else {
         METRICS.turned_away.count();
@@ -76,7 +84,7 @@ fn welcome(hub: &Hub, socket: OwnedFd) {
             let limit = hub.slots.capacity();
             warn!("turning a client away: all {limit} connections are in use (--max-connections){more}");
         }
-        return;
+        return turn_away(hub, socket, client, peer);
     };
     let mut connection = Connection::new(socket, client, peer);
     connection.look_up(hub);
@@ -86,9 +94,15 @@ fn welcome(hub: &Hub, socket: OwnedFd) {
     }
 }
 
-/// Greets a client, gives its connection its place and waits for what the client says. The place is free again if that
-/// fails.
-fn settle(hub: &Hub, token: u32, connection: Connection) -> rustix::io::Result<()> {
+/// Hangs up on a client that was never served. It may have sent something all the same.
+fn turn_away(hub: &Arc<Hub>, socket: OwnedFd, client: u64, peer: Peer) {
+    if !connection::is_empty(&socket) {
+        Closing::take(hub, Left { client, peer, then: Then::Nothing, what: Box::new(socket) });
+    }
+}
+
+/// Greets a client, gives its connection its place and waits for what the client says. It leaves again if that fails.
+fn settle(hub: &Arc<Hub>, token: u32, connection: Connection) -> rustix::io::Result<()> {
     METRICS.accepted.count();
     let slot = hub.slots.get(token);
     connection.show(&slot.flight);
@@ -97,11 +111,10 @@ fn settle(hub: &Hub, token: u32, connection: Connection) -> rustix::io::Result<(
     let settled = connection
         .greet()
         .and_then(|()| epoll::add(&hub.epoll, connection.socket(), data, once(epoll::EventFlags::IN)));
-    if settled.is_ok() {
-        *guard = Some(connection);
-    } else {
-        drop(guard);
-        hub.release(token);
+    *guard = Some(connection);
+    drop(guard);
+    if settled.is_err() {
+        connection::leave(hub, token);
     }
     settled
 }

@@ -6,19 +6,21 @@ use std::{
     cell::Cell,
     os::fd::{AsFd, OwnedFd},
     sync::Arc,
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
 use pr_wire::{Decoder, Descriptors, GREETING, HEADER_LENGTH, MAX_DATA, ReplyHeader, Request, Step, channel};
 use rustix::{
-    event::epoll::EventFlags,
+    event::epoll::{self, EventFlags},
     io::Errno,
-    net::{Shutdown, shutdown},
+    net::{RecvFlags, Shutdown, recv, shutdown},
 };
 use scsi_pr::{Command, Completion, ReservationKey, Target};
 use tracing::{field, trace, warn};
 
 use super::{
+    closing::{Closing, Left, Then},
     crew::Place,
     ending::Reason,
     flight::Flight,
@@ -52,7 +54,14 @@ pub struct Connection {
     /// By when the client has to send or take the rest.
     deadline: Option<Instant>,
     overdue: bool,
+    /// What came with the last request, if its closing may take long.
+    device: Option<OwnedFd>,
+    /// It is being closed. Until then nothing more is read from this client, so that each has one such thing at most.
+    closing: bool,
 }
+
+/// How soon it is looked again whether there is a thread for a connection.
+const NO_THREAD: Duration = Duration::from_millis(100);
 
 /// The buffers of a thread.
 #[derive(Default)]
@@ -72,33 +81,40 @@ enum Next {
 }
 
 /// Ends a connection whose thread broke off in the middle, so that its client does not wait for ever.
-pub fn abandon(hub: &Hub, token: u64) {
-    let Ok(token) = u32::try_from(token) else { return };
-    let slot = hub.slots.get(token);
-    let closed = slot.lock().take();
-    if closed.is_some() {
-        drop(closed);
-        hub.release(token);
+pub fn abandon(hub: &Arc<Hub>, token: u64) {
+    if let Ok(token) = u32::try_from(token) {
+        leave(hub, token);
     }
 }
 
-/// Carries one event of a connection to its end.
-pub fn serve(hub: &Hub, token: u64, covered: bool, scratch: &mut Scratch) -> Place {
+/// Carries one event of a connection to its end. A thread in whose place none waits does not begin with it.
+pub fn serve(hub: &Arc<Hub>, token: u64, covered: bool, scratch: &mut Scratch) -> Place {
     let Ok(token) = u32::try_from(token) else { return hub.crew.rejoin() };
     let slot = hub.slots.get(token);
+    if !covered {
+        let place = hub.crew.rejoin();
+        hub.pause(Instant::now() + NO_THREAD, token, slot.flight.client());
+        return place;
+    }
     let mut guard = slot.lock();
     let Some(connection) = guard.as_mut() else { return hub.crew.rejoin() };
-    let reason = match connection.drive(hub, &slot.flight, covered, scratch) {
+    let reason = match connection.drive(hub, &slot.flight, scratch) {
         Next::Wait(flags) => {
-            let (client, socket) = (connection.client, Arc::clone(&connection.socket));
+            let (client, peer, socket) = (connection.client, connection.peer, Arc::clone(&connection.socket));
+            if let Some(device) = connection.device.take() {
+                connection.closing = true;
+                slot.flight.closing();
+                drop(guard);
+                // Of its client nothing is heard until then but that it has hung up.
+                arm(hub, socket, token, client, EventFlags::empty());
+                let left = Left { client, peer, then: Then::Resume(token), what: Box::new(device) };
+                Closing::take(hub, left);
+                return hub.crew.rejoin();
+            }
             let place = hub.crew.rejoin();
             // Its next event may wake another thread at once, which is not to find the door locked.
             drop(guard);
-            if let Err(error) = hub.arm(&socket, u64::from(token), flags) {
-                // Nothing would ever be heard of it again; then its client had better know.
-                warn!("hanging up on client {client}, which cannot be waited for: {error}");
-                abandon(hub, u64::from(token));
-            }
+            arm(hub, socket, token, client, flags);
             return place;
         }
         Next::Pause(due) => {
@@ -110,12 +126,59 @@ pub fn serve(hub: &Hub, token: u64, covered: bool, scratch: &mut Scratch) -> Pla
     };
     connection.say(hub, &reason);
     hub.router.forget(connection.client);
-    let closed = guard.take();
     drop(guard);
-    // Closing what the client sent may block; the slot is somebody else's only after that.
-    drop(closed);
-    hub.release(token);
+    leave(hub, token);
     hub.crew.rejoin()
+}
+
+/// Waits for the next event of a connection.
+fn arm(hub: &Arc<Hub>, socket: Arc<OwnedFd>, token: u32, client: u64, flags: EventFlags) {
+    let armed = hub.arm(&socket, u64::from(token), flags);
+    drop(socket);
+    if let Err(error) = armed {
+        // Nothing would ever be heard of it again; then its client had better know.
+        warn!("hanging up on client {client}, which cannot be waited for: {error}");
+        leave(hub, token);
+    }
+}
+
+/// What a client sent is closed: it is read again, if it is still there.
+pub fn closed(hub: &Arc<Hub>, token: u32, client: u64) {
+    let slot = hub.slots.get(token);
+    let mut guard = slot.lock();
+    let Some(connection) = guard.as_mut().filter(|connection| connection.client == client) else { return };
+    connection.closing = false;
+    slot.flight.closed();
+    let (socket, flags) = (Arc::clone(&connection.socket), connection.awaits());
+    drop(guard);
+    arm(hub, socket, token, client, flags);
+}
+
+/// Takes a connection out of its place and lets go of it. The place is free at once, unless too much of those who are gone
+/// waits to be closed.
+pub fn leave(hub: &Arc<Hub>, token: u32) {
+    let Some(connection) = hub.slots.get(token).lock().take() else { return };
+    if connection.closes_at_once() {
+        drop(connection);
+        return hub.release(token);
+    }
+    let _ = epoll::delete(&hub.epoll, &connection.socket);
+    // Whoever has just armed it lets go of it in a moment, and must not be the last to do so.
+    while Arc::strong_count(&connection.socket) > 1 {
+        thread::yield_now();
+    }
+    let Connection { client, peer, .. } = connection;
+    let then = if hub.closing.has_room() { Then::Nothing } else { Then::Release(token) };
+    if then == Then::Nothing {
+        hub.release(token);
+    }
+    Closing::take(hub, Left { client, peer, then, what: Box::new(connection) });
+}
+
+/// Lets nothing more come on a socket; whether nothing is in it, so that closing it closes nothing else.
+pub fn is_empty(socket: &OwnedFd) -> bool {
+    let _ = shutdown(socket, Shutdown::Both);
+    !matches!(recv(socket, &mut [0; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT), Ok((1.., _)))
 }
 
 impl Connection {
@@ -132,6 +195,8 @@ impl Connection {
             unsent: None,
             deadline: None,
             overdue: false,
+            device: None,
+            closing: false,
         }
     }
 
@@ -152,9 +217,23 @@ impl Connection {
         &self.socket
     }
 
-    /// Waits for input again after a pause; `client` is who paused. False if that has to be tried again.
+    /// Waits for its next event again after a pause; `client` is who paused. False if that has to be tried again.
     pub fn resume(&self, hub: &Hub, token: u32, client: u64) -> bool {
-        self.client != client || hub.arm(&self.socket, u64::from(token), EventFlags::IN).is_ok()
+        self.client != client || hub.arm(&self.socket, u64::from(token), self.awaits()).is_ok()
+    }
+
+    /// What is waited for.
+    const fn awaits(&self) -> EventFlags {
+        match (self.closing, &self.unsent) {
+            (true, _) => EventFlags::empty(),
+            (false, Some(_)) => EventFlags::OUT,
+            (false, None) => EventFlags::IN,
+        }
+    }
+
+    /// Whether letting go of it closes nothing that the client made.
+    fn closes_at_once(&self) -> bool {
+        self.device.is_none() && !self.decoder.holds_descriptor() && is_empty(&self.socket)
     }
 
     /// Speaks first, as the protocol wants it.
@@ -169,9 +248,13 @@ impl Connection {
         }
     }
 
-    fn drive(&mut self, hub: &Hub, flight: &Flight, covered: bool, scratch: &mut Scratch) -> Next {
+    fn drive(&mut self, hub: &Hub, flight: &Flight, scratch: &mut Scratch) -> Next {
         if self.overdue {
             return Next::Close(Reason::Overdue);
+        }
+        if self.closing {
+            // It has hung up.
+            return Next::Close(Reason::Finished);
         }
         if let Some(rest) = self.unsent.take() {
             return self.send(hub, &rest, &[]);
@@ -208,7 +291,7 @@ impl Connection {
                 Ok(Step::Incomplete) => {}
                 Ok(Step::Negotiated) => trace!(target: "pr_helper_hello", client = self.client),
                 Ok(Step::Request(request)) => {
-                    return self.answer(hub, flight, covered, request, &mut scratch.data);
+                    return self.answer(hub, flight, request, &mut scratch.data);
                 }
                 Err(violation) => return Next::Close(Reason::Violation(violation)),
             }
@@ -230,14 +313,16 @@ impl Connection {
         &mut self,
         hub: &Hub,
         flight: &Flight,
-        covered: bool,
-        request: Request<'_, OwnedFd>,
+        Request { cdb, device: sent, parameters }: Request<'_, OwnedFd>,
         data: &mut [u8],
     ) -> Next {
         // What the client has not taken of its answer at the end does not hold up the end.
-        let Some(_in_flight) = hub.begin() else { return Next::Close(Reason::Draining) };
+        let Some(_in_flight) = hub.begin() else {
+            self.device = Some(sent);
+            return Next::Close(Reason::Draining);
+        };
         self.deadline = None;
-        let length = match request.cdb.command() {
+        let length = match cdb.command() {
             Command::In(command) => usize::from(command.allocation_length).min(MAX_DATA),
             Command::Out(_) => 0,
         };
@@ -245,24 +330,23 @@ impl Connection {
         let buffer = &mut data[..length];
         buffer.fill(0);
 
-        let descriptor = request.device.as_fd();
+        let descriptor = sent.as_fd();
         let identity = Identity::of(descriptor);
         let remark = Cell::new(None);
         let parts = hub.policy.allows_parts();
         let device = Device { descriptor, identity, client: self.client, parts, remark: &remark };
-        let (cdb, keys) = (request.cdb, keys(&request.parameters));
+        let keys = keys(&parameters);
         trace!(
             target: "pr_helper_request",
             client = self.client, action = %cdb.command(), device = %identity.number(),
             cdb = format_args!("{:02x?}", cdb.command_bytes()),
             key = keys.map(|[key, _]| field::display(key)),
-            service_action_key = keys.map(|[_, key]| field::display(key)), length = request.parameters.len()
+            service_action_key = keys.map(|[_, key]| field::display(key)), length = parameters.len()
         );
         let start = flight.begin(&cdb, identity);
         let admitted = hub.policy.admit(Asked {
-            covered,
             cdb: &cdb,
-            parameters: &request.parameters,
+            parameters: &parameters,
             descriptor,
             device: identity,
             peer: self.peer,
@@ -280,7 +364,7 @@ impl Connection {
             Err(refused) => (self.refuse(&refused, is_probe), Some(refused.reason), None),
             Ok(place) => {
                 trace!(target: "pr_helper_policy", client = self.client, verdict = "allowed");
-                let completion = hub.router.execute(device, &cdb, &request.parameters, buffer);
+                let completion = hub.router.execute(device, &cdb, &parameters, buffer);
                 drop(place);
                 match remark.take() {
                     None => (completion, None, None),
@@ -293,12 +377,20 @@ impl Connection {
             }
         };
         let took = start.elapsed();
-        flight.end(&request.cdb, completion.status, &completion.sense);
+        flight.end(&cdb, completion.status, &completion.sense);
         if !is_probe {
-            METRICS.request(&request.cdb, completion.status, took);
+            METRICS.request(&cdb, completion.status, took);
         }
-        // Who has the answer may count on it that the disk is not held open here any more.
-        drop(request);
+        drop(parameters);
+        if hub.router.closes_at_once(identity) {
+            // Who has the answer may count on it that the disk is not held open here any more.
+            flight.closing();
+            drop(sent);
+            flight.closed();
+        } else {
+            // Who sent something else has the answer whatever becomes of that.
+            self.device = Some(sent);
+        }
         // Before the answer: what a client does because of it comes later in the trail.
         if is_recorded {
             let Self { client, peer, .. } = *self;
@@ -316,7 +408,7 @@ impl Connection {
                 note,
                 time_us: audit::now(),
             };
-            self.budget.note(done, &cdb, status, super::flight::uptime());
+            self.budget.note(client, peer, done, &cdb, status);
         }
         let header: [u8; HEADER_LENGTH] = ReplyHeader::new(&completion).to_bytes();
         trace!(

@@ -1,8 +1,9 @@
 //! The threads. All that are free wait on one epoll set; whichever is woken carries one event to its end itself.
 //!
-//! Anything may block: a command on a dead disk for minutes, the closing of a descriptor, a full pipe. So before a
-//! thread does anything, it makes sure that another one is waiting. A hung command then holds up its own connection
-//! and nobody else, and there are never more threads than connections, give or take two.
+//! Anything may block: a command on a dead disk for minutes, a full pipe. So before a thread does anything, it makes sure
+//! that another one is waiting. A hung command then holds up its own connection and nobody else, and there are never more
+//! threads than connections, give or take two. If the system has no room for another thread, the last one reads from
+//! nobody until one is free. What clients leave behind is closed elsewhere (`closing`).
 
 mod sync;
 mod watch;
@@ -51,7 +52,7 @@ fn work(hub: &Arc<Hub>) {
         let covered = hub.crew.leave(|| start_another(hub));
         // Nothing here is meant to panic. Should it, that is one client's loss and not everybody's.
         let place = panic::catch_unwind(AssertUnwindSafe(|| match token {
-            Some(LISTENER) => super::accept::accept(hub),
+            Some(LISTENER) => super::accept::accept(hub, covered),
             Some(token) => super::connection::serve(hub, token, covered, &mut scratch),
             None => hub.crew.rejoin(),
         }));
@@ -84,7 +85,7 @@ fn start_another(hub: &Arc<Hub>) -> bool {
     let Err(error) = spawn(hub) else { return true };
     if let Some(more) = FAILURES.admit(Source::Unknown) {
         error!(
-            "cannot start another thread: {error}; answering BUSY until one is free \
+            "cannot start another thread: {error}; nobody is read until one is free \
              (raise TasksMax= in the unit, or ulimit -u){more}"
         );
     }

@@ -29,6 +29,8 @@ pub struct Flight {
     requests: AtomicU64,
     /// Zero while nothing is under way.
     since: AtomicU64,
+    /// Zero while nothing that the client sent is being closed.
+    closing: AtomicU64,
     /// Operation code and service action.
     command: AtomicU32,
     kind: AtomicU8,
@@ -55,6 +57,8 @@ pub struct Seen {
     pub under_way: Option<UnderWay>,
     /// What failed last.
     pub failure: Option<Failed>,
+    /// For how long what the client sent has been being closed.
+    pub closing: Option<Duration>,
 }
 
 /// A command that is under way.
@@ -84,7 +88,7 @@ pub struct Failed {
 impl Flight {
     /// A client has come.
     pub fn open(&self, client: u64, peer: Peer) {
-        for counter in [&self.requests, &self.since, &self.failed] {
+        for counter in [&self.requests, &self.since, &self.failed, &self.closing] {
             counter.store(0, Ordering::Relaxed);
         }
         self.pid.store(peer.pid, Ordering::Relaxed);
@@ -125,6 +129,21 @@ impl Flight {
         self.failed.store(now().max(1), Ordering::Release);
     }
 
+    /// What the client sent is being closed.
+    pub fn closing(&self) {
+        self.closing.store(now().max(1), Ordering::Release);
+    }
+
+    /// It is closed.
+    pub fn closed(&self) {
+        self.closing.store(0, Ordering::Release);
+    }
+
+    /// The number of the connection; zero while there is none.
+    pub fn client(&self) -> u64 {
+        self.client.load(Ordering::Acquire)
+    }
+
     /// Who is at the other end of the connection, if there is one.
     pub fn peer(&self) -> Option<Peer> {
         let peer = || Peer { pid: self.pid.load(Ordering::Relaxed), uid: self.uid.load(Ordering::Relaxed) };
@@ -155,13 +174,22 @@ impl Flight {
             requests: self.requests.load(Ordering::Relaxed),
             under_way,
             failure,
+            closing: at(&self.closing),
         })
     }
 
     /// What is under way, for how long, and on which device, in words.
     pub fn describe(&self) -> Option<String> {
-        let UnderWay { command, device, since } = self.look()?.under_way?;
-        Some(format!("{command} on {device} has been hanging for {:.1} s", since.as_secs_f64()))
+        let Seen { under_way, closing, .. } = self.look()?;
+        match (under_way, closing) {
+            (Some(UnderWay { command, device, since }), _) => {
+                Some(format!("{command} on {device} has been hanging for {:.1} s", since.as_secs_f64()))
+            }
+            (None, Some(since)) => {
+                Some(format!("the closing of what a client sent has been hanging for {:.1} s", since.as_secs_f64()))
+            }
+            (None, None) => None,
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use rustix::{
     net::{Shutdown, shutdown},
 };
 
-use super::{ORDER, crew::Crew, policy::Policy, rate::Rates, slots::Slots};
+use super::{ORDER, closing::Closing, crew::Crew, policy::Policy, rate::Rates, slots::Slots};
 use crate::{
     config::Config,
     device::{Router, multipath::Multipath},
@@ -44,6 +44,8 @@ pub struct Hub {
     pub policy: Policy,
     /// Who waits to be read.
     pub rates: Rates,
+    /// What clients have left behind.
+    pub closing: Closing,
     /// Say nothing about clients that break the protocol.
     pub quiet: bool,
     /// How long a client may owe the rest of a request or the reading of an answer.
@@ -76,6 +78,7 @@ impl Hub {
             router: Router::new(config.command_timeout, multipath, config.simulate),
             policy: Policy::new(config.settings.clone(), resolver),
             rates: Rates::default(),
+            closing: Closing::default(),
             quiet: config.quiet,
             request_timeout: config.request_timeout,
             clients: AtomicU64::new(0),

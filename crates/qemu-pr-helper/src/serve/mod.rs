@@ -1,6 +1,7 @@
 //! The room where clients are served, and the life of the program from ready to end.
 
 mod accept;
+mod closing;
 mod connection;
 mod crew;
 mod ending;

@@ -43,8 +43,6 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Refusal {
-    /// The system has no room for another thread, and the last one must not get stuck.
-    NoThread,
     /// A PERSISTENT RESERVE OUT on a descriptor that is open for reading only.
     ReadOnly,
     /// A rule says so, or no rule says otherwise.
@@ -70,8 +68,7 @@ pub struct Refused {
 
 impl Refusal {
     /// Each in one word, in the order of the variants.
-    pub const NAMES: [&str; 7] =
-        ["no-thread", "read-only-descriptor", "policy", "keys", "no-names", "busy-device", "part-of-disk"];
+    pub const NAMES: [&str; 6] = ["read-only-descriptor", "policy", "keys", "no-names", "busy-device", "part-of-disk"];
 
     fn because(self, reason: impl Into<Cow<'static, str>>) -> Refused {
         Refused { kind: self, reason: reason.into() }
@@ -80,7 +77,7 @@ impl Refusal {
     /// The answer.
     pub fn answer(self) -> Completion<'static> {
         match self {
-            Self::NoThread | Self::BusyDevice => Completion::status(Status::BUSY),
+            Self::BusyDevice => Completion::status(Status::BUSY),
             Self::ReadOnly | Self::Part => Completion::check_condition(Sense::fixed(SenseCode::INVALID_OPERATION_CODE)),
             Self::Policy | Self::Keys | Self::NoNames => {
                 Completion::check_condition(Sense::fixed(SenseCode::NO_ACCESS_RIGHTS))
@@ -114,8 +111,6 @@ pub struct Policy {
 
 /// A request, and who sent it.
 pub struct Asked<'a> {
-    /// Another thread waits while this one decides, and may be held up by what it looks up.
-    pub covered: bool,
     /// The command.
     pub cdb: &'a Cdb,
     /// Its parameter list.
@@ -201,9 +196,6 @@ impl Policy {
 
     /// Whether a request may go to its device; until its place is dropped it counts as being there.
     pub fn admit(&self, asked: Asked<'_>) -> Result<Option<Place<'_>>, Refused> {
-        if !asked.covered {
-            return Err(Refusal::NoThread.because("no thread is free"));
-        }
         // Who may only read the disk must not change who may write it. The kernel does not look at this for us.
         if matches!(asked.cdb.command(), Command::Out(_)) && is_read_only(asked.descriptor) {
             return Err(Refusal::ReadOnly.because("the descriptor is open for reading only"));

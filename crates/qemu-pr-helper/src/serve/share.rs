@@ -2,12 +2,11 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{
-    hub::Hub,
-    policy::Known,
-    rate::{Bucket, Rates},
+use super::{hub::Hub, policy::Known};
+use crate::{
+    bucket::{self, Bucket, Rate},
+    observe::{audit::Peer, metrics::METRICS},
 };
-use crate::observe::{audit::Peer, metrics::METRICS};
 
 /// What is kept for a connection as long as there are settings.
 #[derive(Default)]
@@ -28,39 +27,46 @@ impl Share {
     /// The connection is about to be read; until when it has to wait first, if it has to.
     pub fn wait(share: &mut Option<Box<Self>>, hub: &Hub, peer: Peer) -> Option<Instant> {
         let current = hub.policy.current()?;
-        let rate = current.settings.limits.requests_per_second?;
-        let burst = current.settings.limits.burst.unwrap_or(rate);
+        let per_second = current.settings.limits.requests_per_second?;
+        let rate = Rate { per_second, burst: current.settings.limits.burst.unwrap_or(per_second) };
         let share = share.get_or_insert_default();
         if std::mem::take(&mut share.has_waited) {
             return None;
         }
         let bucket = share.bucket.get_or_insert_with(|| hub.rates.bucket(peer));
-        let due = Rates::take(bucket, rate, burst)?;
+        let due = bucket.book(bucket::now(), rate)?;
         share.has_waited = true;
         METRICS.paused.count();
-        Some(due)
+        Some(bucket::instant(due))
     }
 }
 
+/// What a process and a user may have of the places in any case, where the settings do not say.
+const PROCESS: usize = 64;
+const USER: usize = 256;
+
+/// Beyond that they have more only as long as one of so many places is free: a process leaves half of them to others, a
+/// user a sixteenth, because all guests of a host may be one user's.
+const PROCESS_LEAVES: usize = 2;
+const USER_LEAVES: usize = 16;
+
 /// Whose share of connections is used up, if a client may not have one more: in words, with the limit's name.
 pub fn crowded(hub: &Hub, peer: Peer) -> Option<String> {
-    let current = hub.policy.current()?;
-    let limits = current.settings.limits;
-    if limits.connections_per_user.is_none() && limits.connections_per_process.is_none() {
-        return None;
-    }
-    let (mut of_user, mut of_process) = (0, 0);
+    let limits = hub.policy.current().map(|current| current.settings.limits).unwrap_or_default();
+    let (mut of_user, mut of_process, mut all) = (0, 0, 0);
     for other in hub.slots.all().filter_map(|slot| slot.flight.peer()) {
-        of_user += u32::from(other.uid == peer.uid);
-        of_process += u32::from(other == peer && peer.pid != 0);
+        of_user += usize::from(other.uid == peer.uid);
+        of_process += usize::from(other == peer && peer.pid != 0);
+        all += 1;
     }
-    match limits {
-        _ if limits.connections_per_process.is_some_and(|limit| of_process >= limit) => {
-            Some(format!("process {} has {of_process} connections already (connections-per-process)", peer.pid))
-        }
-        _ if limits.connections_per_user.is_some_and(|limit| of_user >= limit) => {
-            Some(format!("user {} has {of_user} connections already (connections-per-user)", peer.uid))
-        }
-        _ => None,
+    let capacity = hub.slots.capacity();
+    let is_used_up = |limit: Option<u32>, has: usize, least: usize, leaves: usize| match limit {
+        Some(limit) => has >= limit as usize,
+        None => has >= least && capacity - all.min(capacity) <= capacity / leaves,
+    };
+    if is_used_up(limits.connections_per_process, of_process, PROCESS, PROCESS_LEAVES) {
+        return Some(format!("process {} has {of_process} connections already (connections-per-process)", peer.pid));
     }
+    is_used_up(limits.connections_per_user, of_user, USER, USER_LEAVES)
+        .then(|| format!("user {} has {of_user} connections already (connections-per-user)", peer.uid))
 }

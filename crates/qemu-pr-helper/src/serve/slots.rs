@@ -11,7 +11,7 @@ use super::{connection::Connection, flight::Flight};
 #[derive(Default)]
 pub struct Slot {
     /// Held by the thread that serves the connection, for as long as it does. Sockets report once, so nobody else
-    /// wants it but the sweep, which does not wait.
+    /// wants it but the sweep, which does not wait, and who has closed what the client sent.
     connection: Mutex<Option<Connection>>,
     /// What is under way, to look at from outside.
     pub flight: Flight,

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use pr_control::{Connection, Failure, InFlight, Settings, Snapshot};
 use tracing::info;
 
-use super::{flight, flight::Seen, hub::Hub, policy::Refusal};
+use super::{closing, flight, flight::Seen, hub::Hub, policy::Refusal};
 use crate::{
     observe::{
         self, audit,
@@ -37,7 +37,7 @@ impl Subject for State {
             requests: METRICS.requests(),
             violations: METRICS.violations(),
             refusals: METRICS.refusals(&Refusal::NAMES),
-            connections: self.hub.slots.all().filter_map(|slot| slot.flight.look()).map(connection).collect(),
+            connections: self.connections(),
             trace: trace::enabled().into_iter().map(str::to_owned).collect(),
             settings: self.hub.policy.current().map(|current| Settings {
                 path: current.path.display().to_string(),
@@ -68,6 +68,20 @@ impl Subject for State {
     }
 }
 
+impl State {
+    /// Those that have a place, and then those that are gone and have left something behind.
+    fn connections(&self) -> Vec<Connection> {
+        let mut all: Vec<_> = self.hub.slots.all().filter_map(|slot| slot.flight.look()).map(connection).collect();
+        for closing::Seen { client, peer, since } in self.hub.closing.seen() {
+            if all.iter().all(|connection| connection.client.connection != client) {
+                let closing_us = Some(micros(since.elapsed()));
+                all.push(Connection { client: audit::client(client, peer), closing_us, ..Connection::default() });
+            }
+        }
+        all
+    }
+}
+
 fn connection(seen: Seen) -> Connection {
     Connection {
         client: audit::client(seen.client, seen.peer),
@@ -84,5 +98,6 @@ fn connection(seen: Seen) -> Connection {
             sense: failed.sense.map(|sense| sense.to_string()),
             ago_us: micros(failed.ago),
         }),
+        closing_us: seen.closing.map(micros),
     }
 }

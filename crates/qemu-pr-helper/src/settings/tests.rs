@@ -13,7 +13,11 @@ impl Directory for One {
     }
 
     fn group(&self, name: &str) -> Option<u32> {
-        (name == "kvm").then_some(104)
+        match name {
+            "adm" => Some(4),
+            "kvm" => Some(104),
+            _ => None,
+        }
     }
 }
 
@@ -326,6 +330,13 @@ fn the_example_changes_nothing_and_is_in_order_with_everything_in_it() {
     assert_eq!(settings.rules.len(), 3);
     assert_eq!(settings.defaults.len(), 12);
     assert!(settings.limits.commands_per_device.is_some() && settings.limits.burst.is_some());
+}
+
+#[test]
+fn no_group_of_virtual_machines_may_look_at_the_control_socket_of_the_example() {
+    let (_, in_full) = example();
+    let line = in_full.lines().find(|line| line.starts_with("control-group")).expect("a line about it");
+    assert!(["kvm", "qemu", "libvirt"].iter().all(|group| !line.contains(group)), "{line}");
 }
 
 #[test]

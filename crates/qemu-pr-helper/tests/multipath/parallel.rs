@@ -115,14 +115,14 @@ fn a_command_that_waits_too_long_for_its_map_is_answered() {
     eventually("the map is of use again", || clients[0].pr_in(node(0), 0, 8).status == 0);
 }
 
-/// With 64 descriptors the daemon serves 13 clients.
+/// With 96 descriptors the daemon serves 13 clients.
 const CLIENTS: u32 = 13;
 
 /// A command on every connection there may be, on so many maps; all are answered, and nobody has anything to complain of.
 fn a_command_on_every_connection(maps: u32) {
     let lab = self::maps();
     let helper = lab.launch(|_, op| if matches!(op, Op::Out(_)) { Outcome::Hang } else { good() });
-    let helper = helper.limit(Resource::Nofile, 64).args(["--command-timeout", "300"]).start();
+    let helper = helper.limit(Resource::Nofile, 96).args(["--command-timeout", "300"]).start();
     // The connection that waited for the greeting has to be gone.
     helper.settled_descriptors();
     let sent: Vec<Raw> = (0..CLIENTS)
@@ -155,11 +155,11 @@ fn descriptors_last_for_a_command_on_every_connection_each_on_another_map() {
     a_command_on_every_connection(MAPS);
 }
 
-/// With 31 descriptors there is room for two connections, and for as many workers.
+/// With 63 descriptors there is room for two connections, and for as many workers.
 #[test]
 fn where_there_is_room_for_few_workers_those_go_that_are_not_needed() {
     let lab = maps();
-    let helper = lab.launch(willing).limit(Resource::Nofile, 31).start();
+    let helper = lab.launch(willing).limit(Resource::Nofile, 63).start();
     helper.settled_descriptors();
     let client = helper.connect();
     for _ in 0..2 {

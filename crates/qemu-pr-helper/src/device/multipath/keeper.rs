@@ -764,13 +764,13 @@ mod tests {
 
     #[test]
     fn a_command_of_every_connection_and_all_workers_fit_below_the_limit() {
-        for limit in [40, 64, 1024, 4096, 8192] {
+        for limit in [80, 128, 1024, 4096, 8192] {
             let commands = (limit - OWN_DESCRIPTORS) / DESCRIPTORS_EACH;
             let workers = u64::try_from(most_workers(Some(limit))).unwrap();
             let needed = OWN_DESCRIPTORS + DESCRIPTORS_A_COMMAND * commands + DESCRIPTORS_A_WORKER * workers;
             assert!(workers >= commands && needed <= limit, "{workers} workers need {needed} of {limit}");
         }
-        assert_eq!(most_workers(Some(3096)), 1024);
+        assert_eq!(most_workers(Some(3128)), 1024);
         assert_eq!(most_workers(Some(0)), 1);
     }
 

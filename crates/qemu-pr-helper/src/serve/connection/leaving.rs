@@ -39,7 +39,6 @@ impl Connection {
     /// Says why a connection ends, if that is worth a word.
     pub(super) fn say(&mut self, hub: &Hub, reason: &Reason) {
         static COMPLAINTS: Limit = Limit::new();
-        self.budget.finish(self.client, self.peer);
         reason.count();
         let Self { client, .. } = self;
         let why = reason.in_words(hub.request_timeout);

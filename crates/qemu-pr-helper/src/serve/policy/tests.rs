@@ -62,7 +62,7 @@ fn ask_about<'a>(
     let (descriptor, socket) = (descriptor.as_fd(), socket.as_fd());
     let share = &mut None;
     let connected = clock::ticks();
-    policy.admit(Asked { covered: true, cdb, parameters, descriptor, device, peer: PEER, connected, socket, share })
+    policy.admit(Asked { cdb, parameters, descriptor, device, peer: PEER, connected, socket, share })
 }
 
 #[track_caller]
@@ -99,17 +99,6 @@ fn parts_of_disks_may_be_changed_as_long_as_the_settings_say_so() {
 }
 
 #[test]
-fn the_last_thread_takes_no_command_that_may_hold_it_up() {
-    let policy = Policy::new(None, None);
-    let (socket, null, share) = (UnixStream::pair().unwrap().0, null(true), &mut None);
-    let (descriptor, socket, cdb) = (null.as_fd(), socket.as_fd(), &read_keys());
-    let device = disk(16);
-    let (peer, connected) = (PEER, clock::ticks());
-    let asked = Asked { covered: false, cdb, parameters: &[], descriptor, device, peer, connected, socket, share };
-    expect_refused(policy.admit(asked), Refusal::NoThread, "no thread is free");
-}
-
-#[test]
 fn who_may_only_read_a_disk_may_ask_and_change_nothing() {
     let policy = Policy::new(None, None);
     let on = |cdb: &Cdb, file: &File| ask_about(&policy, cdb, &[], disk(16), file).map(drop);
@@ -121,9 +110,7 @@ fn who_may_only_read_a_disk_may_ask_and_change_nothing() {
 
 #[test]
 fn each_refusal_has_its_answer() {
-    for kind in [Refusal::NoThread, Refusal::BusyDevice] {
-        assert_eq!(kind.answer().status, Status::BUSY);
-    }
+    assert_eq!(Refusal::BusyDevice.answer().status, Status::BUSY);
     let sense = |kind: Refusal| kind.answer().sense.code();
     for kind in [Refusal::ReadOnly, Refusal::Part] {
         assert_eq!(sense(kind), Some(SenseCode::INVALID_OPERATION_CODE));
