@@ -125,6 +125,8 @@ const DAEMON: &[Call] = &[
     (libc::SYS_rseq, ANY),
     (libc::SYS_sched_getaffinity, ANY),
     (libc::SYS_prctl, &[equals(0, libc::PR_SET_NAME), equals(0, libc::PR_SET_VMA)]),
+    // What a descriptor is, without asking a server for it.
+    (libc::SYS_statx, ANY),
     // The socket, the control socket and the pidfile go at the end; Landlock holds this to folders of their own.
     (libc::SYS_newfstatat, ANY),
     (libc::SYS_unlinkat, ANY),
