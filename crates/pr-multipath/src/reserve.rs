@@ -172,6 +172,10 @@ impl<I: Io> Engine<'_, I> {
         {
             return self.release_away(request, holder.holds.unwrap_or(request.scope_type), survey);
         }
+        if holder.as_ref().is_some_and(|holder| holder.key != key && self.is_own(&holder.identity)) {
+            // The kernel's own target looks at the key only on the path that holds, which is away.
+            return Ok(Answer::CONFLICT);
+        }
         if let Some(holder) = &holder
             && holder.key == key
             && let Some(path) = self.may_be(holder)

@@ -137,7 +137,7 @@ impl<I: Io> Engine<'_, I> {
 
     /// A path that takes no commands now, and of which it is not known whether it is this registrant.
     pub fn may_be(&self, registrant: &Registrant) -> Option<PathId> {
-        let mut paths = self.paths.iter().filter(|path| !path.active || path.busy).map(|path| path.id);
+        let mut paths = self.paths.iter().filter(|path| !path.active || path.busy || !path.open).map(|path| path.id);
         paths.find(|id| !self.is_own(&registrant.identity) && self.identity(*id).is_none())
     }
 
