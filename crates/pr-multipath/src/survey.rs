@@ -148,14 +148,9 @@ impl<I: Io> Engine<'_, I> {
 
     /// Learns who a path is: the one registrant that a registration through it has brought. That it had another key before,
     /// or none, is to be known; or else nobody had this key of whom it is not known that it is another path. Who comes at
-    /// the same time is somebody else then, and there are two. And another path of which that is not known may come back
-    /// in this moment and be registered by multipathd.
+    /// the same time is somebody else then, and there are two.
     pub fn learn(&mut self, path: PathId, key: ReservationKey, is_changed: bool, [before, after]: [&Survey; 2]) {
-        let may_come_back = |other: &crate::Path| {
-            let is_away = !other.active && !self.gone.contains(&other.id);
-            is_away && other.id != path && self.identity(other.id).is_none()
-        };
-        if self.identity(path).is_some() || key.is_zero() || self.paths.iter().any(may_come_back) {
+        if self.identity(path).is_some() || key.is_zero() {
             return;
         }
         let mut same = before.registrants.iter().filter(|registrant| registrant.key == key);

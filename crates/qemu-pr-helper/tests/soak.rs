@@ -49,7 +49,8 @@ fn requests_violations_and_idle_connections_leave_nothing_behind() {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
     pr_lab::ours(OURS, |bed| {
-        let helper = bed.start();
+        // So many that one process may have a thousand of them.
+        let helper = bed.launch().args(["--max-connections", "2200"]).start();
         // Everything is used once as far as it will be: places for connections, the queue of the log, threads.
         requests(&helper, 1_000);
         violations(&helper, 400);
