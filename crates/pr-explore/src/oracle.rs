@@ -217,7 +217,7 @@ impl Played<'_> {
         }
         if others_differ(&lines, &self.after) {
             let what = lines.first().and_then(|line| difference(&line.plain, &self.after)).unwrap_or_default();
-            return wrong(3, format!("after an error {what}"));
+            return self.told_otherwise(3, &format!("after an error {what}"));
         }
         let what = lines.first().and_then(|line| difference(&line.plain, &self.after)).unwrap_or_default();
         self.noted_or(2, format!("after an error {what}"))
