@@ -10,9 +10,9 @@
 //!
 //! # Promises
 //!
-//! They hold in the worlds that the tests of `pr-explore` play, with one kind of trouble at a time: deaths, failing paths, or
-//! another node that acts between any two steps. Where several kinds meet they do not in every case yet: `cargo xtask
-//! explore --deep` and `--chance` print what is left.
+//! They hold in the worlds that the tests of `pr-explore` play, with one event in each command: the engine dies, a path fails
+//! or comes back, an answer is lost, or another node acts between any two steps. Where several meet in one command they do
+//! not in every case yet: `cargo xtask explore --deep` prints what is left.
 //!
 //! 1. GOOD is true: the logical unit has what one disk with one initiator would have, on every path that can carry I/O.
 //!    A path that cannot be given it is failed in device-mapper before GOOD is told.
