@@ -27,7 +27,9 @@ pub fn check(files: &Value) -> Result<()> {
     let arguments = list(&helper["args"])?;
     ensure!(arguments.starts_with(&[json!("-k"), json!(SOCKET)]), "the socket is not where KubeVirt looks for it");
     let control = list(&helper["readinessProbe"]["exec"]["command"])?.last();
-    ensure!(control.is_some_and(|path| arguments.contains(path)), "the probe asks at another control socket");
+    // The helper names its socket itself, in the folder where the others look for the only one.
+    let folder = control.and_then(|folder| folder.as_str()).context("the probe asks nowhere")?;
+    ensure!(arguments.contains(&json!(format!("{folder}/%s"))), "the probe asks at another control socket");
     ensure!(list(&exporter["args"])?.iter().any(|word| Some(word) == control), "the exporter asks at another one");
     let alive = list(&helper["livenessProbe"]["exec"]["command"])?.last();
     ensure!(alive == Some(&json!(SOCKET)), "the helper is alive at another socket");
