@@ -4,10 +4,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use pr_control::Control;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, set_child_subreaper, waitpid};
 use tempfile::TempDir;
 
-use crate::{Helper, Launch, Process, Raw, Subject, eventually};
+use crate::{Helper, Launch, PATIENCE, Process, Raw, Subject, eventually};
 
 /// The environment variable by which processes of a bed are recognised, daemons included.
 pub(crate) const MARK: &str = "PR_LAB_BED";
@@ -57,6 +58,30 @@ impl Bed {
     /// A helper to be started in this bed.
     pub fn launch(&self) -> Launch {
         Launch::new(self)
+    }
+
+    /// Where helpers of this bed have their control socket, if the test wants one.
+    pub fn control_path(&self) -> PathBuf {
+        self.path("control")
+    }
+
+    /// Who asks there.
+    pub fn control(&self) -> Control {
+        Control::new(self.control_path(), PATIENCE)
+    }
+
+    /// A helper to be started with these settings and a control socket, to which everybody may connect.
+    pub fn launch_with(&self, settings: &str) -> Launch {
+        let path = self.path("settings.toml");
+        fs::write(&path, settings).expect("write the settings");
+        let launch = self.launch().arg("--config").arg(path).args(["--socket-mode", "666"]);
+        launch.arg("--control").arg(self.control_path())
+    }
+
+    /// How often the helper has refused requests for this reason.
+    pub fn refusals(&self, name: &str) -> u64 {
+        let snapshot = self.control().snapshot().expect("an answer");
+        snapshot.refusals.iter().find(|named| named.name == name).expect("a counter").count
     }
 
     /// A helper with default options that has greeted.

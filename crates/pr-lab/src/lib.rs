@@ -29,6 +29,7 @@ mod sg_io;
 mod stranger;
 mod subject;
 mod sys;
+mod user;
 mod wait;
 
 pub use bed::Bed;
@@ -45,6 +46,7 @@ pub use sg_io::{Answer, Command, Direction, Outcome, SgIo};
 pub use stranger::Stranger;
 pub use subject::{Subject, Who, better, both, ours};
 pub use sys::sg_io::{Sent, Way, send_command};
+pub use user::as_user;
 pub use wait::{PATIENCE, eventually, within};
 
 /// What a test of the helpers begins with.

@@ -1,14 +1,12 @@
 //! What clients do to the names of processes, units and disks.
 
 use std::{
-    fs,
     os::fd::AsFd,
-    path::PathBuf,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
-use pr_control::{Client, Control, Snapshot, Told};
+use pr_control::{Client, Control, Told};
 use pr_lab::{Cgroup, keys, prelude::*};
 use rustix::process::Signal;
 
@@ -25,23 +23,7 @@ fn ours(test: impl Fn(&Bed)) {
 }
 
 fn launch(bed: &Bed, settings: &str) -> Launch {
-    let path = bed.path("settings.toml");
-    fs::write(&path, settings).unwrap();
-    let launch = bed.launch().arg("--config").arg(path).args(["--socket-mode", "666"]);
-    launch.arg("--control").arg(control_path(bed)).device(|_| Answer::good(&[0; 8]).into())
-}
-
-fn control_path(bed: &Bed) -> PathBuf {
-    bed.path("control")
-}
-
-fn snapshot(bed: &Bed) -> Snapshot {
-    Control::new(control_path(bed), PATIENCE).snapshot().expect("an answer")
-}
-
-/// How often requests were refused for this reason.
-fn refusals(bed: &Bed, name: &str) -> u64 {
-    snapshot(bed).refusals.iter().find(|named| named.name == name).expect("a counter").count
+    bed.launch_with(settings).device(|_| Answer::good(&[0; 8]).into())
 }
 
 /// The process that finds out what rules need.
@@ -91,7 +73,7 @@ fn a_stuck_names_process_keeps_no_rule_from_deciding() {
             for _ in 0..5 {
                 clear(client.client()).expect_bare(0);
             }
-            assert_eq!(refusals(bed, "no-names"), 0);
+            assert_eq!(bed.refusals("no-names"), 0);
             helper.child("qemu-pr-names").signal(Signal::CONT);
         }
     });
@@ -117,7 +99,7 @@ fn a_resolver_that_hangs_is_told_and_ends_the_helper_in_the_end() {
         resolver.signal(Signal::STOP);
         let client = helper.connect();
         expect_denied(&clear(&client));
-        assert_eq!(refusals(bed, "no-names"), 1);
+        assert_eq!(bed.refusals("no-names"), 1);
         helper.await_stderr("the rule \"the rule\" needs the client's unit");
         // Whoever asks on is refused, but not for ever.
         let ended = within(LONG, || {
@@ -136,10 +118,10 @@ fn a_resolver_that_hangs_is_told_and_ends_the_helper_in_the_end() {
 fn a_names_process_that_dies_is_told_at_once_and_the_helper_serves_on() {
     ours(|bed| {
         let helper = launch(bed, "").start();
-        assert_eq!(snapshot(bed).totals.without_names, 0);
+        assert_eq!(bed.control().snapshot().expect("an answer").totals.without_names, 0);
         helper.child("qemu-pr-names").signal(Signal::KILL);
         helper.await_stderr("the process that looks up names for the audit log is gone");
-        assert_eq!(snapshot(bed).totals.without_names, 1);
+        assert_eq!(bed.control().snapshot().expect("an answer").totals.without_names, 1);
         clear(&helper.connect()).expect_bare(0);
         assert_eq!(helper.end(Signal::TERM).code(), 0);
     });
@@ -208,7 +190,7 @@ fn a_star_crosses_no_slash_and_nothing_below_a_unit_is_compared() {
 fn recorded(bed: &Bed, path: &str) -> Client {
     let group = group(path);
     let helper = launch(bed, "").start();
-    let mut trail = Control::new(control_path(bed), PATIENCE).follow().expect("a trail");
+    let mut trail = Control::new(bed.control_path(), PATIENCE).follow().expect("a trail");
     let client = group.around(|| Stranger::greeted(helper.socket(), USER, USER));
     clear(client.client());
     match trail.next() {
@@ -264,6 +246,6 @@ fn a_client_that_is_gone_before_anybody_has_looked_is_nobody() {
         eventually("it is gone", || !process.is_alive());
         resolver.signal(Signal::CONT);
         expect_denied(&clear(client.client()));
-        assert_eq!(refusals(bed, "no-names"), 1);
+        assert_eq!(bed.refusals("no-names"), 1);
     });
 }

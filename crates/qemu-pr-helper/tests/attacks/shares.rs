@@ -8,18 +8,14 @@ use std::{
         fd::{AsFd, OwnedFd},
         unix::{fs::PermissionsExt, net::UnixStream},
     },
-    path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
 use pr_control::{Ask, Control, Told};
-use pr_lab::{keys, prelude::*};
-use rustix::{
-    process::{Gid, Resource, Signal, Uid},
-    thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid},
-};
+use pr_lab::{as_user, keys, prelude::*};
+use rustix::process::{Resource, Signal};
 
 const OURS: &str = env!("CARGO_BIN_EXE_qemu-pr-helper");
 
@@ -35,35 +31,15 @@ fn ours(test: impl Fn(&Bed)) {
     pr_lab::ours(OURS, test);
 }
 
-fn control_path(bed: &Bed) -> PathBuf {
-    bed.path("control")
-}
-
-fn control(bed: &Bed) -> Control {
-    Control::new(control_path(bed), PATIENCE)
-}
-
 /// A helper whose control socket the group may use.
 fn launch(bed: &Bed) -> Launch {
     fs::set_permissions(bed.dir(), fs::Permissions::from_mode(0o755)).expect("a directory that others may look into");
-    let launch = bed.launch().arg("--control").arg(control_path(bed)).args(["--socket-mode", "666"]);
+    let launch = bed.launch().arg("--control").arg(bed.control_path()).args(["--socket-mode", "666"]);
     launch.args(["--control-group", &MONITOR.to_string()])
 }
 
-/// Runs `act` as another user who is in the group.
-fn as_user<T: Send>(user: u32, act: impl FnOnce() -> T + Send) -> T {
-    // These calls are about one thread alone.
-    let become_user = || {
-        let (gid, uid) = (Gid::from_raw(MONITOR), Uid::from_raw(user));
-        set_thread_groups(&[]).and_then(|()| set_thread_res_gid(gid, gid, gid)).expect("another group");
-        set_thread_res_uid(uid, uid, uid).expect("another user");
-        act()
-    };
-    thread::scope(|scope| scope.spawn(become_user).join().expect("no panic"))
-}
-
 fn monitor<T: Send>(act: impl FnOnce() -> T + Send) -> T {
-    as_user(NOBODY, act)
+    as_user(NOBODY, MONITOR, act)
 }
 
 /// Sockets whose closing takes minutes: what they have to send goes nowhere.
@@ -115,7 +91,7 @@ impl Drop for Lingering {
 }
 
 fn raw_control(bed: &Bed) -> Raw {
-    Raw::connect(&control_path(bed))
+    Raw::connect(&bed.control_path())
 }
 
 fn reload(text: &str) -> Ask {
@@ -133,7 +109,7 @@ fn an_asker_that_sends_byte_after_byte_keeps_nobody_from_an_answer() {
     ours(|bed| {
         let _helper = launch(bed).start();
         let stop = AtomicBool::new(false);
-        let slow: Vec<_> = (0..8).map(|_| monitor(|| UnixStream::connect(control_path(bed)).expect("room"))).collect();
+        let slow: Vec<_> = (0..8).map(|_| monitor(|| UnixStream::connect(bed.control_path()).expect("room"))).collect();
         thread::scope(|scope| {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
@@ -144,7 +120,7 @@ fn an_asker_that_sends_byte_after_byte_keeps_nobody_from_an_answer() {
                     thread::sleep(Duration::from_millis(200));
                 }
             });
-            let answers: Vec<_> = (0..3).map(|_| control(bed).snapshot().is_ok()).collect();
+            let answers: Vec<_> = (0..3).map(|_| bed.control().snapshot().is_ok()).collect();
             // Their time is over even though they go on.
             let ended = within(PATIENCE, || slow.iter().all(|mut socket| socket.write_all(b" ").is_err()));
             stop.store(true, Ordering::Relaxed);
@@ -167,9 +143,9 @@ fn a_descriptor_whose_closing_takes_long_does_not_stop_the_control_socket() {
         });
         drop(askers);
         for _ in 0..3 {
-            assert!(control(bed).snapshot().is_ok(), "root has an answer");
+            assert!(bed.control().snapshot().is_ok(), "root has an answer");
             // As soon as the others' conversations are over.
-            eventually("and so has another of the group", || monitor(|| control(bed).snapshot()).is_ok());
+            eventually("and so has another of the group", || monitor(|| bed.control().snapshot()).is_ok());
         }
     });
 }
@@ -178,7 +154,7 @@ fn a_descriptor_whose_closing_takes_long_does_not_stop_the_control_socket() {
 fn a_descriptor_sent_by_a_follower_does_not_stop_the_audit_log() {
     ours(|bed| {
         let helper = launch(bed).start();
-        let mut trail = control(bed).follow().expect("an audit log");
+        let mut trail = bed.control().follow().expect("an audit log");
         let mut lingering = Lingering::new(2);
         let follower = monitor(|| raw_control(bed));
         let other = monitor(|| raw_control(bed));
@@ -199,7 +175,7 @@ fn a_descriptor_sent_by_a_follower_does_not_stop_the_audit_log() {
         }
         let told = trail.by_ref().take(20).filter(|told| matches!(told, Ok(Told::Record(_)))).count();
         assert_eq!(told, 20);
-        assert!(control(bed).snapshot().is_ok());
+        assert!(bed.control().snapshot().is_ok());
     });
 }
 
@@ -216,8 +192,8 @@ fn followers_who_never_read_keep_nobody_else_from_following() {
             .collect();
         let mut answers = lazy.iter().map(|follower| String::from_utf8(follower.read(14)).expect("text"));
         assert!(answers.by_ref().any(|answer| answer.contains("fol")), "some of them follow");
-        let mut root = control(bed).follow().expect("a place for root");
-        let mut other = as_user(NOBODY - 1, || control(bed).follow()).expect("a place for another user");
+        let mut root = bed.control().follow().expect("a place for root");
+        let mut other = as_user(NOBODY - 1, MONITOR, || bed.control().follow()).expect("a place for another user");
         change(&helper.connect());
         assert!(matches!(root.next(), Some(Ok(Told::Record(_)))));
         assert!(matches!(other.next(), Some(Ok(Told::Record(_)))));
@@ -229,11 +205,11 @@ fn clients_that_run_as_the_user_of_the_helper_may_not_change_its_rules() {
     ours(|bed| {
         let user = NOBODY.to_string();
         let helper = launch(bed).args(["-u", &user]).start();
-        let refused = monitor(|| control(bed).order(&reload("default = \"deny\"")));
+        let refused = monitor(|| bed.control().order(&reload("default = \"deny\"")));
         let words = refused.expect_err("new rules from a client").to_string();
         assert!(words.contains("user 65534 may look"), "{words}");
-        assert!(monitor(|| control(bed).order(&Ask::Trace { patterns: vec!["*".into()] })).is_err());
-        assert!(control(bed).order(&reload("default = \"deny\"")).is_ok(), "root may");
+        assert!(monitor(|| bed.control().order(&Ask::Trace { patterns: vec!["*".into()] })).is_err());
+        assert!(bed.control().order(&reload("default = \"deny\"")).is_ok(), "root may");
         helper.end(Signal::TERM);
     });
 }
@@ -260,7 +236,7 @@ fn who_made_the_control_socket_may_change_the_rules() {
 fn connecting_again_gives_no_fresh_share_of_the_audit_log() {
     ours(|bed| {
         let helper = launch(bed).device(|_| Answer::good(&[]).into()).start();
-        let mut trail = control(bed).follow().expect("an audit log");
+        let mut trail = bed.control().follow().expect("an audit log");
         let start = Instant::now();
         for _ in 0..60 {
             let client = helper.connect();
@@ -300,7 +276,7 @@ fn clients_whose_processes_have_no_numbers_share_by_user() {
                 change(&client);
             }
         }
-        let records = control(bed).snapshot().expect("a state").totals.audit_records;
+        let records = bed.control().snapshot().expect("a state").totals.audit_records;
         #[expect(clippy::cast_precision_loss, reason = "there are not that many")]
         let records = records as f64;
         let allowed = BURST + REFILL * start.elapsed().as_secs_f64() + 1.0;
@@ -357,7 +333,7 @@ fn clients_that_are_gone_hold_no_place() {
         // The answer does not wait for the closing.
         assert!(clients.iter().all(|client| client.reply().status == 2));
         eventually("what is being closed is seen", || {
-            let snapshot = control(bed).snapshot().expect("a state");
+            let snapshot = bed.control().snapshot().expect("a state");
             serde_json::to_string(&snapshot).expect("JSON").matches("closing_us").count() == 4
         });
         drop(clients);
@@ -367,7 +343,7 @@ fn clients_that_are_gone_hold_no_place() {
             greeted && client.try_send_with(&[0; 4], &[]).is_ok() && client.pr_in(null(), 0, 8).status == 2
         };
         eventually("a new client is served", is_served);
-        let snapshot = control(bed).snapshot().expect("a state");
+        let snapshot = bed.control().snapshot().expect("a state");
         let text = serde_json::to_string(&snapshot).expect("JSON");
         assert!(text.matches("closing_us").count() >= 4, "{text}");
         assert_eq!(helper.end(Signal::TERM).code(), 0);
@@ -400,9 +376,9 @@ fn a_process_that_takes_every_place_leaves_some_to_others() {
     ours(|bed| {
         let helper = launch(bed).args(["--max-connections", "300"]).start();
         let greedy = Stranger::new(helper.socket(), 2001, 2001, 300);
-        let used = || control(bed).snapshot().expect("a state").connections.len();
+        let used = || bed.control().snapshot().expect("a state").connections.len();
         eventually("they are accepted or turned away", || {
-            let snapshot = control(bed).snapshot().expect("a state");
+            let snapshot = bed.control().snapshot().expect("a state");
             snapshot.totals.accepted + snapshot.totals.over_limit + snapshot.totals.turned_away >= 300
         });
         assert!((64..=150).contains(&used()), "{} connections", used());
@@ -420,7 +396,7 @@ fn many_machines_of_one_user_find_room() {
         for machine in &machines {
             machine.client().hello();
         }
-        assert_eq!(control(bed).snapshot().expect("a state").totals.over_limit, 0);
+        assert_eq!(bed.control().snapshot().expect("a state").totals.over_limit, 0);
     });
 }
 

@@ -5,7 +5,7 @@ use std::{fs, process::Command};
 use pr_lab::prelude::*;
 use rustix::process::Signal;
 
-use crate::{OURS, control, launch, ours};
+use crate::{OURS, ours};
 
 /// Output and exit status of `--check-config`.
 fn check(bed: &Bed, text: &str) -> (String, i32) {
@@ -40,7 +40,7 @@ fn a_file_can_be_checked_without_starting_anything() {
 #[test]
 fn a_bad_file_or_none_stops_the_start_and_leaves_nothing() {
     ours(|bed| {
-        let bad = launch(bed, "default = \"allow\"\nruel = 1\n").run();
+        let bad = bed.launch_with("default = \"allow\"\nruel = 1\n").run();
         bad.expect_refusal(&["settings.toml:2:1:", "unknown field `ruel`", "correct or remove it"]);
         let none = bed.launch().args(["--config", "/no/such/file.toml"]).run();
         none.expect_refusal(&["/no/such/file.toml", "no such file", "--config"]);
@@ -54,9 +54,9 @@ fn a_bad_file_or_none_stops_the_start_and_leaves_nothing() {
 #[test]
 fn what_is_in_force_can_be_seen() {
     ours(|bed| {
-        let helper = launch(bed, "[[rule]]\n[[rule]]\n").start();
+        let helper = bed.launch_with("[[rule]]\n[[rule]]\n").start();
         helper.await_stderr("is never reached");
-        let settings = control(bed).snapshot().unwrap().settings.expect("settings");
+        let settings = bed.control().snapshot().unwrap().settings.expect("settings");
         assert_eq!((settings.path, settings.rules), (bed.path("settings.toml").display().to_string(), 2));
         assert!(settings.since_us > 0);
         assert_eq!(helper.end(Signal::TERM).code(), 0);
@@ -68,8 +68,8 @@ fn the_path_of_a_daemon_is_kept_whole() {
     ours(|bed| {
         fs::write(bed.path("relative.toml"), "").unwrap();
         let launch = bed.launch().args(["--config", "relative.toml"]);
-        let helper = launch.arg("--control").arg(crate::control_path(bed)).start();
-        let settings = control(bed).snapshot().unwrap().settings.expect("settings");
+        let helper = launch.arg("--control").arg(bed.control_path()).start();
+        let settings = bed.control().snapshot().unwrap().settings.expect("settings");
         assert_eq!(settings.path, bed.path("relative.toml").display().to_string());
         helper.end(Signal::TERM).expect_silent_success();
     });

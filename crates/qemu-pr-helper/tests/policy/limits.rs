@@ -4,7 +4,7 @@ use std::{io::Read, os::fd::AsFd};
 
 use pr_lab::prelude::*;
 
-use crate::{control, keys, launch, ours, refusal, refusals};
+use crate::{keys, ours, refusal};
 
 /// Whether a connection is served and not turned away.
 fn is_greeted(client: &Raw) -> bool {
@@ -16,8 +16,8 @@ fn is_greeted(client: &Raw) -> bool {
 fn a_user_and_a_process_have_so_many_connections_and_others_theirs() {
     ours(|bed| {
         let settings = "[limits]\nconnections-per-user = 5\nconnections-per-process = 3\n";
-        let helper = launch(bed, settings).start();
-        let over_limit = || control(bed).snapshot().expect("an answer").totals.over_limit;
+        let helper = bed.launch_with(settings).start();
+        let over_limit = || bed.control().snapshot().expect("an answer").totals.over_limit;
         let first = Stranger::new(helper.socket(), 2001, 2001, 4);
         eventually("the fourth is turned away", || over_limit() == 1);
         first.clients()[3].expect_closed();
@@ -48,8 +48,8 @@ fn a_device_has_so_many_commands_and_others_theirs() {
     ours(|bed| {
         let settings = "[limits]\ncommands-per-device = 2\n";
         let device = |command: &Command| if command.is_out() { Outcome::Hang } else { Answer::good(&[0; 8]).into() };
-        let helper = launch(bed, settings).device(device).start();
-        let mut trail = control(bed).follow().expect("a trail");
+        let helper = bed.launch_with(settings).device(device).start();
+        let mut trail = bed.control().follow().expect("a trail");
         let hung = [helper.connect(), helper.connect()];
         for client in &hung {
             client.send_with(&Raw::cdb_out(3, 24), &[null().as_fd()]);
@@ -61,7 +61,7 @@ fn a_device_has_so_many_commands_and_others_theirs() {
         let (action, reason) = refusal(&mut trail);
         assert_eq!(action, "READ KEYS");
         assert!(reason.contains("2 commands are under way on the device already"), "{reason}");
-        assert_eq!(refusals(bed, "busy-device"), 1);
+        assert_eq!(bed.refusals("busy-device"), 1);
         assert_eq!(helper.device().count(), 2, "the device has not heard of it");
 
         let zero = rustix::fs::open("/dev/zero", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty()).unwrap();

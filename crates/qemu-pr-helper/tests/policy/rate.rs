@@ -9,7 +9,7 @@ use std::{
 use pr_lab::prelude::*;
 use rustix::process::Signal;
 
-use crate::{control, launch, ours};
+use crate::ours;
 
 const RATE: u32 = 100;
 const BURST: u32 = 50;
@@ -39,7 +39,7 @@ fn flood(stranger: &Stranger, stop: &AtomicBool) -> u64 {
 #[test]
 fn a_greedy_guest_is_held_to_its_rate_and_nothing_is_refused_or_lost() {
     ours(|bed| {
-        let helper = launch(bed, &settings()).device(|_| Answer::good(&[0; 8]).into()).start();
+        let helper = bed.launch_with(&settings()).device(|_| Answer::good(&[0; 8]).into()).start();
         let greedy = Stranger::new(helper.socket(), 2001, 2001, 20);
         greedy.clients().iter().for_each(Raw::hello);
         let stop = AtomicBool::new(false);
@@ -50,7 +50,7 @@ fn a_greedy_guest_is_held_to_its_rate_and_nothing_is_refused_or_lost() {
             let other = helper.connect();
             let others = (0..BURST - 5).filter(|_| other.pr_in(null(), 0, 8).status == 0).count();
             eventually("the greedy one has had its burst and more", || {
-                control(bed).snapshot().is_ok_and(|snapshot| snapshot.totals.paused >= 100)
+                bed.control().snapshot().is_ok_and(|snapshot| snapshot.totals.paused >= 100)
             });
             stop.store(true, Ordering::Relaxed);
             (greedy.join().expect("every answer"), others)
@@ -70,14 +70,14 @@ fn a_greedy_guest_is_held_to_its_rate_and_nothing_is_refused_or_lost() {
 fn whoever_has_to_wait_costs_no_processor_no_thread_and_no_deadline() {
     ours(|bed| {
         let settings = "[limits]\nrequests-per-second = 1\nburst = 1\n";
-        let helper = launch(bed, settings).args(["--request-timeout", "0.3"]).start();
+        let helper = bed.launch_with(settings).args(["--request-timeout", "0.3"]).start();
         let client = helper.connect();
         // The greeting was the first thing that was read. These have to wait for their turns.
         let start = Instant::now();
         for _ in 0..2 {
             client.send_with(&Raw::cdb_in(0, 8), &[std::os::fd::AsFd::as_fd(&null())]);
         }
-        eventually("it waits", || control(bed).snapshot().is_ok_and(|snapshot| snapshot.totals.paused >= 1));
+        eventually("it waits", || bed.control().snapshot().is_ok_and(|snapshot| snapshot.totals.paused >= 1));
         let (ticks, threads) = (helper.process().cpu_ticks(), helper.process().threads().len());
         client.reply();
         client.reply();
@@ -85,7 +85,7 @@ fn whoever_has_to_wait_costs_no_processor_no_thread_and_no_deadline() {
         let used = helper.process().cpu_ticks() - ticks;
         assert!(used < 50, "{used} ticks of the processor");
         assert!(threads <= helper.process().threads().len() + 2);
-        assert_eq!(control(bed).snapshot().unwrap().totals.overdue, 0);
+        assert_eq!(bed.control().snapshot().unwrap().totals.overdue, 0);
     });
 }
 
@@ -93,13 +93,13 @@ fn whoever_has_to_wait_costs_no_processor_no_thread_and_no_deadline() {
 fn a_client_that_leaves_while_it_waits_is_noticed() {
     ours(|bed| {
         let settings = "[limits]\nrequests-per-second = 2\nburst = 1\n";
-        let helper = launch(bed, settings).start();
+        let helper = bed.launch_with(settings).start();
         let before = helper.settled_descriptors();
         let client = helper.connect();
         for _ in 0..3 {
             client.send_with(&Raw::cdb_in(0, 8), &[std::os::fd::AsFd::as_fd(&null())]);
         }
-        eventually("it waits", || control(bed).snapshot().is_ok_and(|snapshot| snapshot.totals.paused >= 1));
+        eventually("it waits", || bed.control().snapshot().is_ok_and(|snapshot| snapshot.totals.paused >= 1));
         drop(client);
         helper.await_descriptors(before);
     });

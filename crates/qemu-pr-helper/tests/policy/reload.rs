@@ -6,12 +6,12 @@ use pr_control::{Ask, ControlError};
 use pr_lab::prelude::*;
 use rustix::process::Signal;
 
-use crate::{control, expect_denied, keys, launch, ours};
+use crate::{expect_denied, keys, ours};
 
 fn reload(bed: &Bed, text: &str) -> Result<Vec<String>, ControlError> {
     let users = BTreeMap::from([("alice".to_owned(), 0)]);
     let ask = Ask::Reload { path: "/etc/new.toml".into(), text: text.into(), users, groups: BTreeMap::new() };
-    control(bed).order(&ask)
+    bed.control().order(&ask)
 }
 
 const ALICE_MAY_NOT: &str = "[[rule]]\nuser = [\"alice\"]\naction = [\"CLEAR\"]\ndecision = \"deny\"\n";
@@ -19,16 +19,16 @@ const ALICE_MAY_NOT: &str = "[[rule]]\nuser = [\"alice\"]\naction = [\"CLEAR\"]\
 #[test]
 fn new_settings_count_from_the_next_request_on() {
     ours(|bed| {
-        let bare = bed.launch().arg("--control").arg(crate::control_path(bed));
+        let bare = bed.launch().arg("--control").arg(bed.control_path());
         let helper = bare.device(|_| Answer::good(&[]).into()).start();
         let client = helper.connect();
         client.pr_out(null(), 3, &keys(1, 0)).expect_bare(0);
-        assert_eq!(control(bed).snapshot().unwrap().settings, None);
+        assert_eq!(bed.control().snapshot().unwrap().settings, None);
 
         assert_eq!(reload(bed, ALICE_MAY_NOT).unwrap(), [""; 0]);
         expect_denied(&client.pr_out(null(), 3, &keys(1, 0)));
         client.pr_out(null(), 4, &keys(1, 2)).expect_bare(0);
-        let settings = control(bed).snapshot().unwrap().settings.expect("settings");
+        let settings = bed.control().snapshot().unwrap().settings.expect("settings");
         assert_eq!((settings.path.as_str(), settings.rules), ("/etc/new.toml", 1));
 
         assert_eq!(reload(bed, "").unwrap(), [""; 0]);
@@ -42,7 +42,7 @@ fn new_settings_count_from_the_next_request_on() {
 #[test]
 fn bad_settings_are_refused_and_the_old_ones_stay() {
     ours(|bed| {
-        let helper = launch(bed, "").device(|_| Answer::good(&[]).into()).start();
+        let helper = bed.launch_with("").device(|_| Answer::good(&[]).into()).start();
         reload(bed, ALICE_MAY_NOT).unwrap();
         let client = helper.connect();
         // Names are looked up by whoever sends the settings. Looking one up here would end the helper.
@@ -69,7 +69,7 @@ fn bad_settings_are_refused_and_the_old_ones_stay() {
 #[test]
 fn a_hangup_signal_still_ends_the_program() {
     ours(|bed| {
-        let helper = launch(bed, "default = \"deny\"").start();
+        let helper = bed.launch_with("default = \"deny\"").start();
         helper.end(Signal::HUP).expect_silent_success();
     });
 }

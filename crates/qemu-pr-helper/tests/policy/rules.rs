@@ -3,12 +3,12 @@
 use pr_lab::{Cgroup, prelude::*};
 use rustix::process::Signal;
 
-use crate::{control, expect_denied, keys, launch, ours, refusal, refusals};
+use crate::{expect_denied, keys, ours, refusal};
 
 /// A helper whose one rule denies what fits these conditions.
 fn denying(bed: &Bed, conditions: &str) -> Helper {
     let settings = format!("[[rule]]\nname = \"the rule\"\ndecision = \"deny\"\n{conditions}\n");
-    launch(bed, &settings).device(|_| Answer::good(&[0; 8]).into()).start()
+    bed.launch_with(&settings).device(|_| Answer::good(&[0; 8]).into()).start()
 }
 
 /// Whether a client of user 2001, group 2002 and this unit is refused a CLEAR of /dev/null.
@@ -20,7 +20,7 @@ fn is_denied(bed: &Bed, conditions: &str, unit: &Cgroup) -> bool {
         return false;
     }
     expect_denied(&reply);
-    assert_eq!(refusals(bed, "policy"), 1, "{conditions}");
+    assert_eq!(bed.refusals("policy"), 1, "{conditions}");
     true
 }
 
@@ -60,7 +60,7 @@ fn rules_are_about_those_whom_they_name() {
 fn a_refusal_is_recorded_with_the_rules_name_and_the_device_hears_nothing() {
     ours(|bed| {
         let helper = denying(bed, "action = [\"PREEMPT\", \"read full status\"]");
-        let mut trail = control(bed).follow().expect("a trail");
+        let mut trail = bed.control().follow().expect("a trail");
         let client = helper.connect();
         expect_denied(&client.pr_out(null(), 4, &keys(1, 2)));
         expect_denied(&client.pr_in(null(), 3, 64));
@@ -79,7 +79,7 @@ fn what_nobody_can_look_up_is_refused() {
         for (conditions, what) in [("device = [\"sdz\"]", "names of the disk"), ("unit = [\"*\"]", "the client's unit")]
         {
             let helper = denying(bed, &format!("action = [\"change\"]\n{conditions}"));
-            let mut trail = control(bed).follow().expect("a trail");
+            let mut trail = bed.control().follow().expect("a trail");
             let resolver = helper.child("qemu-pr-resolve");
             resolver.signal(Signal::STOP);
             let unit = Cgroup::new(&format!("/system.slice/test-{}.service", std::process::id()));
@@ -88,15 +88,15 @@ fn what_nobody_can_look_up_is_refused() {
             expect_denied(&client.pr_out(null(), 3, &keys(1, 0)));
             let (_, reason) = refusal(&mut trail);
             assert!(reason.contains("the rule \"the rule\" needs") && reason.contains(what), "{reason}");
-            assert_eq!(refusals(bed, "no-names"), 1);
+            assert_eq!(bed.refusals("no-names"), 1);
             helper.await_stderr(&format!("refusing CLEAR of process {} of user 2001: {reason}", stranger.id()));
             assert_eq!(client.pr_in(null(), 0, 8).status, 0, "what needs no names is not refused");
             // It was only slow. Not for ever, so the next question is asked again.
             resolver.signal(Signal::CONT);
             eventually("it is asked again, and answers", || {
-                let before = refusals(bed, "no-names");
+                let before = bed.refusals("no-names");
                 client.pr_out(null(), 3, &keys(1, 0));
-                refusals(bed, "no-names") == before
+                bed.refusals("no-names") == before
             });
         }
     });
@@ -116,6 +116,6 @@ fn a_client_that_is_gone_is_not_taken_for_another_process() {
         eventually("it is gone", || !process.is_alive());
         resolver.signal(Signal::CONT);
         expect_denied(&stranger.client().pr_out(null(), 3, &keys(1, 0)));
-        assert_eq!(refusals(bed, "no-names"), 1);
+        assert_eq!(bed.refusals("no-names"), 1);
     });
 }

@@ -5,9 +5,8 @@ use std::fs::File;
 use pr_lab::prelude::*;
 
 use crate::{
-    control,
     disks::{Shared, simulated},
-    expect_denied, keys, launch, ours, refusal, refusals,
+    expect_denied, keys, ours, refusal,
 };
 
 const A: u32 = 2001;
@@ -97,7 +96,7 @@ fn seen(client: &Raw, disk: &File) -> [Vec<u8>; 2] {
 }
 
 fn none_hurts(bed: &Bed, helper: &Helper, disk: &File) {
-    let mut trail = control(bed).follow().expect("a trail");
+    let mut trail = bed.control().follow().expect("a trail");
     let a = Stranger::greeted(helper.socket(), A, A);
     let b = Stranger::greeted(helper.socket(), B, B);
     out(a.client(), disk, (0, 0), &keys(0, KEY_A)).expect_bare(0);
@@ -112,7 +111,7 @@ fn none_hurts(bed: &Bed, helper: &Helper, disk: &File) {
         assert!(told.contains(reason) && told.ends_with("(rule \"tenant b\")"), "{what}: {told}");
         assert_eq!(seen(a.client(), disk), before, "{what}");
     }
-    assert_eq!(refusals(bed, "keys"), u64::try_from(attacks.len()).unwrap());
+    assert_eq!(bed.refusals("keys"), u64::try_from(attacks.len()).unwrap());
     // A is as well as before, and can do all that it could.
     out(a.client(), disk, (2, WRITE_EXCLUSIVE_REGISTRANTS_ONLY), &keys(KEY_A, 0)).expect_bare(0);
     out(a.client(), disk, (0, 0), &keys(KEY_A, 0)).expect_bare(0);
@@ -123,7 +122,7 @@ fn on_a_shared_path_no_tenant_can_hurt_the_other() {
     ours(|bed| {
         let unit = Shared::default();
         let device = unit.clone();
-        let helper = launch(bed, SETTINGS).device(move |command| device.answer(command)).start();
+        let helper = bed.launch_with(SETTINGS).device(move |command| device.answer(command)).start();
         none_hurts(bed, &helper, &null());
         assert_eq!(unit.state(), (Vec::new(), None));
     });
@@ -132,7 +131,7 @@ fn on_a_shared_path_no_tenant_can_hurt_the_other() {
 #[test]
 fn on_paths_of_their_own_no_tenant_can_hurt_the_other() {
     ours(|bed| {
-        let helper = launch(bed, SETTINGS).arg("--simulate").start();
+        let helper = bed.launch_with(SETTINGS).arg("--simulate").start();
         let disk = simulated(bed);
         none_hurts(bed, &helper, &disk);
         // The same while B is registered itself, which is what most of it takes.
@@ -170,14 +169,14 @@ fn lives(tenant: &Stranger, stale: &Stranger, key: u64, disk: &File) {
 #[test]
 fn each_tenants_own_life_cycle_works() {
     ours(|bed| {
-        let helper = launch(bed, SETTINGS).arg("--simulate").start();
+        let helper = bed.launch_with(SETTINGS).arg("--simulate").start();
         let disk = simulated(bed);
         for (user, key) in [(A, KEY_A), (B, KEY_B)] {
             let [tenant, stale] = [0, 1].map(|_| Stranger::greeted(helper.socket(), user, user));
             lives(&tenant, &stale, key, &disk);
         }
-        assert_eq!(refusals(bed, "keys"), 0);
-        assert_eq!(refusals(bed, "policy"), 0);
+        assert_eq!(bed.refusals("keys"), 0);
+        assert_eq!(bed.refusals("policy"), 0);
     });
 }
 
@@ -186,7 +185,7 @@ fn one_after_the_other_tenants_may_use_a_shared_path() {
     ours(|bed| {
         let unit = Shared::default();
         let device = unit.clone();
-        let helper = launch(bed, SETTINGS).device(move |command| device.answer(command)).start();
+        let helper = bed.launch_with(SETTINGS).device(move |command| device.answer(command)).start();
         for (user, key) in [(A, KEY_A), (B, KEY_B)] {
             let tenant = Stranger::greeted(helper.socket(), user, user);
             for (command, list) in
@@ -205,8 +204,8 @@ fn one_after_the_other_tenants_may_use_a_shared_path() {
 #[test]
 fn whoever_is_no_tenant_gets_nothing() {
     ours(|bed| {
-        let helper = launch(bed, SETTINGS).arg("--simulate").start();
-        let mut trail = control(bed).follow().expect("a trail");
+        let helper = bed.launch_with(SETTINGS).arg("--simulate").start();
+        let mut trail = bed.control().follow().expect("a trail");
         let stranger = Stranger::greeted(helper.socket(), 2003, 2003);
         let disk = simulated(bed);
         expect_denied(&stranger.client().pr_in(&disk, 0, 64));
@@ -214,7 +213,7 @@ fn whoever_is_no_tenant_gets_nothing() {
         for action in ["READ KEYS", "REGISTER"] {
             assert_eq!(refusal(&mut trail), (action.to_owned(), "no rule allows it".to_owned()));
         }
-        assert_eq!(refusals(bed, "policy"), 2);
+        assert_eq!(bed.refusals("policy"), 2);
     });
 }
 
@@ -222,7 +221,7 @@ fn whoever_is_no_tenant_gets_nothing() {
 fn a_tenant_with_a_path_of_its_own_may_register_without_knowing_the_key() {
     ours(|bed| {
         let settings = "[[rule]]\nkeys = { prefix = 0xa1, bits = 8, own-nexus = true }\n";
-        let helper = launch(bed, settings).arg("--simulate").start();
+        let helper = bed.launch_with(settings).arg("--simulate").start();
         let (client, disk) = (helper.connect(), simulated(bed));
         out(&client, &disk, (6, 0), &keys(0, KEY_A)).expect_bare(0);
         out(&client, &disk, (1, WRITE_EXCLUSIVE_REGISTRANTS_ONLY), &keys(KEY_A, 0)).expect_bare(0);
@@ -235,7 +234,7 @@ fn a_tenant_with_a_path_of_its_own_may_register_without_knowing_the_key() {
 #[test]
 fn keys_that_the_trail_hides_are_not_in_its_reasons() {
     ours(|bed| {
-        let helper = launch(bed, SETTINGS).args(["--simulate", "--audit-keys", "hide"]).start();
+        let helper = bed.launch_with(SETTINGS).args(["--simulate", "--audit-keys", "hide"]).start();
         let b = Stranger::greeted(helper.socket(), B, B);
         expect_denied(&out(b.client(), &simulated(bed), (0, 0), &keys(KEY_A, KEY_B)));
         drop(b);

@@ -7,7 +7,7 @@ use rustix::{
     process::Signal,
 };
 
-use crate::{control, keys, launch, ours, records};
+use crate::{keys, launch, ours, records};
 
 /// Numbers that look random and are the same in every run.
 fn random(state: &mut u64) -> u64 {
@@ -24,7 +24,7 @@ fn the_trail_has_every_command_that_was_sent_and_no_other() {
             _ => Answer::check_fixed(6, 0x2a, 3).into(),
         });
         let helper = helper.start();
-        let mut trail = control(bed).follow().expect("a trail");
+        let mut trail = bed.control().follow().expect("a trail");
         let clients = [helper.connect(), helper.connect(), helper.connect()];
         let mut state = 7;
         let mut sent = Vec::new();
@@ -68,7 +68,7 @@ fn the_trail_has_every_command_that_was_sent_and_no_other() {
 fn a_command_that_does_not_come_back_before_the_client_leaves_is_in_the_trail() {
     ours(|bed| {
         let helper = launch(bed).device(|_| Outcome::Hang).start();
-        let mut trail = control(bed).follow().expect("a trail");
+        let mut trail = bed.control().follow().expect("a trail");
         let client = helper.connect();
         client.send_with(&Raw::cdb_out(3, 24), &[null().as_fd()]);
         client.send(&keys(1, 0));
@@ -84,7 +84,7 @@ fn a_command_that_does_not_come_back_before_the_client_leaves_is_in_the_trail() 
 fn a_refusal_is_in_the_trail_with_its_reason() {
     ours(|bed| {
         let helper = launch(bed).start();
-        let mut trail = control(bed).follow().expect("a trail");
+        let mut trail = bed.control().follow().expect("a trail");
         let read_only = open("/dev/null", OFlags::RDONLY, Mode::empty()).unwrap();
         helper.connect().pr_out(read_only, 3, &keys(7, 0)).expect_check(5, 0x20, 0);
         let told = records(&mut trail, 1);
@@ -101,7 +101,7 @@ fn a_refusal_is_in_the_trail_with_its_reason() {
 fn what_a_flood_leaves_out_is_counted_and_the_sum_is_right() {
     ours(|bed| {
         let helper = launch(bed).device(|_| Answer::good(&[]).into()).start();
-        let mut trail = control(bed).follow().expect("a trail");
+        let mut trail = bed.control().follow().expect("a trail");
         let client = helper.connect();
         let device = null();
         for number in 0..1000 {
@@ -137,7 +137,7 @@ fn without_a_trail_nothing_is_told() {
     ours(|bed| {
         let helper = launch(bed).args(["--audit", "off"]).start();
         helper.connect().pr_out(null(), 3, &keys(1, 2));
-        let refused = control(bed).follow().err().map(|error| error.to_string()).unwrap_or_default();
+        let refused = bed.control().follow().err().map(|error| error.to_string()).unwrap_or_default();
         assert!(refused.contains("--audit off"), "{refused}");
         let end = helper.end(Signal::TERM);
         assert_eq!(end.audit, [""; 0]);

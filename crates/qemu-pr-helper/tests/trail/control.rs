@@ -9,18 +9,16 @@ use std::{
             net::UnixStream,
         },
     },
-    thread,
 };
 
 use pr_control::{Ask, Client, Control, What};
-use pr_lab::prelude::*;
+use pr_lab::{as_user, prelude::*};
 use rustix::{
     fs::{Mode, OFlags, open},
-    process::{Gid, Signal, Uid},
-    thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid},
+    process::Signal,
 };
 
-use crate::{control, control_path, keys, launch, ours, records};
+use crate::{keys, launch, ours, records};
 
 const NOBODY: u32 = 65534;
 
@@ -28,14 +26,14 @@ const NOBODY: u32 = 65534;
 fn the_socket_is_roots_or_a_groups_and_goes_with_the_program() {
     ours(|bed| {
         let helper = launch(bed).umask(0).start();
-        let metadata = fs::metadata(control_path(bed)).unwrap();
+        let metadata = fs::metadata(bed.control_path()).unwrap();
         assert!(metadata.file_type().is_socket());
         assert_eq!((metadata.permissions().mode() & 0o7777, metadata.uid(), metadata.gid()), (0o600, 0, 0));
         helper.end(Signal::TERM).expect_silent_success();
-        assert!(!control_path(bed).exists());
+        assert!(!bed.control_path().exists());
 
         let helper = launch(bed).args(["--control-group", "65534", "-u", "65534"]).start();
-        let metadata = fs::metadata(control_path(bed)).unwrap();
+        let metadata = fs::metadata(bed.control_path()).unwrap();
         assert_eq!((metadata.permissions().mode() & 0o7777, metadata.uid(), metadata.gid()), (0o660, 0, NOBODY));
         helper.end(Signal::TERM);
     });
@@ -44,10 +42,10 @@ fn the_socket_is_roots_or_a_groups_and_goes_with_the_program() {
 #[test]
 fn a_control_socket_that_cannot_be_made_stops_the_start_and_leaves_nothing() {
     ours(|bed| {
-        fs::write(control_path(bed), "precious").unwrap();
+        fs::write(bed.control_path(), "precious").unwrap();
         launch(bed).run().expect_refusal(&["--control", "not a socket"]);
         assert!(!bed.socket().exists());
-        assert_eq!(fs::read_to_string(control_path(bed)).unwrap(), "precious");
+        assert_eq!(fs::read_to_string(bed.control_path()).unwrap(), "precious");
         bed.launch().args(["--control", "relative"]).run().expect_refusal(&["not absolute"]);
     });
 }
@@ -73,7 +71,7 @@ fn the_counters_agree_with_what_was_sent() {
         other.send(&[0; 16]);
         other.expect_closed();
 
-        let snapshot = control(bed).snapshot().expect("an answer");
+        let snapshot = bed.control().snapshot().expect("an answer");
         let count = |action: &str, result: &str| {
             let found = snapshot.requests.iter().find(|row| row.action == action && row.result == result);
             found.map_or(0, pr_control::Requests::count)
@@ -107,7 +105,7 @@ fn a_hung_command_and_the_last_failure_are_seen() {
         client.send_with(&Raw::cdb_out(3, 24), &[null().as_fd()]);
         client.send(&keys(1, 0));
         helper.device().await_count(2);
-        let snapshot = control(bed).snapshot().expect("an answer");
+        let snapshot = bed.control().snapshot().expect("an answer");
         let [connection] = &snapshot.connections[..] else { panic!("{:?}", snapshot.connections) };
         let in_flight = connection.in_flight.as_ref().expect("a command under way");
         assert_eq!(in_flight.action, "CLEAR");
@@ -120,7 +118,7 @@ fn a_hung_command_and_the_last_failure_are_seen() {
         helper.device().release(Answer::good(&[]));
         client.reply();
         drop(client);
-        eventually("the connection is gone", || control(bed).snapshot().is_ok_and(|now| now.connections.is_empty()));
+        eventually("the connection is gone", || bed.control().snapshot().is_ok_and(|now| now.connections.is_empty()));
     });
 }
 
@@ -130,30 +128,18 @@ fn what_is_traced_can_be_changed_while_it_runs() {
         let helper = launch(bed).start();
         let order = |patterns: &[&str]| {
             let patterns = patterns.iter().map(ToString::to_string).collect();
-            control(bed).order(&Ask::Trace { patterns }).expect("it is done")
+            bed.control().order(&Ask::Trace { patterns }).expect("it is done")
         };
-        assert_eq!(control(bed).snapshot().unwrap().trace, [""; 0]);
+        assert_eq!(bed.control().snapshot().unwrap().trace, [""; 0]);
         assert_eq!(order(&["pr_helper_request", "pr_helper_hello"]), [""; 0]);
-        assert_eq!(control(bed).snapshot().unwrap().trace, ["pr_helper_hello", "pr_helper_request"]);
+        assert_eq!(bed.control().snapshot().unwrap().trace, ["pr_helper_hello", "pr_helper_request"]);
         helper.connect().pr_in(null(), 0, 8);
         helper.await_stderr("pr_helper_request client=");
         assert_eq!(order(&["-*"]), [""; 0]);
-        assert_eq!(control(bed).snapshot().unwrap().trace, [""; 0]);
+        assert_eq!(bed.control().snapshot().unwrap().trace, [""; 0]);
         let warnings = order(&["bogus"]);
         assert!(warnings.concat().contains("'bogus' does not exist"), "{warnings:?}");
     });
-}
-
-/// Runs `act` as a user without rights who is in `group`.
-fn as_nobody<T: Send>(group: u32, act: impl FnOnce() -> T + Send) -> T {
-    // These calls are about one thread alone.
-    let become_nobody = || {
-        let (gid, uid) = (Gid::from_raw(group), Uid::from_raw(NOBODY));
-        set_thread_groups(&[]).and_then(|()| set_thread_res_gid(gid, gid, gid)).expect("another group");
-        set_thread_res_uid(uid, uid, uid).expect("another user");
-        act()
-    };
-    thread::scope(|scope| scope.spawn(become_nobody).join().expect("no panic"))
 }
 
 #[test]
@@ -161,8 +147,8 @@ fn the_group_may_look_and_root_alone_may_change_something() {
     ours(|bed| {
         fs::set_permissions(bed.dir(), fs::Permissions::from_mode(0o755)).unwrap();
         let helper = launch(bed).args(["--control-group", "12345"]).start();
-        let control = Control::new(control_path(bed), PATIENCE);
-        as_nobody(12345, || {
+        let control = Control::new(bed.control_path(), PATIENCE);
+        as_user(NOBODY, 12345, || {
             assert!(control.snapshot().is_ok());
             assert!(control.follow().is_ok());
             for ask in [Ask::Trace { patterns: vec!["*".into()] }, reload()] {
@@ -170,7 +156,7 @@ fn the_group_may_look_and_root_alone_may_change_something() {
                 assert!(refused.contains("user 65534 may look"), "{refused}");
             }
         });
-        let stranger = as_nobody(NOBODY, || control.snapshot().unwrap_err().to_string());
+        let stranger = as_user(NOBODY, NOBODY, || control.snapshot().unwrap_err().to_string());
         assert!(stranger.contains("no permission"), "{stranger}");
         helper.end(Signal::TERM).expect_silent_success();
     });
@@ -181,7 +167,7 @@ fn who_asked_for_new_settings_and_what_came_of_it_is_in_the_trail() {
     ours(|bed| {
         fs::set_permissions(bed.dir(), fs::Permissions::from_mode(0o755)).unwrap();
         let helper = launch(bed).args(["--control-group", "12345"]).start();
-        let control = Control::new(control_path(bed), PATIENCE);
+        let control = Control::new(bed.control_path(), PATIENCE);
         let mut trail = control.follow().expect("a trail");
         let before = control.snapshot().expect("a state").totals.audit_records;
         let ask = |text: &str| Ask::Reload {
@@ -192,7 +178,7 @@ fn who_asked_for_new_settings_and_what_came_of_it_is_in_the_trail() {
         };
         control.order(&ask("[[rule]]\n")).expect("new settings");
         control.order(&ask("default = 1")).expect_err("no settings");
-        as_nobody(12345, || control.order(&ask("")).expect_err("not root"));
+        as_user(NOBODY, 12345, || control.order(&ask("")).expect_err("not root"));
         let found = records(&mut trail, 3);
         for (record, uid) in found.iter().zip([0, 0, NOBODY]) {
             let Client { connection, pid, uid: user, program, .. } = &record.client;
@@ -218,10 +204,10 @@ fn who_asked_for_new_settings_and_what_came_of_it_is_in_the_trail() {
 fn askers_that_dawdle_or_talk_nonsense_harm_nobody() {
     ours(|bed| {
         let helper = launch(bed).start();
-        let silent = UnixStream::connect(control_path(bed)).unwrap();
+        let silent = UnixStream::connect(bed.control_path()).unwrap();
         helper.connect().expect_served();
         for nonsense in [&b"\n"[..], b"{}\n", b"snapshot\n", b"\xff\xfe\n", &[b'x'; 10_000]] {
-            let mut socket = UnixStream::connect(control_path(bed)).unwrap();
+            let mut socket = UnixStream::connect(bed.control_path()).unwrap();
             // The helper may have hung up on the longest one already.
             let _ = socket.write_all(nonsense);
             let mut answer = String::new();
@@ -229,7 +215,7 @@ fn askers_that_dawdle_or_talk_nonsense_harm_nobody() {
             assert!(answer.is_empty() || answer.contains("failed"), "{answer}");
         }
         drop(silent);
-        assert!(control(bed).snapshot().is_ok());
+        assert!(bed.control().snapshot().is_ok());
         helper.end(Signal::TERM).expect_silent_success();
     });
 }
@@ -238,7 +224,7 @@ fn askers_that_dawdle_or_talk_nonsense_harm_nobody() {
 fn a_follower_that_never_reads_costs_nobody_anything() {
     ours(|bed| {
         let helper = launch(bed).start();
-        let mut lazy = UnixStream::connect(control_path(bed)).unwrap();
+        let mut lazy = UnixStream::connect(bed.control_path()).unwrap();
         lazy.write_all(b"{\"ask\":\"log\"}\n").unwrap();
         let mut first = [0; 8];
         lazy.read_exact(&mut first).unwrap();
@@ -249,7 +235,7 @@ fn a_follower_that_never_reads_costs_nobody_anything() {
                 stranger.client().pr_out(null(), 3, &keys(1, 0));
             }
         }
-        let mut diligent = control(bed).follow().expect("a trail");
+        let mut diligent = bed.control().follow().expect("a trail");
         helper.connect().pr_out(null(), 3, &keys(0x77, 0));
         let found = diligent.any(|told| format!("{told:?}").contains("0x77"));
         assert!(found, "the other follower has its record");
@@ -261,11 +247,11 @@ fn a_follower_that_never_reads_costs_nobody_anything() {
 fn four_may_follow_and_whoever_leaves_makes_room() {
     ours(|bed| {
         let helper = launch(bed).start();
-        let mut followers: Vec<_> = (0..4).map(|_| control(bed).follow().expect("a trail")).collect();
-        let refused = control(bed).follow().unwrap_err().to_string();
+        let mut followers: Vec<_> = (0..4).map(|_| bed.control().follow().expect("a trail")).collect();
+        let refused = bed.control().follow().unwrap_err().to_string();
         assert!(refused.contains("enough clients follow"), "{refused}");
         followers.pop();
-        followers.push(control(bed).follow().expect("a trail"));
+        followers.push(bed.control().follow().expect("a trail"));
         helper.connect().pr_out(null(), 3, &keys(0x77, 0));
         for follower in &mut followers {
             assert_eq!(crate::records(follower, 1).len(), 1);
@@ -284,14 +270,14 @@ fn what_is_asked_about_a_pipe_is_answered_and_neither_recorded_nor_counted_if_it
     ours(|bed| {
         let helper = launch(bed).start();
         let client = helper.connect();
-        let mut trail = control(bed).follow().expect("a trail");
+        let mut trail = bed.control().follow().expect("a trail");
         let pipe = || std::io::pipe().expect("a pipe");
         let (reader, writer) = pipe();
         assert_eq!(client.pr_in(&reader, 0, 8).status, 2);
         assert_eq!(client.pr_in(&reader, 2, 8).status, 2);
         client.pr_out(&reader, 0, &keys(0, 0)).expect_check(5, 0x20, 0);
         assert_eq!(client.pr_out(&writer, 0, &keys(0, 0)).status, 2);
-        let snapshot = control(bed).snapshot().expect("an answer");
+        let snapshot = bed.control().snapshot().expect("an answer");
         assert_eq!(snapshot.requests.iter().map(pr_control::Requests::count).sum::<u64>(), 0);
         assert_eq!(snapshot.refusals.iter().map(|named| named.count).sum::<u64>(), 0);
         assert_eq!(snapshot.totals.audit_records, 0);
@@ -305,7 +291,7 @@ fn what_is_asked_about_a_pipe_is_answered_and_neither_recorded_nor_counted_if_it
         for record in records(&mut trail, 3) {
             assert!(matches!(record.what, What::Refusal { .. }), "{record}");
         }
-        let snapshot = control(bed).snapshot().expect("an answer");
+        let snapshot = bed.control().snapshot().expect("an answer");
         assert_eq!(snapshot.requests.iter().map(pr_control::Requests::count).sum::<u64>(), 3);
         assert_eq!(helper.end(Signal::TERM).code(), 0);
     });

@@ -6,9 +6,7 @@ mod audit;
 mod control;
 mod names;
 
-use std::path::PathBuf;
-
-use pr_control::{Control, Record, Told};
+use pr_control::{Record, Told};
 use pr_lab::{keys, prelude::*};
 
 const OURS: &str = env!("CARGO_BIN_EXE_qemu-pr-helper");
@@ -19,15 +17,7 @@ fn ours(test: impl Fn(&Bed)) {
 
 /// A helper with a control socket.
 fn launch(bed: &Bed) -> Launch {
-    bed.launch().arg("--control").arg(control_path(bed))
-}
-
-fn control_path(bed: &Bed) -> PathBuf {
-    bed.path("control")
-}
-
-fn control(bed: &Bed) -> Control {
-    Control::new(control_path(bed), PATIENCE)
+    bed.launch().arg("--control").arg(bed.control_path())
 }
 
 /// So many records from here on.

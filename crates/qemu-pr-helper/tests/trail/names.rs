@@ -1,7 +1,7 @@
 use pr_lab::prelude::*;
 use rustix::process::Signal;
 
-use crate::{control, keys, launch, ours, records};
+use crate::{keys, launch, ours, records};
 
 /// The process that looks names up.
 #[track_caller]
@@ -46,7 +46,7 @@ fn nobody_looks_names_up_where_nobody_wants_them() {
 fn a_client_is_named_by_its_program() {
     ours(|bed| {
         let helper = launch(bed).start();
-        let mut trail = control(bed).follow().expect("a trail");
+        let mut trail = bed.control().follow().expect("a trail");
         let client = helper.connect();
         client.pr_out(null(), 3, &keys(1, 0));
         let record = &records(&mut trail, 1)[0];
@@ -63,7 +63,7 @@ fn without_that_process_the_trail_has_numbers() {
         let librarian = librarian(&helper);
         librarian.signal(Signal::KILL);
         eventually("it is gone", || !librarian.is_alive());
-        let mut trail = control(bed).follow().expect("a trail");
+        let mut trail = bed.control().follow().expect("a trail");
         helper.connect().pr_out(null(), 3, &keys(1, 0));
         let record = &records(&mut trail, 1)[0];
         assert_eq!(record.client.pid, Some(std::process::id()));
