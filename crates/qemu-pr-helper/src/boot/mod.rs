@@ -147,11 +147,23 @@ impl BootError {
         let (error, whom) = match self {
             Self::Broker(error) => (error, "the multipath broker"),
             Self::Names(error) => (error, "the process that looks names up"),
+            Self::Resolver(error) => (error, "the resolver"),
             Self::Cleanup(error) => (error, "the process that removes the socket"),
             Self::Line(LineError::Full { vain: Vain::Signal(name), .. }) => {
                 return Some((*name, "the multipath broker"));
             }
-            _ => return None,
+            // Nobody is waited for there.
+            Self::Activation(_)
+            | Self::Line(_)
+            | Self::Daemonize(_)
+            | Self::ChangeDirectory(_)
+            | Self::Listen(_)
+            | Self::SocketGroup(_)
+            | Self::Control(_)
+            | Self::ControlInUse { .. }
+            | Self::ControlFolder { .. }
+            | Self::Pidfile(_)
+            | Self::Privilege(_) => return None,
         };
         match error {
             CompanionError::Vain(Vain::Signal(name)) => Some((*name, whom)),
@@ -282,5 +294,35 @@ fn control_error(error: ListenError) -> BootError {
     match error {
         ListenError::InUse { path, who } => BootError::ControlInUse { path, who },
         error => BootError::Control(error),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_ends_a_start_whichever_process_it_waits_for() {
+        let signal = || CompanionError::Vain(Vain::Signal("SIGTERM"));
+        let rows = [
+            (BootError::Broker(signal()), "the multipath broker"),
+            (BootError::Names(signal()), "the process that looks names up"),
+            (BootError::Resolver(signal()), "the resolver"),
+            (BootError::Cleanup(signal()), "the process that removes the socket"),
+            (
+                LineError::Full { path: "/run/broker".into(), vain: Vain::Signal("SIGTERM") }.into(),
+                "the multipath broker",
+            ),
+        ];
+        for (error, whom) in rows {
+            assert_eq!(error.interruption(), Some(("SIGTERM", whom)), "{error}");
+        }
+        for overdue in [
+            BootError::Resolver(CompanionError::Vain(Vain::Overdue)),
+            LineError::Full { path: "/run/broker".into(), vain: Vain::Overdue }.into(),
+        ] {
+            assert_eq!(overdue.interruption(), None, "{overdue}");
+        }
     }
 }
