@@ -69,7 +69,7 @@ pub fn start(
         privilege::keep_user()?;
         Ok(confine::cleanup(sandbox, &directories)?)
     };
-    let line = companion::start_with(privileged, c"qemu-pr-cleanup", &directories, confine, |line| serve(line, &left))?;
+    let line = companion::start(privileged, c"qemu-pr-cleanup", &directories, confine, |line| serve(line, &left))?;
     companion::await_ready(&line)?;
     sockopt::set_socket_timeout(&line, sockopt::Timeout::Recv, Some(PATIENCE)).map_err(io::Error::from)?;
     Ok(Some(Arc::new(Cleanup { line, files: left.iter().map(|(_, file)| *file).collect() })))

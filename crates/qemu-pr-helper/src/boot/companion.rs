@@ -14,6 +14,7 @@ use std::{
 };
 
 use rustix::{
+    buffer::spare_capacity,
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{OFlags, fcntl_setfl},
     io::Errno,
@@ -26,11 +27,11 @@ use thiserror::Error;
 
 use super::{
     Privileged,
-    privilege::PrivilegeError,
+    privilege::{self, PrivilegeError},
     systemd::{self, ActivationError},
 };
 use crate::{
-    confine::ConfineError,
+    confine::{self, ConfineError, Sandbox},
     observe::sink,
     sys::{
         process::{self, Fork},
@@ -171,19 +172,10 @@ pub fn handed_over() -> Result<OwnedFd, LineError> {
     if systemd::is_connection(&line, SocketType::SEQPACKET) { Ok(line) } else { Err(LineError::Strange) }
 }
 
-/// Starts a process with a name of its own, so that looking for the daemon finds one process. It gives up its rights
-/// and puts up its walls with `confine`, and then does its work until its line to the daemon, which this returns, ends.
+/// Starts a process with a name of its own, so that looking for the daemon finds one process. It keeps these descriptors,
+/// gives up its rights and puts up its walls with `confine`, and then does its work until its line to the daemon, which
+/// this returns, ends.
 pub fn start(
-    privileged: &Privileged,
-    name: &CStr,
-    confine: impl FnOnce() -> Result<(), UnreadyError>,
-    work: impl FnOnce(&OwnedFd),
-) -> Result<OwnedFd, CompanionError> {
-    start_with(privileged, name, &[], confine, work)
-}
-
-/// The same, and it keeps these descriptors.
-pub fn start_with(
     _: &Privileged,
     name: &CStr,
     keep: &[BorrowedFd<'_>],
@@ -196,22 +188,40 @@ pub fn start_with(
         Fork::Parent(_) => Ok(ours),
         Fork::Child => {
             drop(ours);
-            become_another(&theirs, name, keep, confine, work)
+            become_one(&theirs, name, keep, confine, work)
         }
     }
 }
 
-/// What a companion is from here on: this process, with its line to the daemon and nothing else of what it was.
-pub fn become_one(
-    line: &OwnedFd,
+/// Starts one that reads what everybody may read, without any rights, and answers questions about that.
+pub fn start_reader(
+    privileged: &Privileged,
     name: &CStr,
-    confine: impl FnOnce() -> Result<(), UnreadyError>,
+    sandbox: Sandbox,
     work: impl FnOnce(&OwnedFd),
-) -> ! {
-    become_another(line, name, &[], confine, work)
+) -> Result<OwnedFd, CompanionError> {
+    let confine = || {
+        privilege::keep_nothing()?;
+        Ok(confine::names(sandbox)?)
+    };
+    start(privileged, name, &[], confine, work)
 }
 
-fn become_another(
+/// The next message on a line, with the room that `bytes` has; false when there are no more.
+pub fn receive(line: &OwnedFd, bytes: &mut Vec<u8>) -> bool {
+    loop {
+        bytes.clear();
+        match recv(line, spare_capacity(bytes), RecvFlags::empty()) {
+            Err(Errno::INTR) => {}
+            Ok((_, 0)) | Err(_) => return false,
+            Ok(_) => return true,
+        }
+    }
+}
+
+/// What a companion is from here on: this process, with its line to the daemon, these descriptors, and nothing else of
+/// what it was.
+pub fn become_one(
     line: &OwnedFd,
     name: &CStr,
     keep: &[BorrowedFd<'_>],
@@ -271,7 +281,8 @@ pub fn await_ready(line: &OwnedFd) -> Result<(), CompanionError> {
     }
 }
 
-fn say(line: &OwnedFd, word: &[u8]) -> Result<(), Errno> {
+/// Says something on a line, however long the other side takes to hear it.
+pub fn say(line: &OwnedFd, word: &[u8]) -> Result<(), Errno> {
     loop {
         match send(line, word, SendFlags::NOSIGNAL) {
             Err(Errno::INTR) => {}

@@ -18,11 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::{
-    buffer::spare_capacity,
-    io::Errno,
-    net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown},
-};
+use rustix::net::{SendFlags, Shutdown, send, shutdown};
 use serde::{Deserialize, Serialize};
 use tracing::error;
 
@@ -31,9 +27,8 @@ use crate::{
     boot::{
         Privileged,
         companion::{self, CompanionError},
-        privilege,
     },
-    confine::{self, Sandbox},
+    confine::Sandbox,
     device::{Identity, Kind},
 };
 
@@ -105,18 +100,14 @@ enum Found {
 /// # Errors
 /// The system has no room for another process.
 pub fn start(privileged: &Privileged, sandbox: Sandbox) -> Result<Resolver, CompanionError> {
-    let confine = || {
-        privilege::keep_nothing()?;
-        Ok(confine::names(sandbox)?)
-    };
-    companion::start(privileged, c"qemu-pr-resolve", confine, serve).map(Resolver::over)
+    companion::start_reader(privileged, c"qemu-pr-resolve", sandbox, serve).map(Resolver::over)
 }
 
 /// Answers until the daemon is gone.
 pub fn serve(socket: &OwnedFd) {
     // Of all this room a question takes little, and what is never written to is no memory.
     let mut bytes = Vec::with_capacity(MAX_MESSAGE);
-    while receive(socket, &mut bytes) {
+    while companion::receive(socket, &mut bytes) {
         let Ok(Question { number, about }) = serde_json::from_slice(&bytes) else { continue };
         let found = match about {
             About::ControlGroup { pid, connected } => Found::ControlGroup(unit::control_group(pid, connected)),
@@ -126,30 +117,9 @@ pub fn serve(socket: &OwnedFd) {
         };
         // The daemon has a thread that does nothing but read this.
         if let Ok(answer) = serde_json::to_vec(&Answer { number, found })
-            && send_all(socket, &answer).is_err()
+            && companion::say(socket, &answer).is_err()
         {
             return;
-        }
-    }
-}
-
-fn send_all(socket: &OwnedFd, message: &[u8]) -> Result<(), Errno> {
-    loop {
-        match send(socket, message, SendFlags::NOSIGNAL) {
-            Err(Errno::INTR) => {}
-            result => return result.map(drop),
-        }
-    }
-}
-
-/// The next message; false when there are no more.
-fn receive(socket: &OwnedFd, bytes: &mut Vec<u8>) -> bool {
-    loop {
-        bytes.clear();
-        match recv(socket, spare_capacity(bytes), RecvFlags::empty()) {
-            Err(Errno::INTR) => {}
-            Ok((_, 0)) | Err(_) => return false,
-            Ok(_) => return true,
         }
     }
 }
@@ -176,7 +146,7 @@ impl Resolver {
     /// Reads answers, for those who wait for them, until the line ends: for a thread of its own.
     pub fn hear(&self) {
         let mut bytes = Vec::with_capacity(MAX_MESSAGE);
-        while receive(&self.socket, &mut bytes) {
+        while companion::receive(&self.socket, &mut bytes) {
             if let Ok(answer) = serde_json::from_slice(&bytes) {
                 self.lock().take(answer);
                 self.heard.notify_all();
@@ -314,7 +284,7 @@ mod tests {
 
     fn answer(socket: &OwnedFd, number: u64, path: &str) {
         let found = Found::ControlGroup(Some(path.to_owned()));
-        send_all(socket, &serde_json::to_vec(&Answer { number, found }).unwrap()).unwrap();
+        companion::say(socket, &serde_json::to_vec(&Answer { number, found }).unwrap()).unwrap();
     }
 
     fn ask(resolver: &Arc<Resolver>) -> Lookup {
@@ -346,11 +316,12 @@ mod tests {
         for lie in ["", "{}", "not JSON", r#"{"number":99,"found":{"ControlGroup":"/x"}}"#].map(str::as_bytes) {
             // An empty message would be the end of the line.
             if !lie.is_empty() {
-                send_all(&theirs, lie).unwrap();
+                companion::say(&theirs, lie).unwrap();
             }
         }
         let aliases = Found::Aliases(None);
-        send_all(&theirs, &serde_json::to_vec(&Answer { number: asked.number, found: aliases }).unwrap()).unwrap();
+        companion::say(&theirs, &serde_json::to_vec(&Answer { number: asked.number, found: aliases }).unwrap())
+            .unwrap();
         assert_eq!(asked.control_group(), Err(Silence), "what was not asked for is no answer");
         assert!(resolver.lock().open.is_empty());
     }

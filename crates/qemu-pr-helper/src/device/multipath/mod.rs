@@ -93,14 +93,14 @@ const NAME: &CStr = c"qemu-pr-broker";
 pub fn start_broker(privileged: &Privileged, sandbox: Sandbox) -> Result<Multipath, CompanionError> {
     let means = OnceCell::new();
     let reduce = || reduce(sandbox, &means);
-    let broker = companion::start(privileged, NAME, reduce, |line| serve(line, &means))?;
+    let broker = companion::start(privileged, NAME, &[], reduce, |line| serve(line, &means))?;
     Ok(Multipath::over(broker))
 }
 
 /// Makes this process the broker of the daemon at the other end of the line.
 pub fn become_broker(_: &Privileged, line: &OwnedFd, sandbox: Sandbox) -> ! {
     let means = OnceCell::new();
-    companion::become_one(line, NAME, || reduce(sandbox, &means), |line| serve(line, &means))
+    companion::become_one(line, NAME, &[], || reduce(sandbox, &means), |line| serve(line, &means))
 }
 
 fn serve(line: &OwnedFd, means: &OnceCell<Means>) {

@@ -30,9 +30,8 @@ use crate::{
     boot::{
         Privileged,
         companion::{self, CompanionError},
-        privilege,
     },
-    confine::{self, Sandbox},
+    confine::Sandbox,
     device::{Identity, Kind},
     resolver::clean,
 };
@@ -93,26 +92,14 @@ enum Found {
 /// # Errors
 /// The system has no room for another process.
 pub fn start(privileged: &Privileged, sandbox: Sandbox) -> Result<Names, CompanionError> {
-    let confine = || {
-        privilege::keep_nothing()?;
-        Ok(confine::names(sandbox)?)
-    };
-    let socket = companion::start(privileged, c"qemu-pr-names", confine, serve)?;
-    Ok(Names::over(socket))
+    companion::start_reader(privileged, c"qemu-pr-names", sandbox, serve).map(Names::over)
 }
 
 /// Answers until the daemon is gone.
 pub fn serve(socket: &OwnedFd) {
     // Of all this room a question takes little, and what is never written to is no memory.
     let mut bytes = Vec::with_capacity(MAX_MESSAGE);
-    loop {
-        bytes.clear();
-        match recv(socket, spare_capacity(&mut bytes), RecvFlags::empty()) {
-            Ok((_, 0)) => return,
-            Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(_) => return,
-        }
+    while companion::receive(socket, &mut bytes) {
         let Ok(Question { number, about }) = serde_json::from_slice(&bytes) else { continue };
         let found = match about {
             About::Process { pid } => Found::Process(peer::look_up(pid)),
