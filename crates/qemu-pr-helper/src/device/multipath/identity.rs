@@ -24,7 +24,13 @@ pub fn of(device: u64) -> Option<Identity> {
 /// again mostly gets another one, and its old one may be another path's by then. The kernel counts sessions and uses no
 /// number again.
 pub fn of_session(device: u64) -> Option<PathId> {
-    session(&sysfs::block(device).join("device").canonicalize().ok()?)
+    // The link says it all, and this is asked with every look at the paths.
+    disk(&fs::read_link(sysfs::block(device)).ok()?).and_then(session)
+}
+
+/// The SCSI device that a block device is of, by where it is below that in sysfs.
+fn disk(block: &Path) -> Option<&Path> {
+    block.parent().filter(|folder| folder.ends_with("block"))?.parent()
 }
 
 fn session(directory: &Path) -> Option<PathId> {
@@ -100,14 +106,15 @@ mod tests {
 
     #[test]
     fn a_path_of_a_session_is_called_by_it() {
-        let of = |path: &str| session(Path::new(path));
-        let disk = "/sys/devices/platform/host3/session4/target3:0:0/3:0:0:1";
+        let of = |path: &str| disk(Path::new(path)).and_then(session);
+        let disk = "../../devices/platform/host3/session4/target3:0:0/3:0:0:1/block/sda";
         assert_eq!(of(disk), Some(PathId::of_session(4, 0, 0, 1)));
         assert_ne!(of(disk), of(&disk.replace("session4", "session5")));
         assert_ne!(of(disk), of(&disk.replace("0:1", "0:2")));
-        for other in
-            ["/sys/devices/pci0000:00/0000:00:04.0/host0/target0:0:1/0:0:1:0", "/sys/devices/virtual/block/loop0"]
-        {
+        for other in [
+            "../../devices/pci0000:00/0000:00:04.0/host0/target0:0:1/0:0:1:0/block/sdb",
+            "../../devices/virtual/block/loop0",
+        ] {
             assert_eq!(of(other), None, "{other}");
         }
     }
