@@ -35,7 +35,7 @@ pub enum Keys {
 }
 
 /// The process at the other end of a connection, as it was when it connected.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Peer {
     /// Its number; zero if unknown, or in another process name space.
     pub pid: u32,

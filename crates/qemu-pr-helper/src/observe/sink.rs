@@ -8,8 +8,7 @@
 //! process), so that each of n sources has an n-th of it for certain.
 
 use std::{
-    collections::HashMap,
-    hash::Hash,
+    collections::{BTreeMap, btree_map},
     io,
     os::fd::OwnedFd,
     sync::{
@@ -44,7 +43,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// What an idle program may keep of the queue.
 const KEPT: usize = 16;
 
-static QUEUE: Mutex<Queue> = Mutex::new(Queue { entries: Vec::new(), bytes: 0, waiting: false });
+static QUEUE: Mutex<Queue> = Mutex::new(Queue::new());
 static BELL: Condvar = Condvar::new();
 static OUTPUT: Mutex<Output> = Mutex::new(Output::new());
 static RUNNING: AtomicBool = AtomicBool::new(false);
@@ -55,6 +54,8 @@ struct Queue {
     entries: Vec<Entry>,
     /// Of the text in them.
     bytes: usize,
+    /// How many of them are whose. In a full queue each new one asks, and there may be many of those.
+    counts: BTreeMap<Option<Peer>, usize>,
     /// Whether the thread waits to be told.
     waiting: bool,
 }
@@ -89,6 +90,27 @@ impl Entry {
 }
 
 impl Queue {
+    const fn new() -> Self {
+        Self { entries: Vec::new(), bytes: 0, counts: BTreeMap::new(), waiting: false }
+    }
+
+    fn push(&mut self, entry: Entry) {
+        self.bytes += entry.length();
+        *self.counts.entry(entry.source()).or_default() += 1;
+        self.entries.push(entry);
+    }
+
+    fn remove(&mut self, place: usize) {
+        let entry = self.entries.remove(place);
+        self.bytes -= entry.length();
+        if let btree_map::Entry::Occupied(mut count) = self.counts.entry(entry.source()) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+
     /// Whether there is room for this, perhaps in the place of something of a source that has more in the queue; how
     /// many entries that cost.
     fn has_room_for(&mut self, entry: &Entry) -> (bool, u64) {
@@ -104,15 +126,15 @@ impl Queue {
         }
         let source = entry.source();
         let user = |source: Option<Peer>| source.map(|peer| peer.uid);
-        let sources = || self.entries.iter().map(Entry::source);
-        let most = largest(sources().map(user), Some(user(source)));
+        let sources = || self.counts.iter().map(|(source, count)| (*source, *count));
+        let most = largest(sources().map(|(source, count)| (user(source), count)), Some(user(source)));
         let is_ours = user(source) == most;
-        let victim = largest(sources().filter(|other| user(*other) == most), is_ours.then_some(source));
+        let victim = largest(sources().filter(|(other, _)| user(*other) == most), is_ours.then_some(source));
         let is_mine = is_ours && victim == source;
         let last = |other: &Entry| !matches!(other, Entry::Mark(_)) && other.source() == victim;
         match self.entries.iter().rposition(last) {
             Some(place) if !is_mine => {
-                self.bytes -= self.entries.remove(place).length();
+                self.remove(place);
                 (true, 1)
             }
             _ => (false, 1),
@@ -121,12 +143,12 @@ impl Queue {
 }
 
 /// Which of these there are most of. `own` is one that is about to be among them, and wins a tie.
-fn largest<K: Copy + Default + Eq + Hash>(keys: impl Iterator<Item = K>, own: Option<K>) -> K {
-    let mut counts = HashMap::new();
-    for key in keys.chain(own) {
-        *counts.entry(key).or_insert(0_usize) += 1;
+fn largest<K: Copy + Default + Ord>(counts: impl Iterator<Item = (K, usize)>, own: Option<K>) -> K {
+    let mut sums = BTreeMap::new();
+    for (key, count) in counts.chain(own.map(|own| (own, 1))) {
+        *sums.entry(key).or_insert(0_usize) += count;
     }
-    counts.into_iter().max_by_key(|(key, count)| (*count, Some(*key) == own)).map(|(key, _)| key).unwrap_or_default()
+    sums.into_iter().max_by_key(|(key, count)| (*count, Some(*key) == own)).map(|(key, _)| key).unwrap_or_default()
 }
 
 /// A message for the log.
@@ -190,8 +212,7 @@ fn push(entry: Entry) {
     if !has_room {
         return;
     }
-    queue.bytes += entry.length();
-    queue.entries.push(entry);
+    queue.push(entry);
     // A flood does not cost a system call for each line: the thread looks again before it waits.
     let wake = std::mem::take(&mut queue.waiting);
     drop(queue);
@@ -254,6 +275,7 @@ fn take(batch: &mut Vec<Entry>, tick: bool) {
     }
     std::mem::swap(batch, &mut queue.entries);
     queue.bytes = 0;
+    queue.counts.clear();
 }
 
 /// What was lost, and what was said of it.
@@ -323,7 +345,7 @@ mod tests {
             let (has_room, lost) = queue.has_room_for(&entry);
             all += lost;
             if has_room {
-                queue.entries.push(entry);
+                queue.push(entry);
             }
         }
         all
@@ -335,7 +357,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_makes_room_for_whoever_has_less_in_it() {
-        let mut queue = Queue { entries: Vec::new(), bytes: 0, waiting: false };
+        let mut queue = Queue::new();
         assert_eq!(offer(&mut queue, 1, 10, 2 * MAX_ENTRIES), MAX_ENTRIES as u64);
         assert_eq!(offer(&mut queue, 2, 20, 100), 100, "the other's records make room");
         assert_eq!((held(&queue, |peer| peer.uid == 1), held(&queue, |peer| peer.uid == 2)), (MAX_ENTRIES - 100, 100));
@@ -347,7 +369,7 @@ mod tests {
 
     #[test]
     fn many_processes_of_one_user_do_not_crowd_out_another_user() {
-        let mut queue = Queue { entries: Vec::new(), bytes: 0, waiting: false };
+        let mut queue = Queue::new();
         for pid in 1..=3000 {
             offer(&mut queue, 1, pid, 1);
         }
@@ -360,11 +382,10 @@ mod tests {
 
     #[test]
     fn messages_of_the_program_make_room_for_records_and_marks_always_fit() {
-        let mut queue = Queue { entries: Vec::new(), bytes: 0, waiting: false };
+        let mut queue = Queue::new();
         let message = || Entry::Message { time_us: 0, level: Level::Warning, text: "x".repeat(100) };
         for _ in 0..MAX_ENTRIES {
-            queue.entries.push(message());
-            queue.bytes += 100;
+            queue.push(message());
         }
         assert_eq!(queue.has_room_for(&message()), (false, 1));
         assert_eq!(offer(&mut queue, 1, 1, 10), 10);
