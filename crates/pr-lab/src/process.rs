@@ -42,6 +42,11 @@ impl Process {
         self.state().is_some_and(|state| !matches!(state, 'Z' | 'X'))
     }
 
+    /// Whether it waits for something. Whoever has been given something does not, from that moment on.
+    pub fn waits(&self) -> bool {
+        self.state() == Some('S')
+    }
+
     /// Whether it ends within `limit`.
     pub fn ends_within(&self, limit: Duration) -> bool {
         within(limit, || !self.is_alive())

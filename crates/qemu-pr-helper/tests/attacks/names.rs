@@ -226,6 +226,9 @@ fn a_client_has_the_unit_that_it_connected_from() {
         let helper = launch(bed, &allowing("machine-qemu*web.scope")).start();
         let client = web.around(|| Stranger::greeted(helper.socket(), USER, USER));
         let late = other.around(|| Stranger::greeted(helper.socket(), USER, USER));
+        // Who is greeted has been asked about.
+        let resolver = resolver(&helper);
+        eventually("both have been looked up", || resolver.waits());
         other.take(client.id());
         web.take(late.id());
         clear(client.client()).expect_bare(0);
