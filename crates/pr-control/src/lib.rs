@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod client;
+pub mod deadline;
 mod protocol;
 mod record;
 mod snapshot;

@@ -125,11 +125,11 @@ impl Stage {
     }
 }
 
-/// Waits until this process has no more descriptors than so many: a thread that has just armed a socket, or closes what a
-/// client of the run before has sent, may hold one for a moment longer than the connection lasts.
+/// Waits until this process has so many descriptors again: a thread that has just armed a socket, or closes what a client
+/// has sent, may hold it for a moment longer than the connection lasts.
 pub fn wait_for_descriptors(count: usize) {
     let patience = Instant::now() + Duration::from_secs(5);
-    while descriptors() > count {
+    while descriptors() != count {
         assert!(Instant::now() < patience, "{} descriptors instead of {count}", descriptors());
         thread::yield_now();
     }

@@ -1,12 +1,13 @@
 //! As much HTTP/1.1 as a page for a monitoring system takes: one request a connection, no body, nothing kept.
 
 use std::{
-    io::{self, Read as _, Write as _},
+    io::{self, Write as _},
     net::{Shutdown, TcpStream},
     time::{Duration, Instant},
 };
 
 use httparse::{EMPTY_HEADER, Header, Request, Status};
+use pr_control::deadline;
 
 use super::openmetrics::Format;
 
@@ -63,7 +64,7 @@ pub fn converse(stream: &mut TcpStream, metrics: impl FnOnce(Format) -> String) 
     if !head_only {
         text.push_str(&body);
     }
-    write(stream, text.as_bytes())?;
+    deadline::write(stream, text.as_bytes(), Instant::now() + PATIENCE)?;
     finish(stream)
 }
 
@@ -79,13 +80,13 @@ fn asked(stream: &mut TcpStream) -> io::Result<Option<Asked>> {
     let refusal = |status, words| Ok(Some(Asked { wish: Wish::Words(status, words), head_only: false }));
     let mut head = [0; MAX_HEAD];
     let mut length = 0;
-    let deadline = Instant::now() + PATIENCE;
+    let until = Instant::now() + PATIENCE;
     loop {
         let room = head.get_mut(length..).unwrap_or_default();
         if room.is_empty() {
             return refusal("431 Request Header Fields Too Large", "the request has more than 8 KiB of headers\n");
         }
-        match read(stream, room, deadline) {
+        match deadline::read(stream, room, until) {
             Ok(0) => return Ok(None),
             Ok(some) => length += some,
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
@@ -156,44 +157,13 @@ fn format(headers: &[Header<'_>]) -> Format {
     if plain { Format::Plain } else { Format::OpenMetrics }
 }
 
-/// Reads what is there, or comes before the deadline.
-fn read(stream: &mut TcpStream, room: &mut [u8], deadline: Instant) -> io::Result<usize> {
-    loop {
-        stream.set_read_timeout(Some(left(deadline)?))?;
-        match stream.read(room) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
-}
-
-/// Writes all of it before the deadline, however slowly the client reads.
-fn write(stream: &mut TcpStream, mut bytes: &[u8]) -> io::Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    while !bytes.is_empty() {
-        stream.set_write_timeout(Some(left(deadline)?))?;
-        match stream.write(bytes) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(some) => bytes = bytes.get(some..).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-fn left(deadline: Instant) -> io::Result<Duration> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
-}
-
 /// Closes the connection so that the client sees the whole answer.
 fn finish(stream: &mut TcpStream) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)?;
-    let deadline = Instant::now() + REST_PATIENCE;
+    let until = Instant::now() + REST_PATIENCE;
     let mut rest = [0; 4096];
     for _ in 0..MAX_REST / rest.len() {
-        if read(stream, &mut rest, deadline)? == 0 {
+        if deadline::read(stream, &mut rest, until)? == 0 {
             break;
         }
     }

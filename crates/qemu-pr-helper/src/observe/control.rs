@@ -7,7 +7,7 @@
 
 use std::{
     collections::HashMap,
-    io::{self, IoSliceMut, Write},
+    io::{self, IoSliceMut},
     os::{
         fd::{AsFd, OwnedFd},
         unix::net::{UnixListener, UnixStream},
@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pr_control::{Answer, Ask, MAX_ASK, Snapshot};
+use pr_control::{Answer, Ask, MAX_ASK, Snapshot, deadline};
 use rustix::{
     fs::{OFlags, fcntl_getfl, fcntl_setfl},
     net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendFlags, Shutdown, recv, recvmsg, send, shutdown},
@@ -228,7 +228,7 @@ pub fn converse(socket: UnixStream, subject: &impl Subject, owner: u32) -> Optio
         Err(error) => Answer::Failed { reason: format!("this is no question that this helper knows: {error}") },
     };
     // Whoever does not take its answer has had its time.
-    let _ = write(&socket, &line(&answer), Instant::now() + PATIENCE);
+    let _ = deadline::write(&socket, &line(&answer), Instant::now() + PATIENCE);
     Some(socket)
 }
 
@@ -248,15 +248,15 @@ fn follow(socket: UnixStream, user: u32) -> Option<UnixStream> {
     }
     let socket = UnixStream::from(sink::follow(socket.into(), user).err()?);
     let reason = "enough clients follow the audit trail already; end one of them".to_owned();
-    let _ = write(&socket, &line(&Answer::Failed { reason }), Instant::now() + PATIENCE);
+    let _ = deadline::write(&socket, &line(&Answer::Failed { reason }), Instant::now() + PATIENCE);
     Some(socket)
 }
 
 /// Reads a question, up to the end of its line.
-fn question(socket: &UnixStream, deadline: Instant) -> io::Result<String> {
+fn question(socket: &UnixStream, until: Instant) -> io::Result<String> {
     let mut bytes = Vec::new();
     while !bytes.contains(&b'\n') && bytes.len() < MAX_ASK {
-        socket.set_read_timeout(Some(left(deadline)?))?;
+        socket.set_read_timeout(Some(deadline::left(until)?))?;
         let more = read(socket)?;
         if more.is_empty() {
             break;
@@ -283,25 +283,6 @@ fn read(socket: &UnixStream) -> io::Result<Vec<u8>> {
         bytes.truncate(taken);
     }
     Ok(bytes)
-}
-
-/// Writes all of it before the deadline, however slowly the other side reads.
-fn write(mut socket: &UnixStream, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
-    while !bytes.is_empty() {
-        socket.set_write_timeout(Some(left(deadline)?))?;
-        match socket.write(bytes) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(some) => bytes = bytes.get(some..).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-fn left(deadline: Instant) -> io::Result<Duration> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
 fn line(answer: &Answer) -> Vec<u8> {
@@ -355,7 +336,7 @@ mod tests {
                 let _ = io::Read::read(&mut &theirs, &mut [0; 1]);
             }
         });
-        let result = write(&ours, &vec![b' '; 4 << 20], Instant::now() + Duration::from_millis(300));
+        let result = deadline::write(&ours, &vec![b' '; 4 << 20], Instant::now() + Duration::from_millis(300));
         let kind = result.map_err(|error| error.kind());
         assert!(matches!(kind, Err(io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)), "{kind:?}");
         drop(stop);
