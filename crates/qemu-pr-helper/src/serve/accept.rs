@@ -16,7 +16,7 @@ use super::{
     closing::{Closing, Left, Then},
     connection::{self, Connection},
     crew::Place,
-    hub::{Hub, LISTENER, once},
+    hub::{Hub, Token},
     share,
 };
 use crate::{
@@ -60,7 +60,7 @@ pub fn accept(hub: &Arc<Hub>, covered: bool) -> Place {
     let place = hub.crew.rejoin();
     // It is registered; arming it takes nothing that could run out. Should it fail all the same, nobody would be accepted
     // any more.
-    if again && !hub.is_draining() && hub.arm(&hub.listener, LISTENER, epoll::EventFlags::IN).is_err() {
+    if again && !hub.is_draining() && hub.arm(&hub.listener, Token::LISTENER, epoll::EventFlags::IN).is_err() {
         hub.pause_accepting();
     }
     place
@@ -78,7 +78,7 @@ fn welcome(hub: &Arc<Hub>, socket: OwnedFd) {
         }
         return turn_away(hub, socket, client, peer);
     }
-    let Some(token) = hub.slots.reserve() else {
+    let Some(place) = hub.slots.reserve() else {
         METRICS.turned_away.count();
         if let Some(more) = FULL.admit(peer.into()) {
             let limit = hub.slots.capacity();
@@ -89,7 +89,7 @@ fn welcome(hub: &Arc<Hub>, socket: OwnedFd) {
     let mut connection = Connection::new(socket, client, peer);
     connection.look_up(hub);
     // The greeting is four bytes into an empty socket: it fits, or the client is gone.
-    if let Err(error) = settle(hub, token, connection) {
+    if let Err(error) = settle(hub, Token::new(place, client), connection) {
         debug!("client {client} left before it was served: {error}");
     }
 }
@@ -102,15 +102,12 @@ fn turn_away(hub: &Arc<Hub>, socket: OwnedFd, client: u64, peer: Peer) {
 }
 
 /// Greets a client, gives its connection its place and waits for what the client says. It leaves again if that fails.
-fn settle(hub: &Arc<Hub>, token: u32, connection: Connection) -> rustix::io::Result<()> {
+fn settle(hub: &Arc<Hub>, token: Token, connection: Connection) -> rustix::io::Result<()> {
     METRICS.accepted.count();
-    let slot = hub.slots.get(token);
+    let slot = hub.slots.get(token.place());
     connection.show(&slot.flight);
     let mut guard = slot.lock();
-    let data = epoll::EventData::new_u64(u64::from(token));
-    let settled = connection
-        .greet()
-        .and_then(|()| epoll::add(&hub.epoll, connection.socket(), data, once(epoll::EventFlags::IN)));
+    let settled = connection.greet().and_then(|()| hub.add(connection.socket(), token));
     *guard = Some(connection);
     drop(guard);
     if settled.is_err() {

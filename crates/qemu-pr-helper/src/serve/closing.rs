@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::hub::Hub;
+use super::hub::{Hub, Token};
 use crate::{config::LEFT_BEHIND, observe::audit::Peer};
 
 /// Threads as long as little waits.
@@ -35,8 +35,8 @@ const STACK: usize = 64 * 1024;
 pub enum Then {
     /// Nothing: the client is gone.
     Nothing,
-    /// The connection in this place is read again.
-    Resume(u32),
+    /// The connection is read again.
+    Resume(Token),
     /// This place is free.
     Release(u32),
 }
@@ -172,7 +172,7 @@ fn work(hub: &Arc<Hub>) {
 }
 
 fn close(hub: &Arc<Hub>, left: Left, seen: Seen) {
-    let Left { client, then, what, .. } = left;
+    let Left { then, what, .. } = left;
     drop(what);
     let mut state = hub.closing.state();
     state.is_refused = false;
@@ -182,8 +182,8 @@ fn close(hub: &Arc<Hub>, left: Left, seen: Seen) {
     drop(state);
     match then {
         Then::Nothing => {}
-        Then::Resume(token) => super::connection::closed(hub, token, client),
-        Then::Release(token) => hub.release(token),
+        Then::Resume(token) => super::connection::closed(hub, token),
+        Then::Release(place) => hub.release(place),
     }
 }
 

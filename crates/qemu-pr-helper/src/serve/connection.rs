@@ -24,7 +24,7 @@ use super::{
     crew::Place,
     ending::Reason,
     flight::Flight,
-    hub::Hub,
+    hub::{Hub, Token},
     policy::{Asked, Refusal, Refused, is_probe},
     share::Share,
 };
@@ -80,24 +80,18 @@ enum Next {
     Close(Reason),
 }
 
-/// Ends a connection whose thread broke off in the middle, so that its client does not wait for ever.
-pub fn abandon(hub: &Arc<Hub>, token: u64) {
-    if let Ok(token) = u32::try_from(token) {
-        leave(hub, token);
-    }
-}
-
 /// Carries one event of a connection to its end. A thread in whose place none waits does not begin with it.
-pub fn serve(hub: &Arc<Hub>, token: u64, covered: bool, scratch: &mut Scratch) -> Place {
-    let Ok(token) = u32::try_from(token) else { return hub.crew.rejoin() };
-    let slot = hub.slots.get(token);
+pub fn serve(hub: &Arc<Hub>, token: Token, covered: bool, scratch: &mut Scratch) -> Place {
+    let slot = hub.slots.get(token.place());
     if !covered {
         let place = hub.crew.rejoin();
-        hub.pause(Instant::now() + NO_THREAD, token, slot.flight.client());
+        hub.pause(Instant::now() + NO_THREAD, token);
         return place;
     }
     let mut guard = slot.lock();
-    let Some(connection) = guard.as_mut() else { return hub.crew.rejoin() };
+    let Some(connection) = guard.as_mut().filter(|connection| connection.is(token)) else {
+        return hub.crew.rejoin();
+    };
     let reason = match connection.drive(hub, &slot.flight, scratch) {
         Next::Wait(flags) => {
             let (client, peer, socket) = (connection.client, connection.peer, Arc::clone(&connection.socket));
@@ -119,7 +113,7 @@ pub fn serve(hub: &Arc<Hub>, token: u64, covered: bool, scratch: &mut Scratch) -
         }
         Next::Pause(due) => {
             let place = hub.crew.rejoin();
-            hub.pause(due, token, connection.client);
+            hub.pause(due, token);
             return place;
         }
         Next::Close(reason) => reason,
@@ -132,8 +126,8 @@ pub fn serve(hub: &Arc<Hub>, token: u64, covered: bool, scratch: &mut Scratch) -
 }
 
 /// Waits for the next event of a connection.
-fn arm(hub: &Arc<Hub>, socket: Arc<OwnedFd>, token: u32, client: u64, flags: EventFlags) {
-    let armed = hub.arm(&socket, u64::from(token), flags);
+fn arm(hub: &Arc<Hub>, socket: Arc<OwnedFd>, token: Token, client: u64, flags: EventFlags) {
+    let armed = hub.arm(&socket, token, flags);
     drop(socket);
     if let Err(error) = armed {
         // Nothing would ever be heard of it again; then its client had better know.
@@ -143,24 +137,25 @@ fn arm(hub: &Arc<Hub>, socket: Arc<OwnedFd>, token: u32, client: u64, flags: Eve
 }
 
 /// What a client sent is closed: it is read again, if it is still there.
-pub fn closed(hub: &Arc<Hub>, token: u32, client: u64) {
-    let slot = hub.slots.get(token);
+pub fn closed(hub: &Arc<Hub>, token: Token) {
+    let slot = hub.slots.get(token.place());
     let mut guard = slot.lock();
-    let Some(connection) = guard.as_mut().filter(|connection| connection.client == client) else { return };
+    let Some(connection) = guard.as_mut().filter(|connection| connection.is(token)) else { return };
     connection.closing = false;
     slot.flight.closed();
-    let (socket, flags) = (Arc::clone(&connection.socket), connection.awaits());
+    let (socket, client, flags) = (Arc::clone(&connection.socket), connection.client, connection.awaits());
     drop(guard);
     arm(hub, socket, token, client, flags);
 }
 
-/// Takes a connection out of its place and lets go of it. The place is free at once, unless too much of those who are gone
-/// waits to be closed.
-pub fn leave(hub: &Arc<Hub>, token: u32) {
-    let Some(connection) = hub.slots.get(token).lock().take() else { return };
+/// Takes a connection out of its place, unless that is the next client's already, and lets go of it. The place is free at
+/// once, unless too much of those who are gone waits to be closed.
+pub fn leave(hub: &Arc<Hub>, token: Token) {
+    let place = token.place();
+    let Some(connection) = hub.slots.get(place).lock().take_if(|connection| connection.is(token)) else { return };
     if connection.closes_at_once() {
         drop(connection);
-        return hub.release(token);
+        return hub.release(place);
     }
     let _ = epoll::delete(&hub.epoll, &connection.socket);
     // Whoever has just armed it lets go of it in a moment, and must not be the last to do so.
@@ -168,9 +163,9 @@ pub fn leave(hub: &Arc<Hub>, token: u32) {
         thread::yield_now();
     }
     let Connection { client, peer, .. } = connection;
-    let then = if hub.closing.has_room() { Then::Nothing } else { Then::Release(token) };
+    let then = if hub.closing.has_room() { Then::Nothing } else { Then::Release(place) };
     if then == Then::Nothing {
-        hub.release(token);
+        hub.release(place);
     }
     Closing::take(hub, Left { client, peer, then, what: Box::new(connection) });
 }
@@ -217,9 +212,14 @@ impl Connection {
         &self.socket
     }
 
-    /// Waits for its next event again after a pause; `client` is who paused. False if that has to be tried again.
-    pub fn resume(&self, hub: &Hub, token: u32, client: u64) -> bool {
-        self.client != client || hub.arm(&self.socket, u64::from(token), self.awaits()).is_ok()
+    /// Whether it is the one that an event is told of.
+    pub const fn is(&self, token: Token) -> bool {
+        token.is_of(self.client)
+    }
+
+    /// Waits for its next event again after a pause. False if that has to be tried again.
+    pub fn resume(&self, hub: &Hub, token: Token) -> bool {
+        hub.arm(&self.socket, token, self.awaits()).is_ok()
     }
 
     /// What is waited for.

@@ -23,7 +23,7 @@ use self::watch::WAITING;
 pub use self::watch::{Crew, Place};
 use super::{
     connection::Scratch,
-    hub::{Hub, LISTENER},
+    hub::{Hub, Token},
 };
 use crate::{
     confine::Confined,
@@ -52,15 +52,15 @@ fn work(hub: &Arc<Hub>) {
         let covered = hub.crew.leave(|| start_another(hub));
         // Nothing here is meant to panic. Should it, that is one client's loss and not everybody's.
         let place = panic::catch_unwind(AssertUnwindSafe(|| match token {
-            Some(LISTENER) => super::accept::accept(hub, covered),
+            Some(Token::LISTENER) => super::accept::accept(hub, covered),
             Some(token) => super::connection::serve(hub, token, covered, &mut scratch),
             None => hub.crew.rejoin(),
         }));
         let place = place.unwrap_or_else(|_| {
             error!("an internal error ended a connection; please report the message above");
             match token {
-                Some(LISTENER) | None => hub.pause_accepting(),
-                Some(token) => super::connection::abandon(hub, token),
+                Some(Token::LISTENER) | None => hub.pause_accepting(),
+                Some(token) => super::connection::leave(hub, token),
             }
             hub.crew.rejoin()
         });
@@ -71,10 +71,10 @@ fn work(hub: &Arc<Hub>) {
 }
 
 /// Waits for one event. One, so that no event is ever behind a command that hangs.
-fn wait(hub: &Hub) -> Option<u64> {
+fn wait(hub: &Hub) -> Option<Token> {
     let mut events = [MaybeUninit::uninit(); 1];
     match epoll::wait(&hub.epoll, &mut events, None) {
-        Ok((events, _)) => events.first().map(|event| event.data.u64()),
+        Ok((events, _)) => events.first().map(Token::of),
         Err(_) => None,
     }
 }

@@ -139,11 +139,6 @@ impl Flight {
         self.closing.store(0, Ordering::Release);
     }
 
-    /// The number of the connection; zero while there is none.
-    pub fn client(&self) -> u64 {
-        self.client.load(Ordering::Acquire)
-    }
-
     /// Who is at the other end of the connection, if there is one.
     pub fn peer(&self) -> Option<Peer> {
         let peer = || Peer { pid: self.pid.load(Ordering::Relaxed), uid: self.uid.load(Ordering::Relaxed) };

@@ -22,8 +22,40 @@ use crate::{
     resolver::Resolver,
 };
 
-/// The token of the listening socket; connections have their slot's number.
-pub const LISTENER: u64 = u64::MAX;
+/// What an event is told by: a connection's place, and the lowest bits of its client's number, because a place is given to
+/// the next client while an event of the one before may still be on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Token(u64);
+
+impl Token {
+    /// The listening socket's. There are never so many places.
+    pub const LISTENER: Self = Self(u64::MAX);
+
+    /// The one of a client in its place.
+    pub fn new(place: u32, client: u64) -> Self {
+        Self(client << 32 | u64::from(place))
+    }
+
+    /// From an event.
+    pub fn of(event: &epoll::Event) -> Self {
+        Self(event.data.u64())
+    }
+
+    fn data(self) -> epoll::EventData {
+        epoll::EventData::new_u64(self.0)
+    }
+
+    /// The place.
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is the place")]
+    pub const fn place(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// Whether it is this client's.
+    pub const fn is_of(self, client: u64) -> bool {
+        self.0 >> 32 == client & 0xffff_ffff
+    }
+}
 
 /// After so many looks with nothing to see, the main thread stops looking until it is called.
 const QUIET_TICKS: usize = 10;
@@ -69,7 +101,7 @@ impl Hub {
         config: &Config,
     ) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        epoll::add(&epoll, &listener, epoll::EventData::new_u64(LISTENER), once(epoll::EventFlags::IN))?;
+        epoll::add(&epoll, &listener, Token::LISTENER.data(), once(epoll::EventFlags::IN))?;
         Ok(Self {
             epoll,
             listener,
@@ -100,8 +132,13 @@ impl Hub {
     /// Waits for the next event of a socket again: sockets report once, so that one thread has a connection at a
     /// time. (This system call a request is the price; a set that reports to every thread would need a lock and a
     /// look for more input instead.)
-    pub fn arm(&self, socket: impl AsFd, token: u64, flags: epoll::EventFlags) -> io::Result<()> {
-        Ok(epoll::modify(&self.epoll, socket, epoll::EventData::new_u64(token), once(flags))?)
+    pub fn arm(&self, socket: impl AsFd, token: Token, flags: epoll::EventFlags) -> io::Result<()> {
+        Ok(epoll::modify(&self.epoll, socket, token.data(), once(flags))?)
+    }
+
+    /// Waits for the first event of a socket.
+    pub fn add(&self, socket: impl AsFd, token: Token) -> rustix::io::Result<()> {
+        epoll::add(&self.epoll, socket, token.data(), once(epoll::EventFlags::IN))
     }
 
     /// A request begins, unless it is too late for that. It ends with the value.
@@ -144,8 +181,8 @@ impl Hub {
     }
 
     /// A client is gone.
-    pub fn release(&self, token: u32) {
-        self.slots.release(token);
+    pub fn release(&self, place: u32) {
+        self.slots.release(place);
         if self.is_draining() {
             self.call();
         }
@@ -192,8 +229,8 @@ impl Hub {
     }
 
     /// A connection is not read before its moment comes. Its slot is locked until this thread has nothing to do with it.
-    pub fn pause(&self, due: Instant, token: u32, client: u64) {
-        if self.rates.wait((due, token, client)) {
+    pub fn pause(&self, due: Instant, token: Token) {
+        if self.rates.wait((due, token)) {
             self.call();
         }
     }
@@ -201,12 +238,12 @@ impl Hub {
     /// Arms the connections whose moment has come; at the end that is everybody's.
     pub fn resume(&self) {
         let due = if self.is_draining() { self.rates.all() } else { self.rates.due() };
-        for (_, token, client) in due {
+        for (_, token) in due {
             let mut is_resumed = true;
-            let is_free = self.slots.with(token, |connection| is_resumed = connection.resume(self, token, client));
+            let is_free = self.slots.with(token, |connection| is_resumed = connection.resume(self, token));
             if !is_free || !is_resumed {
                 // The thread that has just put it to rest is not quite done with it.
-                self.rates.wait((Instant::now(), token, client));
+                self.rates.wait((Instant::now(), token));
             }
         }
     }
@@ -217,7 +254,7 @@ impl Hub {
             return;
         }
         if self.accept_paused.swap(false, ORDER) && !self.is_draining() {
-            let armed = self.arm(&self.listener, LISTENER, epoll::EventFlags::IN);
+            let armed = self.arm(&self.listener, Token::LISTENER, epoll::EventFlags::IN);
             // For the next look.
             self.accept_paused.fetch_or(armed.is_err(), ORDER);
         }
@@ -247,6 +284,6 @@ impl Drop for InFlight<'_> {
 }
 
 /// The flags of a socket that reports once and then waits to be armed again.
-pub fn once(flags: epoll::EventFlags) -> epoll::EventFlags {
+fn once(flags: epoll::EventFlags) -> epoll::EventFlags {
     flags | epoll::EventFlags::ONESHOT
 }

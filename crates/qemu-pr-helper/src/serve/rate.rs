@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::hub::Token;
 use crate::{
     bucket::{Bucket, Shares},
     observe::audit::Peer,
@@ -26,8 +27,8 @@ pub struct Rates {
     waiting: Mutex<BinaryHeap<Reverse<Waiting>>>,
 }
 
-/// A connection that waits: until when, in which slot, and its number.
-pub type Waiting = (Instant, u32, u64);
+/// A connection that waits: until when, and which.
+pub type Waiting = (Instant, Token);
 
 impl Rates {
     /// The bucket of a client.
@@ -45,7 +46,7 @@ impl Rates {
     /// How long until somebody is to be armed.
     pub fn pause(&self) -> Option<Duration> {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.peek().map(|Reverse((due, ..))| due.saturating_duration_since(Instant::now()).max(GRAIN))
+        waiting.peek().map(|Reverse((due, _))| due.saturating_duration_since(Instant::now()).max(GRAIN))
     }
 
     /// All that wait, which then do so no more.
@@ -59,7 +60,7 @@ impl Rates {
         let now = Instant::now();
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let mut due = Vec::new();
-        while let Some(Reverse(first)) = waiting.peek().copied().filter(|Reverse((due, ..))| *due <= now) {
+        while let Some(Reverse(first)) = waiting.peek().copied().filter(|Reverse((due, _))| *due <= now) {
             waiting.pop();
             due.push(first);
         }
@@ -77,10 +78,11 @@ mod tests {
         let rates = Rates::default();
         assert_eq!(rates.pause(), None);
         let (past, future) = (Instant::now(), Instant::now() + Duration::from_secs(3600));
-        assert!(rates.wait((future, 1, 1)));
-        assert!(rates.wait((past, 2, 2)));
-        assert!(!rates.wait((future, 3, 3)));
-        assert_eq!(rates.due(), [(past, 2, 2)]);
+        let [one, two, three] = [1, 2, 3].map(|client| Token::new(0, client));
+        assert!(rates.wait((future, one)));
+        assert!(rates.wait((past, two)));
+        assert!(!rates.wait((future, three)));
+        assert_eq!(rates.due(), [(past, two)]);
         assert!(rates.pause().is_some_and(|pause| pause > Duration::from_secs(3000)));
         assert_eq!(rates.due(), []);
     }

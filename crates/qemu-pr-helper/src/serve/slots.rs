@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use super::{connection::Connection, flight::Flight};
+use super::{connection::Connection, flight::Flight, hub::Token};
 
 /// One place.
 #[derive(Default)]
@@ -52,9 +52,9 @@ impl Slots {
     }
 
     /// Gives a place back. Its connection is gone.
-    pub fn release(&self, token: u32) {
-        self.get(token).flight.close();
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(token);
+    pub fn release(&self, place: u32) {
+        self.get(place).flight.close();
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(place);
     }
 
     /// Whether all are free.
@@ -79,14 +79,14 @@ impl Slots {
     }
 
     /// A place by its number.
-    pub fn get(&self, token: u32) -> &Slot {
-        &self.slots[token as usize]
+    pub fn get(&self, place: u32) -> &Slot {
+        &self.slots[place as usize]
     }
 
-    /// Does something with the connection in a place, if there is one; false if a thread is busy with it.
-    pub fn with(&self, token: u32, act: impl FnOnce(&Connection)) -> bool {
-        let Ok(connection) = self.get(token).connection.try_lock() else { return false };
-        if let Some(connection) = connection.as_ref() {
+    /// Does something with a connection, if it is still there; false if a thread is busy with it.
+    pub fn with(&self, token: Token, act: impl FnOnce(&Connection)) -> bool {
+        let Ok(connection) = self.get(token.place()).connection.try_lock() else { return false };
+        if let Some(connection) = connection.as_ref().filter(|connection| connection.is(token)) {
             act(connection);
         }
         true
