@@ -16,6 +16,9 @@ pub const SCENES: [&str; 5] = [
 
 const HEADER: usize = 104;
 
+/// In the control byte, the last one of the command: what fails stays in force until somebody clears it (SAM-5 5.9).
+const NACA: u8 = 0x04;
+
 /// A request as it has to come out of the bytes.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -169,6 +172,8 @@ impl Model {
             refusal(SenseCode::INVALID_OPERATION_CODE)
         } else if is_out && (self.scene == 1 || self.scene == 3 && !is_own(request)) {
             refusal(SenseCode::NO_ACCESS_RIGHTS)
+        } else if request.cdb[9] & NACA != 0 {
+            refusal(SenseCode::INVALID_FIELD_IN_CDB)
         } else if self.doubted[request.disk] {
             return Expected::Any(request.cdb);
         } else {
