@@ -26,6 +26,7 @@ use tracing::warn;
 pub use self::facts::Known;
 use self::{
     facts::{Live, Memory},
+    keys::Denied,
     rules::Verdict,
 };
 use super::{connection, share::Share};
@@ -213,7 +214,7 @@ impl Policy {
                 Verdict::Allowed(None) => {}
                 Verdict::Allowed(Some((limit, rule))) => {
                     if let Command::Out(out) = cdb.command()
-                        && let Some(why) = keys::transgression(limit, out, parameters)
+                        && let Err(Denied(why)) = keys::check(limit, out, parameters)
                     {
                         return Err(Refusal::Keys.because(format!("{why} (rule \"{rule}\")")));
                     }
@@ -290,7 +291,15 @@ fn reserves_for_one_path(out: PersistentReserveOut, parameters: &[u8]) -> bool {
             Some(OutAction::Preempt | OutAction::PreemptAndAbort) => {
                 connection::keys(parameters).is_none_or(|[own, victim]| own != victim)
             }
-            _ => false,
+            // What is not known is refused on a map in any case.
+            None
+            | Some(
+                OutAction::Register
+                | OutAction::RegisterAndIgnoreExistingKey
+                | OutAction::RegisterAndMove
+                | OutAction::Release
+                | OutAction::Clear,
+            ) => false,
         }
 }
 

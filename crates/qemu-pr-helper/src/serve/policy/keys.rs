@@ -14,49 +14,61 @@ use crate::settings::KeyLimit;
 const SPEC_I_PT: u8 = 0x08;
 const ALL_TG_PT: u8 = 0x04;
 
-/// Why a client with this limit may not do this, if it may not.
-pub fn transgression(limit: KeyLimit, out: PersistentReserveOut, parameters: &[u8]) -> Option<&'static str> {
-    let Some(action) = out.action() else {
-        return Some("nobody knows what this service action does to keys of others");
-    };
-    match action {
-        OutAction::Clear => return Some("CLEAR removes the registrations of all others"),
-        OutAction::ReplaceLostReservation => {
-            return Some("REPLACE LOST RESERVATION ends the registrations of all others");
-        }
-        OutAction::RegisterAndMove => return Some("REGISTER AND MOVE registers a key for another port"),
-        OutAction::RegisterAndIgnoreExistingKey if !limit.own_nexus => {
-            return Some(
-                "REGISTER AND IGNORE EXISTING KEY may replace another's key on a shared path (own-nexus = true)",
-            );
-        }
-        _ => {}
-    }
+/// Why a key limit forbids a command, in words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Denied(pub &'static str);
+
+/// Whether a client with this limit may send this.
+pub fn check(limit: KeyLimit, out: PersistentReserveOut, parameters: &[u8]) -> Result<(), Denied> {
+    let action = out.action().ok_or(Denied("nobody knows what this service action does to keys of others"))?;
+    check_action(limit, action)?;
     // Every registrant holds a reservation of these types, and each can end it for all.
     if action.uses_scope_and_type() && out.reservation_type().is_some_and(ReservationType::is_all_registrants) {
-        return Some("a reservation of this type belongs to all registrants");
+        return Err(Denied("a reservation of this type belongs to all registrants"));
     }
-    let Some(&[flags, ..]) = parameters.get(20..).filter(|_| parameters.len() >= BASIC_LENGTH) else {
-        return Some("the parameter list is too short for its keys");
-    };
+    let too_short = Denied("the parameter list is too short for its keys");
+    let list: &[u8; BASIC_LENGTH] = parameters.first_chunk().ok_or(too_short)?;
+    let flags = list[20];
     if flags & SPEC_I_PT != 0 {
-        return Some("SPEC_I_PT registers keys for other ports");
+        return Err(Denied("SPEC_I_PT registers keys for other ports"));
     }
     if action.is_register() && flags & ALL_TG_PT != 0 && !limit.own_nexus {
-        return Some("ALL_TG_PT may replace another's key on a shared path (own-nexus = true)");
+        return Err(Denied("ALL_TG_PT may replace another's key on a shared path (own-nexus = true)"));
     }
     // Zero proves nothing: a disk takes it for REGISTER where nothing is registered, and for nothing else.
     let outside = |key: ReservationKey| !key.is_zero() && !limit.contains(key);
-    let [key, service_action_key] = super::super::connection::keys(parameters)?;
+    let [key, service_action_key] = super::super::connection::keys(list).ok_or(too_short)?;
     if action != OutAction::RegisterAndIgnoreExistingKey && outside(key) {
-        return Some("its RESERVATION KEY is not one of the client's");
+        return Err(Denied("its RESERVATION KEY is not one of the client's"));
     }
     if action.is_preempt() && service_action_key.is_zero() {
-        return Some("PREEMPT of the key zero removes the registrations of all others");
+        return Err(Denied("PREEMPT of the key zero removes the registrations of all others"));
     }
-    let names_two = action.is_register() || action.is_preempt();
-    (names_two && outside(service_action_key))
-        .then_some("its SERVICE ACTION RESERVATION KEY is not one of the client's")
+    if (action.is_register() || action.is_preempt()) && outside(service_action_key) {
+        return Err(Denied("its SERVICE ACTION RESERVATION KEY is not one of the client's"));
+    }
+    Ok(())
+}
+
+/// Whether the service action is one that can be held to keys at all. Each is named here, so that a new one is not allowed
+/// by nobody having thought of it.
+fn check_action(limit: KeyLimit, action: OutAction) -> Result<(), Denied> {
+    match action {
+        OutAction::Register
+        | OutAction::Reserve
+        | OutAction::Release
+        | OutAction::Preempt
+        | OutAction::PreemptAndAbort => Ok(()),
+        OutAction::RegisterAndIgnoreExistingKey if limit.own_nexus => Ok(()),
+        OutAction::RegisterAndIgnoreExistingKey => Err(Denied(
+            "REGISTER AND IGNORE EXISTING KEY may replace another's key on a shared path (own-nexus = true)",
+        )),
+        OutAction::Clear => Err(Denied("CLEAR removes the registrations of all others")),
+        OutAction::RegisterAndMove => Err(Denied("REGISTER AND MOVE registers a key for another port")),
+        OutAction::ReplaceLostReservation => {
+            Err(Denied("REPLACE LOST RESERVATION ends the registrations of all others"))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -79,7 +91,7 @@ mod tests {
     }
 
     fn is_allowed(limit: KeyLimit, action: OutAction, kind: Option<ReservationType>, list: &[u8]) -> bool {
-        transgression(limit, PersistentReserveOut::new(action, kind, 24), list).is_none()
+        check(limit, PersistentReserveOut::new(action, kind, 24), list).is_ok()
     }
 
     #[test]
@@ -164,7 +176,7 @@ mod tests {
             assert!(!is_allowed(OURS, OutAction::Register, None, &list(0, MINE, 0)[..length]));
         }
         let unknown = PersistentReserveOut { service_action: 0x1f, scope_type: 0, parameter_list_length: 24 };
-        assert!(transgression(OURS, unknown, &list(MINE, MINE, 0)).is_some());
+        assert!(check(OURS, unknown, &list(MINE, MINE, 0)).is_err());
     }
 
     proptest! {
