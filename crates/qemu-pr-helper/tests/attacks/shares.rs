@@ -355,8 +355,9 @@ fn clients_that_are_gone_hold_no_place() {
 #[test]
 fn descriptors_that_take_long_to_close_leave_the_last_thread_free() {
     ours(|bed| {
-        // Threads count by user: some are there for the program itself, and a few for clients.
-        let helper = launch(bed).args(["-u", "54321"]).limit(Resource::Nproc, 10).start();
+        // Threads count by user, on the whole host: some are there for the program itself, and a few for clients.
+        let user = (100_000 + std::process::id() % 1_000_000).to_string();
+        let helper = launch(bed).args(["-u", &user]).limit(Resource::Nproc, 10).start();
         let clients: Vec<_> = (0..12).map(|_| helper.connect()).collect();
         let mut lingering = Lingering::new(12);
         lingering.plant(&helper, |number, socket| {
