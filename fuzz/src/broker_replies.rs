@@ -16,6 +16,7 @@ use std::{
 };
 
 use pr_control::{Answer, Ask, Client, Control, Record, What};
+use pr_wire::channel::send_with_descriptor;
 use qemu_pr_helper::fuzzing::{self, MAX_VERDICT, Request, Server, ToBroker, ToNames, ToResolver, Verdict, Word};
 use rustix::{
     io::{IoSlice, retry_on_intr},
@@ -33,18 +34,19 @@ pub fn run(data: &[u8]) {
     static TALKATIVE: Once = Once::new();
     TALKATIVE.call_once(Server::be_talkative);
     let mut input = Input::new(data);
-    match input.byte() % 12 {
+    match input.byte() % 13 {
         0 => verdict(input.rest()),
         1 => daemon_reads_a_verdict(input),
         2 => keeper_reads_a_worker(input),
         3 => broker_reads_a_request(input),
         4 => daemon_reads_names(input),
         5 => names_process_reads(input),
-        6 => helper_reads_an_order(input.rest()),
+        6 => drop(ordered(&[(input.rest(), false)])),
         7 => tool_reads_an_answer(input),
         8 => trail_tells(input),
         10 => daemon_reads_the_resolver(input),
         11 => resolver_reads(input),
+        12 => helper_reads_pieces(input),
         _ => kernel_answers(input),
     }
 }
@@ -229,27 +231,65 @@ fn asked(mut input: Input<'_>, serve: impl FnOnce(&OwnedFd)) {
     }
 }
 
-fn helper_reads_an_order(bytes: &[u8]) {
-    let (mut ours, theirs) = UnixStream::pair().expect("a pair of sockets");
-    ours.write_all(bytes).expect("room for an order");
+/// An order in pieces, some of which come with a descriptor.
+fn helper_reads_pieces(mut input: Input<'_>) {
+    let mut pieces = Vec::new();
+    // The socket has room for so many whatever their length.
+    while !input.is_empty() && pieces.len() < 64 {
+        let how = input.byte();
+        let piece = input.take(usize::from(how & 0x7f));
+        if !piece.is_empty() {
+            pieces.push((piece, how & 0x80 != 0));
+        }
+    }
+    let said = ordered(&pieces);
+    let text: Vec<u8> = pieces.iter().flat_map(|(piece, _)| piece.iter().copied()).collect();
+    let line = text.iter().position(|byte| *byte == b'\n').map_or(text.len(), |end| end + 1);
+    let mut at = 0;
+    for (piece, has_descriptor) in &pieces {
+        assert!(!has_descriptor || at >= line || said.is_empty(), "an answer to what came with a descriptor: {said:?}");
+        at += piece.len();
+    }
+    if pieces.iter().all(|(_, has_descriptor)| !has_descriptor) {
+        assert_eq!(said, ordered(&[(&text, false)]), "it depends on how it is cut");
+    }
+}
+
+/// What the helper says to an order; empty if nothing.
+fn ordered(pieces: &[(&[u8], bool)]) -> String {
+    let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
+    let (mut reader, writer) = std::io::pipe().expect("a pipe");
+    for (piece, has_descriptor) in pieces {
+        if *has_descriptor {
+            send_with_descriptor(&ours, piece, &[], writer.as_fd()).expect("room for a piece");
+        } else {
+            (&ours).write_all(piece).expect("room for an order");
+        }
+    }
+    drop(writer);
     ours.shutdown(Shutdown::Write).expect("half a socket");
     fuzzing::control(theirs);
     let mut ours = BufReader::new(ours);
     let mut said = String::new();
-    ours.read_line(&mut said).expect("text");
+    // It may have hung up, with something left that it did not read.
+    let _ = ours.read_line(&mut said);
+    let is_following = matches!(serde_json::from_str(&said), Ok(Answer::Following));
+    assert_eq!(reader.read(&mut [0]).ok(), Some(0), "a descriptor is still open");
+    // It was no text, or too long, or there were descriptors.
     if said.is_empty() {
-        // It was no text, or too long.
-        return;
+        return said;
     }
-    if let Ok(Answer::Following) = serde_json::from_str(&said) {
-        return follower_is_told(ours);
+    if is_following {
+        follower_is_told(ours);
+        return said;
     }
-    ours.read_to_string(&mut said).expect("text");
+    let _ = ours.read_to_string(&mut said);
     // One line, which the tool understands.
     assert!(said.ends_with('\n') && said.lines().count() == 1, "{said:?}");
     let answer: Answer = serde_json::from_str(&said).expect("an answer");
     assert!(matches!(answer, Answer::Snapshot(_) | Answer::Done { .. } | Answer::Failed { .. }));
     let _ = fuzzing::switched(b"");
+    said
 }
 
 fn follower_is_told(mut ours: BufReader<UnixStream>) {

@@ -80,6 +80,12 @@ enum Command {
     },
     /// Feed what outsiders send with bytes that a fuzzer makes up
     Fuzz(fuzz::Options),
+    /// Have one tenant attack a helper in every way at once, and see what another one notices
+    Soak {
+        /// For how long it is attacked, in seconds; with what that is compared to it takes two and a half times as long
+        #[arg(long, value_name = "N", default_value_t = 600)]
+        seconds: u32,
+    },
     /// Measure the helper beside the C helper and beside the least that the protocol costs
     Bench(bench::Options),
     /// Write the man pages and the shell completions of both programs to docs/
@@ -173,6 +179,12 @@ fn run(command: Command) -> Result<bool> {
             Ok(workspace::run(&mut command).is_ok())
         }
         Command::Fuzz(options) => fuzz::run_as(&options),
+        Command::Soak { seconds } => {
+            let mut command = workspace::cargo();
+            command.args(["test", "--quiet", "--release", "--package", "qemu-pr-helper", "--test", "attacks", "--"]);
+            command.args(["--ignored", "--nocapture", "soak::"]).env("PR_SOAK_SECONDS", seconds.to_string());
+            Ok(workspace::run(&mut command).is_ok())
+        }
         Command::Sanitize { sanitizer } => sanitize::run_as(sanitizer),
         Command::Coverage => coverage::run(),
         Command::Mutants(options) => mutants::run(&options),

@@ -1,4 +1,4 @@
-//! Where the manual names the test that holds a promise, there is one.
+//! Where the manual, or a page in front of it, names the test that holds a promise, there is one.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::{root, text};
 
-/// The names of all functions in the tests of all crates.
+/// The names of all functions.
 fn functions(folder: &Path, names: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
         let path = entry.expect("an entry").path();
@@ -20,14 +20,10 @@ fn functions(folder: &Path, names: &mut BTreeSet<String>) {
     }
 }
 
+/// Those in the sources and tests of all crates: tests of a module are beside it.
 fn tests() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    for entry in fs::read_dir(root().join("crates")).expect("the crates") {
-        let tests = entry.expect("an entry").path().join("tests");
-        if tests.is_dir() {
-            functions(&tests, &mut names);
-        }
-    }
+    functions(&root().join("crates"), &mut names);
     names
 }
 
@@ -42,9 +38,13 @@ fn named(page: &str) -> Vec<&str> {
 #[test]
 fn the_tests_that_hold_promises_are_there() {
     let tests = tests();
-    let page = text("multipath.md");
-    let named = named(&page);
-    assert!(named.len() > 20, "{named:#?}");
-    let missing: Vec<_> = named.into_iter().filter(|name| !tests.contains(*name)).collect();
-    assert!(missing.is_empty(), "there are no tests called {missing:#?}");
+    let page = |path: &str| fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+    for (text, fewest) in
+        [(text("multipath.md"), 20), (page("README.md"), 3), (page("SECURITY.md"), 10), (page("ARCHITECTURE.md"), 5)]
+    {
+        let named = named(&text);
+        assert!(named.len() >= fewest, "{named:#?}");
+        let missing: Vec<_> = named.into_iter().filter(|name| !tests.contains(*name)).collect();
+        assert!(missing.is_empty(), "there are no tests called {missing:#?}");
+    }
 }

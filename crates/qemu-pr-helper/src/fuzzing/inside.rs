@@ -76,7 +76,7 @@ impl ToNames {
     pub fn ask(&self, which: u8) -> Option<String> {
         let disk = Identity { kind: Kind::Block, device: 0x810 };
         match which % 2 {
-            0 => self.0.process(7).map(|client| client.to_string()),
+            0 => self.0.process(7, 0).map(|client| client.to_string()),
             _ => self.0.disk(disk).map(|device| device.to_string()),
         }
     }

@@ -8,7 +8,7 @@ use scsi_pr::{Cdb, Sense, Status};
 use crate::{
     device::Identity,
     observe::{
-        audit::{Done, Peer, Pending},
+        audit::{Done, Origin, Peer, Pending},
         follow,
         format::Style,
     },
@@ -24,8 +24,7 @@ pub fn recorded(
     refusal: Option<&'static str>,
 ) -> Option<(Record, [Vec<u8>; 3])> {
     let done = Done {
-        client: 1,
-        peer: Peer { pid: 0, uid: 107 },
+        origin: Origin { client: 1, peer: Peer { pid: 0, uid: 107 }, connected: 0 },
         device: Identity::default(),
         cdb,
         keys: keys(parameters),

@@ -9,6 +9,7 @@ use std::{
     borrow::Cow,
     collections::VecDeque,
     hash::{BuildHasher, RandomState},
+    os::fd::BorrowedFd,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -20,7 +21,10 @@ use pr_control::{Client, Count, Outcome, REQUEST_RESULTS, Record, What};
 use scsi_pr::{Cdb, Command, OutAction, ReservationKey, Scope, Sense, Status};
 
 use super::{metrics, metrics::METRICS, names::Names, share::Counts, sink};
-use crate::device::Identity;
+use crate::{
+    device::Identity,
+    sys::{clock, peer, socket},
+};
 
 /// How keys appear in the trail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -43,24 +47,46 @@ pub struct Peer {
     pub uid: u32,
 }
 
+/// A client, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The connection; zero at the control socket.
+    pub client: u64,
+    /// The process behind it.
+    pub peer: Peer,
+    /// Whoever has the process' number is that process if it was there by then ([`clock::ticks`]).
+    pub connected: u64,
+}
+
+impl Origin {
+    /// Whoever is at the other end of a connection that has just been accepted. The peer of a connected socket can always be
+    /// asked for; one that is not known has the fewest rights.
+    pub fn of(client: u64, connection: BorrowedFd<'_>) -> Self {
+        let peer = socket::peer(connection)
+            .map_or(Peer { pid: 0, uid: u32::MAX }, |peer| Peer { pid: peer.pid.unwrap_or(0), uid: peer.uid });
+        let now = clock::ticks();
+        // It may be gone already, and its number another process'. Before Linux 6.5 the kernel does not tell.
+        let is_there = peer::process(connection).is_ok_and(|process| process.is_none_or(|it| peer::is_alive(&it)));
+        Self { client, peer, connected: if is_there { now } else { 0 } }
+    }
+}
+
 /// What the log thread makes a record of.
 pub enum Pending {
     /// A client is about to change something: now is the time to learn its names, before it can be gone.
-    Introduction(u64, Peer),
+    Introduction(Origin),
     /// A command.
     Command(Box<Done>),
     /// What was done besides.
-    LeftOut(u64, Peer, u64, Box<Counts>),
+    LeftOut(Origin, u64, Box<Counts>),
     /// A record that is one already.
     Whole(Box<Record>),
 }
 
 /// A command and what came of it, in numbers.
 pub struct Done {
-    /// The connection.
-    pub client: u64,
-    /// The process behind it.
-    pub peer: Peer,
+    /// Whose it was.
+    pub origin: Origin,
     /// The device.
     pub device: Identity,
     /// The command.
@@ -116,9 +142,9 @@ impl Pending {
 }
 
 /// A connection's client with the names that belong to it.
-pub fn client(connection: u64, peer: Peer) -> Client {
+pub fn client(origin: Origin) -> Client {
     let scribe = SCRIBE.get().map(|scribe| scribe.lock().unwrap_or_else(PoisonError::into_inner));
-    scribe.map_or_else(|| bare_client(connection, peer), |mut scribe| scribe.client(connection, peer))
+    scribe.map_or_else(|| bare_client(origin), |mut scribe| scribe.client(origin))
 }
 
 /// A device with the names that belong to it.
@@ -129,18 +155,18 @@ pub fn device(identity: Identity) -> pr_control::Device {
 
 /// A record of somebody who asked for new settings: how many rules there are now, or why they are refused. The names are
 /// looked up here and now: who asks is gone as soon as there is an answer.
-pub fn reload(peer: Peer, path: &str, result: Result<u64, &str>) {
+pub fn reload(origin: Origin, path: &str, result: Result<u64, &str>) {
     if !is_on() {
         return;
     }
     let client = {
         let scribe = SCRIBE.get().map(|scribe| scribe.lock().unwrap_or_else(PoisonError::into_inner));
-        scribe.map_or_else(|| bare_client(0, peer), |scribe| scribe.stranger(0, peer).0)
+        scribe.map_or_else(|| bare_client(origin), |scribe| scribe.stranger(origin).0)
     };
     let (path, reason) = (clipped(path), result.err().map(clipped));
     let what = What::Reload { path, accepted: result.is_ok(), rules: result.ok(), reason };
     METRICS.audit_records.count();
-    sink::audit(peer, Pending::Whole(Box::new(Record { time_us: now(), client, what })));
+    sink::audit(origin.peer, Pending::Whole(Box::new(Record { time_us: now(), client, what })));
 }
 
 /// Text from elsewhere as part of one line, and no more of it than anybody reads.
@@ -170,15 +196,15 @@ impl Scribe {
     fn resolve(&mut self, pending: Pending) -> Option<Record> {
         let (time_us, client, what) = match pending {
             Pending::Whole(record) => return Some(*record),
-            Pending::Introduction(client, peer) => {
-                self.client(client, peer);
+            Pending::Introduction(origin) => {
+                self.client(origin);
                 return None;
             }
-            Pending::LeftOut(client, peer, time_us, counts) => {
-                (time_us, self.client(client, peer), What::LeftOut { counts: counted(&counts) })
+            Pending::LeftOut(origin, time_us, counts) => {
+                (time_us, self.client(origin), What::LeftOut { counts: counted(&counts) })
             }
             Pending::Command(done) => {
-                let client = self.client(done.client, done.peer);
+                let client = self.client(done.origin);
                 let device = self.device(done.device);
                 let command = self.command(&done);
                 let outcome = Outcome {
@@ -225,11 +251,11 @@ impl Scribe {
         }
     }
 
-    fn client(&mut self, connection: u64, peer: Peer) -> Client {
-        if let Some(known) = self.clients.iter().rfind(|known| known.connection == connection) {
+    fn client(&mut self, origin: Origin) -> Client {
+        if let Some(known) = self.clients.iter().rfind(|known| known.connection == origin.client) {
             return known.clone();
         }
-        let (client, is_named) = self.stranger(connection, peer);
+        let (client, is_named) = self.stranger(origin);
         // Who could not be asked for now is asked for again.
         if is_named {
             remember(&mut self.clients, client.clone());
@@ -238,9 +264,9 @@ impl Scribe {
     }
 
     /// A client that nothing is known of, and whether its names could be asked for.
-    fn stranger(&self, connection: u64, peer: Peer) -> (Client, bool) {
-        let bare = bare_client(connection, peer);
-        match self.names.as_ref().and_then(|names| names.process(peer.pid)) {
+    fn stranger(&self, origin: Origin) -> (Client, bool) {
+        let bare = bare_client(origin);
+        match self.names.as_ref().and_then(|names| names.process(origin.peer.pid, origin.connected)) {
             Some(Client { program, unit, inner_unit, vm, .. }) => {
                 (Client { program, unit, inner_unit, vm, ..bare }, true)
             }
@@ -269,7 +295,7 @@ fn remember<T>(memory: &mut VecDeque<T>, value: T) {
     memory.push_back(value);
 }
 
-fn bare_client(connection: u64, peer: Peer) -> Client {
+fn bare_client(Origin { client: connection, peer, .. }: Origin) -> Client {
     let pid = Some(peer.pid).filter(|pid| *pid > 0);
     Client { connection, pid, uid: Some(peer.uid), ..Client::default() }
 }

@@ -11,8 +11,7 @@ fn scribe(keys: Keys) -> Scribe {
 
 fn done(cdb: Cdb, keys: [u64; 2]) -> Done {
     Done {
-        client: 3,
-        peer: Peer { pid: 12, uid: 107 },
+        origin: Origin { client: 3, peer: Peer { pid: 12, uid: 107 }, connected: 0 },
         device: Identity { kind: Kind::Block, device: 0x810 },
         cdb,
         keys: Some(keys.map(ReservationKey)),
@@ -96,7 +95,7 @@ fn what_was_left_out_is_told_by_action_and_result() {
     let cdb = PersistentReserveOut::new(OutAction::Reserve, None, 24).cdb();
     let mut counts: Counts = [[0; REQUEST_RESULTS.len()]; ACTIONS];
     counts[metrics::action(&cdb)][request_result(0x18)] = 900;
-    let record = scribe(Keys::Show).resolve(Pending::LeftOut(3, Peer::default(), 1, Box::new(counts))).unwrap();
+    let record = scribe(Keys::Show).resolve(Pending::LeftOut(Origin::default(), 1, Box::new(counts))).unwrap();
     let What::LeftOut { counts } = record.what else { panic!("{record}") };
     assert_eq!(counts, [Count { action: "RESERVE".into(), result: "conflict".into(), count: 900 }]);
 }

@@ -25,7 +25,7 @@ use rustix::{
 use tracing::trace;
 
 use super::{
-    audit::{self, Peer},
+    audit::{self, Origin, Peer},
     limit::Limit,
     sink, trace as events,
 };
@@ -192,25 +192,25 @@ static REFUSED: Limit = Limit::new();
 
 /// One conversation; the socket to be closed, unless it follows from here on.
 pub fn converse(socket: UnixStream, subject: &impl Subject, owner: u32) -> Option<UnixStream> {
-    let Ok(peer) = socket::peer(socket.as_fd()) else { return Some(socket) };
-    let who = Peer { pid: peer.pid.unwrap_or(0), uid: peer.uid };
+    let who = Origin::of(0, socket.as_fd());
+    let Peer { pid, uid } = who.peer;
     let Ok(text) = question(&socket, Instant::now() + PATIENCE) else { return Some(socket) };
     let ask = serde_json::from_str(&text);
-    trace!(target: "pr_helper_control", pid = peer.pid, uid = peer.uid, ask = shown(&text));
+    trace!(target: "pr_helper_control", pid, uid, ask = shown(&text));
     // The socket's group may look. Only who could as well start and stop this program may change anything; that is not
     // the user that it has become (-u), who may be the clients' own.
-    let may_change = [0, owner].contains(&peer.uid);
+    let may_change = [0, owner].contains(&uid);
     let answer = match ask {
         Ok(Ask::Snapshot) => Answer::Snapshot(Box::new(subject.snapshot())),
         Ok(Ask::Log) if !audit::is_on() => {
             Answer::Failed { reason: "there is no audit trail: the helper was started with --audit off".to_owned() }
         }
-        Ok(Ask::Log) => return follow(socket, peer.uid),
+        Ok(Ask::Log) => return follow(socket, uid),
         Ok(ask @ (Ask::Trace { .. } | Ask::Reload { .. })) if !may_change => {
-            let reason = format!("user {} may look, and root alone may change something", peer.uid);
+            let reason = format!("user {uid} may look; root, and whoever made this socket, may change something");
             if let Ask::Reload { path, .. } = ask {
                 // Whoever may look may fill the trail with this, but slowly.
-                if let Some(more) = REFUSED.admit(who.into()) {
+                if let Some(more) = REFUSED.admit(who.peer.into()) {
                     audit::reload(who, &path, Err(&format!("{reason}{more}")));
                 }
             }

@@ -3,10 +3,7 @@
 
 use std::{
     os::fd::{AsFd, OwnedFd},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -28,7 +25,6 @@ const OTHERS: usize = MAX_FOLLOWERS - 1;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 static FOLLOWERS: Mutex<Vec<Follower>> = Mutex::new(Vec::new());
-static COUNT: AtomicUsize = AtomicUsize::new(0);
 
 struct Follower {
     socket: OwnedFd,
@@ -41,10 +37,16 @@ struct Follower {
     behind: Option<Instant>,
 }
 
+/// Those who follow. There is no quicker look at whether anybody does: whoever has been told that it follows is to have the
+/// next record, and is told so under this lock.
+fn followers() -> MutexGuard<'static, Vec<Follower>> {
+    FOLLOWERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Takes on a user's follower on a stream socket, on which nothing comes any more, and tells it that it follows; gives it
 /// back where there are enough already. The last place is root's.
 pub fn add(socket: OwnedFd, user: u32) -> Result<(), OwnedFd> {
-    let mut followers = FOLLOWERS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut followers = followers();
     followers.retain(|follower| !follower.is_gone());
     if !has_room(&followers, user) {
         return Err(socket);
@@ -54,7 +56,6 @@ pub fn add(socket: OwnedFd, user: u32) -> Result<(), OwnedFd> {
     if follower.begin(&line(&Answer::Following)) {
         followers.push(follower);
     }
-    COUNT.store(followers.len(), Ordering::Relaxed);
     Ok(())
 }
 
@@ -64,36 +65,27 @@ fn has_room(followers: &[Follower], user: u32) -> bool {
         && (user == 0 || (count(&|other| other == user) < EACH && count(&|other| other != 0) < OTHERS))
 }
 
-/// Whether anybody follows.
-pub fn any() -> bool {
-    COUNT.load(Ordering::Relaxed) > 0
-}
-
 /// Offers a record to everybody.
 pub fn offer(record: &Record) {
-    if any() {
+    let mut followers = followers();
+    if !followers.is_empty() {
         let answer = line(&Answer::Record(Box::new(record.clone())));
-        each(|follower| follower.offer(&answer));
+        followers.retain_mut(|follower| follower.offer(&answer));
     }
 }
 
 /// Tries again what was not taken.
 pub fn settle() {
-    if any() {
+    let mut followers = followers();
+    if !followers.is_empty() {
         let now = Instant::now();
-        each(|follower| follower.settle() && follower.is_patient(now));
+        followers.retain_mut(|follower| follower.settle() && follower.is_patient(now));
     }
 }
 
 /// Whether anybody is owed something.
 pub fn owing() -> bool {
-    any() && FOLLOWERS.lock().unwrap_or_else(PoisonError::into_inner).iter().any(Follower::owes)
-}
-
-fn each(keep: impl FnMut(&mut Follower) -> bool) {
-    let mut followers = FOLLOWERS.lock().unwrap_or_else(PoisonError::into_inner);
-    followers.retain_mut(keep);
-    COUNT.store(followers.len(), Ordering::Relaxed);
+    followers().iter().any(Follower::owes)
 }
 
 fn line(answer: &Answer) -> Vec<u8> {
@@ -188,6 +180,7 @@ mod tests {
     use std::{
         io::{BufRead, BufReader},
         os::unix::net::UnixStream,
+        thread,
     };
 
     use pr_control::{Client, What};
@@ -237,6 +230,21 @@ mod tests {
         assert_eq!(came, sent, "every record came or was counted");
         assert!(offered(&mut follower, 4711));
         assert_eq!(told(&mut reader), Answer::Record(Box::new(record(4711))));
+    }
+
+    #[test]
+    fn whoever_has_been_told_that_it_follows_gets_the_next_record() {
+        let (mut follower, mut reader) = follower();
+        // As it is in `add`, with all the time in the world between two of its steps.
+        let mut followers = FOLLOWERS.lock().expect("no panic");
+        assert!(follower.begin(&line(&Answer::Following)));
+        assert_eq!(told(&mut reader), Answer::Following);
+        let offering = thread::spawn(|| offer(&record(7)));
+        followers.push(follower);
+        drop(followers);
+        offering.join().expect("no panic");
+        reader.get_ref().set_nonblocking(true).expect("a flag");
+        assert_eq!(told(&mut reader), Answer::Record(Box::new(record(7))));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use pr_control::{REQUEST_RESULTS, request_result};
 use scsi_pr::{Cdb, Status};
 
 use super::{
-    audit::{self, Done, Peer, Pending},
+    audit::{self, Done, Origin, Peer, Pending},
     metrics::{self, ACTIONS, METRICS},
     sink,
 };
@@ -39,8 +39,7 @@ struct Share {
 
 /// What has no record of its own, and which connection did the last of it.
 struct LeftOut {
-    client: u64,
-    peer: Peer,
+    origin: Origin,
     counts: Box<Counts>,
 }
 
@@ -72,10 +71,10 @@ impl Share {
 }
 
 fn tell(left_out: &mut Option<LeftOut>) {
-    if let Some(LeftOut { client, peer, counts }) = left_out.take() {
+    if let Some(LeftOut { origin, counts }) = left_out.take() {
         OWING.fetch_sub(1, Ordering::Relaxed);
         METRICS.audit_records.count();
-        sink::audit(peer, Pending::LeftOut(client, peer, audit::now(), counts));
+        sink::audit(origin.peer, Pending::LeftOut(origin, audit::now(), counts));
     }
 }
 
@@ -86,32 +85,32 @@ impl Budget {
     }
 
     /// A command that is to have a record is about to begin.
-    pub fn introduce(&mut self, client: u64, peer: Peer) {
+    pub fn introduce(&mut self, origin: Origin) {
         if !self.introduced && audit::is_on() && self.share.bucket.has(now(), RATE) {
             self.introduced = true;
-            sink::audit(peer, Pending::Introduction(client, peer));
+            sink::audit(origin.peer, Pending::Introduction(origin));
         }
     }
 
     /// A command is over.
-    pub fn note(&self, client: u64, peer: Peer, done: impl FnOnce() -> Done, cdb: &Cdb, status: Status) {
+    pub fn note(&self, origin: Origin, done: impl FnOnce() -> Done, cdb: &Cdb, status: Status) {
         if !audit::is_on() {
             return;
         }
         let now = now();
         if self.share.settle(now) && self.share.bucket.take(now, RATE) {
             METRICS.audit_records.count();
-            sink::audit(peer, Pending::Command(Box::new(done())));
+            sink::audit(origin.peer, Pending::Command(Box::new(done())));
             return;
         }
         METRICS.audit_left_out.count();
         let mut left_out = self.share.left_out();
         let nothing = || {
             OWING.fetch_add(1, Ordering::Relaxed);
-            LeftOut { client, peer, counts: Box::new([[0; REQUEST_RESULTS.len()]; ACTIONS]) }
+            LeftOut { origin, counts: Box::new([[0; REQUEST_RESULTS.len()]; ACTIONS]) }
         };
         let left_out = left_out.get_or_insert_with(nothing);
-        left_out.client = client;
+        left_out.origin = origin;
         let count = &mut left_out.counts[metrics::action(cdb)][request_result(status.0)];
         *count = count.saturating_add(1);
     }

@@ -334,14 +334,14 @@ pub fn finish() {
 #[cfg(test)]
 #[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
 mod tests {
-    use super::*;
+    use super::{audit::Origin, *};
 
     /// Offers so many records of a process; how many of anybody's were lost.
     fn offer(queue: &mut Queue, uid: u32, pid: u32, count: usize) -> u64 {
         let mut all = 0;
         for _ in 0..count {
             let peer = Peer { pid, uid };
-            let entry = Entry::Audit(peer, Pending::Introduction(1, peer));
+            let entry = Entry::Audit(peer, Pending::Introduction(Origin { client: 1, peer, connected: 0 }));
             let (has_room, lost) = queue.has_room_for(&entry);
             all += lost;
             if has_room {

@@ -3,7 +3,7 @@
 //! Whoever may make control groups below his own calls them what he likes. The system's own manager makes every folder
 //! of a path from the root down to the first service or scope, if all those before it are slices, and the first of them
 //! is one where nobody else makes any. So that one is the unit, and what is below it is the unit's own business. A
-//! process anywhere else is in no unit.
+//! process anywhere else is in no unit. (`a_unit_is_what_the_systems_own_manager_made_and_nothing_else`)
 
 use std::{fs, path::Path};
 
@@ -19,8 +19,12 @@ pub fn control_group(pid: u32, connected: u64) -> Option<String> {
 fn find(process: &Path, connected: u64) -> Option<String> {
     let groups = fs::read_to_string(process.join("cgroup")).ok()?;
     // After that: as long as it lives the number is its own.
-    let born = birth(&fs::read(process.join("stat")).ok()?)?;
-    if born <= connected { path(&groups).map(str::to_owned) } else { None }
+    if was_there(process, connected) { path(&groups).map(str::to_owned) } else { None }
+}
+
+/// Whether the process of this folder lives, and was there by then.
+pub fn was_there(process: &Path, connected: u64) -> bool {
+    fs::read(process.join("stat")).is_ok_and(|stat| birth(&stat).is_some_and(|born| born <= connected))
 }
 
 /// When a process started, in clock ticks since the system did, by its `/proc/PID/stat`; `None` if it has ended.

@@ -19,13 +19,10 @@ use super::{
     hub::{Hub, Token},
     share,
 };
-use crate::{
-    observe::{
-        audit::Peer,
-        limit::{Limit, Source},
-        metrics::METRICS,
-    },
-    sys::socket,
+use crate::observe::{
+    audit::Origin,
+    limit::{Limit, Source},
+    metrics::METRICS,
 };
 
 /// Messages about clients that find no room.
@@ -69,14 +66,15 @@ pub fn accept(hub: &Arc<Hub>, covered: bool) -> Place {
 /// Greets a client and gives it a slot, or turns it away.
 fn welcome(hub: &Arc<Hub>, socket: OwnedFd) {
     let client = hub.next_client();
-    let peer = peer(&socket);
+    let origin = Origin::of(client, socket.as_fd());
+    let peer = origin.peer;
     trace!(target: "pr_helper_accept", client, pid = peer.pid, uid = peer.uid);
     if let Some(why) = share::crowded(hub, peer) {
         METRICS.over_limit.count();
         if let Some(more) = CROWDED.admit(peer.into()) {
             warn!("turning a client away: {why}{more}");
         }
-        return turn_away(hub, socket, client, peer);
+        return turn_away(hub, socket, origin);
     }
     let Some(place) = hub.slots.reserve() else {
         METRICS.turned_away.count();
@@ -84,9 +82,9 @@ fn welcome(hub: &Arc<Hub>, socket: OwnedFd) {
             let limit = hub.slots.capacity();
             warn!("turning a client away: all {limit} connections are in use (--max-connections){more}");
         }
-        return turn_away(hub, socket, client, peer);
+        return turn_away(hub, socket, origin);
     };
-    let mut connection = Connection::new(socket, client, peer);
+    let mut connection = Connection::new(socket, origin);
     connection.look_up(hub);
     // The greeting is four bytes into an empty socket: it fits, or the client is gone.
     if let Err(error) = settle(hub, Token::new(place, client), connection) {
@@ -95,9 +93,9 @@ fn welcome(hub: &Arc<Hub>, socket: OwnedFd) {
 }
 
 /// Hangs up on a client that was never served. It may have sent something all the same.
-fn turn_away(hub: &Arc<Hub>, socket: OwnedFd, client: u64, peer: Peer) {
+fn turn_away(hub: &Arc<Hub>, socket: OwnedFd, origin: Origin) {
     if !connection::is_empty(&socket) {
-        Closing::take(hub, Left { client, peer, then: Then::Nothing, what: Box::new(socket) });
+        Closing::take(hub, Left { origin, then: Then::Nothing, what: Box::new(socket) });
     }
 }
 
@@ -114,11 +112,4 @@ fn settle(hub: &Arc<Hub>, token: Token, connection: Connection) -> rustix::io::R
         connection::leave(hub, token);
     }
     settled
-}
-
-/// Who connected: the process number is zero where it means nothing here.
-fn peer(socket: &OwnedFd) -> Peer {
-    let peer = socket::peer(socket.as_fd()).ok();
-    let pid = peer.and_then(|peer| peer.pid).unwrap_or(0);
-    Peer { pid, uid: peer.map_or(u32::MAX, |peer| peer.uid) }
 }

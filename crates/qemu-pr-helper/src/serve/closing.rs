@@ -13,7 +13,10 @@ use std::{
 };
 
 use super::hub::{Hub, Token};
-use crate::{config::LEFT_BEHIND, observe::audit::Peer};
+use crate::{
+    config::LEFT_BEHIND,
+    observe::audit::{Origin, Peer},
+};
 
 /// Threads as long as little waits.
 const FEW: usize = 4;
@@ -43,8 +46,7 @@ pub enum Then {
 
 /// Something to be closed, and whose it was.
 pub struct Left {
-    pub client: u64,
-    pub peer: Peer,
+    pub origin: Origin,
     pub then: Then,
     /// Dropped, and nothing else.
     pub what: Box<dyn Send>,
@@ -71,8 +73,7 @@ struct State {
 /// Something that is being closed, to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
-    pub client: u64,
-    pub peer: Peer,
+    pub origin: Origin,
     pub since: Instant,
 }
 
@@ -84,7 +85,7 @@ impl State {
 
     /// Whether something of this client's is being closed.
     fn is_busy_with(&self, peer: Peer) -> bool {
-        self.busy.iter().any(|seen| seen.peer == peer)
+        self.busy.iter().any(|seen| seen.origin.peer == peer)
     }
 
     /// Whether another thread is wanted, now that something of this client's is to be closed: few are kept by one that
@@ -96,9 +97,9 @@ impl State {
 
     /// What a thread closes next: first that of clients of which nothing is being closed.
     fn next(&mut self) -> Option<(Left, Seen)> {
-        let fresh = self.waiting.iter().position(|(left, _)| !self.is_busy_with(left.peer));
+        let fresh = self.waiting.iter().position(|(left, _)| !self.is_busy_with(left.origin.peer));
         let (left, since) = self.waiting.remove(fresh.unwrap_or(0))?;
-        let seen = Seen { client: left.client, peer: left.peer, since };
+        let seen = Seen { origin: left.origin, since };
         self.busy.push(seen);
         Some((left, seen))
     }
@@ -118,14 +119,14 @@ impl Closing {
     /// What is being closed or waits for that.
     pub fn seen(&self) -> Vec<Seen> {
         let state = self.state();
-        let seen = |(left, since): &(Left, Instant)| Seen { client: left.client, peer: left.peer, since: *since };
+        let seen = |(left, since): &(Left, Instant)| Seen { origin: left.origin, since: *since };
         state.busy.iter().copied().chain(state.waiting.iter().map(seen)).collect()
     }
 
     /// Has something closed.
     pub fn take(hub: &Arc<Hub>, left: Left) {
         let mut state = hub.closing.state();
-        let peer = left.peer;
+        let peer = left.origin.peer;
         state.waiting.push_back((left, Instant::now()));
         if state.wants_thread(peer) {
             state.threads += 1;
@@ -194,7 +195,8 @@ mod tests {
 
     fn left(client: u64, pid: u32) -> (Left, Instant) {
         let peer = Peer { pid, uid: 1 };
-        (Left { client, peer, then: Then::Nothing, what: Box::new(()) }, Instant::now())
+        let origin = Origin { client, peer, connected: 0 };
+        (Left { origin, then: Then::Nothing, what: Box::new(()) }, Instant::now())
     }
 
     #[test]
@@ -211,8 +213,8 @@ mod tests {
         assert_eq!((state.threads, state.busy.len(), state.waiting.len()), (FEW, FEW, 10 - FEW));
         state.waiting.push_back(left(99, 8));
         assert!(state.wants_thread(other));
-        assert_eq!(state.next().map(|(left, _)| left.client), Some(99), "before what has waited longer");
-        assert_eq!(state.next().map(|(left, _)| left.client), Some(4));
+        assert_eq!(state.next().map(|(left, _)| left.origin.client), Some(99), "before what has waited longer");
+        assert_eq!(state.next().map(|(left, _)| left.origin.client), Some(4));
         // Only where very much piles up there are more.
         for client in 100..100 + u64::try_from(MAX_WAITING).unwrap() {
             assert!(!state.wants_thread(hostile));

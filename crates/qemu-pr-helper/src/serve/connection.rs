@@ -31,21 +31,17 @@ use super::{
 use crate::{
     device::{DataBuffer, Device, Identity, Remark},
     observe::{
-        audit::{self, Peer},
+        audit::{self, Origin},
         metrics::METRICS,
         share::Budget,
     },
-    sys::clock,
 };
 
 /// A connection. Between requests there is nothing but this.
 pub struct Connection {
     /// Shared with the thread that arms it, which does so after it has let go of the connection.
     socket: Arc<OwnedFd>,
-    client: u64,
-    peer: Peer,
-    /// When it connected, in the kernel's ticks.
-    connected: u64,
+    origin: Origin,
     budget: Budget,
     share: Option<Box<Share>>,
     decoder: Decoder<OwnedFd>,
@@ -94,21 +90,21 @@ pub fn serve(hub: &Arc<Hub>, token: Token, covered: bool, scratch: &mut Scratch)
     };
     let reason = match connection.drive(hub, &slot.flight, scratch) {
         Next::Wait(flags) => {
-            let (client, peer, socket) = (connection.client, connection.peer, Arc::clone(&connection.socket));
+            let (origin, socket) = (connection.origin, Arc::clone(&connection.socket));
             if let Some(device) = connection.device.take() {
                 connection.closing = true;
                 slot.flight.closing();
                 drop(guard);
                 // Of its client nothing is heard until then but that it has hung up.
-                arm(hub, socket, token, client, EventFlags::empty());
-                let left = Left { client, peer, then: Then::Resume(token), what: Box::new(device) };
+                arm(hub, socket, token, origin.client, EventFlags::empty());
+                let left = Left { origin, then: Then::Resume(token), what: Box::new(device) };
                 Closing::take(hub, left);
                 return hub.crew.rejoin();
             }
             let place = hub.crew.rejoin();
             // Its next event may wake another thread at once, which is not to find the door locked.
             drop(guard);
-            arm(hub, socket, token, client, flags);
+            arm(hub, socket, token, origin.client, flags);
             return place;
         }
         Next::Pause(due) => {
@@ -119,7 +115,7 @@ pub fn serve(hub: &Arc<Hub>, token: Token, covered: bool, scratch: &mut Scratch)
         Next::Close(reason) => reason,
     };
     connection.say(hub, &reason);
-    hub.router.forget(connection.client);
+    hub.router.forget(connection.origin.client);
     drop(guard);
     leave(hub, token);
     hub.crew.rejoin()
@@ -143,7 +139,7 @@ pub fn closed(hub: &Arc<Hub>, token: Token) {
     let Some(connection) = guard.as_mut().filter(|connection| connection.is(token)) else { return };
     connection.closing = false;
     slot.flight.closed();
-    let (socket, client, flags) = (Arc::clone(&connection.socket), connection.client, connection.awaits());
+    let (socket, client, flags) = (Arc::clone(&connection.socket), connection.origin.client, connection.awaits());
     drop(guard);
     arm(hub, socket, token, client, flags);
 }
@@ -162,12 +158,12 @@ pub fn leave(hub: &Arc<Hub>, token: Token) {
     while Arc::strong_count(&connection.socket) > 1 {
         thread::yield_now();
     }
-    let Connection { client, peer, .. } = connection;
+    let origin = connection.origin;
     let then = if hub.closing.has_room() { Then::Nothing } else { Then::Release(place) };
     if then == Then::Nothing {
         hub.release(place);
     }
-    Closing::take(hub, Left { client, peer, then, what: Box::new(connection) });
+    Closing::take(hub, Left { origin, then, what: Box::new(connection) });
 }
 
 /// Lets nothing more come on a socket; whether nothing is in it, so that closing it closes nothing else.
@@ -178,13 +174,11 @@ pub fn is_empty(socket: &OwnedFd) -> bool {
 
 impl Connection {
     /// A client that was just accepted.
-    pub fn new(socket: OwnedFd, client: u64, peer: Peer) -> Self {
+    pub fn new(socket: OwnedFd, origin: Origin) -> Self {
         Self {
             socket: Arc::new(socket),
-            client,
-            peer,
-            connected: clock::ticks(),
-            budget: Budget::new(peer),
+            origin,
+            budget: Budget::new(origin.peer),
             share: None,
             decoder: Decoder::new(),
             unsent: None,
@@ -197,14 +191,14 @@ impl Connection {
 
     /// Asks for what rules need to know of the client: as it is now, and before anybody waits for it.
     pub fn look_up(&mut self, hub: &Hub) {
-        if let Some(asked) = hub.policy.ask(self.peer, self.connected, self.socket.as_fd()) {
+        if let Some(asked) = hub.policy.ask(self.origin) {
             self.share.get_or_insert_default().known.expect(asked);
         }
     }
 
     /// Shows it to those who look from outside.
     pub fn show(&self, flight: &Flight) {
-        flight.open(self.client, self.peer);
+        flight.open(self.origin);
     }
 
     /// The socket.
@@ -214,7 +208,7 @@ impl Connection {
 
     /// Whether it is the one that an event is told of.
     pub const fn is(&self, token: Token) -> bool {
-        token.is_of(self.client)
+        token.is_of(self.origin.client)
     }
 
     /// Waits for its next event again after a pause. False if that has to be tried again.
@@ -262,7 +256,7 @@ impl Connection {
         // At the end nobody is made to wait: what a client has sent until then is answered.
         if self.decoder.is_idle()
             && !hub.is_draining()
-            && let Some(due) = Share::wait(&mut self.share, hub, self.peer)
+            && let Some(due) = Share::wait(&mut self.share, hub, self.origin.peer)
         {
             return Next::Pause(due);
         }
@@ -289,7 +283,7 @@ impl Connection {
             };
             match self.decoder.feed(&scratch.input[..length], descriptors) {
                 Ok(Step::Incomplete) => {}
-                Ok(Step::Negotiated) => trace!(target: "pr_helper_hello", client = self.client),
+                Ok(Step::Negotiated) => trace!(target: "pr_helper_hello", client = self.origin.client),
                 Ok(Step::Request(request)) => {
                     return self.answer(hub, flight, request, &mut scratch.data);
                 }
@@ -334,11 +328,11 @@ impl Connection {
         let identity = Identity::of(descriptor);
         let remark = Cell::new(None);
         let parts = hub.policy.allows_parts();
-        let device = Device { descriptor, identity, client: self.client, parts, remark: &remark };
+        let device = Device { descriptor, identity, client: self.origin.client, parts, remark: &remark };
         let keys = keys(&parameters);
         trace!(
             target: "pr_helper_request",
-            client = self.client, action = %cdb.command(), device = %identity.number(),
+            client = self.origin.client, action = %cdb.command(), device = %identity.number(),
             cdb = format_args!("{:02x?}", cdb.command_bytes()),
             key = keys.map(|[key, _]| field::display(key)),
             service_action_key = keys.map(|[_, key]| field::display(key)), length = parameters.len()
@@ -349,8 +343,7 @@ impl Connection {
             parameters: &parameters,
             descriptor,
             device: identity,
-            peer: self.peer,
-            connected: self.connected,
+            origin: self.origin,
             socket: self.socket.as_fd(),
             share: &mut self.share,
         });
@@ -358,12 +351,12 @@ impl Connection {
         let is_probe = is_probe(&cdb, identity, keys);
         let is_recorded = !is_probe && (admitted.is_err() || matches!(cdb.command(), Command::Out(_)));
         if is_recorded {
-            self.budget.introduce(self.client, self.peer);
+            self.budget.introduce(self.origin);
         }
         let (completion, refusal, note) = match admitted {
             Err(refused) => (self.refuse(&refused, is_probe), Some(refused.reason), None),
             Ok(place) => {
-                trace!(target: "pr_helper_policy", client = self.client, verdict = "allowed");
+                trace!(target: "pr_helper_policy", client = self.origin.client, verdict = "allowed");
                 let completion = hub.router.execute(device, &cdb, &parameters, buffer);
                 drop(place);
                 match remark.take() {
@@ -393,11 +386,10 @@ impl Connection {
         }
         // Before the answer: what a client does because of it comes later in the trail.
         if is_recorded {
-            let Self { client, peer, .. } = *self;
+            let origin = self.origin;
             let Completion { status, ref sense, .. } = completion;
             let done = || audit::Done {
-                client,
-                peer,
+                origin,
                 device: identity,
                 cdb,
                 keys,
@@ -408,12 +400,12 @@ impl Connection {
                 note,
                 time_us: audit::now(),
             };
-            self.budget.note(client, peer, done, &cdb, status);
+            self.budget.note(origin, done, &cdb, status);
         }
         let header: [u8; HEADER_LENGTH] = ReplyHeader::new(&completion).to_bytes();
         trace!(
             target: "pr_helper_reply",
-            client = self.client, status = %completion.status, sense = %completion.sense,
+            client = self.origin.client, status = %completion.status, sense = %completion.sense,
             bytes = HEADER_LENGTH + completion.data.len()
         );
         self.send(hub, &header, completion.data)
@@ -426,7 +418,7 @@ impl Connection {
         let answer = kind.answer();
         trace!(
             target: "pr_helper_policy",
-            client = self.client, verdict = "refused", rule = &**reason, status = %answer.status,
+            client = self.origin.client, verdict = "refused", rule = &**reason, status = %answer.status,
             sense = %answer.sense
         );
         answer

@@ -12,7 +12,10 @@ use scsi_pr::{AdditionalSense, Cdb, Command, Sense, SenseCode, SenseKey, Status}
 
 use crate::{
     device::{Identity, Kind},
-    observe::{audit::Peer, metrics::micros},
+    observe::{
+        audit::{Origin, Peer},
+        metrics::micros,
+    },
 };
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -24,6 +27,7 @@ pub struct Flight {
     client: AtomicU64,
     pid: AtomicU32,
     uid: AtomicU32,
+    connected: AtomicU64,
     /// Microseconds since the program started, as all times here.
     accepted: AtomicU64,
     requests: AtomicU64,
@@ -45,10 +49,8 @@ pub struct Flight {
 /// A connection as it was a moment ago.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// The number of the connection.
-    pub client: u64,
-    /// Who is at its other end.
-    pub peer: Peer,
+    /// Whose the connection is.
+    pub origin: Origin,
     /// For how long.
     pub age: Duration,
     /// How many requests it has sent.
@@ -87,12 +89,13 @@ pub struct Failed {
 
 impl Flight {
     /// A client has come.
-    pub fn open(&self, client: u64, peer: Peer) {
+    pub fn open(&self, Origin { client, peer, connected }: Origin) {
         for counter in [&self.requests, &self.since, &self.failed, &self.closing] {
             counter.store(0, Ordering::Relaxed);
         }
         self.pid.store(peer.pid, Ordering::Relaxed);
         self.uid.store(peer.uid, Ordering::Relaxed);
+        self.connected.store(connected, Ordering::Relaxed);
         self.accepted.store(now(), Ordering::Relaxed);
         self.client.store(client, Ordering::Release);
     }
@@ -162,9 +165,9 @@ impl Flight {
             let command = command(self.failed_command.load(Ordering::Relaxed))?;
             Some(Failed { command, status: Status(status), sense, ago })
         });
-        (client > 0).then(|| Seen {
-            client,
-            peer: Peer { pid: self.pid.load(Ordering::Relaxed), uid: self.uid.load(Ordering::Relaxed) },
+        let connected = self.connected.load(Ordering::Relaxed);
+        self.peer().map(|peer| Seen {
+            origin: Origin { client, peer, connected },
             age: past(self.accepted.load(Ordering::Relaxed)),
             requests: self.requests.load(Ordering::Relaxed),
             under_way,
@@ -222,10 +225,10 @@ mod tests {
     fn what_is_seen_is_what_was_done() {
         let flight = Flight::default();
         assert_eq!(flight.look(), None);
-        let peer = Peer { pid: 12, uid: 107 };
-        flight.open(7, peer);
+        let origin = Origin { client: 7, peer: Peer { pid: 12, uid: 107 }, connected: 5 };
+        flight.open(origin);
         let seen = flight.look().unwrap();
-        assert_eq!((seen.client, seen.peer, seen.requests), (7, peer, 0));
+        assert_eq!((seen.origin, seen.requests), (origin, 0));
         assert_eq!((seen.under_way, seen.failure), (None, None));
 
         let cdb = PersistentReserveOut::new(OutAction::Clear, None, 24).cdb();
@@ -244,7 +247,7 @@ mod tests {
 
         flight.close();
         assert_eq!(flight.look(), None);
-        flight.open(8, peer);
+        flight.open(Origin { client: 8, ..origin });
         assert_eq!(flight.look().unwrap().failure, None);
     }
 }

@@ -171,8 +171,9 @@ fn watch(
 }
 
 /// Takes no more clients, and lets those go that there are: each as soon as it has its answer, and none with a request
-/// that it has sent and nobody reads, unless it sends ahead of its answers, which QEMU never does (`tests/ending.rs`,
-/// `tests/attacks/paths.rs`).
+/// that it has sent and nobody reads, unless it sends ahead of its answers, which QEMU never does
+/// (`of_clients_that_never_pause_none_loses_a_command_that_it_has_sent`,
+/// `what_a_limited_client_has_sent_is_answered_at_the_end`).
 fn drain(hub: &Hub, listener: &mut Listener, config: &Config) -> io::Result<ExitCode> {
     let ours = listener.is_ours();
     listener.withdraw();

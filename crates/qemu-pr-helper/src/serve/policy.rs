@@ -33,7 +33,7 @@ use super::{connection, share::Share};
 use crate::{
     device::{Identity, Kind},
     observe::{
-        audit::{self, Peer},
+        audit::{self, Origin, Peer},
         limit::Limit,
     },
     resolver::{Aliases, Lookup, Resolver},
@@ -121,9 +121,7 @@ pub struct Asked<'a> {
     /// What is there.
     pub device: Identity,
     /// Who wants it.
-    pub peer: Peer,
-    /// When they connected ([`crate::sys::clock::ticks`]).
-    pub connected: u64,
+    pub origin: Origin,
     /// The client's socket.
     pub socket: BorrowedFd<'a>,
     /// What is kept for the client, if anything is.
@@ -183,8 +181,8 @@ impl Policy {
     }
 
     /// Asks for the unit of a client that has just connected, if there are rules that name units.
-    pub fn ask(&self, peer: Peer, connected: u64, socket: BorrowedFd<'_>) -> Option<Lookup> {
-        if self.units.load(Ordering::Relaxed) { self.memory.ask(peer, connected, socket) } else { None }
+    pub fn ask(&self, origin: Origin) -> Option<Lookup> {
+        if self.units.load(Ordering::Relaxed) { self.memory.ask(origin) } else { None }
     }
 
     /// The settings in force.
@@ -206,10 +204,10 @@ impl Policy {
     }
 
     fn judge(&self, settings: &Settings, asked: Asked<'_>) -> Result<Option<Place<'_>>, Refused> {
-        let Asked { cdb, parameters, device, peer, connected, socket, share, .. } = asked;
+        let Asked { cdb, parameters, device, origin, socket, share, .. } = asked;
         if !settings.rules.is_empty() || settings.default != Decision::Allow {
             let known = &*share.get_or_insert_default().known;
-            let live = Live { peer, connected, socket, device, command: cdb.command(), known, memory: &self.memory };
+            let live = Live { origin, socket, device, command: cdb.command(), known, memory: &self.memory };
             match rules::verdict(settings, &live) {
                 Verdict::Allowed(None) => {}
                 Verdict::Allowed(Some((limit, rule))) => {
@@ -225,7 +223,7 @@ impl Policy {
                 Verdict::Denied(None) => return Err(Refusal::Policy.because("no rule allows it")),
                 Verdict::Unknown(rule, what) => {
                     let why = format!("the rule \"{rule}\" needs {what}, and that cannot be found out now");
-                    return Err(unknown(peer, cdb, why));
+                    return Err(unknown(origin.peer, cdb, why));
                 }
             }
         }
@@ -235,7 +233,7 @@ impl Policy {
             && let Command::Out(out) = cdb.command()
             && reserves_for_one_path(out, parameters)
         {
-            self.refuse_several_paths(device, peer, cdb)?;
+            self.refuse_several_paths(device, origin.peer, cdb)?;
         }
         match settings.limits.commands_per_device {
             Some(limit) => self.enter(device, limit).map(Some),

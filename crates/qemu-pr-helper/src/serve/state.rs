@@ -72,10 +72,10 @@ impl State {
     /// Those that have a place, and then those that are gone and have left something behind.
     fn connections(&self) -> Vec<Connection> {
         let mut all: Vec<_> = self.hub.slots.all().filter_map(|slot| slot.flight.look()).map(connection).collect();
-        for closing::Seen { client, peer, since } in self.hub.closing.seen() {
-            if all.iter().all(|connection| connection.client.connection != client) {
+        for closing::Seen { origin, since } in self.hub.closing.seen() {
+            if all.iter().all(|connection| connection.client.connection != origin.client) {
                 let closing_us = Some(micros(since.elapsed()));
-                all.push(Connection { client: audit::client(client, peer), closing_us, ..Connection::default() });
+                all.push(Connection { client: audit::client(origin), closing_us, ..Connection::default() });
             }
         }
         all
@@ -84,7 +84,7 @@ impl State {
 
 fn connection(seen: Seen) -> Connection {
     Connection {
-        client: audit::client(seen.client, seen.peer),
+        client: audit::client(seen.origin),
         age_us: micros(seen.age),
         requests: seen.requests,
         in_flight: seen.under_way.map(|under_way| InFlight {

@@ -101,28 +101,37 @@ struct SigSys {
 
 layout!(SigSys, 32, 8, signo 0 errno 4 code 8 call_addr 16 syscall 24 arch 28);
 
-/// The exit status of a process that SIGSYS has ended, as a shell tells it.
-const STATUS: c_int = 128 + libc::SIGSYS;
+/// The exit status of a process that a signal has ended, as a shell tells it.
+const fn status(signal: c_int) -> c_int {
+    128 + signal
+}
 
 extern "C" fn violation(_: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
     // SAFETY: the kernel hands a whole siginfo_t to a handler with SA_SIGINFO; for SIGSYS its fields are these.
     let number = unsafe { (*info.cast::<SigSys>()).syscall };
     let mut message = Message { bytes: [0; 200], length: 0 };
-    message.add("qemu-pr-helper: the sandbox ends this process: system call ");
-    message.add_number(number.unsigned_abs());
-    if let Some(name) = syscall_names::name(number.into()) {
-        message.add(" (");
-        message.add(name);
-        message.add(")");
+    // Nothing else in this program sends a thread a signal that is on no list. That one may be sent to other processes,
+    // too, and so is on none.
+    let is_abort = libc::c_long::from(number) == libc::SYS_tgkill;
+    if is_abort {
+        message.add("qemu-pr-helper: this process aborts; please report this, with the message before\n");
+    } else {
+        message.add("qemu-pr-helper: the sandbox ends this process: system call ");
+        message.add_number(number.unsigned_abs());
+        if let Some(name) = syscall_names::name(number.into()) {
+            message.add(" (");
+            message.add(name);
+            message.add(")");
+        }
+        message.add(" is not allowed; please report this, --sandbox log goes on\n");
     }
-    message.add(" is not allowed; please report this, --sandbox log goes on\n");
     // Whoever does not read standard error must not keep this process alive.
     let patience = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
     if matches!(poll(&mut [PollFd::new(&stderr(), PollFlags::OUT)], Some(&patience)), Ok(1)) {
         let _ = write(stderr(), &message.bytes[..message.length]);
     }
     // SAFETY: ends the process; nothing of it is used afterwards.
-    unsafe { libc::_exit(STATUS) }
+    unsafe { libc::_exit(status(if is_abort { libc::SIGABRT } else { libc::SIGSYS })) }
 }
 
 /// Text without an allocation: a signal handler must not allocate.

@@ -5,3 +5,4 @@
 mod names;
 mod paths;
 mod shares;
+mod soak;

@@ -17,11 +17,11 @@ use pr_control::{Ask, Control, Told};
 use pr_lab::{as_user, keys, prelude::*};
 use rustix::process::{Resource, Signal};
 
-const OURS: &str = env!("CARGO_BIN_EXE_qemu-pr-helper");
+pub const OURS: &str = env!("CARGO_BIN_EXE_qemu-pr-helper");
 
 /// A user without rights, and the group that may look at the control socket.
 const NOBODY: u32 = 65534;
-const MONITOR: u32 = 12345;
+pub const MONITOR: u32 = 12345;
 
 /// Records that a process may have at once, and each second after that.
 const BURST: f64 = 100.0;
@@ -48,20 +48,22 @@ struct Lingering {
     _peers: Vec<TcpStream>,
 }
 
+/// A TCP socket whose closing takes so long, and its peer: what it has to send goes nowhere.
+pub fn lingering(time: Duration) -> io::Result<(TcpStream, TcpStream)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let socket = TcpStream::connect(listener.local_addr()?)?;
+    let (peer, _) = listener.accept()?;
+    socket.set_nonblocking(true)?;
+    let chunk = vec![0; 65536];
+    while within(Duration::from_millis(50), || (&socket).write(&chunk).is_ok()) {}
+    socket.set_nonblocking(false)?;
+    rustix::net::sockopt::set_socket_linger(&socket, Some(time))?;
+    Ok((socket, peer))
+}
+
 impl Lingering {
     fn new(count: usize) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
-        let address = listener.local_addr().expect("an address");
-        let pair = |_| {
-            let lingering = TcpStream::connect(address).expect("a connection");
-            let (peer, _) = listener.accept().expect("a peer");
-            lingering.set_nonblocking(true).expect("a flag");
-            let chunk = vec![0; 65536];
-            while within(Duration::from_millis(50), || (&lingering).write(&chunk).is_ok()) {}
-            lingering.set_nonblocking(false).expect("a flag");
-            rustix::net::sockopt::set_socket_linger(&lingering, Some(Duration::from_secs(600))).expect("an option");
-            (lingering, peer)
-        };
+        let pair = |_| lingering(Duration::from_secs(600)).expect("two sockets");
         let (sockets, peers) = (0..count).map(pair).unzip();
         Self { sockets, _peers: peers }
     }
@@ -353,8 +355,9 @@ fn clients_that_are_gone_hold_no_place() {
 #[test]
 fn descriptors_that_take_long_to_close_leave_the_last_thread_free() {
     ours(|bed| {
-        // Threads count by user: some are there for the program itself, and a few for clients.
-        let helper = launch(bed).args(["-u", "54321"]).limit(Resource::Nproc, 10).start();
+        // Threads count by user, on the whole host: some are there for the program itself, and a few for clients.
+        let user = (100_000 + std::process::id() % 1_000_000).to_string();
+        let helper = launch(bed).args(["-u", &user]).limit(Resource::Nproc, 10).start();
         let clients: Vec<_> = (0..12).map(|_| helper.connect()).collect();
         let mut lingering = Lingering::new(12);
         lingering.plant(&helper, |number, socket| {

@@ -71,7 +71,7 @@ struct Question {
 
 #[derive(Serialize, Deserialize)]
 enum About {
-    Process { pid: u32 },
+    Process { pid: u32, connected: u64 },
     Disk { kind: u8, device: u64 },
 }
 
@@ -102,7 +102,7 @@ pub fn serve(socket: &OwnedFd) {
     while companion::receive(socket, &mut bytes) {
         let Ok(Question { number, about }) = serde_json::from_slice(&bytes) else { continue };
         let found = match about {
-            About::Process { pid } => Found::Process(peer::look_up(pid)),
+            About::Process { pid, connected } => Found::Process(peer::look_up(pid, connected)),
             About::Disk { kind, device } => {
                 Found::Disk(disk::look_up(Identity { kind: Kind::from_code(kind), device }))
             }
@@ -144,9 +144,9 @@ impl Names {
         }
     }
 
-    /// Program, unit and virtual machine of a process.
-    pub fn process(&self, pid: u32) -> Option<Client> {
-        match self.ask(About::Process { pid })? {
+    /// Program, unit and virtual machine of a process that was there by then; nothing of one that has its number since.
+    pub fn process(&self, pid: u32, connected: u64) -> Option<Client> {
+        match self.ask(About::Process { pid, connected })? {
             Found::Process(client) => Some(clean_client(client)),
             Found::Disk(_) => None,
         }
@@ -241,7 +241,7 @@ mod tests {
         let lie = r#"{"number":1,"found":{"Process":{"connection":9,"program":"qemu\nqemu-pr-helper: audit: CLEAR",
                       "unit":"\u001b[2J","vm":""}}}"#;
         let (names, _theirs) = told(lie);
-        let client = names.process(7).unwrap();
+        let client = names.process(7, 0).unwrap();
         assert_eq!(client.program.as_deref(), Some("qemu?qemu-pr-helper: audit: CLEAR"));
         assert_eq!((client.unit.as_deref(), client.vm), (Some("?[2J"), None));
 
@@ -257,11 +257,11 @@ mod tests {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
         let names = Names::over(ours);
-        assert_eq!(names.process(7), None, "it is slow");
+        assert_eq!(names.process(7, 0), None, "it is slow");
         assert!(names.asked.lock().unwrap().resting.take().is_some_and(|until| until > Instant::now()));
         let asked = |names: &Names| names.asked.lock().unwrap().last;
         for _ in 0..1000 {
-            assert_eq!(names.process(8), None);
+            assert_eq!(names.process(8, 0), None);
         }
         assert_eq!(asked(&names), 1, "nothing else has been asked, and nobody has waited");
         // The late answer is nobody's, and from then on it is asked again.
@@ -269,6 +269,6 @@ mod tests {
         send(&theirs, late.as_bytes(), SendFlags::empty()).unwrap();
         let next = r#"{"number":2,"found":{"Process":{"connection":0,"program":"next"}}}"#;
         send(&theirs, next.as_bytes(), SendFlags::empty()).unwrap();
-        assert_eq!(names.process(8).unwrap().program.as_deref(), Some("next"));
+        assert_eq!(names.process(8, 0).unwrap().program.as_deref(), Some("next"));
     }
 }

@@ -8,9 +8,13 @@ use pr_control::Client;
 use super::clean;
 use crate::resolver::unit;
 
-/// Program, unit and virtual machine of a process, as far as they can be found.
-pub fn look_up(pid: u32) -> Client {
-    if pid == 0 { Client::default() } else { find(Path::new(&format!("/proc/{pid}"))) }
+/// Program, unit and virtual machine of a process, as far as they can be found; nothing of one that was not there by then.
+pub fn look_up(pid: u32, connected: u64) -> Client {
+    let process = format!("/proc/{pid}");
+    let process = Path::new(&process);
+    let client = if pid == 0 { Client::default() } else { find(process) };
+    // After all that has been read: as long as it lives the number is its own.
+    if unit::was_there(process, connected) { client } else { Client::default() }
 }
 
 fn find(process: &Path) -> Client {
@@ -65,7 +69,9 @@ mod tests {
 
     #[test]
     fn this_process_has_a_program() {
-        assert!(look_up(std::process::id()).program.is_some());
-        assert_eq!(look_up(0), Client::default());
+        let now = crate::sys::clock::ticks();
+        assert!(look_up(std::process::id(), now).program.is_some());
+        assert_eq!(look_up(0, now), Client::default());
+        assert_eq!(look_up(std::process::id(), 0), Client::default(), "who has the number since is somebody else");
     }
 }

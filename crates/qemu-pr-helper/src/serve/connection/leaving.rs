@@ -9,7 +9,7 @@ use super::{
     super::{ending::Reason, hub::Hub},
     Connection,
 };
-use crate::observe::limit::Limit;
+use crate::observe::{audit::Origin, limit::Limit};
 
 impl Connection {
     /// Hangs up if the client's time is over; whether it has a deadline.
@@ -40,7 +40,7 @@ impl Connection {
     pub(super) fn say(&mut self, hub: &Hub, reason: &Reason) {
         static COMPLAINTS: Limit = Limit::new();
         reason.count();
-        let Self { client, .. } = self;
+        let client = self.origin.client;
         let why = reason.in_words(hub.request_timeout);
         if let Reason::Violation(_) = reason {
             trace!(target: "pr_helper_violation", client, rule = why);
@@ -48,16 +48,17 @@ impl Connection {
         trace!(target: "pr_helper_close", client, reason = why);
         if !reason.is_complaint() || hub.quiet {
             debug!("client {client} is gone: {why}");
-        } else if let Some(more) = COMPLAINTS.admit(self.peer.into()) {
+        } else if let Some(more) = COMPLAINTS.admit(self.origin.peer.into()) {
             warn!("hanging up on {}: {why}{more}", self.peer());
         }
     }
 
     /// Who the client is.
     fn peer(&self) -> String {
-        match self.peer.pid {
-            0 => format!("client {} of user {}", self.client, self.peer.uid),
-            pid => format!("process {pid} of user {}", self.peer.uid),
+        let Origin { client, peer, .. } = self.origin;
+        match peer.pid {
+            0 => format!("client {client} of user {}", peer.uid),
+            pid => format!("process {pid} of user {}", peer.uid),
         }
     }
 }

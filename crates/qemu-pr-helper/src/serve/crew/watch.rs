@@ -60,11 +60,14 @@ impl Crew {
     /// starts. If the system has no room for another thread there is none, and this one must not do anything that could
     /// block for long.
     pub fn leave(&self, start: impl FnOnce() -> bool) -> bool {
-        self.waiting.fetch_sub(1, ORDER) > 1 || makes(Mistake::LeavesNobody) || self.summon(start)
+        // In one step: were the last one not counted for a moment, others would come back to wait in its place, besides the
+        // one that it summons.
+        let go = |waiting: usize| (waiting > 1 || makes(Mistake::LeavesNobody)).then(|| waiting - 1);
+        self.waiting.fetch_update(ORDER, Ordering::SeqCst, go).is_ok() || self.summon(start)
     }
 
+    /// Hands this thread's place among those that wait on.
     fn summon(&self, start: impl FnOnce() -> bool) -> bool {
-        self.waiting.fetch_add(1, ORDER);
         {
             let mut reserve = lock(&self.reserve);
             if reserve.summoned < reserve.threads {

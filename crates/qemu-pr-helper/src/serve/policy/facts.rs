@@ -18,7 +18,7 @@ use scsi_pr::Command;
 use super::rules::Facts;
 use crate::{
     device::Identity,
-    observe::audit::Peer,
+    observe::audit::Origin,
     resolver::{Aliases, Lookup, Resolver},
     sys::peer,
 };
@@ -63,14 +63,10 @@ impl Memory {
         self.resolver.as_ref()
     }
 
-    /// Asks for the control group of a client; `None` where it cannot be found out: nobody is there to be asked, or
-    /// the client is gone, so that its number may be another process'. Where the kernel does not tell that (before Linux
-    /// 6.5), the number counts if its process has been there since before the client connected.
-    pub fn ask(&self, peer: Peer, connected: u64, socket: BorrowedFd<'_>) -> Option<Lookup> {
+    /// Asks for the control group of a client; `None` where nobody is there to be asked.
+    pub fn ask(&self, Origin { peer, connected, .. }: Origin) -> Option<Lookup> {
         let resolver = self.resolver.as_ref().filter(|_| peer.pid != 0)?;
-        let process = peer::process(socket).ok()?;
-        let is_there = process.is_none_or(|process| peer::is_alive(&process));
-        if is_there { resolver.control_group(peer.pid, connected).ok() } else { None }
+        resolver.control_group(peer.pid, connected).ok()
     }
 
     /// All names of a disk; `None` if they cannot be had.
@@ -96,9 +92,7 @@ impl Memory {
 /// A request that is being looked at.
 pub struct Live<'a> {
     /// Who wants it.
-    pub peer: Peer,
-    /// When it connected ([`crate::sys::clock::ticks`]).
-    pub connected: u64,
+    pub origin: Origin,
     /// The client's socket.
     pub socket: BorrowedFd<'a>,
     /// Where it is to go.
@@ -121,7 +115,7 @@ fn known<T: Clone>(cell: &OnceCell<T>, find: impl FnOnce() -> Option<T>) -> Opti
 
 impl Facts for Live<'_> {
     fn user(&self) -> u32 {
-        self.peer.uid
+        self.origin.peer.uid
     }
 
     fn command(&self) -> Command {
@@ -139,7 +133,7 @@ impl Facts for Live<'_> {
     fn control_group(&self) -> Option<String> {
         known(&self.known.control_group, || {
             let asked = self.known.asked.take();
-            let asked = asked.or_else(|| self.memory.ask(self.peer, self.connected, self.socket))?;
+            let asked = asked.or_else(|| self.memory.ask(self.origin))?;
             asked.control_group().ok()?
         })
     }

@@ -61,8 +61,8 @@ fn ask_about<'a>(
     let (socket, _other) = UnixStream::pair().unwrap();
     let (descriptor, socket) = (descriptor.as_fd(), socket.as_fd());
     let share = &mut None;
-    let connected = clock::ticks();
-    policy.admit(Asked { cdb, parameters, descriptor, device, peer: PEER, connected, socket, share })
+    let origin = Origin { client: 1, peer: PEER, connected: clock::ticks() };
+    policy.admit(Asked { cdb, parameters, descriptor, device, origin, socket, share })
 }
 
 #[track_caller]
@@ -210,8 +210,8 @@ fn names_of_disks_are_remembered() {
     let names_of = |minor| {
         let device = Identity { kind: Kind::Character, device: rustix::fs::makedev(1, minor) };
         let command = read_keys().command();
-        let (connected, socket) = (clock::ticks(), socket.as_fd());
-        Live { peer: PEER, connected, socket, device, command, known: &known, memory: &memory }.names()
+        let (origin, socket) = (Origin { client: 1, peer: PEER, connected: clock::ticks() }, socket.as_fd());
+        Live { origin, socket, device, command, known: &known, memory: &memory }.names()
     };
     // /dev/null and /dev/zero, which every machine has.
     let [null, zero] = [3, 5].map(|minor| names_of(minor).expect("names"));
@@ -229,8 +229,8 @@ fn what_the_kernel_knows_of_a_client_is_what_a_rule_goes_by() {
     let socket = socket.as_fd();
     let command = read_keys().command();
     let live = |known, pid| {
-        let (peer, connected) = (Peer { pid, ..PEER }, clock::ticks());
-        Live { peer, connected, socket, device: disk(16), command, known, memory: &memory }
+        let origin = Origin { client: 1, peer: Peer { pid, ..PEER }, connected: clock::ticks() };
+        Live { origin, socket, device: disk(16), command, known, memory: &memory }
     };
     let known = Known::default();
     let own = live(&known, std::process::id());
@@ -242,9 +242,10 @@ fn what_the_kernel_knows_of_a_client_is_what_a_rule_goes_by() {
     assert!(all.lines().any(|line| line.ends_with(&format!(":{path}"))), "{path:?} in {all}");
     // Asked for when it connected, it is what it was then.
     let early = Known::default();
-    early.expect(memory.ask(Peer { pid: std::process::id(), ..PEER }, clock::ticks(), socket).expect("a question"));
+    early.expect(memory.ask(live(&unknown, std::process::id()).origin).expect("a question"));
     assert_eq!(live(&early, std::process::id()).control_group(), Some(path.clone()));
-    let late = Live { connected: 0, ..live(&unknown, std::process::id()) };
+    let origin = Origin { connected: 0, ..live(&unknown, std::process::id()).origin };
+    let late = Live { origin, ..live(&unknown, std::process::id()) };
     assert_eq!(late.control_group(), None, "of a process that has the number since the client connected");
     assert_eq!(live(&unknown, 0).control_group(), None, "of a client that has no number here");
     stop();

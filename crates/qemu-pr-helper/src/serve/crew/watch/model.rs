@@ -49,9 +49,8 @@ struct World {
     stir: Condvar,
     is_dead: Mutex<bool>,
     revived: Condvar,
-    threads: AtomicUsize,
-    /// Threads in reserve, or on their way there.
-    resting: AtomicUsize,
+    /// Threads that wait for an event or have one, and neither rest nor are on their way to either.
+    at_work: AtomicUsize,
     has_room: AtomicBool,
     is_over: AtomicBool,
 }
@@ -75,8 +74,7 @@ impl World {
             stir: Condvar::new(),
             is_dead: Mutex::new(true),
             revived: Condvar::new(),
-            threads: AtomicUsize::new(0),
-            resting: AtomicUsize::new(0),
+            at_work: AtomicUsize::new(0),
             has_room: AtomicBool::new(true),
             is_over: AtomicBool::new(false),
         });
@@ -90,16 +88,17 @@ impl World {
         if !self.has_room.load(SeqCst) {
             return false;
         }
-        let most = lock(&self.clients).len() + WAITING;
-        let resting = self.resting.load(SeqCst);
-        let needed = self.threads.fetch_add(1, SeqCst) + 1 - resting;
-        assert!(needed <= most, "{needed} threads are at work, and {most} are enough");
+        self.count();
         let world = Arc::clone(self);
-        thread::spawn(move || {
-            world.work();
-            world.threads.fetch_sub(1, SeqCst);
-        });
+        thread::spawn(move || world.work());
         true
+    }
+
+    /// One more thread is at work.
+    fn count(&self) {
+        let most = lock(&self.clients).len() + WAITING;
+        let threads = self.at_work.fetch_add(1, SeqCst) + 1;
+        assert!(threads <= most, "{threads} threads are at work, and {most} are enough");
     }
 
     /// A thread's life, as in the program.
@@ -108,11 +107,10 @@ impl World {
             let Some(number) = self.wait() else { return };
             let is_covered = self.crew.leave(|| self.start());
             let place = self.serve(number, is_covered);
-            let goes_on = self.crew.take(place);
-            self.resting.fetch_sub(1, SeqCst);
-            if !goes_on {
+            if !self.crew.take(place) {
                 return;
             }
+            self.count();
         }
     }
 
@@ -142,7 +140,7 @@ impl World {
         }
         lock(&self.clients)[number].answers += usize::from(command.is_some());
         self.stir.notify_all();
-        self.resting.fetch_add(1, SeqCst);
+        self.at_work.fetch_sub(1, SeqCst);
         let place = self.crew.rejoin();
         lock(&self.clients)[number].is_armed = true;
         self.stir.notify_all();
