@@ -114,8 +114,12 @@ pub fn run(map: Map, line: OwnedFd, slot: Slot, broker: &Result<Arc<Broker>, Str
     let keep = {
         let kept = Arc::clone(&kept);
         let lock = lock.as_ref().ok().map(Arc::clone);
-        Box::new(move |memory: &Memory| {
-            slot.store(memory);
+        Box::new(move |memory: &Memory, may_be_suspended: bool| {
+            if may_be_suspended {
+                slot.store(&Memory { suspended: true, ..memory.clone() });
+            } else {
+                slot.store(memory);
+            }
             if let Some(lock) = &lock {
                 lock.note(memory.suspended);
             }
@@ -313,12 +317,13 @@ impl Worker {
         if let Some(held) = held {
             held.end(memory.step == Step::Idle && !memory.suspended);
         }
-        self.stays.store(stays(memory) || executor.owed.is_some(), Ordering::Release);
+        let stays = stays(memory) || executor.owed.is_some() || executor.is_suspending();
+        self.stays.store(stays, Ordering::Release);
     }
 
     /// The thread that reads.
     fn read(&self, jobs: Receiver<Box<Job>>) {
-        let mut beside = Executor::new(self.map.clone(), Box::new(|_| {}));
+        let mut beside = Executor::new(self.map.clone(), Box::new(|_, _| {}));
         for job in jobs {
             // What a change has begun is not for whoever reads to finish, without the lock.
             let is_quiet = |state: &MutexGuard<'_, State>| state.memory.step == Step::Idle;
