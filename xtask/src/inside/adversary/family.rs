@@ -32,10 +32,14 @@ pub fn descendants(of: u32) -> Result<Vec<u32>> {
     Ok(family.split_off(1))
 }
 
-/// Whether a process is there and has not ended.
+/// Whether a process is there and has not ended, with all of its threads: one that is killed waits for the command that
+/// it has sent, and its first thread may have ended before.
 pub fn is_alive(pid: u32) -> bool {
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
-    stat.rsplit_once(')').is_some_and(|(_, after)| !after.trim_start().starts_with(['Z', 'X']))
+    let is_alive = |thread: fs::DirEntry| {
+        let Ok(stat) = fs::read_to_string(thread.path().join("stat")) else { return false };
+        stat.rsplit_once(')').is_some_and(|(_, after)| !after.trim_start().starts_with(['Z', 'X']))
+    };
+    fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|threads| threads.flatten().any(is_alive))
 }
 
 /// Everybody in uninterruptible sleep, and where in the kernel.

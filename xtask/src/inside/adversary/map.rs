@@ -89,6 +89,21 @@ impl Map {
         Ok(active)
     }
 
+    /// Whether it has a path that is none of the array's: a disk that was removed and found again under another number, while
+    /// multipathd, which would have taken it out of the map, did not look.
+    pub fn has_another(array: &Array) -> Result<bool> {
+        let mut known = Vec::new();
+        for path in array.paths.iter().flatten() {
+            known.push(path.number()?);
+        }
+        let status = status()?;
+        let is_number = |word: &&str| {
+            word.split_once(':')
+                .is_some_and(|(major, minor)| major.parse::<u32>().is_ok() && minor.parse::<u32>().is_ok())
+        };
+        Ok(status.split_whitespace().filter(is_number).any(|word| known.iter().all(|number| number != word)))
+    }
+
     pub fn wait_for(array: &Array, wanted: [bool; PATHS], limit: Duration) -> Result<()> {
         let mut last = [false; PATHS];
         let result = wait::until(&format!("the map's paths to be {wanted:?}"), limit, || {
