@@ -241,8 +241,9 @@ impl<I: Io> Engine<'_, I> {
             self.withdraw(own, &all)?;
             return Ok(());
         }
-        let silent: Vec<PathId> = given.silent.into_iter().chain(given.lacks).chain(confirmed.silent).collect();
-        let unfit = self.carrying(&silent)?;
+        // The one that has had it all the time has it, whether there was time to ask it again or not.
+        let silent = given.silent.into_iter().chain(given.lacks).chain(confirmed.silent).filter(|id| *id != from);
+        let unfit = self.carrying(&silent.collect::<Vec<_>>())?;
         self.fail(&unfit, &format!("could not be given key {}", own.key))?;
         self.set_user(User::Registered(own))
     }

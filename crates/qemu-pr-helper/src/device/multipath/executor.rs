@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     convert::Infallible,
-    fs::File,
+    fs::{self, File},
     io,
     os::fd::AsFd,
     sync::{
@@ -26,7 +26,7 @@ use super::{
     multipathd, table,
 };
 use crate::{
-    device::Number,
+    device::{Number, sysfs},
     sys::{dm, interrupt},
 };
 
@@ -352,7 +352,7 @@ impl Io for Executor {
     type Stop = Infallible;
 
     fn paths(&mut self) -> Result<Vec<Path>, Infallible> {
-        let table = match self.table() {
+        let mut table = match self.table() {
             Ok(table) => table,
             Err(error) => {
                 let name = &self.map.name;
@@ -361,6 +361,12 @@ impl Io for Executor {
             }
         };
         self.settle_late();
+        // A disk that was removed before this process looked, and that multipathd has not taken out of the map yet: nothing can
+        // be sent to it, and nobody can tell any more who it was. Where it comes back it is another path.
+        let is_there = |path: &table::TablePath| !matches!(fs::read_link(sysfs::block(path.device)), Err(error) if error.kind() == io::ErrorKind::NotFound);
+        if table.iter().any(is_there) {
+            table.retain(|path| self.lanes.contains_key(&path.device) || is_there(path));
+        }
         self.lanes.retain(|device, _| table.iter().any(|path| path.device == *device));
         for path in &table {
             let session = identity::of_session(path.device);
