@@ -71,9 +71,13 @@ impl Map {
         Ok(fs::read_to_string(self.sysfs.join("dm/suspended"))?.trim() == "1")
     }
 
-    /// Resumes it if somebody has left it suspended.
+    /// Resumes it if somebody has left it suspended. multipathd suspends it for a moment when it changes its table.
     pub fn resume(&self) -> Result<()> {
-        if self.is_suspended()? { lun::run("/sbin/dmsetup", &["resume", MAP]) } else { Ok(()) }
+        let goes_on = || Ok((!self.is_suspended()?).then_some(()));
+        if wait::until("the map to go on", Duration::from_secs(3), goes_on).is_ok() {
+            return Ok(());
+        }
+        lun::run("/sbin/dmsetup", &["resume", MAP])
     }
 
     /// Which paths it uses: those that are there and that device-mapper does not take for failed.
