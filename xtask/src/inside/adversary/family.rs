@@ -32,6 +32,20 @@ pub fn descendants(of: u32) -> Result<Vec<u32>> {
     Ok(family.split_off(1))
 }
 
+/// All processes of helpers, by their names.
+pub fn of_helpers() -> Result<Vec<u32>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let path = entry?.path();
+        let Some(pid) = path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok()) else { continue };
+        // It may have ended since.
+        if fs::read_to_string(path.join("comm")).is_ok_and(|name| name.starts_with("qemu-pr-")) {
+            all.push(pid);
+        }
+    }
+    Ok(all)
+}
+
 /// Whether a process is there and has not ended, with all of its threads: one that is killed waits for the command that
 /// it has sent, and its first thread may have ended before.
 pub fn is_alive(pid: u32) -> bool {

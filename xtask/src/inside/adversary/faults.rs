@@ -296,8 +296,9 @@ impl Reach<'_> {
                 }
             }
             Deed::KillDaemon => {
-                // What it has started ends with it; a command that is under way may still be carried out until then.
-                let family = family::descendants(self.daemon)?;
+                // What it has started ends with it; a command that is under way may still be carried out until then. Some
+                // are no descendants any more, where one in between was killed.
+                let family = family::of_helpers()?;
                 family::kill(self.daemon)?;
                 wait::until("the helper's other processes to end", DEATHS, || {
                     Ok((!family.iter().any(|pid| family::is_alive(*pid))).then_some(()))
