@@ -471,6 +471,9 @@ pub fn commands(world: &World, keys: &[ReservationKey]) -> Vec<Act> {
         list.push(act(OutAction::Reserve, kind, key, zero));
         list.push(act(OutAction::Reserve, all, key, zero));
         list.push(act(OutAction::Release, held, key, zero));
+        if key == own {
+            list.push(act(OutAction::Release, if held == all { kind } else { all }, key, zero));
+        }
         list.push(act(OutAction::Clear, None, key, zero));
         list.push(act(OutAction::Preempt, kind, key, key));
         for victim in [crate::world::M, crate::world::K, crate::world::L, zero] {

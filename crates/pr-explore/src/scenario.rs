@@ -40,6 +40,15 @@ pub enum Past {
     Suspended,
 }
 
+/// Whether the host can tell who its paths are to the logical unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// As is asked for.
+    Any,
+    /// It cannot, whatever is asked for.
+    Blind,
+}
+
 /// A beginning, and what may happen then.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
@@ -59,6 +68,8 @@ pub struct Scenario {
     pub moves: bool,
     /// Whether the helper may be started anew between the guest's commands, and know nothing.
     pub restarts: bool,
+    /// What the host is like.
+    pub host: Host,
     /// Whether another helper on the same map may carry out the guest's commands.
     pub shares: bool,
     /// What another helper on the same map carries out when this one has died, and has not gone on yet.
@@ -77,6 +88,7 @@ impl Scenario {
     /// # Errors
     /// The way there breaks a promise already.
     fn begin(&self, logic: &impl Logic, host_tells: bool) -> Result<World, Counterexample> {
+        let host_tells = host_tells && self.host == Host::Any;
         let mut world = World { target: self.target, host_tells, ..World::new(self.paths, world::Release::Old) };
         for past in self.past {
             match *past {
@@ -314,6 +326,7 @@ const PLAIN: Scenario = Scenario {
     other: &[],
     moves: false,
     restarts: false,
+    host: Host::Any,
     shares: false,
     meanwhile: None,
     rules: QUIET,
@@ -641,6 +654,33 @@ pub const MORE: &[Scenario] = &[
         ],
         moves: true,
         depth: 5,
+        ..PLAIN
+    },
+    Scenario {
+        name: "the helper is started anew, the host cannot tell who its paths are, and RELEASE names another type",
+        past: HOLDS,
+        guest: &[with_type(Release, ReservationType::WriteExclusive, K, ZERO), release(K)],
+        restarts: true,
+        host: Host::Blind,
+        depth: 3,
+        ..PLAIN
+    },
+    Scenario {
+        name: "the same with the kernel's own target",
+        target: Target::Kernel,
+        past: HOLDS,
+        guest: &[with_type(Release, ReservationType::WriteExclusive, K, ZERO), release(K)],
+        restarts: true,
+        host: Host::Blind,
+        depth: 3,
+        ..PLAIN
+    },
+    Scenario {
+        name: "a target port group becomes not ready while a key that holds is changed, and half of the paths with it",
+        paths: 4,
+        past: HOLDS,
+        guest: &[register(K, L), register(K, ZERO), register_ignore(L), register_ignore(ZERO), preempt(K, K)],
+        rules: faults(1, Fault::Path(Condition::Standby)),
         ..PLAIN
     },
 ];

@@ -115,8 +115,9 @@ pub enum Target {
     /// As the simulated one.
     Simulated,
     /// The kernel's own: without a reservation, NOT READY for RESERVE, RELEASE and CLEAR of a nexus without a
-    /// registration; GOOD for a RELEASE of a registrant that does not hold the reservation, whatever its key; and a
-    /// registration on all target ports is changed by commands that say so themselves, or not at all.
+    /// registration; GOOD for a RELEASE of a registrant that does not hold the reservation, whatever its key and type, and
+    /// a conflict for one of another type from the one that does; and a registration on all target ports is changed by
+    /// commands that say so themselves, or not at all.
     Kernel,
     /// The same, and it cannot write its file: it registers, and then says NOT READY.
     KernelWithoutFile,
@@ -140,6 +141,9 @@ impl Target {
             }
             (Release, Some(_)) if holder.is_none_or(|holder| holder.is_some_and(|holder| holder != nexus)) => {
                 Some((Status::GOOD, None))
+            }
+            (Release, Some(own)) if own.key == act.key && unit.reservation().map(|held| held.kind) != act.kind => {
+                Some((Status::RESERVATION_CONFLICT, None))
             }
             (Register | RegisterAndIgnoreExistingKey, Some(own))
                 if own.all_target_ports && !act.flags.all_target_ports =>
@@ -191,6 +195,8 @@ pub enum Event {
     Other(Act),
     /// A path changes.
     Path(usize, Condition),
+    /// All paths through a target port change: its target port group is in another state.
+    Group(u16, Condition),
     /// The engine dies.
     Death,
 }
@@ -312,6 +318,13 @@ impl World {
         self.paths.hash(&mut hasher);
         (self.suspended, self.daemon, &self.memory, &self.second, &self.owed, &self.came_back).hash(&mut hasher);
         hasher.finish()
+    }
+
+    /// The paths through a target port that work.
+    fn up_through(&self, port: u16) -> impl Iterator<Item = usize> {
+        let is_up =
+            move |path: &usize| self.paths[*path].condition == Condition::Up && nexus(*path).target_port == port;
+        (0..self.paths.len()).filter(is_up)
     }
 
     /// The key of a path.
@@ -570,6 +583,11 @@ impl Play<'_> {
                 let may_be = may_be.iter().filter(|condition| self.may_go_wrong(Fault::Path(**condition)));
                 events.extend(may_be.map(|condition| Event::Path(path, *condition)));
             }
+            // Of one path that is the same as if the path changed.
+            let several = |port: &u16| self.world.up_through(*port).count() > 1;
+            let ports =
+                [1, 2].into_iter().filter(several).filter(|_| self.may_go_wrong(Fault::Path(Condition::Standby)));
+            events.extend(ports.map(|port| Event::Group(port, Condition::Standby)));
         }
         if self.rules.deaths {
             events.push(Event::Death);
@@ -597,6 +615,15 @@ impl Play<'_> {
                 self.course.troubled.insert(path);
                 self.world.paths[path].condition = condition;
                 self.tell(|| format!("      path {path} is {condition:?} now"));
+            }
+            Event::Group(port, condition) => {
+                self.disturbed = true;
+                let paths: Vec<usize> = self.world.up_through(port).collect();
+                for path in paths {
+                    self.course.troubled.insert(path);
+                    self.world.paths[path].condition = condition;
+                }
+                self.tell(|| format!("      all paths through port {port} are {condition:?} now"));
             }
             Event::Death => {
                 self.disturbed = true;
@@ -733,14 +760,16 @@ impl World {
             let completion = self.disk.execute(nexus, &probe, &[], &mut []);
             return CommandResult { status: completion.status, sense: completion.sense, data: Vec::new(), fate };
         };
-        let action = match cdb.command() {
-            Command::Out(out) if self.disk.unit_attentions(nexus).is_empty() => out.action(),
-            _ => None,
+        let (action, kind) = match cdb.command() {
+            Command::Out(out) if self.disk.unit_attentions(nexus).is_empty() => {
+                (out.action(), ReservationType::from_scope_type(out.scope_type))
+            }
+            _ => (None, None),
         };
         let keys = BasicParameters::parse(&command.list).unwrap_or_default();
         let flags = Flags { persist: keys.activate_persist, all_target_ports: keys.all_target_ports };
         if let Some(action) = action
-            && let act = (Act { flags, ..Act::new(action, None, keys.key, keys.service_action_key) })
+            && let act = (Act { flags, ..Act::new(action, kind, keys.key, keys.service_action_key) })
             && let Some((status, code)) = self.target.answers(&self.disk, nexus, &act)
         {
             return code.map_or(CommandResult::status(status), CommandResult::check);

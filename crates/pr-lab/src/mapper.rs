@@ -46,6 +46,8 @@ struct State {
     node: Option<File>,
     /// Maps cannot be suspended: I/O that does not end is on its way.
     stuck: bool,
+    /// Somebody else is about to suspend a map: whoever wants to do so as well waits, whatever signal comes.
+    locked: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -116,6 +118,16 @@ impl Mapper {
     /// Whether the suspension of a map waits for I/O that does not end, until a signal comes.
     pub fn set_stuck(&self, stuck: bool) {
         self.lock().stuck = stuck;
+    }
+
+    /// Whether somebody else is about to suspend a map, and the kernel lets nobody else do so until then.
+    pub fn set_locked(&self, locked: bool) {
+        self.lock().locked = locked;
+    }
+
+    /// Whether such a call has to wait now.
+    pub(crate) fn holds_up(&self, waiting: &Waiting) -> bool {
+        waiting.arguments[1] & 0xff == DEV_SUSPEND && self.lock().locked
     }
 
     /// What was asked for since the last time, but for looking: `suspend 7:0`, `resume 7:0`, `fail_path 7:1`.

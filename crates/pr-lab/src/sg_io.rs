@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
@@ -238,13 +239,24 @@ impl SgIo {
                 }
             }
             Fate::Pass => match self.mapper.as_ref().filter(|_| waiting.is_mapper()) {
-                Some(mapper) => {
-                    let errno = mapper.serve(&waiting).unwrap_or(libc::EFAULT);
-                    notify::answer(listener, waiting.id, Some(errno));
+                Some(mapper) if mapper.holds_up(&waiting) => {
+                    let (device, mapper) = (self.clone(), mapper.clone());
+                    thread::spawn(move || {
+                        while mapper.holds_up(&waiting) {
+                            thread::sleep(Duration::from_millis(5));
+                        }
+                        device.map(&mapper, waiting);
+                    });
                 }
+                Some(mapper) => self.map(mapper, waiting),
                 None => notify::pass(listener, waiting.id),
             },
         }
+    }
+
+    fn map(&self, mapper: &Mapper, waiting: notify::Waiting) {
+        let errno = mapper.serve(&waiting).unwrap_or(libc::EFAULT);
+        notify::answer(self.listener(), waiting.id, Some(errno));
     }
 
     fn serve(&self, waiting: notify::Waiting) -> io::Result<()> {

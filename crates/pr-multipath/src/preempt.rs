@@ -141,16 +141,19 @@ impl<I: Io> Engine<'_, I> {
         self.keep()?;
 
         let mut answer = Answer::GOOD;
+        let mut asked = before.has.clone();
         let mut path = match alone.filter(|id| before.has.contains(id) && before.silent.is_empty()) {
             Some(alone) => {
                 let others: Vec<PathId> = before.has.iter().copied().filter(|id| *id != alone).collect();
                 let unsure = self.take_back(&others, own)?;
+                // Who has given the key up refuses everything from now on, and that is no conflict.
+                asked.retain(|id| *id == alone || unsure.contains(id));
                 Some(alone).filter(|_| unsure.is_empty())
             }
             None => None,
         };
         if path.is_none() {
-            (path, answer) = self.preempt_own(request, own, &before)?;
+            (path, answer) = self.preempt_own(request, own, &before, &asked)?;
         }
         if let Some(path) = path {
             let registration;
@@ -165,6 +168,8 @@ impl<I: Io> Engine<'_, I> {
             } else {
                 self.restore(path, registration)?;
             }
+        } else if asked.len() < before.has.len() {
+            self.give_again(&before.has, own)?;
         }
         self.let_go()?;
         self.memory.step = Step::Idle;
@@ -172,14 +177,29 @@ impl<I: Io> Engine<'_, I> {
         Ok(answer)
     }
 
-    /// Has one path preempt the own key; which one has it now, if any has done so, and what is told.
+    /// Nobody could preempt the own key, and paths have given it up already: as long as one has kept it they get it back.
+    fn give_again(&mut self, paths: &[PathId], own: Registration) -> Result<(), I::Stop> {
+        let found = self.find(paths, own)?;
+        if let Some(from) = found.has.first() {
+            return self.restore(*from, own);
+        }
+        for id in found.lacks.iter().filter(|_| !found.silent.is_empty()) {
+            self.memory.path(*id).unsettled = true;
+            let name = self.name(*id);
+            self.notes.push(format!("path {name} lacks key {}, which no path confirms", own.key));
+        }
+        Ok(())
+    }
+
+    /// Has one of the paths that are asked preempt the own key; which one has it now, if any has done so, and what is told.
     fn preempt_own(
         &mut self,
         request: &Request<'_>,
         own: Registration,
         before: &Proof,
+        asked: &[PathId],
     ) -> Result<(Option<PathId>, Answer), I::Stop> {
-        let judged = self.judge(&before.has, request)?;
+        let judged = self.judge(asked, request)?;
         let class = judged.result.class();
         let mut path = judged.path.filter(|_| class == Class::Good);
         if path.is_none() && !judged.lost.is_empty() {
@@ -221,8 +241,9 @@ impl<I: Io> Engine<'_, I> {
             self.withdraw(own, &all)?;
             return Ok(());
         }
-        let silent: Vec<PathId> = given.silent.into_iter().chain(given.lacks).chain(confirmed.silent).collect();
-        let unfit = self.carrying(&silent)?;
+        // The one that has had it all the time has it, whether there was time to ask it again or not.
+        let silent = given.silent.into_iter().chain(given.lacks).chain(confirmed.silent).filter(|id| *id != from);
+        let unfit = self.carrying(&silent.collect::<Vec<_>>())?;
         self.fail(&unfit, &format!("could not be given key {}", own.key))?;
         self.set_user(User::Registered(own))
     }

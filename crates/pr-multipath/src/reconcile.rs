@@ -125,9 +125,14 @@ impl<I: Io> Engine<'_, I> {
             self.drain(&unsettled)?;
         }
         if let User::Registered(own) = self.memory.user
-            && self.is_fenced(own)?
+            && let Some(survey) = self.survey()?
         {
-            self.set_user(User::Unregistered)?;
+            if self.is_fenced(&survey, own) {
+                self.set_user(User::Unregistered)?;
+            } else if self.is_registered_again(&survey, own) {
+                let active = self.active();
+                self.withdraw(own, &active)?;
+            }
         }
         if unsettled.is_empty() {
             return Ok(());
@@ -196,15 +201,28 @@ impl<I: Io> Engine<'_, I> {
     }
 
     /// Whether another node has ended the registrations of all paths, as far as one look tells.
-    fn is_fenced(&mut self, own: Registration) -> Result<bool, I::Stop> {
-        let Some(survey) = self.survey()? else { return Ok(false) };
+    fn is_fenced(&self, survey: &Survey, own: Registration) -> bool {
         let mut known = self.memory.paths.iter().filter_map(|path| path.identity.as_ref()).peekable();
-        let knows_all = self.active().iter().all(|id| self.identity(*id).is_some());
-        let may_be_ours = survey.registrants.iter().any(|r| r.key == own.key && self.may_be(r).is_some());
-        Ok(known.peek().is_some()
-            && knows_all
-            && !may_be_ours
-            && known.all(|identity| survey.of(identity).is_none_or(|registrant| registrant.key != own.key)))
+        known.peek().is_some()
+            && self.tells_paths_apart(survey, own)
+            && known.all(|identity| survey.of(identity).is_none_or(|registrant| registrant.key != own.key))
+    }
+
+    /// Whether it has, and multipathd has registered a path again since: one that was away for a moment, while another node
+    /// has the same key, for multipathd looks for the key and not for its owner. Paths that were there all the time lack it.
+    fn is_registered_again(&self, survey: &Survey, own: Registration) -> bool {
+        let is_away = |id: PathId| self.memory.paths.iter().any(|path| path.id == id && path.unsettled);
+        let lacks = |id: &PathId| {
+            let identity = self.identity(*id).filter(|_| !is_away(*id));
+            identity.is_some_and(|identity| survey.of(identity).is_none_or(|registrant| registrant.key != own.key))
+        };
+        self.tells_paths_apart(survey, own) && !self.is_exclusive(survey, own.key) && self.active().iter().any(lacks)
+    }
+
+    /// Whether it is known of each registrant with this key whether it is a path of the map.
+    fn tells_paths_apart(&self, survey: &Survey, own: Registration) -> bool {
+        self.active().iter().all(|id| self.identity(*id).is_some())
+            && !survey.registrants.iter().any(|r| r.key == own.key && self.may_be(r).is_some())
     }
 
     /// A registration was on its way: what was there before is put back where that can be, because its sender was told

@@ -1,6 +1,6 @@
 //! RESERVE, RELEASE and CLEAR.
 
-use scsi_pr::{BasicParameters, ReservationType, SenseCode, Status};
+use scsi_pr::{BasicParameters, ReservationKey, ReservationType, SenseCode, Status};
 
 use crate::{
     Class, CommandResult, Io, Multipathd, PathId, User,
@@ -88,7 +88,7 @@ impl<I: Io> Engine<'_, I> {
     }
 
     /// Paths that have lost the key, as another one that has it shows, get it back.
-    pub fn give_back(&mut self, paths: &[PathId], key: scsi_pr::ReservationKey) -> Result<(), I::Stop> {
+    pub fn give_back(&mut self, paths: &[PathId], key: ReservationKey) -> Result<(), I::Stop> {
         if paths.is_empty() {
             return Ok(());
         }
@@ -105,12 +105,26 @@ impl<I: Io> Engine<'_, I> {
         };
         let answer = self.release_as(request, survey.as_ref())?;
         let holder = survey.as_ref().and_then(Survey::holder).filter(|holder| holder.key != request.parameters.key);
-        let is_wrong = self.memory.key().is_some_and(|key| key != request.parameters.key);
-        if answer.is_done() && holder.is_some_and(|holder| is_wrong || self.is_own(&holder.identity)) {
+        if answer.is_done()
+            && let Some(holder) = holder
+            && (self.is_own(&holder.identity) || !self.is_key(request.parameters.key)?)
+        {
             // The kernel's own target looks at the key only on the path that holds.
             return Ok(Answer::CONFLICT);
         }
         Ok(answer)
+    }
+
+    /// Whether the user is registered with this key, of whom it is known that it is registered.
+    fn is_key(&mut self, key: ReservationKey) -> Result<bool, I::Stop> {
+        if let Some(known) = self.memory.key() {
+            return Ok(known == key);
+        }
+        if key.is_zero() {
+            return Ok(false);
+        }
+        let own = self.own(key, None)?;
+        Ok(!self.prove(&self.active(), own)?.shows_none())
     }
 
     fn release_as(&mut self, request: &Request<'_>, survey: Option<&Survey>) -> Result<Answer, I::Stop> {
@@ -208,7 +222,8 @@ impl<I: Io> Engine<'_, I> {
                 best = Some(result);
                 break;
             }
-            if best.as_ref().is_none_or(|best| class < best.class()) {
+            // Of a wrong type only the path that holds has a word to say.
+            if class == Class::Verdict || best.as_ref().is_none_or(|best| class < best.class()) {
                 best = Some(result);
             }
             if class == Class::Verdict {
@@ -217,10 +232,11 @@ impl<I: Io> Engine<'_, I> {
         }
         let others: Vec<PathId> = self.active();
         self.drain(&others)?;
+        // The kernel's own target looks at key and type only on the path that holds, and says GOOD on every other one.
+        let key = request.parameters.key;
         if best.as_ref().is_some_and(|best| best.class() == Class::Good)
-            && self.memory.key().is_none()
-            && let Some(holder) = holder.filter(|holder| holder.key != request.parameters.key)
-            && self.is_held_by_one_of(&refused, holder)?
+            && let Some(holder) = holder.filter(|holder| holder.key == key || self.memory.key().is_none())
+            && self.was_refused_by(&refused, holder, key)?
         {
             return Ok(Answer::CONFLICT);
         }
@@ -234,14 +250,21 @@ impl<I: Io> Engine<'_, I> {
         Ok(best.map_or(Answer::CONFLICT, Answer::from))
     }
 
-    /// Whether one of these paths, which have refused a command, has the key that the holder of the reservation has.
-    fn is_held_by_one_of(&mut self, refused: &[PathId], holder: &Registrant) -> Result<bool, I::Stop> {
+    /// Whether one of these paths, which have refused a RELEASE with this key, has the key that the holder of the reservation
+    /// has: it is the holder then. If no path has it any more, this host was preempted meanwhile, and that is a conflict.
+    fn was_refused_by(
+        &mut self,
+        refused: &[PathId],
+        holder: &Registrant,
+        key: ReservationKey,
+    ) -> Result<bool, I::Stop> {
         let unknown: Vec<PathId> = refused.iter().copied().filter(|id| self.identity(*id).is_none()).collect();
         if unknown.is_empty() {
             return Ok(false);
         }
         let own = self.own(holder.key, None)?;
-        Ok(!self.prove(&unknown, own)?.has.is_empty())
+        let proof = self.prove(&self.active(), own)?;
+        Ok(unknown.iter().any(|id| proof.has.contains(id)) || holder.key == key && proof.shows_none())
     }
 
     /// The path that holds the reservation gave no answer to RELEASE.

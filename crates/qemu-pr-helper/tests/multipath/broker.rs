@@ -4,12 +4,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use pr_lab::prelude::*;
+use pr_lab::{Manners, prelude::*};
 use rustix::process::Signal;
 
 use crate::disk::{keys, keys_with, willing};
 use crate::lab::{Lab, broker, children, device, guard, keeper, kill_at_once, node, worker};
-use crate::mapped::{Guest, Mapped, Way};
+use crate::mapped::{Guest, Mapped, PATHS, Way};
 
 const RAWIO: &str = "0000000000020000";
 const RAWIO_AND_ADMIN: &str = "0000000000220000";
@@ -253,4 +253,24 @@ fn a_map_that_is_left_suspended_by_a_death_of_all_is_resumed_by_the_next_helper(
     eventually("the map goes on", || !lab.mapper().is_suspended(device(0)));
     Guest::of(&next).change(6, 0, &keys(0, KEY)).expect_good();
     assert_eq!(mapped.keys(), [Some(KEY); 2]);
+}
+
+#[test]
+fn a_key_that_multipathd_has_not_heard_of_being_gone_is_taken_from_its_paths_by_the_next_helper() {
+    let lab = Lab::new();
+    let (helper, mapped) = Mapped::start(&lab);
+    let guest = Guest::of(&helper);
+    guest.change(0, 0, &keys(0, KEY)).expect_good();
+    lab.multipathd().behave(Manners::Dying);
+    guest.change(0, 0, &keys(KEY, 0)).expect_good();
+    kill_at_once(&broker(&helper));
+    helper.finish();
+    let _next = mapped.launch(&lab).start();
+    // It starts with the key that it was told last, and another node has the same.
+    for path in PATHS {
+        mapped.act(path, 6, 0, &keys(0, KEY));
+    }
+    lab.multipathd().behave(Manners::Willing);
+    eventually("it is told to forget the key", || !lab.multipathd().kept("map0").registers);
+    eventually("no path has it", || mapped.keys() == [None; 2]);
 }

@@ -102,6 +102,28 @@ fn a_map_that_cannot_be_held_back_is_said_to_be_so() {
     helper.await_stderr("suspended");
 }
 
+/// As multipathd is while I/O is on its way on a path in transition: the kernel lets no signal end what waits for it.
+#[test]
+fn somebody_else_who_is_about_to_hold_the_map_back_keeps_no_command_waiting() {
+    let lab = Lab::new();
+    let (helper, mapped, guest) = registered(&lab);
+    guest.change(1, WRITE_EXCLUSIVE_REGISTRANTS, &keys(KEY, 0)).expect_good();
+    lab.mapper().set_locked(true);
+    for _ in 0..2 {
+        guest.change(4, WRITE_EXCLUSIVE_REGISTRANTS, &keys(KEY, KEY)).expect_good();
+        assert_eq!(mapped.keys(), [Some(KEY); 2]);
+    }
+    helper.await_stderr("cannot be suspended");
+    assert_eq!(lab.mapper().calls(), [""; 0]);
+    lab.mapper().set_locked(false);
+    let mut calls = Vec::new();
+    eventually("what is held back after all goes on", || {
+        calls.extend(lab.mapper().calls());
+        calls == ["suspend 7:0", "resume 7:0"]
+    });
+    assert!(!lab.mapper().is_suspended(device(0)));
+}
+
 #[test]
 fn clearing_takes_every_key_and_multipathd_forgets() {
     let lab = Lab::new();

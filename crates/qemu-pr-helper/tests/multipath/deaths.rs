@@ -69,6 +69,23 @@ fn so_is_a_keeper() {
 }
 
 #[test]
+fn a_map_that_is_held_back_by_a_worker_that_has_died_in_the_attempt_goes_on() {
+    let lab = Lab::new();
+    let (helper, mapped) = Mapped::start(&lab);
+    let guest = Guest::of(&helper);
+    guest.change(0, 0, &keys_with(0, 0, KEY)).expect_good();
+    guest.change(1, 5, &keys_with(0, KEY, 0)).expect_good();
+    lab.mapper().set_locked(true);
+    guest.change(4, 5, &keys_with(0, KEY, KEY)).expect_good();
+    // The kernel carries out what it was asked for all the same.
+    worker(&helper).signal(Signal::KILL);
+    lab.mapper().set_suspended(device(0), true);
+    lab.mapper().set_locked(false);
+    eventually("the map goes on", || !lab.mapper().is_suspended(device(0)));
+    assert_eq!(mapped.keys(), [Some(KEY); 2]);
+}
+
+#[test]
 fn without_its_guard_a_keeper_goes_on_and_has_another_one() {
     let lab = Lab::new();
     let (helper, mapped) = Mapped::start(&lab);

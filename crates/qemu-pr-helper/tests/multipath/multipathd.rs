@@ -9,7 +9,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, 
 
 use crate::disk::keys_with;
 use crate::lab::Lab;
-use crate::mapped::{Guest, Mapped, PATHS};
+use crate::mapped::{Guest, Mapped, OTHER, PATHS};
 
 const KEY: u64 = 0xa1;
 const NEW: u64 = 0xa2;
@@ -102,6 +102,21 @@ fn a_key_that_one_which_was_away_has_given_to_a_path_is_taken_from_it() {
     lab.multipathd().behave(Manners::Willing);
     eventually("it is told to forget the key", || !lab.multipathd().kept("map0").registers);
     eventually("the path has no key", || mapped.keys() == [None; 2]);
+}
+
+/// A path was away for a moment, and before 0.13 it looks for the key and not for its owner.
+#[test]
+fn a_key_that_it_has_given_to_a_path_again_after_a_fence_is_taken_from_it() {
+    let lab = Lab::new();
+    let (helper, mapped) = Mapped::start(&lab);
+    Guest::of(&helper).change(0, 0, &keys_with(0, 0, KEY)).expect_good();
+    mapped.act(OTHER, 0, 0, &keys_with(0, 0, KEY));
+    mapped.act(OTHER, 1, 5, &keys_with(0, KEY, 0));
+    mapped.act(OTHER, 4, 5, &keys_with(0, KEY, KEY));
+    assert_eq!(mapped.keys(), [None; 2], "both nodes have the same key, and one has preempted it");
+    mapped.act(PATHS[1], REGISTER_AND_IGNORE_EXISTING_KEY, 0, &keys_with(0, 0, KEY));
+    eventually("no path has it", || mapped.keys() == [None; 2]);
+    assert!(mapped.disk().unit.reservation().is_some());
 }
 
 #[test]

@@ -239,3 +239,16 @@ fn paths_of_the_group_in_use_are_asked_first() {
     assert_eq!(helper.connect().pr_in(node(0), 0, 8).status, 0);
     assert_eq!(lab.log(), ["loop3 READ-KEYS", "loop1 READ-KEYS"]);
 }
+
+/// It was removed before the helper was started, and multipathd has not taken it out of the map.
+#[test]
+fn a_path_whose_disk_is_gone_for_good_keeps_no_command_from_being_carried_out() {
+    let lab = Lab::new();
+    lab.mapper().map(device(0), &[&[device(1), device(2), device(3)]]);
+    lab.mapper().set_active(device(3), false);
+    let (helper, mapped) = Mapped::start(&lab);
+    mapped.act(OTHER, 0, 0, &keys_with(0, 0, 0xb1));
+    mapped.act(OTHER, 1, 5, &keys_with(0, 0xb1, 0));
+    Guest::of(&helper).change(6, 0, &keys_with(0, 0, KEY)).expect_good();
+    assert_eq!(mapped.keys(), [Some(KEY); 2]);
+}

@@ -231,6 +231,15 @@ impl Disk {
         }
     }
 
+    /// RELEASE by a registrant that does not hold the reservation, with another key than its own. The kernel's target looks
+    /// at the key only where it releases something, and says GOOD; SPC asks for RESERVATION CONFLICT (SPC-4 6.15.3: the key
+    /// has to be the registered one). Nothing changes either way.
+    pub fn is_released_with_another_key(&self, who: Who, act: &Act) -> bool {
+        act.action == OutAction::Release
+            && self.key(who).is_some_and(|own| own != act.key)
+            && self.held.is_some_and(|held| held.by != who && !held.by_all())
+    }
+
     fn preempt(&mut self, who: Who, act: &Act) -> (Told, News) {
         let victim = act.other_key;
         if self.key(who) != Some(act.key) {

@@ -32,10 +32,28 @@ pub fn descendants(of: u32) -> Result<Vec<u32>> {
     Ok(family.split_off(1))
 }
 
-/// Whether a process is there and has not ended.
+/// All processes of helpers, by their names.
+pub fn of_helpers() -> Result<Vec<u32>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let path = entry?.path();
+        let Some(pid) = path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok()) else { continue };
+        // It may have ended since.
+        if fs::read_to_string(path.join("comm")).is_ok_and(|name| name.starts_with("qemu-pr-")) {
+            all.push(pid);
+        }
+    }
+    Ok(all)
+}
+
+/// Whether a process is there and has not ended, with all of its threads: one that is killed waits for the command that
+/// it has sent, and its first thread may have ended before.
 pub fn is_alive(pid: u32) -> bool {
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
-    stat.rsplit_once(')').is_some_and(|(_, after)| !after.trim_start().starts_with(['Z', 'X']))
+    let is_alive = |thread: fs::DirEntry| {
+        let Ok(stat) = fs::read_to_string(thread.path().join("stat")) else { return false };
+        stat.rsplit_once(')').is_some_and(|(_, after)| !after.trim_start().starts_with(['Z', 'X']))
+    };
+    fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|threads| threads.flatten().any(is_alive))
 }
 
 /// Everybody in uninterruptible sleep, and where in the kernel.

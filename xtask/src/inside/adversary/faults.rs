@@ -105,6 +105,9 @@ pub struct Faults {
     cut: [Option<JoinHandle<Result<()>>>; PATHS],
     pub access: [Access; 2],
     pub multipathd: Daemon,
+    /// Paths may have news of their own: a new session, another state of a target port group. They keep it until they are
+    /// asked for something, however long that takes.
+    news: bool,
     /// When something was broken, killed or mended for the last time.
     last: Option<Instant>,
 }
@@ -117,6 +120,7 @@ impl Default for Faults {
             cut: [const { None }; PATHS],
             access: [Access::Optimized; 2],
             multipathd: Daemon::Running,
+            news: false,
             last: None,
         }
     }
@@ -132,6 +136,16 @@ impl Faults {
     /// Whether an error is no wonder.
     pub fn disturb(&self) -> bool {
         self.is_any() || self.last.is_some_and(|last| last.elapsed() < AFTERMATH)
+    }
+
+    /// Whether paths may have news of their own now.
+    pub fn may_tell(&self) -> bool {
+        self.news || self.disturb()
+    }
+
+    /// A path has told its news. Others may have the same as long as it is recent; once is enough after that.
+    pub fn told(&mut self) {
+        self.news &= self.disturb();
     }
 
     /// Whether something is broken this moment.
@@ -176,6 +190,10 @@ impl Faults {
             }
             Deed::KillChild(_) | Deed::KillDaemon => {}
         }
+        self.news |= matches!(
+            deed,
+            Deed::Offline(_) | Deed::Running(_) | Deed::Remove(_) | Deed::Add(_) | Deed::Cut(..) | Deed::Access(..)
+        );
         self.last = Some(Instant::now());
     }
 
@@ -278,8 +296,9 @@ impl Reach<'_> {
                 }
             }
             Deed::KillDaemon => {
-                // What it has started ends with it; a command that is under way may still be carried out until then.
-                let family = family::descendants(self.daemon)?;
+                // What it has started ends with it; a command that is under way may still be carried out until then. Some
+                // are no descendants any more, where one in between was killed.
+                let family = family::of_helpers()?;
                 family::kill(self.daemon)?;
                 wait::until("the helper's other processes to end", DEATHS, || {
                     Ok((!family.iter().any(|pid| family::is_alive(*pid))).then_some(()))

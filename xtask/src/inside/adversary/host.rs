@@ -88,6 +88,11 @@ impl Host {
         Ok((self.array.books()?, active))
     }
 
+    /// Whether an error is no wonder: something is broken or was a moment ago, or the map has a path that is gone for good.
+    pub fn is_disturbed(&self) -> Result<bool> {
+        Ok(self.faults.disturb() || Map::has_another(&self.array)?)
+    }
+
     /// Waits for the map not to be suspended.
     pub fn expect_resumed(&self) -> Result<Result<(), Broken>> {
         let started = Instant::now();

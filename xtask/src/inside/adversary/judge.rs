@@ -84,6 +84,8 @@ pub struct Played<'a> {
     pub acts: &'a [(Act, Told)],
     /// Something else was done to the host meanwhile, or is broken: an error is no wonder.
     pub disturbed: bool,
+    /// Paths may have news of their own to tell.
+    pub paths_tell: bool,
     /// Whether the guest's key was taken by the other node, and not registered again since.
     pub fenced: bool,
 }
@@ -93,6 +95,8 @@ struct Line {
     disk: Disk,
     /// Nothing where the guest's command was not carried out.
     told: Option<Told>,
+    /// SPC asks for RESERVATION CONFLICT, and the kernel's target says GOOD: nothing changes either way.
+    conflicts: bool,
     news: Vec<SenseCode>,
 }
 
@@ -113,9 +117,10 @@ impl Played<'_> {
 
     fn line(&self, at: Option<usize>) -> Option<Line> {
         let mut disk = self.before.clone();
-        let mut line = Line { disk: Disk::default(), told: None, news: Vec::new() };
+        let mut line = Line { disk: Disk::default(), told: None, conflicts: false, news: Vec::new() };
         for place in 0..=self.acts.len() {
             if at == Some(place) {
+                line.conflicts = disk.is_released_with_another_key(Who::Guest, &self.act);
                 line.told = Some(disk.play(Who::Guest, &self.act).0);
             }
             if let Some((act, told)) = self.acts.get(place) {
@@ -150,7 +155,7 @@ impl Played<'_> {
         {
             let all: Vec<SenseCode> = lines.iter().flat_map(|line| line.news.clone()).chain(owed.to_vec()).collect();
             let is_hosts = is_of_the_path(code);
-            if !(all.contains(&code) || is_hosts && self.disturbed) {
+            if !(all.contains(&code) || is_hosts && self.paths_tell) {
                 return Err(Broken(Rule::SameAnswer, format!("a unit attention that nobody caused, or twice: {code}")));
             }
             let right = self.fit(lines.into_iter().filter(|line| line.told.is_none()), books, active)?;
@@ -158,7 +163,8 @@ impl Played<'_> {
         }
         let Some(told) = Told::by(answer) else { return self.failed(lines, books, active) };
         // A path's own trouble looks the same as the target's answer to an initiator that is not registered.
-        let (fitting, others): (Vec<Line>, Vec<Line>) = lines.into_iter().partition(|line| line.told == Some(told));
+        let (fitting, others): (Vec<Line>, Vec<Line>) =
+            lines.into_iter().partition(|line| line.told == Some(told) || line.conflicts && told == Told::Conflict);
         if fitting.is_empty() {
             if told == Told::NotRegistered && self.disturbed {
                 return self.failed(others, books, active);
@@ -180,9 +186,6 @@ impl Played<'_> {
         }
         let (done, not_done): (Vec<Line>, Vec<Line>) = lines.into_iter().partition(|line| line.told.is_some());
         let without = self.fit(not_done.into_iter(), books, active);
-        if without.is_ok() {
-            return without;
-        }
         // That nothing has happened is what these say.
         let is_refused = match self.came {
             Came::Answer(answer) => {
@@ -190,8 +193,14 @@ impl Played<'_> {
             }
             Came::Nothing(_) => false,
         };
-        if !is_refused && let Ok(right) = self.fit(done.into_iter(), books, active) {
-            return Ok(Right { unknown: true, ..right });
+        let with = self.fit(done.into_iter(), books, active);
+        match (with, &without) {
+            // Where no path carries I/O both may be so; what the paths have says which it is.
+            (Ok(with), Ok(without)) if !is_refused && distance(&with.disk, books) < distance(&without.disk, books) => {
+                return Ok(Right { unknown: true, ..with });
+            }
+            (Ok(with), Err(_)) if !is_refused => return Ok(Right { unknown: true, ..with }),
+            _ => {}
         }
         without.map_err(|Broken(rule, what)| match rule {
             Rule::GoodIsTrue => Broken(Rule::NothingElse, what),
@@ -229,6 +238,11 @@ pub fn is_of_the_path(code: SenseCode) -> bool {
 fn fences(acts: &[(Act, Told)]) -> bool {
     use scsi_pr::OutAction::{Clear, Preempt, PreemptAndAbort};
     acts.iter().any(|(act, told)| *told == Told::Good && matches!(act.action, Clear | Preempt | PreemptAndAbort))
+}
+
+/// How many paths have another key than one disk has, whether they carry I/O or not.
+fn distance(disk: &Disk, books: &Books) -> usize {
+    (0..PATHS).filter(|number| books.key(Nexus::Path(*number)) != disk.guest).count()
 }
 
 /// What is not as one disk would have it.

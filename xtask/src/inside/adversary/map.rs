@@ -71,9 +71,13 @@ impl Map {
         Ok(fs::read_to_string(self.sysfs.join("dm/suspended"))?.trim() == "1")
     }
 
-    /// Resumes it if somebody has left it suspended.
+    /// Resumes it if somebody has left it suspended. multipathd suspends it for a moment when it changes its table.
     pub fn resume(&self) -> Result<()> {
-        if self.is_suspended()? { lun::run("/sbin/dmsetup", &["resume", MAP]) } else { Ok(()) }
+        let goes_on = || Ok((!self.is_suspended()?).then_some(()));
+        if wait::until("the map to go on", Duration::from_secs(3), goes_on).is_ok() {
+            return Ok(());
+        }
+        lun::run("/sbin/dmsetup", &["resume", MAP])
     }
 
     /// Which paths it uses: those that are there and that device-mapper does not take for failed.
@@ -87,6 +91,21 @@ impl Map {
                 status.split_whitespace().skip_while(|word| *word != number_of).nth(1).is_some_and(|mark| mark == "A");
         }
         Ok(active)
+    }
+
+    /// Whether it has a path that is none of the array's: a disk that was removed and found again under another number, while
+    /// multipathd, which would have taken it out of the map, did not look.
+    pub fn has_another(array: &Array) -> Result<bool> {
+        let mut known = Vec::new();
+        for path in array.paths.iter().flatten() {
+            known.push(path.number()?);
+        }
+        let status = status()?;
+        let is_number = |word: &&str| {
+            word.split_once(':')
+                .is_some_and(|(major, minor)| major.parse::<u32>().is_ok() && minor.parse::<u32>().is_ok())
+        };
+        Ok(status.split_whitespace().filter(is_number).any(|word| known.iter().all(|number| number != word)))
     }
 
     pub fn wait_for(array: &Array, wanted: [bool; PATHS], limit: Duration) -> Result<()> {

@@ -131,7 +131,7 @@ impl Run {
             self.record.add(&format!("planned at {:?}: {}", plan.moment, deeds.join(", ")));
         }
         let before = self.active;
-        let mut disturbed = self.host.faults.disturb();
+        let mut disturbed = self.host.is_disturbed()?;
         let mark = self.host.log().len();
         let started = Instant::now();
         let (came, done) = self.host.send(&act.request(), plan.as_ref())?;
@@ -155,7 +155,9 @@ impl Run {
             Came::Nothing(_) => "no answer",
         });
         let old = self.disk.clone();
-        let played = Played { before: &old, act, came: &came, acts: &done.acts, disturbed, fenced: self.fenced };
+        let paths_tell = disturbed || self.host.faults.may_tell();
+        let fenced = self.fenced;
+        let played = Played { before: &old, act, came: &came, acts: &done.acts, disturbed, paths_tell, fenced };
         let mut verdict = self.judge(&played, before, mark)?;
         if matches!(verdict, Err(Broken(Rule::NothingElse, _))) && self.host.has_named_a_path(mark) {
             self.record.count("changed in part, and said");
@@ -243,6 +245,9 @@ impl Run {
         if right.unknown {
             self.record.count("carried out, and an error told");
         }
+        if !is_answer {
+            self.record.add(&format!("{}", Seen(&books, active)));
+        }
         self.take(right, played, &books, active, mark);
         Ok(Ok(()))
     }
@@ -254,6 +259,9 @@ impl Run {
             && let Some(code) = answer.sense.code()
         {
             self.owed.retain(|owed| *owed != code);
+            if judge::is_of_the_path(code) {
+                self.host.faults.told();
+            }
         }
         self.owed.append(&mut news);
         self.fenced = disk.guest.is_none() && (self.fenced || played.before.guest.is_some() || !played.acts.is_empty());
@@ -337,7 +345,7 @@ impl Run {
     fn question(&mut self, chance: &mut Chance) -> Result<Result<(), Broken>> {
         let action = chance.pick(&[InAction::ReadKeys, InAction::ReadReservation]);
         self.record.step(format!("guest: {action}"));
-        let disturbed = self.host.faults.disturb();
+        let disturbed = self.host.is_disturbed()?;
         let (came, _) = self.host.send(&Request::read(action), None)?;
         self.commands += 1;
         self.record.count("commands");
@@ -350,7 +358,11 @@ impl Run {
             }));
         };
         if let Some(code) = answer.sense.code().filter(|_| judge::is_attention(&answer)) {
-            let is_owed = self.owed.contains(&code) || (disturbed && judge::is_of_the_path(code));
+            let is_hosts = judge::is_of_the_path(code);
+            let is_owed = self.owed.contains(&code) || is_hosts && (disturbed || self.host.faults.may_tell());
+            if is_hosts {
+                self.host.faults.told();
+            }
             self.owed.retain(|owed| *owed != code);
             return Ok(if is_owed {
                 Ok(())

@@ -4,10 +4,14 @@
 use std::{
     collections::BTreeMap,
     convert::Infallible,
-    fs::File,
+    fs::{self, File},
     io,
     os::fd::AsFd,
-    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -22,7 +26,7 @@ use super::{
     multipathd, table,
 };
 use crate::{
-    device::Number,
+    device::{Number, sysfs},
     sys::{dm, interrupt},
 };
 
@@ -55,13 +59,19 @@ const MOMENT: Duration = Duration::from_millis(100);
 /// How long multipathd is waited for when it is told something again, which others wait for as well.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// Where memory is kept.
-pub type Keep = Box<dyn FnMut(&Memory) + Send>;
+/// How often the kernel is asked to let a map go on.
+const RESUMES: u32 = 4;
+
+/// What the thread needs that holds a map back.
+const STACK: usize = 128 * 1024;
+
+/// Where memory is kept, and whether the map may be held back in spite of what it says: an earlier attempt is still out.
+pub type Keep = Box<dyn FnMut(&Memory, bool) + Send>;
 
 /// One map's world.
 pub struct Executor {
     map: Map,
-    control: Option<File>,
+    control: Option<Arc<File>>,
     lanes: BTreeMap<u64, Lane>,
     to_done: Sender<Done>,
     done: Receiver<Done>,
@@ -71,6 +81,10 @@ pub struct Executor {
     held: Option<Instant>,
     /// What multipathd is told when it does.
     orders_later: Vec<Multipathd>,
+    /// An attempt to hold the map back is out.
+    suspending: Arc<AtomicBool>,
+    /// What was kept last, if that attempt was out then.
+    kept_meanwhile: Option<Memory>,
     keep: Keep,
     /// What multipathd has not heard, because it was away or did not answer.
     pub owed: Option<Multipathd>,
@@ -98,6 +112,8 @@ impl Executor {
             deadline,
             held: None,
             orders_later: Vec::new(),
+            suspending: Arc::default(),
+            kept_meanwhile: None,
             keep,
             owed: None,
             silent: false,
@@ -136,6 +152,11 @@ impl Executor {
         }
     }
 
+    /// Whether an attempt to hold the map back is still out. Whoever carries it out lets the map go on by itself.
+    pub fn is_suspending(&self) -> bool {
+        self.suspending.load(Ordering::Acquire)
+    }
+
     fn left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
@@ -158,13 +179,13 @@ impl Executor {
     }
 
     /// device-mapper's control node, opened once it is there.
-    fn control(&mut self) -> io::Result<&File> {
+    fn control(&mut self) -> io::Result<&Arc<File>> {
         match &mut self.control {
             Some(control) => Ok(control),
             empty => {
                 let control =
                     dm::control().map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", dm::CONTROL)))?;
-                Ok(empty.insert(control))
+                Ok(empty.insert(Arc::new(control)))
             }
         }
     }
@@ -188,6 +209,11 @@ impl Executor {
     }
 
     fn settle_late(&mut self) {
+        if !self.is_suspending()
+            && let Some(memory) = self.kept_meanwhile.take()
+        {
+            (self.keep)(&memory, false);
+        }
         while let Ok(done) = self.done.try_recv() {
             self.settle(done);
         }
@@ -281,11 +307,52 @@ fn share(budget: Budget, left: Duration, held: Option<Duration>) -> Duration {
     held.map_or(usual.max(LEAST), |held| usual.max(LEAST).min(held / 2))
 }
 
+/// Holds a map back. Where somebody else is at that (multipathd, which waits for I/O on a path in transition or one that
+/// hangs) no signal ends the call, for the kernel waits in a lock. Nobody waits for it then; should the map be held back
+/// after all, the thread that has made the call lets it go on.
+fn suspend(control: &Arc<File>, device: u64, suspending: &Arc<AtomicBool>) -> io::Result<()> {
+    let (control, is_out) = (Arc::clone(control), Arc::clone(suspending));
+    let (done, ended) = sync_channel(0);
+    suspending.store(true, Ordering::Release);
+    let call = move || {
+        let result = interrupt::within(SUSPENDING, || dm::suspend(control.as_fd(), device));
+        let is_held = result.is_ok();
+        if done.send(result).is_err() {
+            if is_held {
+                let _ = resume(&control, device);
+            }
+            is_out.store(false, Ordering::Release);
+        }
+    };
+    let result = match thread::Builder::new().name("suspend".into()).stack_size(STACK).spawn(call) {
+        // A call that a signal can end has a moment to do so.
+        Ok(_) => ended.recv_timeout(SUSPENDING + MOMENT).ok(),
+        Err(error) => Some(Err(error)),
+    };
+    if result.is_some() {
+        suspending.store(false, Ordering::Release);
+    }
+    result.unwrap_or_else(|| Err(io::Error::other("somebody else is about to, and waits for I/O")))
+}
+
+/// Lets a map go on.
+fn resume(control: &File, device: u64) -> io::Result<()> {
+    let mut result = dm::resume(control.as_fd(), device);
+    for _ in 1..RESUMES {
+        if result.is_ok() {
+            break;
+        }
+        thread::sleep(MOMENT);
+        result = dm::resume(control.as_fd(), device);
+    }
+    result
+}
+
 impl Io for Executor {
     type Stop = Infallible;
 
     fn paths(&mut self) -> Result<Vec<Path>, Infallible> {
-        let table = match self.table() {
+        let mut table = match self.table() {
             Ok(table) => table,
             Err(error) => {
                 let name = &self.map.name;
@@ -294,6 +361,12 @@ impl Io for Executor {
             }
         };
         self.settle_late();
+        // A disk that was removed before this process looked, and that multipathd has not taken out of the map yet: nothing can
+        // be sent to it, and nobody can tell any more who it was. Where it comes back it is another path.
+        let is_there = |path: &table::TablePath| !matches!(fs::read_link(sysfs::block(path.device)), Err(error) if error.kind() == io::ErrorKind::NotFound);
+        if table.iter().any(is_there) {
+            table.retain(|path| self.lanes.contains_key(&path.device) || is_there(path));
+        }
         self.lanes.retain(|device, _| table.iter().any(|path| path.device == *device));
         for path in &table {
             let session = identity::of_session(path.device);
@@ -386,7 +459,7 @@ impl Io for Executor {
     fn suspend(&mut self) -> Result<bool, Infallible> {
         let (device, name) = (self.map.device, self.map.name.clone());
         let is_free = match self.status() {
-            Ok(status) => !status.suspended,
+            Ok(status) => !status.suspended && !self.is_suspending(),
             Err(_) => false,
         };
         if !is_free {
@@ -394,7 +467,7 @@ impl Io for Executor {
         }
         let Some(control) = &self.control else { return Ok(false) };
         let until = Instant::now() + HELD;
-        match interrupt::within(SUSPENDING, || dm::suspend(control.as_fd(), device)) {
+        match suspend(control, device, &self.suspending) {
             Ok(()) => {
                 self.held = Some(until);
                 Ok(true)
@@ -408,15 +481,7 @@ impl Io for Executor {
 
     fn resume(&mut self) -> Result<bool, Infallible> {
         let device = self.map.device;
-        let mut resume = || dm::resume(self.control()?.as_fd(), device);
-        let mut result = resume();
-        for _ in 0..3 {
-            if result.is_ok() {
-                break;
-            }
-            thread::sleep(MOMENT);
-            result = resume();
-        }
+        let result = self.control().and_then(|control| resume(control, device));
         self.held = None;
         for order in std::mem::take(&mut self.orders_later) {
             if let Err(complaint) = self.tell(order) {
@@ -447,7 +512,9 @@ impl Io for Executor {
     }
 
     fn keep(&mut self, memory: &Memory) -> Result<(), Infallible> {
-        (self.keep)(memory);
+        let is_suspending = self.is_suspending();
+        self.kept_meanwhile = is_suspending.then(|| memory.clone());
+        (self.keep)(memory, is_suspending);
         Ok(())
     }
 

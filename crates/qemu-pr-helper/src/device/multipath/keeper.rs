@@ -86,7 +86,7 @@ pub struct Means {
     most_workers: usize,
     /// Who this is to the other helpers of the host, or why there is no telling them.
     broker: Result<Arc<Broker>, String>,
-    /// Maps that other brokers have suspended: those of them that have died have left them so.
+    /// Maps at which other brokers had something left to do: those of them that have died have left it to others.
     left: Vec<u64>,
 }
 
@@ -103,7 +103,7 @@ impl Means {
     /// The same, known to the other helpers of the host. Where that cannot be, they serve all the same.
     fn announced(&self) -> Self {
         let broker = Broker::new().map(Arc::new).map_err(|error| error.to_string());
-        let left = Broker::suspended().unwrap_or_default();
+        let left = Broker::left().unwrap_or_default();
         Self { journal: self.journal, most_workers: self.most_workers, broker, left }
     }
 }

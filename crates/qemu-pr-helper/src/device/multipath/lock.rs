@@ -47,6 +47,8 @@ struct Record {
     broker: i32,
     /// The map is suspended, by that broker.
     suspended: bool,
+    /// multipathd has not heard that the user has no key any more.
+    untold: bool,
 }
 
 /// The lock of one map.
@@ -55,6 +57,7 @@ pub struct MapLock {
     broker: Arc<Broker>,
     /// As the file says.
     suspended: AtomicBool,
+    untold: AtomicBool,
 }
 
 /// It is held.
@@ -62,6 +65,8 @@ pub struct Held<'a> {
     lock: &'a MapLock,
     /// The map was suspended by whoever had it before: a process of this broker, or a broker that is no more.
     pub suspended: bool,
+    /// multipathd had not heard from them that the user has no key any more.
+    pub untold: bool,
 }
 
 impl Broker {
@@ -98,16 +103,18 @@ impl Broker {
         self.brokers.as_fd()
     }
 
-    /// The maps that brokers have suspended. One that is dying is waited for by whoever takes the lock.
+    /// The maps that brokers have suspended, or of which multipathd has yet to hear something. A broker that is dying is waited
+    /// for by whoever takes the lock.
     ///
     /// # Errors
     /// What the system says.
-    pub fn suspended() -> io::Result<Vec<u64>> {
+    pub fn left() -> io::Result<Vec<u64>> {
         let mut maps = Vec::new();
         for entry in fs::read_dir(format!("/run/{DIRECTORY}"))? {
             let name = entry?.file_name();
             let Some(map) = name.to_str().and_then(map_of) else { continue };
-            if Record::read(&open(&file_of(map))?)?.suspended {
+            let record = Record::read(&open(&file_of(map))?)?;
+            if record.suspended || record.untold {
                 maps.push(map);
             }
         }
@@ -123,7 +130,7 @@ impl Broker {
 const LENGTH: usize = 21;
 
 impl Record {
-    const NOBODYS: Self = Self { broker: 0, suspended: false };
+    const NOBODYS: Self = Self { broker: 0, suspended: false, untold: false };
 
     fn read(mut file: &File) -> io::Result<Self> {
         // It is there in one piece, as it was written.
@@ -138,14 +145,18 @@ impl Record {
         let text = str::from_utf8(&text[..length]).unwrap_or_default();
         let (broker, state) = text.trim().split_once(' ').unwrap_or_default();
         Ok(match broker.parse() {
-            Ok(broker) => Self { broker, suspended: state == "suspended" },
+            Ok(broker) => Self { broker, suspended: state == "suspended", untold: state == "untold" },
             Err(_) => Self::NOBODYS,
         })
     }
 
     /// In one piece, and as long as every other.
     fn write(self, mut file: &File) -> io::Result<()> {
-        let state = if self.suspended { "suspended" } else { "at work  " };
+        let state = match self {
+            Self { suspended: true, .. } => "suspended",
+            Self { untold: true, .. } => "untold   ",
+            _ => "at work  ",
+        };
         file.rewind()?;
         file.write_all(format!("{:010} {state}\n", self.broker).as_bytes())
     }
@@ -157,7 +168,7 @@ impl MapLock {
     /// # Errors
     /// What the system says.
     pub fn open(map: u64, broker: Arc<Broker>) -> io::Result<Self> {
-        Ok(Self { file: open(&file_of(map))?, broker, suspended: AtomicBool::new(false) })
+        Ok(Self { file: open(&file_of(map))?, broker, suspended: AtomicBool::default(), untold: AtomicBool::default() })
     }
 
     /// Waits for the lock until then; `None` if somebody else still has it.
@@ -187,17 +198,19 @@ impl MapLock {
 
     /// Makes it this broker's, unless it is another one's that is alive.
     fn take(&self) -> io::Result<Option<Held<'_>>> {
-        let Record { broker, suspended } = Record::read(&self.file)?;
+        let Record { broker, suspended, untold } = Record::read(&self.file)?;
         if broker != self.broker.number && self.broker.is_alive(broker)? {
             return Ok(None);
         }
         self.suspended.store(suspended, Ordering::Relaxed);
+        self.untold.store(untold, Ordering::Relaxed);
         self.record(suspended)?;
-        Ok(Some(Held { lock: self, suspended }))
+        Ok(Some(Held { lock: self, suspended, untold }))
     }
 
     fn record(&self, suspended: bool) -> io::Result<()> {
-        Record { broker: self.broker.number, suspended }.write(&self.file)
+        let untold = self.untold.load(Ordering::Relaxed);
+        Record { broker: self.broker.number, suspended, untold }.write(&self.file)
     }
 
     /// Takes note that the map is about to be suspended, or goes on. Without the lock it is not.
@@ -214,11 +227,13 @@ impl MapLock {
 }
 
 impl Held<'_> {
-    /// Gives the lock up if all is over; otherwise it stays this broker's, for whoever ends what was begun.
-    pub fn end(self, is_over: bool) {
+    /// Gives the lock up if all is over; otherwise it stays this broker's, for whoever ends what was begun. What multipathd
+    /// has not heard is for this broker to tell, and for the next one if this one dies.
+    pub fn end(self, is_over: bool, untold: bool) {
+        self.lock.untold.store(untold, Ordering::Relaxed);
         if is_over {
             self.lock.suspended.store(false, Ordering::Relaxed);
-            let _ = Record::NOBODYS.write(&self.lock.file);
+            let _ = Record { untold, ..Record::NOBODYS }.write(&self.lock.file);
         }
     }
 }

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pr_multipath::{Memory, Multipathd, Registration, Step, User};
+use pr_multipath::{Io as _, Memory, Multipathd, Registration, Step, User};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
@@ -114,8 +114,12 @@ pub fn run(map: Map, line: OwnedFd, slot: Slot, broker: &Result<Arc<Broker>, Str
     let keep = {
         let kept = Arc::clone(&kept);
         let lock = lock.as_ref().ok().map(Arc::clone);
-        Box::new(move |memory: &Memory| {
-            slot.store(memory);
+        Box::new(move |memory: &Memory, may_be_suspended: bool| {
+            if may_be_suspended {
+                slot.store(&Memory { suspended: true, ..memory.clone() });
+            } else {
+                slot.store(memory);
+            }
             if let Some(lock) = &lock {
                 lock.note(memory.suspended);
             }
@@ -284,7 +288,12 @@ impl Worker {
         let Ok(held) = state.begin(lock.as_deref(), patience, deadline) else { return };
         let State { memory, executor, recovers, .. } = &mut *state;
         if let Some(had) = executor.tell_again() {
-            // Until now it may have given that key to any path, or have taken the user's from it.
+            // Until now it may have given that key to any path, or have taken the user's from it. A worker that has just started
+            // knows of none yet.
+            let Ok(paths) = executor.paths();
+            for path in paths {
+                memory.path(path.id);
+            }
             for path in &mut memory.paths {
                 path.unsettled = true;
                 if memory.user == User::Unregistered {
@@ -311,14 +320,16 @@ impl Worker {
     /// Something is over: gives the lock up, unless something is left that only this broker can end.
     fn end(&self, held: Option<Held<'_>>, memory: &Memory, executor: &Executor) {
         if let Some(held) = held {
-            held.end(memory.step == Step::Idle && !memory.suspended);
+            let untold = executor.owed == Some(Multipathd::Forget);
+            held.end(memory.step == Step::Idle && !memory.suspended, untold);
         }
-        self.stays.store(stays(memory) || executor.owed.is_some(), Ordering::Release);
+        let stays = stays(memory) || executor.owed.is_some() || executor.is_suspending();
+        self.stays.store(stays, Ordering::Release);
     }
 
     /// The thread that reads.
     fn read(&self, jobs: Receiver<Box<Job>>) {
-        let mut beside = Executor::new(self.map.clone(), Box::new(|_| {}));
+        let mut beside = Executor::new(self.map.clone(), Box::new(|_, _| {}));
         for job in jobs {
             // What a change has begun is not for whoever reads to finish, without the lock.
             let is_quiet = |state: &MutexGuard<'_, State>| state.memory.step == Step::Idle;
@@ -392,6 +403,11 @@ impl State {
         };
         self.memory.suspended |= held.as_ref().is_some_and(|held| held.suspended);
         self.recovers |= self.memory.suspended;
+        if held.as_ref().is_some_and(|held| held.untold) && !matches!(self.memory.user, User::Registered(_)) {
+            // Whoever was to tell multipathd has died before it came back. It may have given the key to any path since.
+            self.memory.user = User::Unregistered;
+            self.executor.owed.get_or_insert(Multipathd::Forget);
+        }
         self.executor.begin(deadline, self.memory.suspended);
         Ok(held)
     }
