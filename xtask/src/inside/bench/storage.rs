@@ -87,7 +87,9 @@ impl Storage {
 
     fn make_luns(&mut self, luns: usize) -> Result<()> {
         for number in self.luns..luns {
-            let backstore = lun::backstore(&format!("disk{number}"))?;
+            // The kernel's own target makes the LUN's identifier of the hexadecimal digits in this, and puts zeros behind
+            // them: one map would have the paths of disk1, disk10 and disk100.
+            let backstore = lun::backstore(&format!("disk{number:04}"))?;
             for path in 0..PATHS {
                 // The target has something of its own to say at number 0.
                 lun::link(&portal_group(path).join("lun").join(format!("lun_{}", number + 1)), &backstore)?;
