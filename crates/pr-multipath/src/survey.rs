@@ -1,14 +1,21 @@
 //! Who is registered and who holds the reservation, as READ FULL STATUS tells (SPC-4 6.14.5), and which of them is us.
 
-use scsi_pr::{DataIn, FullStatus, InAction, PersistentReserveIn, ReservationKey};
+use scsi_pr::{DataIn, FullStatus, FullStatusDescriptor, InAction, PersistentReserveIn, ReservationKey};
 
 use crate::{
     Budget, Class, Identity, Io, PathId,
     engine::{Answer, Engine},
 };
 
-/// Room for READ FULL STATUS: the most that its allocation length can ask for.
-const ROOM: u16 = u16::MAX;
+/// Room for READ FULL STATUS: what most clusters need, as the device or the way to it may fill all of it, and the most
+/// that there is.
+const ROOMS: [u16; 2] = [2048, 8192];
+
+/// What stands before the registrations.
+const HEADER: usize = 8;
+
+/// More than one registration takes: 24 bytes and the longest `TransportID`, an iSCSI name of 223 bytes with its session.
+const LONGEST: usize = 280;
 
 /// How often the unit attentions of one path are read before it counts as silent.
 const ATTENTIONS: usize = 4;
@@ -75,19 +82,31 @@ impl<I: Io> Engine<'_, I> {
 
     /// The same before something that depends on it: where nobody answers there is an error for the user.
     pub fn survey_first(&mut self) -> Result<Result<Option<Survey>, Answer>, I::Stop> {
-        let cdb = PersistentReserveIn::new(InAction::ReadFullStatus, ROOM).cdb();
+        for room in ROOMS {
+            match self.survey_in(room)? {
+                Ok(Told::Cut) => {}
+                Ok(Told::All(survey)) => return Ok(Ok(Some(survey))),
+                Ok(Told::Nothing) => break,
+                Err(answer) => return Ok(Err(answer)),
+            }
+        }
+        Ok(Ok(None))
+    }
+
+    fn survey_in(&mut self, room: u16) -> Result<Result<Told, Answer>, I::Stop> {
+        let cdb = PersistentReserveIn::new(InAction::ReadFullStatus, room).cdb();
         let active = self.active();
         let order: Vec<PathId> = active.iter().copied().chain(self.inactive()).collect();
         // What gets lost on the way is worth a second try.
         for id in order.iter().chain(&order) {
             for _ in 0..ATTENTIONS {
-                let result = self.send(Self::command(*id, &cdb, &[], ROOM.into(), Budget::Path))?;
+                let result = self.send(Self::command(*id, &cdb, &[], room.into(), Budget::Path))?;
                 match result.class() {
                     Class::UnitAttention(code) if active.contains(id) => self.attend(*id, code)?,
                     // A path that was away has news of what the user knows by now.
                     Class::UnitAttention(_) => {}
-                    Class::Good => return Ok(Ok(parse(&result.data))),
-                    Class::Verdict => return Ok(Ok(None)),
+                    Class::Good => return Ok(Ok(parse(&result.data, room.into()))),
+                    Class::Verdict => return Ok(Ok(Told::Nothing)),
                     _ => break,
                 }
             }
@@ -182,17 +201,74 @@ impl<I: Io> Engine<'_, I> {
     }
 }
 
-fn parse(data: &[u8]) -> Option<Survey> {
-    let status = FullStatus::parse(data).filter(|status| !status.is_truncated())?;
-    let registrants = status.descriptors().map(|descriptor| {
-        let mut transport_id = vec![0; descriptor.transport_id.length()];
-        descriptor.transport_id.write(&mut DataIn::new(&mut transport_id));
-        Registrant {
-            key: descriptor.key,
-            all_target_ports: descriptor.all_target_ports,
-            holds: descriptor.holds,
-            identity: Identity { target_port: descriptor.relative_target_port, transport_id },
+/// What READ FULL STATUS has told.
+enum Told {
+    All(Survey),
+    /// There may be more than there was room for.
+    Cut,
+    /// Nothing that makes sense.
+    Nothing,
+}
+
+fn parse(data: &[u8], room: usize) -> Told {
+    let Some(status) = FullStatus::parse(data) else { return Told::Nothing };
+    // The kernel's own target leaves out what has no room, and says that there is no more (`target_core_pr.c`).
+    let length = usize::try_from(status.additional_length).unwrap_or(usize::MAX);
+    if status.is_truncated() || length.saturating_add(HEADER + LONGEST) > room {
+        return Told::Cut;
+    }
+    Told::All(Survey { registrants: status.descriptors().map(registrant).collect() })
+}
+
+fn registrant(descriptor: FullStatusDescriptor<'_>) -> Registrant {
+    let mut transport_id = vec![0; descriptor.transport_id.length()];
+    descriptor.transport_id.write(&mut DataIn::new(&mut transport_id));
+    Registrant {
+        key: descriptor.key,
+        all_target_ports: descriptor.all_target_ports,
+        holds: descriptor.holds,
+        identity: Identity { target_port: descriptor.relative_target_port, transport_id },
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
+mod tests {
+    use scsi_pr::TransportId;
+
+    use super::*;
+
+    const ROOM: usize = 2048;
+
+    /// What the kernel's own target says where it has so many registrants and has to say so of fewer: it fills the room.
+    fn told(registrants: usize, has_room_for: usize) -> Told {
+        let descriptor = FullStatusDescriptor {
+            key: ReservationKey(1),
+            all_target_ports: false,
+            holds: None,
+            relative_target_port: 1,
+            transport_id: TransportId::Iscsi { name: &[b'n'; 60], session: Some(b"00023d000001") },
+        };
+        let mut data = vec![0; ROOM];
+        let all = std::iter::repeat_n(descriptor, registrants.min(has_room_for));
+        FullStatus::write(1, all, &mut DataIn::new(&mut data));
+        parse(&data, ROOM)
+    }
+
+    #[test]
+    fn what_may_have_been_left_out_for_want_of_room_is_not_taken_for_all() {
+        let each = 24 + 4 + 60 + 5 + 12 + 3;
+        let fit = (ROOM - HEADER) / each;
+        assert!(matches!(told(0, fit), Told::All(survey) if survey.registrants.is_empty()));
+        assert!(matches!(told(8, fit), Told::All(survey) if survey.registrants.len() == 8));
+        // As many as fit, whether that is all or not.
+        for registrants in [fit, fit + 1, 100] {
+            assert!(matches!(told(registrants, fit), Told::Cut), "{registrants}");
         }
-    });
-    Some(Survey { registrants: registrants.collect() })
+        // One that says how much there is.
+        let mut data = vec![0; ROOM];
+        data[6] = 0xff;
+        assert!(matches!(parse(&data, ROOM), Told::Cut));
+        assert!(matches!(parse(&[], ROOM), Told::Nothing));
+    }
 }

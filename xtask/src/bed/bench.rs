@@ -33,6 +33,23 @@ pub enum Maps {
     Many { maps: u32, devices: u32 },
 }
 
+impl Maps {
+    const fn machine(self) -> Chosen {
+        match self {
+            Maps::One => Chosen::Tcg(Version::Debian12),
+            Maps::Many { .. } => Chosen::Uml,
+        }
+    }
+
+    /// What the kernel there calls itself.
+    ///
+    /// # Errors
+    /// It cannot be fetched.
+    pub fn kernel(self) -> Result<String> {
+        Ok(self.machine().kernel()?.release())
+    }
+}
+
 /// The same on maps of iSCSI paths: in so many rounds, each command so many times in a turn.
 ///
 /// # Errors
@@ -42,11 +59,11 @@ pub fn measure_on_maps(
     what: Maps,
     (rounds, cycles): (usize, usize),
 ) -> Result<Vec<Sample>> {
-    let (machine, maps, devices) = match what {
-        Maps::One => (Chosen::Tcg(Version::Debian12), 1, 1),
-        Maps::Many { maps, devices } => (Chosen::Uml, maps, devices),
+    let (maps, devices) = match what {
+        Maps::One => (1, 1),
+        Maps::Many { maps, devices } => (maps, devices),
     };
-    boot(Kind::BenchMultipath, machine, subjects, &format!("{rounds} {cycles} {maps} {devices}"))
+    boot(Kind::BenchMultipath, what.machine(), subjects, &format!("{rounds} {cycles} {maps} {devices}"))
 }
 
 fn boot(kind: Kind, machine: Chosen, subjects: &[(&str, &Path)], words: &str) -> Result<Vec<Sample>> {

@@ -67,6 +67,11 @@ impl Kernel {
         Ok(Self { image, modules, depends, builtin })
     }
 
+    /// What it calls itself.
+    pub fn release(&self) -> String {
+        self.modules.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
     /// The files of the named modules and of all that they need, each after what it needs.
     pub fn modules(&self, names: &[&str]) -> Result<Vec<PathBuf>> {
         let mut order = Vec::new();

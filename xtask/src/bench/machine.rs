@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::workspace::output;
+use crate::workspace::{output, root};
 
 /// What this daemon sets aside: three descriptors for each connection, and some for itself. Nobody here needs more.
 const DESCRIPTORS_EACH: u64 = 3;
@@ -59,11 +59,20 @@ pub fn description(processors: usize) -> BTreeMap<&'static str, String> {
     };
     let theirs = said(crate::bed::REFERENCE, "--version");
     BTreeMap::from([
+        ("commit", commit().unwrap_or_else(|_| "not known".to_owned())),
         ("processor", format!("{processors} × {model}")),
         ("kernel", said("uname", "-r")),
         ("compiler", said("rustc", "--version")),
         ("C helper", theirs.split_once(' ').map_or(theirs.clone(), |(_, version)| version.to_owned())),
     ])
+}
+
+/// The last commit, and whether what is measured differs from it.
+fn commit() -> Result<String> {
+    let git = |arguments: &[&str]| output(Command::new("git").arg("-C").arg(root()).args(arguments));
+    let commit = git(&["rev-parse", "--short=12", "HEAD"])?.trim().to_owned();
+    let differs = !git(&["status", "--porcelain", "--untracked-files=no", "crates", "Cargo.lock"])?.trim().is_empty();
+    Ok(if differs { format!("{commit} and changes") } else { commit })
 }
 
 #[cfg(test)]

@@ -62,10 +62,14 @@ pub fn load_name(row: &str) -> Option<&'static str> {
 /// Measures in the machine.
 pub fn measure(ours: &Path, quick: bool) -> Result<Report> {
     let amount = if quick { QUICK } else { THOROUGH };
-    let figures = figures(measure_in(ours, Maps::Many { maps: MAPS, devices: DEVICES_IN_ALL }, amount)?);
+    let many = Maps::Many { maps: MAPS, devices: DEVICES_IN_ALL };
+    let figures = figures(measure_in(ours, many, amount)?);
+    let mut machine = machine::description(1);
+    machine.insert("kernel of the emulated machine", Maps::One.kernel()?);
+    machine.insert("kernel of User Mode Linux", many.kernel()?);
     Ok(Report {
         title: "This daemon and the C helper on dm-multipath maps".to_owned(),
-        machine: machine::description(1),
+        machine,
         method: method(amount),
         subjects: vec![OURS.to_owned(), THEIRS.to_owned()],
         compared: vec![(OURS.to_owned(), THEIRS.to_owned())],
@@ -158,8 +162,10 @@ fn method((rounds, cycles): Amount) -> String {
          the guest waits for. The processor time is that of all of the helper's processes, with what the kernel does for \
          them, for all seven commands; multipathd's is not in it.\n\n\
          The rows of many devices and many maps are measured on User Mode Linux with one processor, a process of a host \
-         that does other things as well. {MAPS} maps have a LUN each; other device-mapper devices (`zero`) are there as \
-         well until there are {DEVICES_IN_ALL} in all."
+         that does other things as well: ratios in one run are what to look at. {MAPS} maps have a LUN each; other \
+         device-mapper devices (`zero`) are there as well until there are {DEVICES_IN_ALL} in all. multipathd is started \
+         when all disks are there, and udev does not look again at a disk that was open for writing, which here are all of \
+         them in each turn."
     )
 }
 

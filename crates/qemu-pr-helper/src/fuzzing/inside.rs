@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    io,
     os::{
         fd::{BorrowedFd, OwnedFd},
         unix::net::UnixStream,
@@ -14,14 +15,13 @@ use std::{
 use pr_control::Snapshot;
 use scsi_pr::{Cdb, Completion, SENSE_LENGTH, Sense, Status};
 
-pub use crate::device::multipath::{
-    keeper::receive,
-    message::{Answer, MAX_VERDICT, Request, Verdict, Word, note_from_bytes, note_to_bytes},
+pub use crate::device::multipath::message::{
+    Answer, MAX_VERDICT, Request, Verdict, Word, note_from_bytes, note_to_bytes,
 };
 use crate::{
     device::{
         Device, Identity, Kind,
-        multipath::{self, Multipath},
+        multipath::{self, Multipath, keeper, message::MAX_REQUEST},
         outcome,
     },
     observe::{
@@ -35,6 +35,14 @@ use crate::{
 
 /// How long a command may take: longer than any fuzzer waits.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// See [`keeper::receive`].
+///
+/// # Errors
+/// What comes makes no sense, or nothing does.
+pub fn receive(line: &OwnedFd) -> io::Result<Option<(Request, OwnedFd, OwnedFd)>> {
+    keeper::receive(line, &mut [0; MAX_REQUEST])
+}
 
 /// The daemon's end of the line to the broker.
 pub struct ToBroker(Multipath);

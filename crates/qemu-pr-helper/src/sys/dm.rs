@@ -38,12 +38,12 @@ const DM_NOFLUSH_FLAG: u32 = 1 << 11;
 /// Room for what goes with a command: the status of a map with hundreds of paths.
 const ROOM: usize = 16 * 1024;
 
-/// What is enough for most: the kernel copies and clears as much as it is offered, with each command.
+/// What is enough for most: as much as is offered is cleared here and copied by the kernel, with each command.
 const LITTLE: usize = 1024;
 
 /// `struct dm_ioctl` with room behind it.
 #[repr(C, align(8))]
-struct DmIoctl {
+struct DmIoctl<const OFFERED: usize> {
     version: [u32; 3],
     data_size: u32,
     data_start: u32,
@@ -56,7 +56,7 @@ struct DmIoctl {
     name: [u8; 128],
     uuid: [u8; 129],
     data: [u8; 7],
-    room: [u8; ROOM],
+    room: [u8; OFFERED],
 }
 
 /// The size of the structure without the room behind it; it is part of the ioctl's number.
@@ -70,12 +70,12 @@ const TARGET_TYPE: usize = 24;
 const MESSAGE: usize = 8;
 
 layout!(
-    DmIoctl, 16696, 8,
+    DmIoctl<ROOM>, 16696, 8,
     version 0 data_size 12 data_start 16 target_count 20 open_count 24 flags 28 event_nr 32 padding 36 dev 40 name 48
     uuid 176 data 305 room 312
 );
 
-const _: () = assert!(offset_of!(DmIoctl, room) == HEADER);
+const _: () = assert!(offset_of!(DmIoctl<LITTLE>, room) == HEADER && size_of::<DmIoctl<LITTLE>>() == HEADER + LITTLE);
 
 /// What device-mapper says of a device with one target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,15 +95,14 @@ pub fn control() -> io::Result<File> {
     File::options().read(true).write(true).open(CONTROL)
 }
 
-fn call(
+fn call<const OFFERED: usize>(
     control: BorrowedFd<'_>,
     number: libc::Ioctl,
     device: u64,
     flags: u32,
     data: &[u8],
-    offered: usize,
-) -> io::Result<Box<DmIoctl>> {
-    let size = u32::try_from(HEADER + offered.min(ROOM)).map_err(io::Error::other)?;
+) -> io::Result<Box<DmIoctl<OFFERED>>> {
+    let size = u32::try_from(HEADER + OFFERED).map_err(io::Error::other)?;
     let mut arguments = Box::new(DmIoctl {
         version: [4, 0, 0],
         data_size: size,
@@ -117,10 +116,10 @@ fn call(
         name: [0; 128],
         uuid: [0; 129],
         data: [0; 7],
-        room: [0; ROOM],
+        room: [0; OFFERED],
     });
     // One zero at least stays behind it.
-    let room = arguments.room.get_mut(..data.len()).filter(|room| room.len() < offered);
+    let room = arguments.room.get_mut(..data.len()).filter(|room| room.len() < OFFERED);
     room.ok_or(io::ErrorKind::InvalidInput)?.copy_from_slice(data);
     // SAFETY: the structure has the kernel's layout (asserted above) and says how much of it is the kernel's to write.
     match unsafe { libc::ioctl(control.as_raw_fd(), number, &raw mut *arguments) } {
@@ -140,13 +139,8 @@ fn encode(device: u64) -> u64 {
 /// # Errors
 /// `ENXIO` when the device is none of device-mapper's, `EACCES` without `CAP_SYS_ADMIN`.
 pub fn status(control: BorrowedFd<'_>, device: u64) -> io::Result<Option<Status>> {
-    let answer = ask(control, device, DM_NOFLUSH_FLAG)?;
-    Ok(answer.target().map(|(target, text)| Status {
-        target,
-        text,
-        suspended: answer.flags & DM_SUSPEND_FLAG != 0,
-        event: answer.event_nr,
-    }))
+    let Answer { target, flags, event, .. } = ask(control, device, DM_NOFLUSH_FLAG)?;
+    Ok(target.map(|(target, text)| Status { target, text, suspended: flags & DM_SUSPEND_FLAG != 0, event }))
 }
 
 /// What device-mapper says of a device with one target: which it is.
@@ -165,14 +159,24 @@ pub struct Table {
 /// # Errors
 /// As for [`status`].
 pub fn table(control: BorrowedFd<'_>, device: u64) -> io::Result<Option<Table>> {
-    let answer = ask(control, device, DM_STATUS_TABLE_FLAG | DM_NOFLUSH_FLAG)?;
-    Ok(answer.target().map(|(target, _)| Table { target, uuid: text(&answer.uuid), name: text(&answer.name) }))
+    let Answer { target, uuid, name, .. } = ask(control, device, DM_STATUS_TABLE_FLAG | DM_NOFLUSH_FLAG)?;
+    Ok(target.map(|(target, _)| Table { target, uuid, name }))
 }
 
-fn ask(control: BorrowedFd<'_>, device: u64, flags: u32) -> io::Result<Box<DmIoctl>> {
-    let mut answer = call(control, DM_TABLE_STATUS, device, flags, &[], LITTLE)?;
+/// What is of interest in an answer.
+struct Answer {
+    flags: u32,
+    event: u32,
+    name: String,
+    uuid: String,
+    /// The only target's type, and what goes with it.
+    target: Option<(String, String)>,
+}
+
+fn ask(control: BorrowedFd<'_>, device: u64, flags: u32) -> io::Result<Answer> {
+    let mut answer = call::<LITTLE>(control, DM_TABLE_STATUS, device, flags, &[])?.answer();
     if answer.flags & DM_BUFFER_FULL_FLAG != 0 {
-        answer = call(control, DM_TABLE_STATUS, device, flags, &[], ROOM)?;
+        answer = call::<ROOM>(control, DM_TABLE_STATUS, device, flags, &[])?.answer();
     }
     if answer.flags & DM_BUFFER_FULL_FLAG != 0 {
         return Err(io::Error::other("the device's table is too long"));
@@ -180,8 +184,12 @@ fn ask(control: BorrowedFd<'_>, device: u64, flags: u32) -> io::Result<Box<DmIoc
     Ok(answer)
 }
 
-impl DmIoctl {
-    /// The only target's type, and what goes with it.
+impl<const OFFERED: usize> DmIoctl<OFFERED> {
+    fn answer(&self) -> Answer {
+        let Self { flags, event_nr: event, name, uuid, .. } = self;
+        Answer { flags: *flags, event: *event, name: text(name), uuid: text(uuid), target: self.target() }
+    }
+
     fn target(&self) -> Option<(String, String)> {
         let start = usize::try_from(self.data_start).unwrap_or(usize::MAX).checked_sub(HEADER)?;
         let target = self.room.get(start..).filter(|_| self.target_count == 1)?;
@@ -200,18 +208,18 @@ fn text(bytes: &[u8]) -> String {
 /// already is waited for: `EINTR` when a signal comes first.
 pub fn suspend(control: BorrowedFd<'_>, device: u64) -> io::Result<()> {
     let flags = DM_SUSPEND_FLAG | DM_SKIP_LOCKFS_FLAG | DM_NOFLUSH_FLAG;
-    call(control, DM_DEV_SUSPEND, device, flags, &[], LITTLE).map(|_| ())
+    call::<LITTLE>(control, DM_DEV_SUSPEND, device, flags, &[]).map(|_| ())
 }
 
 /// Lets it go on. Should it not be suspended after all, nothing is flushed.
 pub fn resume(control: BorrowedFd<'_>, device: u64) -> io::Result<()> {
-    call(control, DM_DEV_SUSPEND, device, DM_SKIP_LOCKFS_FLAG | DM_NOFLUSH_FLAG, &[], LITTLE).map(|_| ())
+    call::<LITTLE>(control, DM_DEV_SUSPEND, device, DM_SKIP_LOCKFS_FLAG | DM_NOFLUSH_FLAG, &[]).map(|_| ())
 }
 
 /// Sends a message to the device's target.
 pub fn message(control: BorrowedFd<'_>, device: u64, text: &str) -> io::Result<()> {
     let data = [&[0; MESSAGE][..], text.as_bytes(), b"\0"].concat();
-    call(control, DM_TARGET_MSG, device, 0, &data, ROOM).map(|_| ())
+    call::<LITTLE>(control, DM_TARGET_MSG, device, 0, &data).map(|_| ())
 }
 
 /// From now on the control node becomes readable when something happens to a device, whichever (Linux 4.14).
@@ -219,5 +227,5 @@ pub fn message(control: BorrowedFd<'_>, device: u64, text: &str) -> io::Result<(
 /// # Errors
 /// `ENOTTY` on an older kernel.
 pub fn arm(control: BorrowedFd<'_>) -> io::Result<()> {
-    call(control, DM_DEV_ARM_POLL, 0, 0, &[], LITTLE).map(|_| ())
+    call::<LITTLE>(control, DM_DEV_ARM_POLL, 0, 0, &[]).map(|_| ())
 }

@@ -13,6 +13,7 @@ use measure::multipath::PATHS;
 use crate::lun::{self, TARGET, put};
 use crate::multipath::services::{self, Multipathd};
 use crate::node::Node;
+use crate::report::remark;
 use crate::wait;
 
 const INITIATOR: &str = "iqn.2024-01.test.bed:host";
@@ -37,6 +38,10 @@ defaults {
 }
 ";
 
+/// udev looks anew at each disk that somebody has closed who could have written to it. In a turn that is every path; a
+/// guest keeps its disk open.
+const RULES: &str = "SUBSYSTEM==\"block\", OPTIONS+=\"nowatch\"\n";
+
 /// A map and its paths.
 pub struct Map {
     pub map: Node,
@@ -47,7 +52,7 @@ pub struct Map {
 pub struct Storage {
     luns: usize,
     /// It ends with this.
-    _multipathd: Multipathd,
+    multipathd: Multipathd,
 }
 
 impl Storage {
@@ -55,8 +60,10 @@ impl Storage {
     pub fn set_up() -> Result<Self> {
         lun::run("ip", &["link", "set", "lo", "up"])?;
         lun::mount_configfs()?;
+        fs::create_dir_all("/etc/udev/rules.d")?;
+        fs::write("/etc/udev/rules.d/99-measuring.rules", RULES)?;
         services::start_udev()?;
-        let mut this = Self { luns: 0, _multipathd: Multipathd::start(CONFIGURATION)? };
+        let mut this = Self { luns: 0, multipathd: Multipathd::start(CONFIGURATION)? };
         for number in 0..PATHS {
             let group = portal_group(number);
             fs::create_dir_all(group.join("np").join(format!("{}:{PORT}", address(number))))?;
@@ -78,16 +85,26 @@ impl Storage {
 
     /// So many LUNs in all, each with its map.
     pub fn grow(&mut self, luns: usize) -> Result<()> {
+        // It would make each map as soon as there is a path, and again with each further one, and udev looks at all of
+        // that. When it starts later it makes each map once, as when a host boots.
+        self.multipathd.kill()?;
         self.make_luns(luns)?;
         for host in fs::read_dir("/sys/class/scsi_host")? {
             put(&host?.path().join("scan"), "- - -")?;
         }
+        let wanted = luns * usize::try_from(PATHS)?;
+        patiently("every disk", || Ok(disks()? == wanted))?;
+        settle_udev()?;
+        remark(&format!("{wanted} disks"));
+        self.multipathd.start_again()?;
         self.settle()
     }
 
     fn make_luns(&mut self, luns: usize) -> Result<()> {
         for number in self.luns..luns {
-            let backstore = lun::backstore(&format!("disk{number}"))?;
+            // The kernel's own target makes the LUN's identifier of the hexadecimal digits in this, and puts zeros behind
+            // them: one map would have the paths of disk1, disk10 and disk100.
+            let backstore = lun::backstore(&format!("disk{number:04}"))?;
             for path in 0..PATHS {
                 // The target has something of its own to say at number 0.
                 lun::link(&portal_group(path).join("lun").join(format!("lun_{}", number + 1)), &backstore)?;
@@ -99,16 +116,12 @@ impl Storage {
 
     /// Waits until every map has all of its paths, and nobody has anything left to do or to report.
     fn settle(&self) -> Result<()> {
-        wait::until("every map with all of its paths", PATIENCE, || {
+        patiently("every map with all of its paths", || {
             let maps = maps()?;
             let paths = usize::try_from(PATHS)?;
-            let complete = maps.len() == self.luns && maps.iter().all(|map| map.paths.len() == paths);
-            if !complete {
-                std::thread::sleep(Duration::from_millis(200));
-            }
-            Ok(complete.then_some(()))
+            Ok(maps.len() == self.luns && maps.iter().all(|map| map.paths.len() == paths))
         })?;
-        lun::run("/bin/udevadm", &["settle", "--timeout=300"])?;
+        settle_udev()?;
         for map in maps()? {
             for path in &map.paths {
                 path.settle()?;
@@ -116,6 +129,28 @@ impl Storage {
         }
         Ok(())
     }
+}
+
+/// Looks now and then whether something has come about.
+fn patiently(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+    wait::until(what, PATIENCE, || {
+        if is_so()? {
+            return Ok(Some(()));
+        }
+        // Looking takes time that others need.
+        std::thread::sleep(Duration::from_millis(500));
+        Ok(None)
+    })
+}
+
+/// Waits until udev has nothing left to do.
+fn settle_udev() -> Result<()> {
+    lun::run("/bin/udevadm", &["settle", &format!("--timeout={}", PATIENCE.as_secs())])
+}
+
+fn disks() -> Result<usize> {
+    let names = fs::read_dir("/sys/block")?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    Ok(names.filter(|name| name.starts_with("sd")).count())
 }
 
 /// The maps with their paths, the oldest first.
@@ -158,13 +193,14 @@ pub fn fill_up(wanted: usize) -> Result<()> {
     let list = "/run/devices";
     File::create(list)?.write_all(lines.join(";").as_bytes())?;
     let status = Command::new("/sbin/dmsetup")
-        .args(["create", "--concise"])
+        // udev is waited for once, when all of them are there.
+        .args(["create", "--concise", "--noudevsync"])
         .stdin(File::open(list)?)
         .stdout(Stdio::null())
         .status()
         .context("dmsetup cannot be started")?;
     ensure!(status.success(), "dmsetup ended with {status}");
-    lun::run("/bin/udevadm", &["settle", "--timeout=300"])?;
+    settle_udev()?;
     let there = devices()?;
     ensure!(there == wanted, "{there} device-mapper devices where {wanted} were due");
     Ok(())

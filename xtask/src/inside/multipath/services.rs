@@ -38,8 +38,8 @@ pub const KEYS: &str = "/etc/multipath/prkeys";
 /// What it says.
 pub const LOG: &str = "/run/multipathd.log";
 
-/// What a loaded machine may need to start a service.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// What a loaded machine may need to start a service. multipathd looks at all disks first, and there may be hundreds.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Starts udev; it goes to the background by itself and lives as long as the machine.
 pub fn start_udev() -> Result<()> {

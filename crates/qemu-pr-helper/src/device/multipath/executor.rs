@@ -44,8 +44,9 @@ const LEAST: Duration = Duration::from_millis(250);
 /// Nothing is sent whose answer could not be waited for as long as this.
 const SHORTEST: Duration = Duration::from_millis(5);
 
-/// How long the opening of paths is waited for. It takes a moment, or as long as the error handling of a host adapter.
-const OPENING: Duration = Duration::from_secs(1);
+/// How long the opening of paths is waited for. It takes a moment, or as long as the error handling of a host adapter; and
+/// some seconds on a host with little time, where a hundred maps are used for the first time at once.
+const OPENING: Duration = Duration::from_secs(5);
 
 /// How long a map may be held back in all, whoever has to be waited for meanwhile: guests retry their I/O for so long.
 const HELD: Duration = Duration::from_secs(1);
@@ -369,6 +370,10 @@ impl Io for Executor {
         }
         self.lanes.retain(|device, _| table.iter().any(|path| path.device == *device));
         for path in &table {
+            // As long as its node is open no other disk gets its number (drivers/scsi/sd.c, scsi_disk_release).
+            if self.lanes.get(&path.device).is_some_and(Lane::is_open) {
+                continue;
+            }
             let session = identity::of_session(path.device);
             // Another disk has the number now.
             if session.is_some_and(|id| self.lanes.get(&path.device).is_some_and(|lane| lane.id != id)) {

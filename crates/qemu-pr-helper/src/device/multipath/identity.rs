@@ -24,7 +24,7 @@ pub fn of(device: u64) -> Option<Identity> {
 /// again mostly gets another one, and its old one may be another path's by then. The kernel counts sessions and uses no
 /// number again.
 pub fn of_session(device: u64) -> Option<PathId> {
-    // The link says it all, and this is asked with every look at the paths.
+    // The link says it all.
     disk(&fs::read_link(sysfs::block(device)).ok()?).and_then(session)
 }
 

@@ -5,7 +5,7 @@
 //! before.
 
 use std::{
-    io,
+    io, iter,
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -88,11 +88,15 @@ impl Slot {
 
     /// Keeps this from now on.
     pub fn store(self, memory: &Memory) {
+        self.writer().store(memory);
+    }
+
+    /// For the only process that writes to the slot: it looks once at what is there.
+    pub fn writer(self) -> Writer {
         let records = self.records();
-        let number = |record: &[AtomicU64]| read(record).map_or(0, |(number, _)| number);
-        let [first, second] = records.map(number);
-        let (older, number) = if first <= second { (records[0], second + 1) } else { (records[1], first + 1) };
-        write(older, number, &encode(memory));
+        let [first, second] = records.map(|record| read(record).map_or(0, |(number, _)| number));
+        let [older, newer] = if first <= second { records } else { [records[1], records[0]] };
+        Writer { older, newer, number: first.max(second) }
     }
 
     /// A command is about to be carried out.
@@ -115,6 +119,22 @@ impl Slot {
     }
 }
 
+/// Writes to a slot, in turn to either record.
+pub struct Writer {
+    older: &'static [AtomicU64],
+    newer: &'static [AtomicU64],
+    number: u64,
+}
+
+impl Writer {
+    /// Keeps this from now on.
+    pub fn store(&mut self, memory: &Memory) {
+        self.number += 1;
+        write(self.older, self.number, &encode(memory));
+        std::mem::swap(&mut self.older, &mut self.newer);
+    }
+}
+
 /// A whole record's number and contents.
 fn read(record: &[AtomicU64]) -> Option<(u64, Vec<u8>)> {
     let [number, length, sum, ..] = [0, 1, 2].map(|at| record[at].load(Ordering::Acquire));
@@ -128,21 +148,30 @@ fn read(record: &[AtomicU64]) -> Option<(u64, Vec<u8>)> {
 fn write(record: &[AtomicU64], number: u64, bytes: &[u8]) {
     // Not whole from here on.
     record[2].store(0, Ordering::Release);
-    for (word, chunk) in record[3..].iter().zip(bytes.chunks(8)) {
-        let mut eight = [0; 8];
-        eight[..chunk.len()].copy_from_slice(chunk);
-        word.store(u64::from_le_bytes(eight), Ordering::Release);
+    for (at, chunk) in record[3..].iter().zip(bytes.chunks(8)) {
+        at.store(word(chunk), Ordering::Release);
     }
     record[0].store(number, Ordering::Release);
     record[1].store(u64::try_from(bytes.len()).unwrap_or(0), Ordering::Release);
     record[2].store(checksum(number, bytes), Ordering::Release);
 }
 
-/// FNV-1a, never zero.
+/// FNV-1a, of words instead of bytes, and never zero.
 fn checksum(number: u64, bytes: &[u8]) -> u64 {
-    let all = number.to_le_bytes().into_iter().chain(bytes.iter().copied());
-    let sum = all.fold(0xcbf2_9ce4_8422_2325, |sum: u64, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let words = bytes.chunks(8).map(word);
+    let sum = iter::once(number).chain(words).fold(0xcbf2_9ce4_8422_2325, |sum: u64, word| {
+        let sum = (sum ^ word).wrapping_mul(0x0100_0000_01b3);
+        // The upper half, too, is to depend on the lower one, and the other way round.
+        sum ^ sum >> 32
+    });
     sum.max(1)
+}
+
+/// Eight bytes, or as many as there are and zeros.
+fn word(bytes: &[u8]) -> u64 {
+    let mut eight = [0; 8];
+    eight[..bytes.len()].copy_from_slice(bytes);
+    u64::from_le_bytes(eight)
 }
 
 fn encode(memory: &Memory) -> Vec<u8> {

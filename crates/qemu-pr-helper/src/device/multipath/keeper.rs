@@ -170,6 +170,8 @@ struct Keeper<'a> {
     control: Option<File>,
     maps: HashMap<u64, Keeping>,
     numbers: u32,
+    /// Room for a command.
+    room: Box<[u8; MAX_REQUEST]>,
 }
 
 /// A map that commands came for.
@@ -268,8 +270,16 @@ impl Job {
 impl<'a> Keeper<'a> {
     fn new(line: &'a OwnedFd, means: &'a Means) -> Self {
         let _ = set_name(c"qemu-pr-keeper");
-        let mut keeper =
-            Self { line, is_open: true, means, guard: None, control: None, maps: HashMap::new(), numbers: 0 };
+        let mut keeper = Self {
+            line,
+            is_open: true,
+            means,
+            guard: None,
+            control: None,
+            maps: HashMap::new(),
+            numbers: 0,
+            room: Box::new([0; MAX_REQUEST]),
+        };
         keeper.find_guard();
         // What a keeper before this one has left.
         for (device, slot) in means.journal.used() {
@@ -313,8 +323,12 @@ impl<'a> Keeper<'a> {
             if wakes.guard {
                 self.replace_guard();
             }
-            self.hear();
-            self.reap();
+            for (device, has_ended) in wakes.workers {
+                self.hear(device, has_ended);
+                if has_ended {
+                    self.reap(device);
+                }
+            }
             if self.is_open && wakes.line {
                 self.take();
             }
@@ -334,14 +348,19 @@ impl<'a> Keeper<'a> {
         if let Some(guard) = &self.guard {
             set.push(PollFd::new(guard, PollFlags::IN));
         }
+        let mut owners = Vec::new();
         let mut next: Option<Instant> = None;
         let mut due = |at: Instant| next = Some(next.map_or(at, |next| next.min(at)));
-        for kept in self.maps.values() {
+        for (device, kept) in &self.maps {
             kept.changes.iter().chain(&kept.reads).for_each(|job| due(job.deadline));
             match &kept.worker {
                 Some(worker) => {
                     set.push(PollFd::new(&worker.process, PollFlags::IN));
-                    set.extend(worker.line.as_ref().map(|line| PollFd::new(line, PollFlags::IN)));
+                    owners.push((*device, true));
+                    if let Some(line) = &worker.line {
+                        set.push(PollFd::new(line, PollFlags::IN));
+                        owners.push((*device, false));
+                    }
                     worker.change.due().chain(worker.read.due()).for_each(&mut due);
                     worker.ends.iter().for_each(|ends| due(*ends));
                     if kept.starts > Instant::now() {
@@ -364,7 +383,12 @@ impl<'a> Keeper<'a> {
         let woken = poll(&mut set, timeout.as_ref()).is_ok();
         let first = usize::from(self.is_open);
         let ready = |at: usize| woken && set.get(at).is_some_and(|fd| !fd.revents().is_empty());
-        Wakes { line: self.is_open && ready(0), guard: self.guard.is_some() && ready(first) }
+        let (line, guard) = (self.is_open && ready(0), self.guard.is_some() && ready(first));
+        let first = first + usize::from(self.guard.is_some());
+        let mut workers: Vec<_> = (first..).zip(owners).filter(|(at, _)| ready(*at)).map(|(_, owner)| owner).collect();
+        // One that has said something and ended is there twice.
+        workers.dedup_by_key(|(device, _)| *device);
+        Wakes { line, guard, workers }
     }
 
     /// The guard has died: this process becomes one, and a child of it goes on.
@@ -384,71 +408,72 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// Takes what workers say.
-    fn hear(&mut self) {
+    /// Takes what a worker says: one thing, or all of it.
+    fn hear(&mut self, device: u64, all: bool) {
+        let Some(kept) = self.maps.get_mut(&device) else { return };
+        let Some(Worker { line: Some(line), change, read, is_sound, .. }) = &mut kept.worker else { return };
         let mut bytes = Vec::with_capacity(MAX_VERDICT);
-        for (device, kept) in &mut self.maps {
-            let Some(Worker { line: Some(line), change, read, is_sound, .. }) = &mut kept.worker else { continue };
-            loop {
-                bytes.clear();
-                match recv(&*line, spare_capacity(&mut bytes), RecvFlags::DONTWAIT) {
-                    Ok((_, 1..)) => {}
-                    Err(Errno::INTR) => continue,
-                    Ok(_) | Err(_) => break,
+        loop {
+            bytes.clear();
+            match recv(&*line, spare_capacity(&mut bytes), RecvFlags::DONTWAIT) {
+                Ok((_, 1..)) => {}
+                Err(Errno::INTR) => continue,
+                Ok(_) | Err(_) => break,
+            }
+            let Some(Word { stays, what }) = Word::parse(&bytes) else { continue };
+            (kept.stays, kept.since) = (stays, Instant::now());
+            match what {
+                What::State => {}
+                What::Note(note) => {
+                    let note = note_to_bytes(device, &note);
+                    let _ = send(self.line, &note, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
                 }
-                let Some(Word { stays, what }) = Word::parse(&bytes) else { continue };
-                (kept.stays, kept.since) = (stays, Instant::now());
-                match what {
-                    What::State => {}
-                    What::Note(note) => {
-                        let note = note_to_bytes(*device, &note);
-                        let _ = send(self.line, &note, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
-                    }
-                    What::Answer(number, answer) => {
-                        *is_sound = true;
-                        let job = [&mut *change, &mut *read].into_iter().find_map(|hand| hand.answered(number));
-                        if let Some(job) = job {
-                            job.answer(&Verdict::Answered(answer));
-                        }
+                What::Answer(number, answer) => {
+                    *is_sound = true;
+                    let job = [&mut *change, &mut *read].into_iter().find_map(|hand| hand.answered(number));
+                    if let Some(job) = job {
+                        job.answer(&Verdict::Answered(answer));
                     }
                 }
+            }
+            if !all {
+                break;
             }
         }
     }
 
-    /// Sees to workers that have ended.
-    fn reap(&mut self) {
+    /// Sees to a worker that may have ended.
+    fn reap(&mut self, device: u64) {
         let now = Instant::now();
-        for kept in self.maps.values_mut() {
-            let Some(how) = kept.worker.as_ref().and_then(Worker::ended) else { continue };
-            let Some(worker) = kept.worker.take() else { continue };
-            // What changed nothing, and what was not begun, is another one's to do.
-            match worker.change.job {
-                Some(job) if job.again || kept.slot.has_begun(job.number) => job.answer(&Verdict::Died(how.clone())),
-                Some(job) => kept.changes.push_front(Job { again: true, ..job }),
-                None => {}
-            }
-            match worker.read.job {
-                Some(job) if job.again => job.answer(&Verdict::Died(how)),
-                Some(job) => kept.reads.push_front(Job { again: true, ..job }),
-                None => {}
-            }
-            let was_to_end = worker.line.is_none();
-            if was_to_end && !kept.stays {
-                continue;
-            }
-            // Whatever it was at, another one has to look.
-            kept.stays = true;
-            let is_sound = worker.is_sound || worker.started.elapsed() > SOON;
-            kept.pause = if is_sound { FIRST_PAUSE } else { (kept.pause * 2).min(LAST_PAUSE) };
-            kept.starts = now + kept.pause;
+        let Some(kept) = self.maps.get_mut(&device) else { return };
+        let Some(how) = kept.worker.as_ref().and_then(Worker::ended) else { return };
+        let Some(worker) = kept.worker.take() else { return };
+        // What changed nothing, and what was not begun, is another one's to do.
+        match worker.change.job {
+            Some(job) if job.again || kept.slot.has_begun(job.number) => job.answer(&Verdict::Died(how.clone())),
+            Some(job) => kept.changes.push_front(Job { again: true, ..job }),
+            None => {}
         }
+        match worker.read.job {
+            Some(job) if job.again => job.answer(&Verdict::Died(how)),
+            Some(job) => kept.reads.push_front(Job { again: true, ..job }),
+            None => {}
+        }
+        let was_to_end = worker.line.is_none();
+        if was_to_end && !kept.stays {
+            return;
+        }
+        // Whatever it was at, another one has to look.
+        kept.stays = true;
+        let is_sound = worker.is_sound || worker.started.elapsed() > SOON;
+        kept.pause = if is_sound { FIRST_PAUSE } else { (kept.pause * 2).min(LAST_PAUSE) };
+        kept.starts = now + kept.pause;
     }
 
     /// Takes commands from the daemon.
     fn take(&mut self) {
         loop {
-            match receive(self.line) {
+            match receive(self.line, &mut self.room) {
                 Ok(Some((request, device, reply))) => self.queue(request, &device, reply),
                 Err(error)
                     if matches!(
@@ -638,6 +663,8 @@ impl<'a> Keeper<'a> {
 struct Wakes {
     line: bool,
     guard: bool,
+    /// The maps whose workers say something, and whether they have ended.
+    workers: Vec<(u64, bool)>,
 }
 
 impl Keeping {
@@ -738,12 +765,11 @@ fn start(map: &Map, slot: Slot, broker: &Result<Arc<Broker>, String>) -> io::Res
 }
 
 /// One message from the daemon; `None` when it is gone.
-pub fn receive(line: &OwnedFd) -> io::Result<Option<(Request, OwnedFd, OwnedFd)>> {
-    let mut bytes = [0; MAX_REQUEST];
+pub fn receive(line: &OwnedFd, room: &mut [u8; MAX_REQUEST]) -> io::Result<Option<(Request, OwnedFd, OwnedFd)>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-    let length = recvmsg(line, &mut [io::IoSliceMut::new(&mut bytes)], &mut ancillary, flags)?.bytes;
+    let length = recvmsg(line, &mut [io::IoSliceMut::new(room)], &mut ancillary, flags)?.bytes;
     if length == 0 {
         return Ok(None);
     }
@@ -751,7 +777,7 @@ pub fn receive(line: &OwnedFd) -> io::Result<Option<(Request, OwnedFd, OwnedFd)>
         RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect::<Vec<_>>(),
         _ => Vec::new(),
     });
-    match (Request::parse(&bytes[..length]), descriptors.next(), descriptors.next()) {
+    match (Request::parse(&room[..length]), descriptors.next(), descriptors.next()) {
         (Some(request), Some(device), Some(reply)) => Ok(Some((request, device, reply))),
         _ => Err(io::ErrorKind::InvalidData.into()),
     }

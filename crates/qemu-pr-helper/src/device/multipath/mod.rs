@@ -15,12 +15,13 @@ mod map;
 pub mod message;
 mod multipathd;
 mod table;
+mod turn;
 mod worker;
 
 use std::{
     cell::OnceCell,
     ffi::CStr,
-    io::{self, IoSlice, PipeReader, Read},
+    io::{self, IoSlice, PipeReader},
     mem::MaybeUninit,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
@@ -35,8 +36,9 @@ use keeper::Means;
 use message::{Answer, MAX_VERDICT, Request, Verdict, note_from_bytes};
 pub use multipathd::is_reachable as is_multipathd_reachable;
 use rustix::{
+    buffer::spare_capacity,
     event::{PollFd, PollFlags, Timespec, poll},
-    io::Errno,
+    io::{Errno, read},
     net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv, sendmsg},
     pipe::{PipeFlags, pipe_with},
 };
@@ -285,7 +287,11 @@ impl Multipath {
         }
         // One write of the broker's, smaller than the pipe: it is there whole, or not at all.
         let mut bytes = Vec::with_capacity(MAX_VERDICT);
-        reply.take(u64::try_from(MAX_VERDICT).unwrap_or(u64::MAX)).read_to_end(&mut bytes)?;
+        while let Err(error) = read(&reply, spare_capacity(&mut bytes)) {
+            if error != Errno::INTR {
+                return Err(error.into());
+            }
+        }
         Verdict::parse(&bytes).ok_or_else(|| io::Error::other("it has died, and another one has taken over"))
     }
 }

@@ -1,16 +1,17 @@
 //! A worker: the process that carries out the commands of one map, and looks after its paths while a key of its user's
 //! is registered.
 //!
-//! Three threads: the first listens to the keeper and to device-mapper, the second changes, the third reads. Reading
-//! does not wait for a change that takes long.
+//! Two threads take commands from the keeper, which gives a worker one of each kind at a time: either of them changes or
+//! reads, so that reading does not wait for a change that takes long. The first thread of the process listens to
+//! device-mapper and looks after the paths.
 
 use std::{
     fs::File,
+    io,
     os::fd::{AsFd, OwnedFd},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, Sender, channel},
     },
     thread,
     time::{Duration, Instant},
@@ -18,6 +19,7 @@ use std::{
 
 use pr_multipath::{Io as _, Memory, Multipathd, Registration, Step, User};
 use rustix::{
+    buffer::spare_capacity,
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
     net::{RecvFlags, SendFlags, recv, send},
@@ -30,12 +32,12 @@ use super::{
     lock::{Broker, Held, MapLock},
     map::Map,
     message::{Answer, MAX_REQUEST, Request, What, Word},
+    turn::Turn,
 };
 use crate::sys::{dm, process};
 
 /// How long reading waits for a change. Most of them take some milliseconds, and what is read afterwards is certain.
 const READING_WAITS: Duration = Duration::from_millis(300);
-const READING_LOOKS: Duration = Duration::from_millis(2);
 
 /// How often paths are looked at while a key is registered, whatever device-mapper says.
 const LOOK: Duration = Duration::from_secs(5);
@@ -53,6 +55,9 @@ const MARGIN: Duration = Duration::from_secs(2);
 const SAYS: usize = 100;
 const SAYS_AGAIN: Duration = Duration::from_millis(10);
 
+/// One of each kind.
+const COMMANDS: usize = 2;
+
 /// What a thread does needs little.
 const STACK: usize = 256 * 1024;
 
@@ -65,14 +70,14 @@ struct Worker {
     map: Map,
     slot: Slot,
     line: OwnedFd,
-    state: Mutex<State>,
     /// What was kept last, for whoever does not wait for a change to end.
     kept: Arc<Mutex<Memory>>,
     /// A unit attention that reading met beside a change.
     news: Mutex<Option<[u8; 3]>>,
-    /// A look is due already.
-    looks: AtomicBool,
     stays: AtomicBool,
+    state: Turn<State>,
+    /// For reading beside a change.
+    beside: Turn<Executor>,
 }
 
 /// Whoever has this may change the map.
@@ -91,20 +96,15 @@ struct Job {
     deadline: Instant,
 }
 
-/// What the thread that changes has to do.
-enum Work {
-    Change(Box<Job>),
-    Look,
-}
-
 /// Carries out commands until the keeper has none any more.
 pub fn run(map: Map, line: OwnedFd, slot: Slot, broker: &Result<Arc<Broker>, String>) {
     let found = slot.load();
     let recovers = found.is_some();
     let memory = found.unwrap_or_default();
+    let mut writer = slot.writer();
     if !recovers {
         // From here on a successor looks, and gives up the lock that this process may leave.
-        slot.store(&memory);
+        writer.store(&memory);
     }
     let lock = match broker {
         Ok(broker) => MapLock::open(map.device, Arc::clone(broker)).map(Arc::new).map_err(|error| error.to_string()),
@@ -116,9 +116,9 @@ pub fn run(map: Map, line: OwnedFd, slot: Slot, broker: &Result<Arc<Broker>, Str
         let lock = lock.as_ref().ok().map(Arc::clone);
         Box::new(move |memory: &Memory, may_be_suspended: bool| {
             if may_be_suspended {
-                slot.store(&Memory { suspended: true, ..memory.clone() });
+                writer.store(&Memory { suspended: true, ..memory.clone() });
             } else {
-                slot.store(memory);
+                writer.store(memory);
             }
             if let Some(lock) = &lock {
                 lock.note(memory.suspended);
@@ -131,38 +131,35 @@ pub fn run(map: Map, line: OwnedFd, slot: Slot, broker: &Result<Arc<Broker>, Str
     if let User::Registered(Registration { key, persist, .. }) = memory.user {
         executor.owed = Some(Multipathd::Register { key, persist });
     }
-    let worker = Worker {
+    let complaint = lock
+        .as_ref()
+        .err()
+        .map(|error| format!("other helpers of this host are not kept from using the map at the same time: {error}"));
+    let worker = &Worker {
         stays: AtomicBool::new(stays(&memory)),
-        map,
         slot,
         line,
         kept,
         news: Mutex::new(None),
-        looks: AtomicBool::new(false),
-        state: Mutex::new(State { memory, executor, lock: None, recovers }),
+        state: Turn::new(State { memory, executor, lock: lock.ok(), recovers }),
+        beside: Turn::new(Executor::new(map.clone(), Box::new(|_, _| {}))),
+        map,
     };
-    let worker = &worker;
-    match lock {
-        Ok(lock) => worker.state().lock = Some(lock),
-        Err(error) => worker.say(What::Note(format!(
-            "other helpers of this host are not kept from using the map at the same time: {error}"
-        ))),
+    if let Some(complaint) = complaint {
+        worker.say(What::Note(complaint));
     }
     thread::scope(|scope| {
-        let (changes, to_change) = channel();
-        let (reads, to_read) = channel();
-        let start = |name: &str| thread::Builder::new().name(name.into()).stack_size(STACK);
-        let started = start("change")
-            .spawn_scoped(scope, || worker.change(to_change))
-            .and_then(|_| start("read").spawn_scoped(scope, || worker.read(to_read)));
-        // Without its threads it is of no use; the keeper starts another one.
-        if started.is_ok() {
-            if recovers {
-                worker.look(&changes);
-            }
-            worker.listen(&changes, &reads);
+        let start = |_| {
+            let builder = thread::Builder::new().name("command".into()).stack_size(STACK);
+            builder.spawn_scoped(scope, || worker.take_commands())
+        };
+        let started: io::Result<Vec<_>> = (0..COMMANDS).map(start).collect();
+        match started {
+            Ok(_) => worker.watch(recovers),
+            // Without its threads it is of no use; the keeper starts another one. What has been started may wait for a
+            // command for ever.
+            Err(_) => process::exit_now(1),
         }
-        drop((changes, reads));
     });
 }
 
@@ -175,10 +172,6 @@ fn stays(memory: &Memory) -> bool {
 }
 
 impl Worker {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Tells the keeper.
     fn say(&self, what: What) {
         let word = Word { stays: self.stays.load(Ordering::Acquire), what }.to_bytes();
@@ -195,69 +188,48 @@ impl Worker {
         process::exit_now(1);
     }
 
-    /// Has the paths looked at, unless they will be anyway.
-    fn look(&self, changes: &Sender<Work>) {
-        if !self.looks.swap(true, Ordering::AcqRel) {
-            let _ = changes.send(Work::Look);
+    /// Looks after the paths when device-mapper has events, and every few seconds, until the keeper is gone.
+    fn watch(&self, recovers: bool) {
+        if recovers {
+            self.look_after();
         }
-    }
-
-    /// Takes commands from the keeper and events from device-mapper.
-    fn listen(&self, changes: &Sender<Work>, reads: &Sender<Box<Job>>) {
         let mut events = Events::new(self.map.device);
-        let mut bytes = Vec::with_capacity(4 + MAX_REQUEST);
         let mut looked = Instant::now();
         loop {
             let stays = self.stays.load(Ordering::Acquire);
-            if events.wait(&self.line, stays) && stays {
-                self.look(changes);
-            }
-            if stays && looked.elapsed() >= LOOK {
+            let Some(has_changed) = events.wait(&self.line, stays) else { return };
+            if stays && (has_changed || looked.elapsed() >= LOOK) {
                 looked = Instant::now();
-                self.look(changes);
-            }
-            loop {
-                bytes.clear();
-                match recv(&self.line, rustix::buffer::spare_capacity(&mut bytes), RecvFlags::DONTWAIT) {
-                    Ok((_, 0)) => return,
-                    Ok(_) => {
-                        let Some(job) = Job::parse(&bytes) else { continue };
-                        let sent = match job.request.cdb.command() {
-                            Command::Out(_) => changes.send(Work::Change(Box::new(job))).is_ok(),
-                            Command::In(_) => reads.send(Box::new(job)).is_ok(),
-                        };
-                        if !sent {
-                            return;
-                        }
-                    }
-                    Err(Errno::AGAIN | Errno::INTR) => break,
-                    Err(_) => return,
-                }
+                self.look_after();
             }
         }
     }
 
-    /// The thread that changes.
-    fn change(&self, works: Receiver<Work>) {
-        for work in works {
-            match work {
-                Work::Change(job) => {
-                    let answer = self.carry_out(&job);
-                    self.say(What::Answer(job.number, answer));
-                }
-                Work::Look => {
-                    self.looks.store(false, Ordering::Release);
-                    self.look_after();
-                }
+    /// Takes commands from the keeper until that has none any more.
+    fn take_commands(&self) {
+        let mut bytes = Vec::with_capacity(4 + MAX_REQUEST);
+        loop {
+            bytes.clear();
+            match recv(&self.line, spare_capacity(&mut bytes), RecvFlags::empty()) {
+                Ok((_, 1..)) => {}
+                Err(Errno::INTR) => continue,
+                Ok(_) | Err(_) => return,
             }
+            let Some(job) = Job::parse(&bytes) else { continue };
+            let answer = match job.request.cdb.command() {
+                Command::Out(_) => self.carry_out(&job),
+                Command::In(_) => self.read(&job),
+            };
+            self.say(What::Answer(job.number, answer));
         }
     }
 
     fn carry_out(&self, job: &Job) -> Answer {
+        let over = || Answer::busy("its time was over before it could begin".to_owned());
+        let Some(mut state) = self.state.take(job.deadline) else { return over() };
         if job.deadline <= Instant::now() {
-            return Answer::busy("its time was over before it could begin".to_owned());
+            return over();
         }
-        let mut state = self.state();
         let lock = state.lock.clone();
         let held = match state.begin(lock.as_deref(), job.deadline, job.deadline) {
             Ok(held) => held,
@@ -280,7 +252,8 @@ impl Worker {
 
     /// Looks after paths that came back, and after what a predecessor has left.
     fn look_after(&self) {
-        let mut state = self.state();
+        // While a command is carried out its paths are looked at anyway; this comes again.
+        let Some(mut state) = self.state.take(Instant::now() + LOOK_TAKES) else { return };
         let lock = state.lock.clone();
         let deadline = Instant::now() + LOOK_TAKES;
         // Whoever has the lock is at it; this comes again.
@@ -327,35 +300,18 @@ impl Worker {
         self.stays.store(stays, Ordering::Release);
     }
 
-    /// The thread that reads.
-    fn read(&self, jobs: Receiver<Box<Job>>) {
-        let mut beside = Executor::new(self.map.clone(), Box::new(|_, _| {}));
-        for job in jobs {
-            // What a change has begun is not for whoever reads to finish, without the lock.
-            let is_quiet = |state: &MutexGuard<'_, State>| state.memory.step == Step::Idle;
-            let answer = match self.soon().filter(is_quiet) {
-                Some(mut state) => {
-                    let State { memory, executor, .. } = &mut *state;
-                    executor.begin(job.deadline, false);
-                    let Ok(answer) = pr_multipath::execute(executor, memory, &job.request.cdb, &[]);
-                    answer_of(answer, Vec::new(), executor)
-                }
-                None => self.read_beside(&mut beside, &job),
-            };
-            self.say(What::Answer(job.number, answer));
+    fn read(&self, job: &Job) -> Answer {
+        let soon = job.deadline.min(Instant::now() + READING_WAITS);
+        // What a change has begun is not for whoever reads to finish, without the lock.
+        if let Some(mut state) = self.state.take(soon).filter(|state| state.memory.step == Step::Idle) {
+            let State { memory, executor, .. } = &mut *state;
+            executor.begin(job.deadline, false);
+            let Ok(answer) = pr_multipath::execute(executor, memory, &job.request.cdb, &[]);
+            return answer_of(answer, Vec::new(), executor);
         }
-    }
-
-    /// The right to change, if it is to be had soon.
-    fn soon(&self) -> Option<MutexGuard<'_, State>> {
-        let deadline = Instant::now() + READING_WAITS;
-        loop {
-            match self.state.try_lock() {
-                Ok(state) => return Some(state),
-                Err(TryLockError::Poisoned(state)) => return Some(state.into_inner()),
-                Err(TryLockError::WouldBlock) if Instant::now() >= deadline => return None,
-                Err(TryLockError::WouldBlock) => thread::sleep(READING_LOOKS),
-            }
+        match self.beside.take(job.deadline) {
+            Some(mut beside) => self.read_beside(&mut beside, job),
+            None => Answer::busy("its time was over before it could begin".to_owned()),
         }
     }
 
@@ -446,30 +402,30 @@ impl Events {
         Self { map, control: None, is_armed: false, last: None }
     }
 
-    /// Waits until the keeper has something to say, or something has happened to the map. Whether it has.
-    fn wait(&mut self, line: &OwnedFd, watches: bool) -> bool {
-        let is_new = watches && self.control.is_none();
-        if is_new {
+    /// Waits until something has happened to the map, for some seconds at the most. Whether it has; `None` when the keeper
+    /// is gone.
+    fn wait(&mut self, line: &OwnedFd, watches: bool) -> Option<bool> {
+        if watches && self.control.is_none() {
             self.control = dm::control().ok();
             self.arm();
         }
         let control = self.control.as_ref().filter(|_| watches && self.is_armed);
-        let mut set = vec![PollFd::new(line, PollFlags::IN)];
+        // What the keeper says is for others; that it is gone is told in any case.
+        let mut set = vec![PollFd::new(line, PollFlags::empty())];
         set.extend(control.map(|control| PollFd::from_borrowed_fd(control.as_fd(), PollFlags::IN)));
         // Whether there is something to watch is looked at as often as what is watched.
         let limit = Timespec::try_from(if control.is_some() { LOOK } else { GLANCE }).ok();
         let _ = poll(&mut set, limit.as_ref());
+        if !set[0].revents().is_empty() {
+            return None;
+        }
         if !watches {
-            return false;
+            return Some(false);
         }
-        let has_event = set.get(1).is_some_and(|control| !control.revents().is_empty());
-        if has_event {
+        if set.get(1).is_some_and(|control| !control.revents().is_empty()) {
             self.arm();
-        } else if control.is_some() && !is_new && !set[0].revents().is_empty() {
-            // Where device-mapper tells by itself, nobody asks it for each command.
-            return false;
         }
-        self.has_changed()
+        Some(self.has_changed())
     }
 
     fn arm(&mut self) {
