@@ -146,7 +146,8 @@ impl Target {
             .current_dir(root())
             .env("TMPDIR", temporary)
             .env("RUST_BACKTRACE", "0")
-            .args(["-timeout=10", "-rss_limit_mb=2048"]);
+            // On a busy machine a fuzzer may stand still for longer than any input takes.
+            .args(["-timeout=60", "-rss_limit_mb=2048"]);
         command.arg(format!("-artifact_prefix={}/", artifacts.display()));
         Ok(command)
     }
