@@ -29,7 +29,7 @@ const LEFT_OUT: &[Exception] = &[
     ("test(the_walls_are_as_high_as_the_file_says)", "the same"),
     ("binary(faults)", "counts the helper's system calls, to which the sanitizer adds its own"),
     ("test(/^faults::/)", "the same on a multipath map"),
-    ("test(two_hundred_commands_on_eight_maps)", "looks at the helper's memory"),
+    ("test(a_hundred_commands_on_three_maps_leave_nothing_behind)", "looks at the helper's memory"),
     (
         "test(a_helper_started_with_only_k_has_a_control_socket_where_the_file_says)",
         "looks at the command line, which has --sandbox off in it",
@@ -153,4 +153,45 @@ fn tested(helper: &Path, variable: &str, left_out: &[Exception], parts: &[(&str,
 
 fn any(list: &[Exception]) -> String {
     list.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" | ")
+}
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test is there to panic")]
+mod tests {
+    use super::*;
+    use crate::workspace::root;
+
+    /// All files of the helper's tests, and their texts.
+    fn sources(directory: &Path, found: &mut Vec<(PathBuf, String)>) {
+        for entry in fs::read_dir(directory).expect("a directory of tests") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                sources(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).expect("a test's source");
+                found.push((path, text));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_exists() {
+        let tests = root().join("crates/qemu-pr-helper/tests");
+        let mut files = Vec::new();
+        sources(&tests, &mut files);
+        for (name, why) in [LEFT_OUT, LEFT_OUT_FOR_THREADS, WITHOUT_LEAKS].concat() {
+            let inner = |kind: &str| name.strip_prefix(kind)?.strip_suffix(')');
+            let exists = if let Some(binary) = inner("binary(") {
+                tests.join(binary).join("main.rs").exists() || tests.join(format!("{binary}.rs")).exists()
+            } else if let Some(module) = inner("test(/^").and_then(|rest| rest.strip_suffix("::/")) {
+                files.iter().any(|(_, text)| text.contains(&format!("mod {module};")))
+            } else {
+                // nextest takes a part of a name as well.
+                let part = inner("test(").unwrap_or_else(|| panic!("{name} is of another kind"));
+                let is_test = |line: &str| line.trim_start().starts_with("fn ") && line.contains(part);
+                files.iter().any(|(_, text)| text.lines().any(is_test))
+            };
+            assert!(exists, "{name}, left out because it {why}, is not there");
+        }
+    }
 }
