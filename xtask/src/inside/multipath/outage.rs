@@ -178,8 +178,9 @@ fn preempt_while_away(stage: &mut Stage<'_>) -> Result<()> {
 fn no_path(stage: &mut Stage<'_>) -> Result<()> {
     let started = Instant::now();
     stage.good(&Request::register(0, KEY))?;
-    // It has enough for a REGISTER, though, wherever that takes seconds.
-    let patience = (1 + 4 * started.elapsed().as_secs()).to_string();
+    // It has enough for a REGISTER, though, however long that takes here; the one after the outage looks after both paths
+    // first, and is several commands more.
+    let patience = (1 + (8 * started.elapsed()).as_secs()).to_string();
     let options: &[&str] = if stage.reference { &[] } else { &["--command-timeout", &patience] };
     let stage = Stage::set(stage.scene, stage.identity, stage.reference, "impatient", options)?;
     scene::message("queue_if_no_path")?;
