@@ -8,8 +8,8 @@ use crate::{
 };
 
 /// Room for READ FULL STATUS: what most clusters need, as the device or the way to it may fill all of it, and the most
-/// that there is.
-const ROOMS: [u16; 2] = [2048, 8192];
+/// that its allocation length can ask for.
+const ROOMS: [u16; 2] = [2048, u16::MAX];
 
 /// What stands before the registrations.
 const HEADER: usize = 8;
@@ -238,10 +238,10 @@ mod tests {
 
     use super::*;
 
-    const ROOM: usize = 2048;
+    const ROOM: usize = ROOMS[0] as usize;
 
     /// What the kernel's own target says where it has so many registrants and has to say so of fewer: it fills the room.
-    fn told(registrants: usize, has_room_for: usize) -> Told {
+    fn told(registrants: usize, has_room_for: usize, room: usize) -> Told {
         let descriptor = FullStatusDescriptor {
             key: ReservationKey(1),
             all_target_ports: false,
@@ -249,21 +249,27 @@ mod tests {
             relative_target_port: 1,
             transport_id: TransportId::Iscsi { name: &[b'n'; 60], session: Some(b"00023d000001") },
         };
-        let mut data = vec![0; ROOM];
+        let mut data = vec![0; room];
         let all = std::iter::repeat_n(descriptor, registrants.min(has_room_for));
         FullStatus::write(1, all, &mut DataIn::new(&mut data));
-        parse(&data, ROOM)
+        parse(&data, room)
+    }
+
+    #[test]
+    fn sixty_four_hosts_of_eight_paths_have_room() {
+        let all = 64 * 8;
+        assert!(matches!(told(all, all, ROOMS[1].into()), Told::All(survey) if survey.registrants.len() == all));
     }
 
     #[test]
     fn what_may_have_been_left_out_for_want_of_room_is_not_taken_for_all() {
         let each = 24 + 4 + 60 + 5 + 12 + 3;
         let fit = (ROOM - HEADER) / each;
-        assert!(matches!(told(0, fit), Told::All(survey) if survey.registrants.is_empty()));
-        assert!(matches!(told(8, fit), Told::All(survey) if survey.registrants.len() == 8));
+        assert!(matches!(told(0, fit, ROOM), Told::All(survey) if survey.registrants.is_empty()));
+        assert!(matches!(told(8, fit, ROOM), Told::All(survey) if survey.registrants.len() == 8));
         // As many as fit, whether that is all or not.
         for registrants in [fit, fit + 1, 100] {
-            assert!(matches!(told(registrants, fit), Told::Cut), "{registrants}");
+            assert!(matches!(told(registrants, fit, ROOM), Told::Cut), "{registrants}");
         }
         // One that says how much there is.
         let mut data = vec![0; ROOM];
