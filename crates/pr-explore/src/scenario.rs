@@ -590,6 +590,17 @@ pub const ALL: &[Scenario] = &[
     },
 ];
 
+/// The helper is started anew on a host that cannot tell who its paths are.
+const RELEASES_ANOTHER_TYPE: Scenario = Scenario {
+    name: "the helper is started anew, the host cannot tell who its paths are, and RELEASE names another type",
+    past: HOLDS,
+    guest: &[with_type(Release, ReservationType::WriteExclusive, K, ZERO), release(K)],
+    restarts: true,
+    host: Host::Blind,
+    depth: 3,
+    ..PLAIN
+};
+
 /// More of what the map engine has to get right, where the host can tell who its paths are to the logical unit.
 pub const MORE: &[Scenario] = &[
     Scenario {
@@ -656,25 +667,8 @@ pub const MORE: &[Scenario] = &[
         depth: 5,
         ..PLAIN
     },
-    Scenario {
-        name: "the helper is started anew, the host cannot tell who its paths are, and RELEASE names another type",
-        past: HOLDS,
-        guest: &[with_type(Release, ReservationType::WriteExclusive, K, ZERO), release(K)],
-        restarts: true,
-        host: Host::Blind,
-        depth: 3,
-        ..PLAIN
-    },
-    Scenario {
-        name: "the same with the kernel's own target",
-        target: Target::Kernel,
-        past: HOLDS,
-        guest: &[with_type(Release, ReservationType::WriteExclusive, K, ZERO), release(K)],
-        restarts: true,
-        host: Host::Blind,
-        depth: 3,
-        ..PLAIN
-    },
+    RELEASES_ANOTHER_TYPE,
+    Scenario { name: "the same with the kernel's own target", target: Target::Kernel, ..RELEASES_ANOTHER_TYPE },
     Scenario {
         name: "a target port group becomes not ready while a key that holds is changed, and half of the paths with it",
         paths: 4,

@@ -336,6 +336,12 @@ fn suspend(control: &Arc<File>, device: u64, suspending: &Arc<AtomicBool>) -> io
     result.unwrap_or_else(|| Err(io::Error::other("somebody else is about to, and waits for I/O")))
 }
 
+/// Whether a block device is there. What cannot be looked at counts as there.
+fn is_there(device: u64) -> bool {
+    let link = fs::read_link(sysfs::block(device));
+    !link.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
 /// Lets a map go on.
 fn resume(control: &File, device: u64) -> io::Result<()> {
     let mut result = dm::resume(control.as_fd(), device);
@@ -364,9 +370,9 @@ impl Io for Executor {
         self.settle_late();
         // A disk that was removed before this process looked, and that multipathd has not taken out of the map yet: nothing can
         // be sent to it, and nobody can tell any more who it was. Where it comes back it is another path.
-        let is_there = |path: &table::TablePath| !matches!(fs::read_link(sysfs::block(path.device)), Err(error) if error.kind() == io::ErrorKind::NotFound);
-        if table.iter().any(is_there) {
-            table.retain(|path| self.lanes.contains_key(&path.device) || is_there(path));
+        let is_known = |path: &table::TablePath| self.lanes.contains_key(&path.device);
+        if !table.iter().all(is_known) && table.iter().any(|path| is_there(path.device)) {
+            table.retain(|path| is_known(path) || is_there(path.device));
         }
         self.lanes.retain(|device, _| table.iter().any(|path| path.device == *device));
         for path in &table {
