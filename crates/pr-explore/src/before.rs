@@ -8,7 +8,7 @@
 //! without `DM_MPATH_PROBE_PATHS` (before 6.16).
 
 use pr_multipath::{
-    Answer, Budget, Class, CommandResult, Io as _, Memory, Multipathd, PathCommand, PathId, Registration, Step,
+    Answer, Budget, Class, CommandResult, Io as _, Memory, Multipathd, PathCommand, PathId, Registration, Step, Untold,
 };
 use scsi_pr::{
     BasicParameters, Capabilities, Cdb, Command, InAction, OutAction, PersistentReserveIn, PersistentReserveOut,
@@ -264,7 +264,9 @@ impl<'s, 'p> Session<'s, 'p> {
         // multipathd stores the key first. It goes by it from the registration on, if not before.
         let goes_by_a_key = self.io.world.daemon.key.is_some();
         if !new.is_zero() {
-            if let Err(complaint) = self.io.multipathd(Multipathd::Register { key: new, persist })? {
+            if let Err(Untold { words: complaint, .. }) =
+                self.io.multipathd(Multipathd::Register { key: new, persist })?
+            {
                 return Ok(failure(complaint));
             }
             if !goes_by_a_key {

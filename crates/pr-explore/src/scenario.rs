@@ -18,7 +18,9 @@ use crate::{
     every, once,
     oracle::{self, Played, Verdict},
     other, settle, start,
-    world::{self, Act, Condition, Fault, Flags, K, L, M, Play, Rules, Stop, Suspended, Target, World},
+    world::{
+        self, Act, Condition, Fault, Flags, K, L, M, Play, Release as Daemon, Rules, Stop, Suspended, Target, World,
+    },
 };
 
 /// What has happened before.
@@ -49,6 +51,19 @@ pub enum Host {
     Blind,
 }
 
+/// What may happen between the guest's commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Between {
+    /// A path comes or goes.
+    Path,
+    /// The helper is started anew, and knows nothing.
+    Restart,
+    /// It is another helper's turn on the same map.
+    Turn,
+    /// multipathd goes away, or starts.
+    Multipathd,
+}
+
 /// A beginning, and what may happen then.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
@@ -64,14 +79,10 @@ pub struct Scenario {
     pub guest: &'static [Act],
     /// What the other node may send between the guest's commands.
     pub other: &'static [Act],
-    /// Whether paths may come and go between the guest's commands.
-    pub moves: bool,
-    /// Whether the helper may be started anew between the guest's commands, and know nothing.
-    pub restarts: bool,
+    /// What else may happen between the guest's commands.
+    pub between: &'static [Between],
     /// What the host is like.
     pub host: Host,
-    /// Whether another helper on the same map may carry out the guest's commands.
-    pub shares: bool,
     /// What another helper on the same map carries out when this one has died, and has not gone on yet.
     pub meanwhile: Option<Act>,
     /// What may happen within a command.
@@ -148,6 +159,10 @@ impl Scenario {
         found
     }
 
+    fn may(&self, what: Between) -> bool {
+        self.between.contains(&what)
+    }
+
     fn steps(
         &self,
         logic: &impl Logic,
@@ -171,7 +186,7 @@ impl Scenario {
                 Err(bad) => wrong.push(bad),
             }
         }
-        for path in (0..self.paths).filter(|_| self.moves) {
+        for path in (0..self.paths).filter(|_| self.may(Between::Path)) {
             let state = world.paths[path];
             let is_up = state.condition == Condition::Up && state.active;
             let condition = if is_up { Condition::Away } else { Condition::Up };
@@ -180,11 +195,26 @@ impl Scenario {
                 Err(bad) => wrong.push(bad),
             }
         }
-        if self.restarts {
+        if self.may(Between::Restart) {
             let world = World { memory: Memory::default(), ..world.clone() };
             next.push((world, vec!["the helper is started anew".to_owned()]));
         }
-        if self.shares {
+        if self.may(Between::Multipathd) && world.daemon.release == Daemon::Absent {
+            let mut world = world.clone();
+            world.start_multipathd();
+            match settle(logic, world, false) {
+                Ok(world) => next.extend(world.map(|world| (world, vec!["multipathd starts".to_owned()]))),
+                Err(mut bad) => {
+                    bad.story.insert(0, "multipathd starts".to_owned());
+                    wrong.push(bad);
+                }
+            }
+        } else if self.may(Between::Multipathd) {
+            let mut world = world.clone();
+            world.daemon.release = Daemon::Absent;
+            next.push((world, vec!["multipathd goes away".to_owned()]));
+        }
+        if self.may(Between::Turn) {
             let world = World { memory: world.second.clone(), second: world.memory.clone(), ..world.clone() };
             next.push((world, vec!["the other helper's turn".to_owned()]));
         }
@@ -324,10 +354,8 @@ const PLAIN: Scenario = Scenario {
     past: &[],
     guest: &[],
     other: &[],
-    moves: false,
-    restarts: false,
+    between: &[],
     host: Host::Any,
-    shares: false,
     meanwhile: None,
     rules: QUIET,
     depth: 1,
@@ -350,7 +378,7 @@ pub const ALL: &[Scenario] = &[
         past: HOLDER_AWAY,
         guest: &[register(K, L), register_ignore(L), release(L), reserve(L)],
         other: &[preempt(M, L), preempt(M, K)],
-        moves: true,
+        between: &[Between::Path],
         depth: 3,
         breaks: &[1, 4, 6],
         ..PLAIN
@@ -595,9 +623,21 @@ const RELEASES_ANOTHER_TYPE: Scenario = Scenario {
     name: "the helper is started anew, the host cannot tell who its paths are, and RELEASE names another type",
     past: HOLDS,
     guest: &[with_type(Release, ReservationType::WriteExclusive, K, ZERO), release(K)],
-    restarts: true,
+    between: &[Between::Restart],
     host: Host::Blind,
     depth: 3,
+    ..PLAIN
+};
+
+/// What multipathd has not heard it does not know when it starts.
+const MULTIPATHD_IS_AWAY: Scenario = Scenario {
+    name: "multipathd goes away, misses what becomes of the key, and when it starts registers all paths with the one from \
+           before, which it finds because the other node uses it too",
+    past: HAS_KEY,
+    guest: &[register(K, L), register_ignore(ZERO), reserve(L), preempt(L, L)],
+    other: &[register(ZERO, K), preempt(K, L), reserve(K)],
+    between: &[Between::Multipathd],
+    depth: 7,
     ..PLAIN
 };
 
@@ -606,8 +646,7 @@ pub const MORE: &[Scenario] = &[
     Scenario {
         name: "the helper is started anew between any two commands, and paths come and go",
         guest: &[register(ZERO, K), register(K, L), register_ignore(ZERO), reserve(K), release(K), preempt(K, K)],
-        moves: true,
-        restarts: true,
+        between: &[Between::Path, Between::Restart],
         depth: 5,
         ..PLAIN
     },
@@ -623,7 +662,7 @@ pub const MORE: &[Scenario] = &[
             preempt(K, K),
             release(K),
         ],
-        moves: true,
+        between: &[Between::Path],
         depth: 4,
         ..PLAIN
     },
@@ -640,15 +679,14 @@ pub const MORE: &[Scenario] = &[
             preempt(K, K),
             release(K),
         ],
-        moves: true,
+        between: &[Between::Path],
         depth: 4,
         ..PLAIN
     },
     Scenario {
         name: "two helpers take turns on the map",
         guest: &[register(ZERO, K), register(K, L), register_ignore(ZERO), reserve(K), release(K), preempt(K, K)],
-        moves: true,
-        shares: true,
+        between: &[Between::Path, Between::Turn],
         depth: 5,
         ..PLAIN
     },
@@ -663,12 +701,19 @@ pub const MORE: &[Scenario] = &[
             preempt(K, K),
             release(K),
         ],
-        moves: true,
+        between: &[Between::Path],
         depth: 5,
         ..PLAIN
     },
     RELEASES_ANOTHER_TYPE,
     Scenario { name: "the same with the kernel's own target", target: Target::Kernel, ..RELEASES_ANOTHER_TYPE },
+    MULTIPATHD_IS_AWAY,
+    Scenario {
+        name: "the same while all registrants hold the reservation, with the kernel's own target",
+        target: Target::Kernel,
+        other: &[register(ZERO, K), with_type(Reserve, ReservationType::WriteExclusiveAllRegistrants, K, ZERO)],
+        ..MULTIPATHD_IS_AWAY
+    },
     Scenario {
         name: "a target port group becomes not ready while a key that holds is changed, and half of the paths with it",
         paths: 4,

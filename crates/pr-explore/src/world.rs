@@ -6,7 +6,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-use pr_multipath::{Budget, CommandResult, Fate, Identity, Io, Memory, Multipathd, Path, PathCommand, PathId};
+use pr_multipath::{Budget, CommandResult, Fate, Identity, Io, Memory, Multipathd, Path, PathCommand, PathId, Untold};
 use pr_sim::{InitiatorPort, LogicalUnit, Nexus};
 use scsi_pr::{
     BasicParameters, Cdb, Command, Completion, DataIn, OutAction, PersistentReserveIn, PersistentReserveOut,
@@ -338,6 +338,20 @@ impl World {
         let is_removed = self.removes && was.condition == Condition::Away && !was.active;
         let name = was.name ^ u8::from(is_removed);
         self.paths[path] = PathState { condition: Condition::Up, active: true, busy: false, name, ..was };
+        self.give_by_multipathd(path);
+    }
+
+    /// multipathd starts: every path that works gets the key that it heard last.
+    pub fn start_multipathd(&mut self) {
+        self.daemon.release = Release::Old;
+        for path in 0..self.paths.len() {
+            if self.paths[path].active && self.paths[path].condition == Condition::Up {
+                self.give_by_multipathd(path);
+            }
+        }
+    }
+
+    fn give_by_multipathd(&mut self, path: usize) {
         let Some(key) = self.daemon.key.filter(|_| self.daemon.release != Release::Absent) else { return };
         let found = self.disk.registrations().any(|(_, registration)| registration.key == key);
         let new = match (found, self.daemon.release) {
@@ -866,11 +880,19 @@ impl Io for Play<'_> {
         Ok(can)
     }
 
-    fn multipathd(&mut self, order: Multipathd) -> Result<Result<(), String>, Stop> {
+    fn key_of_multipathd(&mut self) -> Result<Option<ReservationKey>, Stop> {
+        self.moment()?;
+        let Daemon { release, key, .. } = self.world.daemon;
+        let told = (release != Release::Absent).then(|| key.unwrap_or(ReservationKey::ZERO));
+        self.learn(&told);
+        Ok(told)
+    }
+
+    fn multipathd(&mut self, order: Multipathd) -> Result<Result<(), Untold>, Stop> {
         self.moment()?;
         if self.world.daemon.release == Release::Absent || self.fault(&[Fault::Multipathd]).is_some() {
             self.learn(&false);
-            return Ok(Err("multipathd: no answer".to_owned()));
+            return Ok(Err(Untold { words: "multipathd: no answer".to_owned(), again: true }));
         }
         match order {
             Multipathd::Register { key, persist } => {

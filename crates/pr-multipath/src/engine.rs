@@ -6,7 +6,7 @@ use scsi_pr::{
 };
 
 use crate::{
-    Budget, Class, CommandResult, Identity, Io, Memory, Multipathd, Path, PathId, Registration, Step, User,
+    Budget, Class, CommandResult, Identity, Io, Memory, Multipathd, Path, PathId, Registration, Step, Untold, User,
     ask::{self, REPEATS, is_in_transition},
     survey::Survey,
 };
@@ -137,8 +137,10 @@ pub(crate) struct Engine<'a, I: Io> {
     pub notes: Vec<String>,
     /// Unit attentions that the user's own commands bring about on its other paths.
     pub own: Vec<SenseCode>,
-    /// What multipathd was told last.
+    /// What multipathd was told last, or will be.
     pub told: Option<Multipathd>,
+    /// What it is told as soon as the map is not suspended any more.
+    pub to_tell: Vec<Multipathd>,
     /// Paths to fail, and why, as soon as the map is not suspended any more.
     pub to_fail: Vec<(PathId, String)>,
     /// Whether one path has preempted the user's key from all others in this command.
@@ -155,6 +157,7 @@ impl<'a, I: Io> Engine<'a, I> {
             notes: Vec::new(),
             own: Vec::new(),
             told: None,
+            to_tell: Vec::new(),
             to_fail: Vec::new(),
             took_over: false,
         };
@@ -287,12 +290,49 @@ impl<'a, I: Io> Engine<'a, I> {
         if self.told == Some(order) {
             return Ok(true);
         }
-        self.told = None;
-        match self.io.multipathd(order)? {
-            Ok(()) => self.told = Some(order),
-            Err(complaint) => self.notes.push(complaint),
+        self.told = Some(order);
+        let key = match order {
+            Multipathd::Register { key, .. } => key,
+            Multipathd::Forget | Multipathd::Hold(_) => ReservationKey::ZERO,
+        };
+        if self.memory.suspended && order != Multipathd::Forget {
+            // What it does with that is about paths that come back; guests do not wait for it.
+            self.to_tell.push(order);
+            self.memory.owes = true;
+            self.memory.may_have(key);
+            self.keep()?;
+            return Ok(true);
         }
+        self.to_tell.retain(|later| matches!(later, Multipathd::Hold(_)));
+        match self.io.multipathd(order)? {
+            Ok(()) => {
+                self.memory.may_have.clear();
+                self.memory.owes = false;
+            }
+            Err(Untold { words, again }) => {
+                self.told = None;
+                self.memory.owes = again;
+                self.notes.push(words);
+            }
+        }
+        // Of what it has not heard it may have heard half.
+        self.memory.may_have(key);
+        self.keep()?;
         Ok(self.told.is_some())
+    }
+
+    /// What multipathd was not told while the map was suspended.
+    pub fn tell_later(&mut self) -> Result<(), I::Stop> {
+        for order in std::mem::take(&mut self.to_tell) {
+            match order {
+                Multipathd::Hold(holds) => self.hold(holds)?,
+                order => {
+                    self.told = None;
+                    self.tell_multipathd(order)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Takes keys from paths that came back and that the user has given up. Those that may have kept one carry no I/O.
@@ -430,7 +470,8 @@ impl<'a, I: Io> Engine<'a, I> {
         // A path that has just come back is no judge of anything.
         let active = self.active();
         if self.memory.user != User::Unknown
-            && self.memory.paths.iter().any(|path| path.unsettled && active.contains(&path.id))
+            && (self.memory.paths.iter().any(|path| path.unsettled && active.contains(&path.id))
+                || !self.memory.stale().is_empty())
         {
             self.settle()?;
         }
@@ -456,6 +497,7 @@ impl<'a, I: Io> Engine<'a, I> {
             self.drain(&active)?;
         }
         self.set_step(Step::Idle)?;
+        self.see()?;
         Ok(answer)
     }
 

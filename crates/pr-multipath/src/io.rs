@@ -1,6 +1,6 @@
 //! What the engine asks of the world: commands on single paths, device-mapper, multipathd, and a place that outlives it.
 
-use scsi_pr::{Sense, SenseCode, SenseKey, Status};
+use scsi_pr::{ReservationKey, Sense, SenseCode, SenseKey, Status};
 
 use crate::Memory;
 
@@ -196,7 +196,7 @@ pub enum Multipathd {
     /// Register them with this key.
     Register {
         /// The key.
-        key: scsi_pr::ReservationKey,
+        key: ReservationKey,
         /// With APTPL set.
         persist: bool,
     },
@@ -204,6 +204,15 @@ pub enum Multipathd {
     Forget,
     /// The map holds a reservation (0.13 and newer look at this before they preempt a path that is away).
     Hold(bool),
+}
+
+/// Why multipathd has not done what it was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Untold {
+    /// What went wrong, in words.
+    pub words: String,
+    /// It was away or did not answer, and is to be told again. One that refuses would do so again.
+    pub again: bool,
 }
 
 /// The world, as far as one map is concerned. `Stop` ends the engine in the middle of its work, as a death does; a real
@@ -230,8 +239,11 @@ pub trait Io {
     /// Has device-mapper send no I/O down a path until multipathd reinstates it; false if it does so still.
     fn fail_path(&mut self, path: PathId) -> Result<bool, Self::Stop>;
 
-    /// Tells multipathd; an error is what went wrong, in words.
-    fn multipathd(&mut self, order: Multipathd) -> Result<Result<(), String>, Self::Stop>;
+    /// Tells multipathd.
+    fn multipathd(&mut self, order: Multipathd) -> Result<Result<(), Untold>, Self::Stop>;
+
+    /// The key that multipathd registers returning paths with, zero for none; `None` if it does not answer.
+    fn key_of_multipathd(&mut self) -> Result<Option<ReservationKey>, Self::Stop>;
 
     /// Keeps what has to survive the engine. It is kept before this returns.
     fn keep(&mut self, memory: &Memory) -> Result<(), Self::Stop>;

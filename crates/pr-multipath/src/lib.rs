@@ -31,6 +31,7 @@ mod held;
 mod io;
 mod leave;
 mod memory;
+mod overwritten;
 mod preempt;
 mod reconcile;
 mod register;
@@ -38,6 +39,6 @@ mod reserve;
 mod survey;
 
 pub use engine::{Answer, execute};
-pub use io::{Budget, Class, CommandResult, Fate, Identity, Io, Multipathd, Path, PathCommand, PathId};
-pub use memory::{Memory, PathMemory, Registration, Step, User};
+pub use io::{Budget, Class, CommandResult, Fate, Identity, Io, Multipathd, Path, PathCommand, PathId, Untold};
+pub use memory::{LEFTOVERS, Memory, PathMemory, Registration, Step, User};
 pub use reconcile::{reconcile, recover};

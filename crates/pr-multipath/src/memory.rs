@@ -127,6 +127,12 @@ pub struct Memory {
     pub paths: Vec<PathMemory>,
     /// A unit attention that the user is to be told with its next command: sense key, additional sense code, qualifier.
     pub news: Option<[u8; 3]>,
+    /// multipathd has not heard of the user's registration, or of its end: it was away.
+    pub owes: bool,
+    /// The keys that multipathd may have for the map, at most [`LEFTOVERS`]. It may register any path with one of them.
+    pub may_have: Vec<ReservationKey>,
+    /// Where multipathd has not heard: PRGENERATION when all paths were seen to have the user's key.
+    pub seen: Option<u32>,
 }
 
 impl Memory {
@@ -144,6 +150,20 @@ impl Memory {
             self.paths.len() - 1
         });
         &mut self.paths[at]
+    }
+
+    /// multipathd may have this key from now on.
+    pub fn may_have(&mut self, key: ReservationKey) {
+        if !key.is_zero() && !self.may_have.contains(&key) {
+            self.may_have.truncate(LEFTOVERS - 1);
+            self.may_have.insert(0, key);
+        }
+    }
+
+    /// Keys that multipathd may give to any path, and that the user does not have.
+    pub fn stale(&self) -> Vec<ReservationKey> {
+        let own = self.key();
+        self.may_have.iter().copied().filter(|key| self.owes && Some(*key) != own).collect()
     }
 
     /// The key that the user is known to have.

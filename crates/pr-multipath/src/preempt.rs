@@ -279,6 +279,7 @@ impl<I: Io> Engine<'_, I> {
                 self.notes.push("the map stays suspended; resume it: dmsetup resume".to_owned());
             }
             self.keep()?;
+            self.tell_later()?;
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ pub fn reconcile<I: Io>(io: &mut I, memory: &mut Memory) -> Result<Vec<String>, 
     if engine.memory.step != Step::Idle {
         engine.finish()?;
     }
-    engine.settle()?;
+    engine.look_after()?;
     Ok(engine.notes)
 }
 
@@ -30,7 +30,7 @@ pub fn recover<I: Io>(io: &mut I, memory: &mut Memory) -> Result<Vec<String>, I:
     engine.finish()?;
     // One that hangs may lack what was given to the others.
     engine.fail_hung()?;
-    engine.settle()?;
+    engine.look_after()?;
     Ok(engine.notes)
 }
 
@@ -112,8 +112,22 @@ impl<I: Io> Engine<'_, I> {
         Ok(self.unusable().iter().any(has))
     }
 
+    /// Looks after paths that came back, and multipathd, which may have.
+    fn look_after(&mut self) -> Result<(), I::Stop> {
+        let stale = self.tell_again()?;
+        self.settle_from(&stale)?;
+        self.see()
+    }
+
     /// Looks after paths that came back.
     pub fn settle(&mut self) -> Result<(), I::Stop> {
+        let stale = self.memory.stale();
+        self.settle_from(&stale)
+    }
+
+    /// The same, where multipathd may have given paths these keys.
+    fn settle_from(&mut self, stale: &[ReservationKey]) -> Result<(), I::Stop> {
+        self.mend_overwritten(stale)?;
         let unsettled: Vec<PathId> = self
             .active()
             .into_iter()

@@ -33,6 +33,8 @@ pub(crate) struct Registrant {
 /// All registrations of a logical unit at one time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Survey {
+    /// PRGENERATION: each registration, PREEMPT and CLEAR of anybody's adds one (SPC-4 6.13.2).
+    pub generation: u32,
     pub registrants: Vec<Registrant>,
 }
 
@@ -217,7 +219,7 @@ fn parse(data: &[u8], room: usize) -> Told {
     if status.is_truncated() || length.saturating_add(HEADER + LONGEST) > room {
         return Told::Cut;
     }
-    Told::All(Survey { registrants: status.descriptors().map(registrant).collect() })
+    Told::All(Survey { generation: status.generation, registrants: status.descriptors().map(registrant).collect() })
 }
 
 fn registrant(descriptor: FullStatusDescriptor<'_>) -> Registrant {

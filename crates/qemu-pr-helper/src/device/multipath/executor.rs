@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pr_multipath::{Budget, CommandResult, Io, Memory, Multipathd, Path, PathCommand, PathId};
+use pr_multipath::{Budget, CommandResult, Io, Memory, Multipathd, Path, PathCommand, PathId, Untold};
 use scsi_pr::{ReservationKey, SenseCode};
 
 use super::{
@@ -57,7 +57,7 @@ const SUSPENDING: Duration = Duration::from_millis(500);
 /// A moment for a path in transition, and for a multipathd that has not answered.
 const MOMENT: Duration = Duration::from_millis(100);
 
-/// How long multipathd is waited for when it is told something again, which others wait for as well.
+/// How long multipathd is waited for when it may be back, which others wait for as well.
 const AGAIN: Duration = Duration::from_millis(500);
 
 /// How often the kernel is asked to let a map go on.
@@ -80,16 +80,12 @@ pub struct Executor {
     deadline: Instant,
     /// While the map is held back: when it has to go on.
     held: Option<Instant>,
-    /// What multipathd is told when it does.
-    orders_later: Vec<Multipathd>,
     /// An attempt to hold the map back is out.
     suspending: Arc<AtomicBool>,
     /// What was kept last, if that attempt was out then.
     kept_meanwhile: Option<Memory>,
     keep: Keep,
-    /// What multipathd has not heard, because it was away or did not answer.
-    pub owed: Option<Multipathd>,
-    /// It did not answer the last time, and is not waited for again before it does.
+    /// multipathd did not answer the last time, and is not waited for again before it does.
     silent: bool,
     /// What an administrator should know, beside what the engine has to say.
     pub notes: Vec<String>,
@@ -112,11 +108,9 @@ impl Executor {
             orders: 0,
             deadline,
             held: None,
-            orders_later: Vec::new(),
             suspending: Arc::default(),
             kept_meanwhile: None,
             keep,
-            owed: None,
             silent: false,
             notes: Vec::new(),
             reasons: Vec::new(),
@@ -129,28 +123,6 @@ impl Executor {
         self.held = is_held.then(|| Instant::now() + HELD);
         self.notes.clear();
         self.reasons.clear();
-    }
-
-    /// Tells multipathd what it has not heard, once it is back: until then it has the key from before. Returns that key,
-    /// which any path may have been given meanwhile; zero if it had none.
-    pub fn tell_again(&mut self) -> Option<ReservationKey> {
-        let order = self.owed?;
-        let had = multipathd::key_of(&self.map, AGAIN);
-        let told = multipathd::tell(&self.map, order, AGAIN);
-        self.silent &= told.as_ref().is_err_and(|untold| untold.silent);
-        match told {
-            Ok(()) => {
-                self.owed = None;
-                Some(had.unwrap_or(ReservationKey::ZERO))
-            }
-            // This was said when it was told first.
-            Err(untold) if untold.again => None,
-            Err(untold) => {
-                self.owed = None;
-                self.notes.push(untold.words);
-                None
-            }
-        }
     }
 
     /// Whether an attempt to hold the map back is still out. Whoever carries it out lets the map go on by itself.
@@ -251,17 +223,6 @@ impl Executor {
 
     fn limit(&self, budget: Budget) -> Duration {
         share(budget, self.left(), self.held.map(|until| until.saturating_duration_since(Instant::now())))
-    }
-
-    fn tell(&mut self, order: Multipathd) -> Result<(), String> {
-        let usual = if self.silent { MOMENT } else { multipathd::PATIENCE };
-        let told = multipathd::tell(&self.map, order, self.within(usual));
-        self.silent = told.as_ref().is_err_and(|untold| untold.silent);
-        // What it does not know of a reservation, it asks the disk.
-        if !matches!(order, Multipathd::Hold(_)) {
-            self.owed = told.as_ref().is_err_and(|untold| untold.again).then_some(order);
-        }
-        told.map_err(|untold| untold.words)
     }
 }
 
@@ -494,11 +455,6 @@ impl Io for Executor {
         let device = self.map.device;
         let result = self.control().and_then(|control| resume(control, device));
         self.held = None;
-        for order in std::mem::take(&mut self.orders_later) {
-            if let Err(complaint) = self.tell(order) {
-                self.notes.push(complaint);
-            }
-        }
         if let Err(error) = &result {
             let name = &self.map.name;
             self.notes.push(format!("map {name} stays suspended: {error}; resume it (dmsetup resume {name})"));
@@ -512,14 +468,17 @@ impl Io for Executor {
         Ok(self.control().and_then(|control| dm::message(control.as_fd(), device, &message)).is_ok())
     }
 
-    fn multipathd(&mut self, order: Multipathd) -> Result<Result<(), String>, Infallible> {
-        if self.held.is_some() && order != Multipathd::Forget {
-            // What it does with that is about paths that come back; guests do not wait for it.
-            self.orders_later.push(order);
-            return Ok(Ok(()));
-        }
-        self.orders_later.clear();
-        Ok(self.tell(order))
+    fn multipathd(&mut self, order: Multipathd) -> Result<Result<(), Untold>, Infallible> {
+        let usual = if self.silent { MOMENT } else { multipathd::PATIENCE };
+        let told = multipathd::tell(&self.map, order, self.within(usual));
+        self.silent = told.as_ref().is_err_and(|failure| failure.is_silent);
+        Ok(told.map_err(|failure| failure.untold))
+    }
+
+    fn key_of_multipathd(&mut self) -> Result<Option<ReservationKey>, Infallible> {
+        let key = multipathd::key_of(&self.map, AGAIN);
+        self.silent &= key.is_none();
+        Ok(key)
     }
 
     fn keep(&mut self, memory: &Memory) -> Result<(), Infallible> {

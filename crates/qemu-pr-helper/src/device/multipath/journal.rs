@@ -175,7 +175,7 @@ fn word(bytes: &[u8]) -> u64 {
 }
 
 fn encode(memory: &Memory) -> Vec<u8> {
-    let Memory { user, step, suspended, paths, news } = memory;
+    let Memory { user, step, suspended, paths, news, owes, may_have, seen } = memory;
     let mut bytes = Vec::with_capacity(256);
     match user {
         User::Unknown => bytes.push(0),
@@ -201,11 +201,14 @@ fn encode(memory: &Memory) -> Vec<u8> {
     bytes.push(u8::from(*suspended));
     bytes.push(u8::from(news.is_some()));
     bytes.extend(news.unwrap_or_default());
+    bytes.push(u8::from(*owes));
+    bytes.push(u8::from(seen.is_some()));
+    bytes.extend(seen.unwrap_or_default().to_le_bytes());
+    put_keys(&mut bytes, may_have);
     for path in paths {
         let mut one = path.id.0.to_le_bytes().to_vec();
         one.push(u8::from(path.unsettled));
-        one.push(u8::try_from(path.leftovers.len()).unwrap_or(0));
-        one.extend(path.leftovers.iter().take(path.leftovers.len().min(255)).flat_map(|key| key.0.to_le_bytes()));
+        put_keys(&mut one, &path.leftovers);
         one.push(u8::try_from(path.expected.len()).unwrap_or(0));
         one.extend(path.expected.iter().take(path.expected.len().min(255)).flatten());
         let name = path.identity.as_ref().map_or(&[][..], |identity| &identity.transport_id);
@@ -223,6 +226,13 @@ fn encode(memory: &Memory) -> Vec<u8> {
 fn put_registration(bytes: &mut Vec<u8>, Registration { key, persist, all_target_ports }: Registration) {
     bytes.extend(key.0.to_le_bytes());
     bytes.extend([u8::from(persist), u8::from(all_target_ports)]);
+}
+
+/// How many, and then each: [`LEFTOVERS`](pr_multipath::LEFTOVERS) at the most.
+fn put_keys(bytes: &mut Vec<u8>, keys: &[ReservationKey]) {
+    let keys = &keys[..keys.len().min(pr_multipath::LEFTOVERS)];
+    bytes.push(u8::try_from(keys.len()).unwrap_or(0));
+    bytes.extend(keys.iter().flat_map(|key| key.0.to_le_bytes()));
 }
 
 fn put_key(bytes: &mut Vec<u8>, key: Option<ReservationKey>) {
@@ -249,11 +259,13 @@ fn decode(bytes: &[u8]) -> Option<Memory> {
     let suspended = rest.byte()? != 0;
     let has_news = rest.byte()? != 0;
     let news = Some(rest.take::<3>()?).filter(|_| has_news);
+    let [owes, has_seen] = rest.take()?.map(|byte: u8| byte != 0);
+    let seen = Some(u32::from_le_bytes(rest.take()?)).filter(|_| has_seen);
+    let may_have = rest.keys()?;
     let mut paths = Vec::new();
     while !rest.0.is_empty() {
         let (id, unsettled) = (PathId(rest.word()?), rest.byte()? != 0);
-        let count = rest.byte()?;
-        let leftovers = (0..count).map(|_| rest.word().map(ReservationKey)).collect::<Option<_>>()?;
+        let leftovers = rest.keys()?;
         let count = rest.byte()?;
         let expected = (0..count).map(|_| rest.take()).collect::<Option<_>>()?;
         let target_port = u16::from_le_bytes(rest.take()?);
@@ -263,7 +275,7 @@ fn decode(bytes: &[u8]) -> Option<Memory> {
         let identity = (length > 0).then(|| Identity { target_port, transport_id: name.to_vec() });
         paths.push(PathMemory { id, identity, leftovers, expected, unsettled });
     }
-    Some(Memory { user, step, suspended, paths, news })
+    Some(Memory { user, step, suspended, paths, news, owes, may_have, seen })
 }
 
 struct Rest<'a>(&'a [u8]);
@@ -281,6 +293,11 @@ impl Rest<'_> {
 
     fn word(&mut self) -> Option<u64> {
         self.take().map(u64::from_le_bytes)
+    }
+
+    fn keys(&mut self) -> Option<Vec<ReservationKey>> {
+        let count = self.byte()?;
+        (0..count).map(|_| self.word().map(ReservationKey)).collect()
     }
 
     /// A key or none: `None` inside, as against the end of the data.
@@ -318,6 +335,9 @@ mod tests {
             suspended: true,
             paths: vec![path(1, b""), path(2, &[7; 228]), path(3, &[0; 24])],
             news: Some([6, 0x2a, 3]),
+            owes: key.is_multiple_of(2),
+            may_have: (1..key % 4).map(ReservationKey).collect(),
+            seen: (key.is_multiple_of(3)).then_some(7),
         }
     }
 

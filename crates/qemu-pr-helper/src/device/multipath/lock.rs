@@ -145,17 +145,22 @@ impl Record {
         let text = str::from_utf8(&text[..length]).unwrap_or_default();
         let (broker, state) = text.trim().split_once(' ').unwrap_or_default();
         Ok(match broker.parse() {
-            Ok(broker) => Self { broker, suspended: state == "suspended", untold: state == "untold" },
+            Ok(broker) => Self {
+                broker,
+                suspended: matches!(state, "suspended" | "both"),
+                untold: matches!(state, "untold" | "both"),
+            },
             Err(_) => Self::NOBODYS,
         })
     }
 
     /// In one piece, and as long as every other.
     fn write(self, mut file: &File) -> io::Result<()> {
-        let state = match self {
-            Self { suspended: true, .. } => "suspended",
-            Self { untold: true, .. } => "untold   ",
-            _ => "at work  ",
+        let state = match (self.suspended, self.untold) {
+            (true, true) => "both     ",
+            (true, false) => "suspended",
+            (false, true) => "untold   ",
+            (false, false) => "at work  ",
         };
         file.rewind()?;
         file.write_all(format!("{:010} {state}\n", self.broker).as_bytes())
@@ -281,4 +286,21 @@ fn directory(run: &OwnedFd) -> io::Result<OwnedFd> {
         return Err(io::Error::other(format!("/run/{DIRECTORY} is not root's alone; remove it")));
     }
     Ok(directory)
+}
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_says_all_that_its_next_holder_has_to_know() {
+        let file = File::from(rustix::fs::memfd_create("map", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
+        for (suspended, untold) in [(true, true), (true, false), (false, true), (false, false)] {
+            let record = Record { broker: 7, suspended, untold };
+            record.write(&file).unwrap();
+            assert_eq!(Record::read(&file).unwrap(), record);
+            assert_eq!(file.metadata().unwrap().len(), LENGTH as u64);
+        }
+    }
 }

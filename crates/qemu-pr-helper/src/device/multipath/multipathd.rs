@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pr_multipath::Multipathd;
+use pr_multipath::{Multipathd, Untold};
 use rustix::{
     buffer::spare_capacity,
     event::{PollFd, PollFlags, Timespec, poll},
@@ -97,27 +97,27 @@ impl Complaint {
 }
 
 /// Why an order was not carried out.
-pub struct Untold {
-    /// What went wrong and what follows from that, in words.
-    pub words: String,
-    /// It has to be told again once it is back. One that refuses will do so again.
-    pub again: bool,
+pub struct Failure {
+    /// What went wrong and what follows from that.
+    pub untold: Untold,
     /// It was waited for in vain.
-    pub silent: bool,
+    pub is_silent: bool,
 }
 
 /// Gives multipathd an order, which may take so long.
 ///
 /// # Errors
 /// It is not known to have done it.
-pub fn tell(map: &Map, order: Multipathd, patience: Duration) -> Result<(), Untold> {
-    try_to_tell(map, order, patience).map_err(|complaint| Untold {
-        again: complaint.is_of_absence(),
-        silent: complaint.is_of_silence(),
-        words: format!(
-            "{complaint}; until then only this program looks after paths of map {} that come later",
-            map.name
-        ),
+pub fn tell(map: &Map, order: Multipathd, patience: Duration) -> Result<(), Failure> {
+    try_to_tell(map, order, patience).map_err(|complaint| Failure {
+        is_silent: complaint.is_of_silence(),
+        untold: Untold {
+            again: complaint.is_of_absence(),
+            words: format!(
+                "{complaint}; until then only this program looks after paths of map {} that come later",
+                map.name
+            ),
+        },
     })
 }
 
@@ -152,9 +152,10 @@ fn parse_key(text: &str) -> Option<ReservationKey> {
     u64::from_str_radix(digits, 16).ok().map(ReservationKey)
 }
 
-/// The key that it gives to paths of a map that come back, if it says so in this time.
+/// The key that it gives to paths of a map that come back, zero for none, if it says so in this time.
 pub fn key_of(map: &Map, patience: Duration) -> Option<ReservationKey> {
-    parse_key(&Line::open(patience).ok()?.ask(&format!("getprkey map {}", map.for_multipathd())).ok()?)
+    let answer = Line::open(patience).ok()?.ask(&format!("getprkey map {}", map.for_multipathd())).ok()?;
+    Some(parse_key(&answer).unwrap_or(ReservationKey::ZERO))
 }
 
 /// A timeout, which to a socket is what there is not to be had now.

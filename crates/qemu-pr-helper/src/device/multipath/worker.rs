@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pr_multipath::{Io as _, Memory, Multipathd, Registration, Step, User};
+use pr_multipath::{Memory, Step, User};
 use rustix::{
     buffer::spare_capacity,
     event::{PollFd, PollFlags, Timespec, poll},
@@ -100,7 +100,7 @@ struct Job {
 pub fn run(map: Map, line: OwnedFd, slot: Slot, broker: &Result<Arc<Broker>, String>) {
     let found = slot.load();
     let recovers = found.is_some();
-    let memory = found.unwrap_or_default();
+    let mut memory = found.unwrap_or_default();
     let mut writer = slot.writer();
     if !recovers {
         // From here on a successor looks, and gives up the lock that this process may leave.
@@ -126,11 +126,9 @@ pub fn run(map: Map, line: OwnedFd, slot: Slot, broker: &Result<Arc<Broker>, Str
             memory.clone_into(&mut kept.lock().unwrap_or_else(PoisonError::into_inner));
         })
     };
-    let mut executor = Executor::new(map.clone(), keep);
+    let executor = Executor::new(map.clone(), keep);
     // Nobody knows whether a predecessor came to it.
-    if let User::Registered(Registration { key, persist, .. }) = memory.user {
-        executor.owed = Some(Multipathd::Register { key, persist });
-    }
+    memory.owes |= matches!(memory.user, User::Registered(_));
     let complaint = lock
         .as_ref()
         .err()
@@ -168,6 +166,7 @@ fn stays(memory: &Memory) -> bool {
     matches!(memory.user, User::Registered(_))
         || memory.step != Step::Idle
         || memory.suspended
+        || memory.owes
         || memory.paths.iter().any(|path| !path.leftovers.is_empty())
 }
 
@@ -260,20 +259,6 @@ impl Worker {
         let patience = if state.recovers { deadline } else { Instant::now() };
         let Ok(held) = state.begin(lock.as_deref(), patience, deadline) else { return };
         let State { memory, executor, recovers, .. } = &mut *state;
-        if let Some(had) = executor.tell_again() {
-            // Until now it may have given that key to any path, or have taken the user's from it. A worker that has just started
-            // knows of none yet.
-            let Ok(paths) = executor.paths();
-            for path in paths {
-                memory.path(path.id);
-            }
-            for path in &mut memory.paths {
-                path.unsettled = true;
-                if memory.user == User::Unregistered {
-                    path.leave_over(had);
-                }
-            }
-        }
         let Ok(mut notes) = if std::mem::take(recovers) {
             pr_multipath::recover(executor, memory)
         } else {
@@ -293,10 +278,10 @@ impl Worker {
     /// Something is over: gives the lock up, unless something is left that only this broker can end.
     fn end(&self, held: Option<Held<'_>>, memory: &Memory, executor: &Executor) {
         if let Some(held) = held {
-            let untold = executor.owed == Some(Multipathd::Forget);
+            let untold = memory.owes && !matches!(memory.user, User::Registered(_));
             held.end(memory.step == Step::Idle && !memory.suspended, untold);
         }
-        let stays = stays(memory) || executor.owed.is_some() || executor.is_suspending();
+        let stays = stays(memory) || executor.is_suspending();
         self.stays.store(stays, Ordering::Release);
     }
 
@@ -362,7 +347,7 @@ impl State {
         if held.as_ref().is_some_and(|held| held.untold) && !matches!(self.memory.user, User::Registered(_)) {
             // Whoever was to tell multipathd has died before it came back. It may have given the key to any path since.
             self.memory.user = User::Unregistered;
-            self.executor.owed.get_or_insert(Multipathd::Forget);
+            self.memory.owes = true;
         }
         self.executor.begin(deadline, self.memory.suspended);
         Ok(held)

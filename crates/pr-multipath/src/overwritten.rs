@@ -1,0 +1,114 @@
+//! multipathd was away when the user's key changed. When it starts it has the key from before, and where it finds that on
+//! the logical unit, because another node uses it too, it registers every path with it.
+
+use scsi_pr::ReservationKey;
+
+use crate::{Io, PathId, User, engine::Engine, survey::Survey};
+
+impl<I: Io> Engine<'_, I> {
+    /// Tells multipathd what it has not heard, if it answers now. Returns the keys that it may have given to any path until
+    /// then.
+    pub fn tell_again(&mut self) -> Result<Vec<ReservationKey>, I::Stop> {
+        if self.memory.owes
+            && !self.memory.suspended
+            && let Some(has) = self.io.key_of_multipathd()?
+        {
+            self.memory.may_have(has);
+            let stale = self.memory.stale();
+            if has != self.memory.key().unwrap_or(ReservationKey::ZERO) {
+                // It may have taken the user's key from a path that came back.
+                for id in self.active() {
+                    self.memory.path(id).unsettled = true;
+                }
+            }
+            let said = self.notes.len();
+            if !self.tell_user()? && self.memory.owes {
+                // That was said when it was told first.
+                self.notes.truncate(said);
+            }
+            return Ok(stale);
+        }
+        Ok(self.memory.stale())
+    }
+
+    /// Looks for what multipathd may have done that has not heard of the user's key. The paths have that key again, if
+    /// it is certain that no other node has taken it from them meanwhile.
+    pub fn mend_overwritten(&mut self, stale: &[ReservationKey]) -> Result<(), I::Stop> {
+        if stale.is_empty() {
+            return Ok(());
+        }
+        let survey = self.survey()?;
+        let is_given = |engine: &Self, id: PathId| match (engine.identity(id), &survey) {
+            (Some(identity), Some(survey)) => survey.of(identity).is_some_and(|r| stale.contains(&r.key)),
+            (None, Some(survey)) => stale.iter().any(|key| survey.has(*key)),
+            (_, None) => true,
+        };
+        let active = self.active();
+        let given: Vec<PathId> = active.iter().copied().filter(|id| is_given(self, *id)).collect();
+        for id in given.iter().copied().chain(self.unusable()) {
+            self.memory.path(id).unsettled = true;
+            self.leave_stale(id, stale);
+        }
+        self.keep()?;
+        let (User::Registered(own), Some(survey)) = (self.memory.user, survey) else { return Ok(()) };
+        let has_own = active.iter().any(|id| self.is_registered(&survey, *id, own.key));
+        if given.is_empty() || has_own || !self.is_multipathds(&survey, stale) {
+            // Those that have it give it to the others; without any it is not given.
+            return Ok(());
+        }
+        let own = self.own(own.key, None)?;
+        let set = self.set(&given, own)?;
+        let due = u32::try_from(set.has.len()).ok().map(|count| survey.generation.wrapping_add(count));
+        let is_alone = set.silent.is_empty() && self.survey()?.is_some_and(|after| Some(after.generation) == due);
+        if !is_alone {
+            // Somebody may have preempted the key that was there.
+            self.withdraw(own, &active)?;
+        }
+        Ok(())
+    }
+
+    /// Takes note of PRGENERATION while multipathd has a key from before and all paths have the user's.
+    pub fn see(&mut self) -> Result<(), I::Stop> {
+        let stale = self.memory.stale();
+        let own = match self.memory.user {
+            User::Registered(own) if !stale.is_empty() => own,
+            _ => {
+                return if self.memory.seen.take().is_some() { self.keep() } else { Ok(()) };
+            }
+        };
+        let Some(survey) = self.survey()? else { return Ok(()) };
+        let have_own = self.active().iter().all(|id| self.is_registered(&survey, *id, own.key));
+        let have_stale = survey.registrants.iter().any(|r| stale.contains(&r.key) && self.is_own(&r.identity));
+        if have_own && !have_stale {
+            self.memory.seen = Some(survey.generation);
+            self.keep()?;
+        }
+        Ok(())
+    }
+
+    /// Whether the keys from before that paths have are multipathd's doing, and nothing else has happened: a path of the map
+    /// holds the reservation, which a PREEMPT of the user's key would have ended; or there were as many registrations as there
+    /// are such paths.
+    fn is_multipathds(&self, survey: &Survey, stale: &[ReservationKey]) -> bool {
+        let is_given = |key: ReservationKey| stale.contains(&key);
+        if survey.holder().is_some_and(|holder| is_given(holder.key) && self.is_own(&holder.identity)) {
+            return true;
+        }
+        let mut given = survey.registrants.iter().filter(|r| is_given(r.key) && self.is_own(&r.identity));
+        let has_all_ports = given.clone().any(|registrant| registrant.all_target_ports);
+        let count = u32::try_from(given.by_ref().count()).ok();
+        !has_all_ports && self.memory.seen.is_some_and(|seen| Some(survey.generation.wrapping_sub(seen)) == count)
+    }
+
+    fn is_registered(&self, survey: &Survey, id: PathId, key: ReservationKey) -> bool {
+        let registrant = self.identity(id).and_then(|identity| survey.of(identity));
+        registrant.is_some_and(|registrant| registrant.key == key)
+    }
+
+    fn leave_stale(&mut self, id: PathId, stale: &[ReservationKey]) {
+        let key = self.memory.key();
+        for stale in stale.iter().filter(|stale| Some(**stale) != key) {
+            self.memory.path(id).leave_over(*stale);
+        }
+    }
+}
