@@ -40,6 +40,8 @@ pub enum Past {
     Closed(usize),
     /// An administrator has suspended the map.
     Suspended,
+    /// The helper was started anew, and knows nothing.
+    Restart,
 }
 
 /// Whether the host can tell who its paths are to the logical unit.
@@ -119,6 +121,7 @@ impl Scenario {
                 }
                 Past::Closed(path) => world.paths[path].open = false,
                 Past::Suspended => world.suspended = Suspended::Others,
+                Past::Restart => world.memory = Memory::default(),
             }
         }
         Ok(world)
@@ -707,6 +710,13 @@ pub const MORE: &[Scenario] = &[
     },
     RELEASES_ANOTHER_TYPE,
     Scenario { name: "the same with the kernel's own target", target: Target::Kernel, ..RELEASES_ANOTHER_TYPE },
+    Scenario {
+        name: "the helper is started anew, and a path lacks the key that multipathd has and others are registered with",
+        past: &[Past::Guest(register(ZERO, K)), Past::Loses(0), Past::Restart],
+        between: &[Between::Path],
+        depth: 3,
+        ..PLAIN
+    },
     MULTIPATHD_IS_AWAY,
     Scenario {
         name: "the same while all registrants hold the reservation, with the kernel's own target",

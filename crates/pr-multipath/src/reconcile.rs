@@ -114,9 +114,29 @@ impl<I: Io> Engine<'_, I> {
 
     /// Looks after paths that came back, and multipathd, which may have.
     fn look_after(&mut self) -> Result<(), I::Stop> {
+        if self.memory.user == User::Unknown {
+            self.adopt()?;
+        }
         let stale = self.tell_again()?;
         self.settle_from(&stale)?;
         self.see()
+    }
+
+    /// An engine that is started anew knows of no registration. The key that multipathd has for the map is the user's if a
+    /// path of the map is registered with it, and nobody else is: whoever preempts it leaves no path with it, and
+    /// multipathd gives it to none then.
+    fn adopt(&mut self) -> Result<(), I::Stop> {
+        let Some(key) = self.io.key_of_multipathd()?.filter(|key| !key.is_zero()) else { return Ok(()) };
+        let Some(survey) = self.survey()? else { return Ok(()) };
+        if survey.has(key) && self.is_exclusive(&survey, key) {
+            self.memory.user = User::Registered(self.own(key, Some(&survey))?);
+            self.memory.may_have(key);
+            for id in self.active() {
+                self.memory.path(id).unsettled = true;
+            }
+            self.keep()?;
+        }
+        Ok(())
     }
 
     /// Looks after paths that came back.

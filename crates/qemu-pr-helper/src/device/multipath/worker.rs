@@ -195,9 +195,11 @@ impl Worker {
         let mut events = Events::new(self.map.device);
         let mut looked = Instant::now();
         loop {
-            let stays = self.stays.load(Ordering::Acquire);
-            let Some(has_changed) = events.wait(&self.line, stays) else { return };
-            if stays && (has_changed || looked.elapsed() >= LOOK) {
+            // Of a registration that is older than this program multipathd may know.
+            let is_new = self.kept.lock().unwrap_or_else(PoisonError::into_inner).user == User::Unknown;
+            let watches = is_new || self.stays.load(Ordering::Acquire);
+            let Some(has_changed) = events.wait(&self.line, watches) else { return };
+            if watches && (has_changed || looked.elapsed() >= LOOK) {
                 looked = Instant::now();
                 self.look_after();
             }
