@@ -129,3 +129,15 @@ fn status() -> Result<String> {
     ensure!(output.status.success(), "dmsetup: {}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
+
+/// The device-mapper devices that are suspended, as sysfs has it, which waits for nobody.
+pub fn suspended() -> String {
+    let mut names = Vec::new();
+    for entry in fs::read_dir("/sys/block").into_iter().flatten().flatten() {
+        let is_suspended = fs::read_to_string(entry.path().join("dm/suspended")).is_ok_and(|text| text.trim() == "1");
+        if is_suspended {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+}

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::process::exit;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::family;
 use super::judge::{Broken, Rule};
+use super::{family, map};
 use crate::report::remark;
 
 /// Longer than any step takes that ends: an answer is waited for for two minutes.
@@ -32,6 +32,8 @@ pub struct Record {
     slow: usize,
     /// Goes up with everything that happens.
     progress: Arc<AtomicUsize>,
+    /// The round and its last step, for whoever finds that nothing happens any more.
+    last: Arc<Mutex<String>>,
 }
 
 impl Record {
@@ -39,12 +41,13 @@ impl Record {
         self.progress.fetch_add(1, Ordering::Relaxed);
         self.round = round;
         self.steps.clear();
+        self.keep_last("its beginning");
     }
 
     /// Has a thread end this program when nothing happens for so long that the bed itself must be stuck, and say who
     /// waits for what.
     pub fn watch(&self) {
-        let progress = Arc::clone(&self.progress);
+        let (progress, last) = (Arc::clone(&self.progress), Arc::clone(&self.last));
         thread::spawn(move || {
             let (mut seen, mut since) = (0, Instant::now());
             loop {
@@ -53,7 +56,12 @@ impl Record {
                 if now != seen {
                     (seen, since) = (now, Instant::now());
                 } else if since.elapsed() > STUCK {
-                    remark(&format!("FAIL the bed is stuck; in uninterruptible sleep: {}", family::sleepers()));
+                    let last = last.lock().unwrap_or_else(PoisonError::into_inner);
+                    remark(&format!(
+                        "FAIL the bed is stuck in {last}; suspended: {}; in uninterruptible sleep: {}",
+                        map::suspended(),
+                        family::sleepers()
+                    ));
                     exit(1);
                 }
             }
@@ -62,7 +70,13 @@ impl Record {
 
     pub fn step(&mut self, text: String) {
         self.progress.fetch_add(1, Ordering::Relaxed);
+        self.keep_last(&text);
         self.steps.push(text);
+    }
+
+    fn keep_last(&self, step: &str) {
+        let text = format!("round {}, {step}", self.round);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = text;
     }
 
     /// More about the last step.
