@@ -490,6 +490,8 @@ pub enum Fault {
     Recovered,
     /// multipathd does not answer.
     Multipathd,
+    /// The second is over for which a map may be suspended: nothing is sent any more until it is resumed.
+    Late,
 }
 
 /// What may happen while a command is carried out.
@@ -518,6 +520,8 @@ pub struct Course {
     pub overdue: bool,
     /// It was spent while I/O was held back.
     pub held_back: bool,
+    /// The map has been suspended for a second.
+    pub late: bool,
 }
 
 /// One command being played.
@@ -707,6 +711,11 @@ impl Play<'_> {
         const STANDBY: SenseCode = SenseCode::new(0x2, 0x04, 0x0b);
         const TRANSITION: SenseCode = SenseCode::new(0x2, 0x04, 0x0a);
         const RECOVERED: SenseCode = SenseCode::new(0x1, 0x5d, 0x00);
+        let is_held = self.world.suspended == Suspended::Ours;
+        self.course.late |= is_held && self.fault(&[Fault::Late]).is_some();
+        if is_held && self.course.late {
+            return CommandResult::unsent(SenseCode::COMMAND_TIMEOUT);
+        }
         let state = &mut self.world.paths[path];
         let is_out = command.cdb[0] == 0x5f;
         match state.condition {

@@ -145,6 +145,8 @@ pub(crate) struct Engine<'a, I: Io> {
     pub to_fail: Vec<(PathId, String)>,
     /// Whether one path has preempted the user's key from all others in this command.
     pub took_over: bool,
+    /// Whether the time was over for which the map may be suspended before the command itself was sent.
+    pub ran_out: bool,
 }
 
 impl<'a, I: Io> Engine<'a, I> {
@@ -160,6 +162,7 @@ impl<'a, I: Io> Engine<'a, I> {
             to_tell: Vec::new(),
             to_fail: Vec::new(),
             took_over: false,
+            ran_out: false,
         };
         engine.look()?;
         Ok(engine)
@@ -485,9 +488,11 @@ impl<'a, I: Io> Engine<'a, I> {
             self.set_step(Step::Changing)?;
         }
         let mut answer = self.dispatch(action, &request)?;
-        if self.took_over && answer.is_not_this_path() && self.active().len() > 1 {
-            // The path that was to do it for all became not ready in the middle, and all is as it was before.
-            self.took_over = false;
+        let is_unready = answer.is_not_this_path() && self.active().len() > 1;
+        if self.took_over && (is_unready || self.ran_out) {
+            // The path that was to do it for all became not ready in the middle, or there was no time left, and all is as it
+            // was before. A path that has been failed is none that has to be waited for.
+            (self.took_over, self.ran_out) = (false, false);
             self.look()?;
             answer = self.dispatch(action, &request)?;
         }

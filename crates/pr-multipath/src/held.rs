@@ -52,6 +52,7 @@ impl<I: Io> Engine<'_, I> {
             engine.set_step(Step::Registering { before: Some(own.key), new })?;
             let results = engine.send_to_all(&[path], &request.cdb, request.list)?;
             let Some((_, result)) = results.into_iter().next() else { return Ok((Answer::CONFLICT, own)) };
+            engine.ran_out = result.class() == Class::Unsent;
             match result.class() {
                 Class::Good => Ok((Answer::GOOD, new)),
                 Class::Conflict => Ok((Answer::CONFLICT, Registration::NONE)),

@@ -201,6 +201,7 @@ impl<I: Io> Engine<'_, I> {
     ) -> Result<(Option<PathId>, Answer), I::Stop> {
         let judged = self.judge(asked, request)?;
         let class = judged.result.class();
+        self.ran_out = class == Class::Unsent;
         let mut path = judged.path.filter(|_| class == Class::Good);
         if path.is_none() && !judged.lost.is_empty() {
             let after = self.find(&before.has, own)?;
