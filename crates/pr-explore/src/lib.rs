@@ -157,13 +157,17 @@ pub fn plans(mistake: Option<world::Mistake>) -> [Plan; 3] {
 
 /// What else is explored each time: paths leave the map, and the other node acts, where the host can tell who its paths
 /// are to the logical unit and where it cannot.
-pub fn more_plans() -> [(&'static str, Plan); 7] {
+pub fn more_plans() -> [(&'static str, Plan); 9] {
     let removed = Plan { removes: true, ..plans(None)[2].clone() };
     let rules = Rules { faults: false, deaths: false, ..Plan::EVERYTHING.rules };
     let others = Plan { rules, ..Plan::EVERYTHING };
+    // It looks for the key, and not for its owner, at a moment that nobody else can choose.
+    let newer = Plan { release: world::Release::New, shared_keys: false, ..others.clone() };
     [
         ("paths fail and leave the map", removed),
         ("the other node acts", others.clone()),
+        ("the other node acts, newer multipathd", newer.clone()),
+        ("the other node acts, newer multipathd, identities known", Plan { host_tells: true, ..newer }),
         ("the other node acts, identities known", Plan { host_tells: true, ..others.clone() }),
         ("the kernel's own target, paths fail", Plan { target: world::Target::Kernel, ..plans(None)[2].clone() }),
         ("the kernel's own target, the other node acts", Plan { target: world::Target::Kernel, ..others.clone() }),

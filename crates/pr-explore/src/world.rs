@@ -94,7 +94,8 @@ pub enum Release {
     Absent,
     /// Before 0.13: registers a returning path while the key is on the logical unit.
     Old,
-    /// 0.13 and newer: takes the registration of a returning path as well.
+    /// 0.13 and newer: takes the registration of a returning path as well, and gives the key to all paths when it is told,
+    /// if the logical unit has it.
     New,
 }
 
@@ -344,6 +345,10 @@ impl World {
     /// multipathd starts: every path that works gets the key that it heard last.
     pub fn start_multipathd(&mut self) {
         self.daemon.release = Release::Old;
+        self.give_to_all();
+    }
+
+    fn give_to_all(&mut self) {
         for path in 0..self.paths.len() {
             if self.paths[path].active && self.paths[path].condition == Condition::Up {
                 self.give_by_multipathd(path);
@@ -907,6 +912,9 @@ impl Io for Play<'_> {
             Multipathd::Register { key, persist } => {
                 self.world.daemon.key = Some(key);
                 self.world.daemon.persist = persist;
+                if self.world.daemon.release == Release::New {
+                    self.world.give_to_all();
+                }
             }
             Multipathd::Forget => self.world.daemon.key = None,
             Multipathd::Hold(_) => {}

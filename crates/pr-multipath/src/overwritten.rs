@@ -6,15 +6,16 @@ use scsi_pr::ReservationKey;
 use crate::{Io, PathId, User, engine::Engine, survey::Survey};
 
 impl<I: Io> Engine<'_, I> {
-    /// Tells multipathd what it has not heard, if it answers now. Returns the keys that it may have given to any path until
-    /// then.
-    pub fn tell_again(&mut self) -> Result<Vec<ReservationKey>, I::Stop> {
+    /// Tells multipathd what it has not heard, if it answers now, and looks at what it may have done until then.
+    pub fn tell_again(&mut self) -> Result<(), I::Stop> {
         if self.memory.owes
             && !self.memory.suspended
             && let Some(has) = self.io.key_of_multipathd()?
         {
             self.memory.may_have(has);
             let stale = self.memory.stale();
+            // What another node has taken is not to be given again: from 0.13 on it gives the key to all paths when it is told.
+            self.settle_from(&stale)?;
             if has != self.memory.key().unwrap_or(ReservationKey::ZERO) {
                 // It may have taken the user's key from a path that came back.
                 for id in self.active() {
@@ -26,9 +27,9 @@ impl<I: Io> Engine<'_, I> {
                 // That was said when it was told first.
                 self.notes.truncate(said);
             }
-            return Ok(stale);
+            return self.settle_from(&stale);
         }
-        Ok(self.memory.stale())
+        self.settle()
     }
 
     /// Looks for what multipathd may have done that has not heard of the user's key. The paths have that key again, if

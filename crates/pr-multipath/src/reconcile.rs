@@ -117,8 +117,7 @@ impl<I: Io> Engine<'_, I> {
         if self.memory.user == User::Unknown {
             self.adopt()?;
         }
-        let stale = self.tell_again()?;
-        self.settle_from(&stale)?;
+        self.tell_again()?;
         self.see()
     }
 
@@ -146,7 +145,7 @@ impl<I: Io> Engine<'_, I> {
     }
 
     /// The same, where multipathd may have given paths these keys.
-    fn settle_from(&mut self, stale: &[ReservationKey]) -> Result<(), I::Stop> {
+    pub fn settle_from(&mut self, stale: &[ReservationKey]) -> Result<(), I::Stop> {
         self.mend_overwritten(stale)?;
         let unsettled: Vec<PathId> = self
             .active()

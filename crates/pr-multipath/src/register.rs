@@ -323,8 +323,6 @@ impl<I: Io> Engine<'_, I> {
 
     /// Every path that carries I/O gets the key that the others have, or carries none.
     fn complete(&mut self, plan: &Plan, mut progress: Progress) -> Result<Answer, I::Stop> {
-        // A path that comes back from now on gets the new key; whoever had the old one from multipathd is found below.
-        self.tell_multipathd(Multipathd::Register { key: plan.new.key, persist: plan.new.persist })?;
         for round in 0..ROUNDS {
             if !progress.behind.is_empty() {
                 let set = self.set(&progress.behind, plan.new)?;
@@ -349,6 +347,9 @@ impl<I: Io> Engine<'_, I> {
             let unfit = self.carrying(&silent)?;
             progress.unready.extend(silent.iter().filter(|id| !unfit.contains(id)));
             self.fail(&unfit, &format!("could not be registered with key {}", plan.new.key))?;
+            // A path that comes back from now on gets the new key. From 0.13 on multipathd gives it to all paths at once if the
+            // logical unit has it: before all were seen to have it, that could undo what another node has done.
+            self.tell_multipathd(Multipathd::Register { key: plan.new.key, persist: plan.new.persist })?;
             self.look()?;
             let missing: Vec<PathId> = self.active().into_iter().filter(|id| !progress.done.contains(id)).collect();
             if missing.is_empty() {
