@@ -142,7 +142,8 @@ impl Played<'_> {
                 () if others_differ(&lines, &self.after) => 3,
                 () => 1,
             };
-            if self.is_left() {
+            // What the reservation is held with is no registration that is left behind.
+            if self.is_left() && (is_left(self.before) || !why.starts_with(HELD_WITH)) {
                 return Verdict::Noted;
             }
             return wrong(promise, format!("GOOD was told, and {why}"));
@@ -372,6 +373,8 @@ fn distance(plain: &LogicalUnit, world: &World) -> (usize, bool, usize) {
     (differ(true), believed.filter(|key| !key.is_zero()) != due, differ(false))
 }
 
+const HELD_WITH: &str = "the reservation is held with key";
+
 /// What is not as one disk would have it, on a path that carries I/O.
 pub fn difference(plain: &LogicalUnit, world: &World) -> Option<String> {
     let disk = &world.disk;
@@ -390,6 +393,11 @@ pub fn difference(plain: &LogicalUnit, world: &World) -> Option<String> {
     let (is, due) = (holder(disk.reservation()), holder(plain.reservation()));
     if is != due {
         return Some(format!("the reservation is {}, due {}", reservation(is), reservation(due)));
+    }
+    let held_with = |unit: &LogicalUnit| unit.reservation()?.holder.and_then(|holder| key_of(unit, holder));
+    let (is, due) = (held_with(disk), held_with(plain));
+    if is != due {
+        return Some(format!("{HELD_WITH} {}, due {}", key(is), key(due)));
     }
     flags_differ(plain, world)
 }

@@ -632,6 +632,10 @@ const RELEASES_ANOTHER_TYPE: Scenario = Scenario {
     ..PLAIN
 };
 
+const SHARED_AND_HOLDS: &[Past] =
+    &[Past::Guest(register(ZERO, K)), Past::Guest(reserve(K)), Past::Other(register(ZERO, K))];
+const CHANGES: &[Act] = &[register(K, L), register_ignore(L), register(K, ZERO), register_ignore(ZERO)];
+
 /// What multipathd has not heard it does not know when it starts.
 const MULTIPATHD_IS_AWAY: Scenario = Scenario {
     name: "multipathd goes away, misses what becomes of the key, and when it starts registers all paths with the one from \
@@ -715,6 +719,22 @@ pub const MORE: &[Scenario] = &[
         past: &[Past::Guest(register(ZERO, K)), Past::Loses(0), Past::Restart],
         between: &[Between::Path],
         depth: 3,
+        ..PLAIN
+    },
+    Scenario {
+        name: "the other node has the same key, and the path that holds the reservation fails while the guest changes it",
+        past: SHARED_AND_HOLDS,
+        guest: CHANGES,
+        rules: faults(1, Fault::Path(Condition::Away)),
+        depth: 2,
+        ..PLAIN
+    },
+    Scenario {
+        name: "the same with three paths, where it hangs",
+        paths: 3,
+        past: SHARED_AND_HOLDS,
+        guest: CHANGES,
+        rules: faults(1, Fault::Path(Condition::Hung)),
         ..PLAIN
     },
     MULTIPATHD_IS_AWAY,

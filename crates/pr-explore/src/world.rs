@@ -877,6 +877,7 @@ impl Io for Play<'_> {
         if !self.makes(Mistake::DoesNotResume) {
             self.world.suspended = Suspended::No;
         }
+        self.course.late = false;
         self.tell(|| "      resume".to_owned());
         Ok(true)
     }

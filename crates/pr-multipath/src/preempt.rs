@@ -155,6 +155,7 @@ impl<I: Io> Engine<'_, I> {
         if path.is_none() {
             (path, answer) = self.preempt_own(request, own, &before, &asked)?;
         }
+        let gives_again = path.is_none() && asked.len() < before.has.len();
         if let Some(path) = path {
             let registration;
             (answer, registration) = then(self, path)?;
@@ -168,10 +169,14 @@ impl<I: Io> Engine<'_, I> {
             } else {
                 self.restore(path, registration)?;
             }
-        } else if asked.len() < before.has.len() {
+        } else if gives_again {
             self.give_again(&before.has, own)?;
         }
         self.let_go()?;
+        if gives_again && self.ran_out {
+            // There was no time for that while the map was suspended.
+            self.give_again(&before.has, own)?;
+        }
         self.memory.step = Step::Idle;
         self.keep()?;
         Ok(answer)

@@ -223,6 +223,14 @@ impl<I: Io> Engine<'_, I> {
                 return self.fenced(plan, &active);
             }
             self.tell(request, plan, &[holder], &mut progress)?;
+            if progress.silent.contains(&holder)
+                && !plan.new.key.is_zero()
+                && plan.new.key != plan.old
+                && !self.may_preempt(plan, plan.old)
+                && self.still_registered(&[holder], plan.old)?.contains(&holder)
+            {
+                return self.put_back(plan, &progress.done, holder);
+            }
         }
         if progress.fenced {
             return self.fenced(plan, &active);
@@ -231,6 +239,21 @@ impl<I: Io> Engine<'_, I> {
             return self.left(plan, &progress);
         }
         self.complete(plan, progress)
+    }
+
+    /// The path that holds the reservation keeps the old key, which another node has as well: it cannot be preempted, and the
+    /// reservation cannot follow the others to the new one. They get the old one back.
+    fn put_back(&mut self, plan: &Plan, done: &[PathId], holder: PathId) -> Result<Answer, I::Stop> {
+        let unsure = self.replace(done, plan.new, Registration { key: plan.old, ..plan.new })?;
+        self.may_be_registered(&unsure, plan.new.key)?;
+        let unfit = self.carrying(&[holder])?;
+        self.fail(&unfit, &format!("could not be registered with key {}", plan.new.key))?;
+        let name = self.name(holder);
+        Ok(Answer::failure(format!(
+            "path {name}, which is away, holds the reservation under key {}, and so does a registration that is not known \
+             to be this host's: it cannot be moved; bring the path back, or take it out of the target",
+            plan.old
+        )))
     }
 
     /// Whether a path is known not to have had the new key before the command, or to have had it as the old one.
