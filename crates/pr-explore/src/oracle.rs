@@ -103,6 +103,12 @@ impl Played<'_> {
                 None => {
                     self.after.plain = line.plain.clone();
                     self.after.owed.extend(owed);
+                    if let Some((is, due)) = self.holds_with_another_key() {
+                        return wrong(
+                            1,
+                            format!("GOOD was told, and the reservation is held with key {is}, due {due}"),
+                        );
+                    }
                     if let Some(path) = self.cannot_write() {
                         return wrong(1, format!("GOOD was told, and a write on path {path} conflicts"));
                     }
@@ -142,8 +148,7 @@ impl Played<'_> {
                 () if others_differ(&lines, &self.after) => 3,
                 () => 1,
             };
-            // What the reservation is held with is no registration that is left behind.
-            if self.is_left() && (is_left(self.before) || !why.starts_with(HELD_WITH)) {
+            if self.is_left() {
                 return Verdict::Noted;
             }
             return wrong(promise, format!("GOOD was told, and {why}"));
@@ -163,6 +168,15 @@ impl Played<'_> {
             // A path that went before anybody knew who it is to the logical unit.
             || self.after.memory.paths.iter().any(|path| path.identity.is_none() && !path.leftovers.is_empty())
             || self.answer.notes.iter().any(|note| note.contains("still registered"))
+    }
+
+    /// The key with which a path holds the reservation that carried I/O when the command began, and the one that is due.
+    fn holds_with_another_key(&self) -> Option<(ReservationKey, ReservationKey)> {
+        let World { disk, plain, paths, .. } = &self.after;
+        let holder = disk.reservation()?.holder?;
+        let path = (0..paths.len()).find(|path| nexus(*path) == holder)?;
+        let (is, due) = (self.after.key(path)?, key_of(plain, plain.reservation()?.holder?)?);
+        (is != due && self.before.paths[path].active && !is_left(self.before)).then_some((is, due))
     }
 
     /// Whether a path is registered though another node has preempted this host while the command was under way.
@@ -373,8 +387,6 @@ fn distance(plain: &LogicalUnit, world: &World) -> (usize, bool, usize) {
     (differ(true), believed.filter(|key| !key.is_zero()) != due, differ(false))
 }
 
-const HELD_WITH: &str = "the reservation is held with key";
-
 /// What is not as one disk would have it, on a path that carries I/O.
 pub fn difference(plain: &LogicalUnit, world: &World) -> Option<String> {
     let disk = &world.disk;
@@ -393,11 +405,6 @@ pub fn difference(plain: &LogicalUnit, world: &World) -> Option<String> {
     let (is, due) = (holder(disk.reservation()), holder(plain.reservation()));
     if is != due {
         return Some(format!("the reservation is {}, due {}", reservation(is), reservation(due)));
-    }
-    let held_with = |unit: &LogicalUnit| unit.reservation()?.holder.and_then(|holder| key_of(unit, holder));
-    let (is, due) = (held_with(disk), held_with(plain));
-    if is != due {
-        return Some(format!("{HELD_WITH} {}, due {}", key(is), key(due)));
     }
     flags_differ(plain, world)
 }

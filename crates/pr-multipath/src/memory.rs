@@ -131,7 +131,8 @@ pub struct Memory {
     pub owes: bool,
     /// The keys that multipathd may have for the map, at most [`LEFTOVERS`]. It may register any path with one of them.
     pub may_have: Vec<ReservationKey>,
-    /// Where multipathd has not heard: PRGENERATION when all paths were seen to have the user's key.
+    /// Where multipathd has not heard: PRGENERATION when all paths were seen to have the user's key, less the registrations
+    /// that others had.
     pub seen: Option<u32>,
 }
 

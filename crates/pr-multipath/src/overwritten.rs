@@ -68,7 +68,7 @@ impl<I: Io> Engine<'_, I> {
         Ok(())
     }
 
-    /// Takes note of PRGENERATION while multipathd has a key from before and all paths have the user's.
+    /// Takes note of [`Self::count`] while multipathd has a key from before and all paths have the user's.
     pub fn see(&mut self) -> Result<(), I::Stop> {
         let stale = self.memory.stale();
         let own = match self.memory.user {
@@ -81,7 +81,7 @@ impl<I: Io> Engine<'_, I> {
         let have_own = self.active().iter().all(|id| self.is_registered(&survey, *id, own.key));
         let have_stale = survey.registrants.iter().any(|r| stale.contains(&r.key) && self.is_own(&r.identity));
         if have_own && !have_stale {
-            self.memory.seen = Some(survey.generation);
+            self.memory.seen = Some(self.count(&survey));
             self.keep()?;
         }
         Ok(())
@@ -98,7 +98,13 @@ impl<I: Io> Engine<'_, I> {
         let mut given = survey.registrants.iter().filter(|r| is_given(r.key) && self.is_own(&r.identity));
         let has_all_ports = given.clone().any(|registrant| registrant.all_target_ports);
         let count = u32::try_from(given.by_ref().count()).ok();
-        !has_all_ports && self.memory.seen.is_some_and(|seen| Some(survey.generation.wrapping_sub(seen)) == count)
+        !has_all_ports && self.memory.seen.is_some_and(|seen| Some(self.count(survey).wrapping_sub(seen)) == count)
+    }
+
+    /// PRGENERATION less the registrations of others, each of which has added one to it since it was made.
+    fn count(&self, survey: &Survey) -> u32 {
+        let others = survey.registrants.iter().filter(|registrant| !self.is_own(&registrant.identity)).count();
+        survey.generation.wrapping_sub(u32::try_from(others).unwrap_or(u32::MAX))
     }
 
     fn is_registered(&self, survey: &Survey, id: PathId, key: ReservationKey) -> bool {
