@@ -109,10 +109,15 @@ impl Budget {
             OWING.fetch_add(1, Ordering::Relaxed);
             LeftOut { origin, counts: Box::new([[0; REQUEST_RESULTS.len()]; ACTIONS]) }
         };
-        let left_out = left_out.get_or_insert_with(nothing);
-        left_out.origin = origin;
-        let count = &mut left_out.counts[metrics::action(cdb)][request_result(status.0)];
+        let is_first = left_out.is_none();
+        let owed = left_out.get_or_insert_with(nothing);
+        owed.origin = origin;
+        let count = &mut owed.counts[metrics::action(cdb)][request_result(status.0)];
         *count = count.saturating_add(1);
+        drop(left_out);
+        if is_first {
+            sink::wake();
+        }
     }
 }
 

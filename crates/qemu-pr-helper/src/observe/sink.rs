@@ -221,6 +221,14 @@ fn push(entry: Entry) {
     }
 }
 
+/// Has the thread look at what else there is to tell: it may wait for entries alone, and for ever.
+pub fn wake() {
+    let wake = std::mem::take(&mut queue().waiting);
+    if wake {
+        BELL.notify_one();
+    }
+}
+
 fn count_lost(count: u64) {
     LOST.fetch_add(count, Ordering::Relaxed);
 }
@@ -267,7 +275,9 @@ fn take(batch: &mut Vec<Entry>, tick: bool) {
             (queue, _) = BELL.wait_timeout_while(queue, TICK, idle).unwrap_or_else(PoisonError::into_inner);
             queue.waiting = false;
         } else {
+            let idle = |queue: &mut Queue| idle(queue) && !share::is_owing();
             queue = BELL.wait_while(queue, idle).unwrap_or_else(PoisonError::into_inner);
+            queue.waiting = false;
         }
         drop(queue);
         thread::sleep(GATHER);
