@@ -18,9 +18,7 @@ use crate::{
     every, once,
     oracle::{self, Played, Verdict},
     other, settle, start,
-    world::{
-        self, Act, Condition, Fault, Flags, K, L, M, Play, Release as Daemon, Rules, Stop, Suspended, Target, World,
-    },
+    world::{self, Act, Condition, Fault, Flags, K, L, M, Play, Rules, Stop, Suspended, Target, World},
 };
 
 /// What has happened before.
@@ -202,7 +200,7 @@ impl Scenario {
             let world = World { memory: Memory::default(), ..world.clone() };
             next.push((world, vec!["the helper is started anew".to_owned()]));
         }
-        if self.may(Between::Multipathd) && world.daemon.release == Daemon::Absent {
+        if self.may(Between::Multipathd) && world.daemon.release == world::Release::Absent {
             let mut world = world.clone();
             world.start_multipathd();
             match settle(logic, world, false) {
@@ -214,7 +212,7 @@ impl Scenario {
             }
         } else if self.may(Between::Multipathd) {
             let mut world = world.clone();
-            world.daemon.release = Daemon::Absent;
+            world.daemon.release = world::Release::Absent;
             next.push((world, vec!["multipathd goes away".to_owned()]));
         }
         if self.may(Between::Turn) {

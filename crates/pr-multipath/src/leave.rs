@@ -238,6 +238,15 @@ impl<I: Io> Engine<'_, I> {
         Ok(may)
     }
 
+    /// The path that holds the reservation is away, and its key, which has to be preempted, may be another node's as well.
+    pub fn cannot_be_moved(&self, path: PathId, key: ReservationKey) -> Answer {
+        Answer::failure(format!(
+            "path {}, which is away, holds the reservation under key {key}, and so does a registration that is not \
+             known to be this host's: it cannot be moved; bring the path back, or take it out of the target",
+            self.name(path)
+        ))
+    }
+
     /// Who holds the reservation under the user's key may be a path that is away, or another node.
     pub fn unknown_holder(&self, path: PathId, key: ReservationKey) -> Answer {
         Answer::failure(format!(

@@ -47,8 +47,11 @@ impl<I: Io> Engine<'_, I> {
         let active = self.active();
         let given: Vec<PathId> = active.iter().copied().filter(|id| is_given(self, *id)).collect();
         for id in given.iter().copied().chain(self.unusable()) {
-            self.memory.path(id).unsettled = true;
-            self.leave_stale(id, stale);
+            let known = self.memory.path(id);
+            known.unsettled = true;
+            for key in stale {
+                known.leave_over(*key);
+            }
         }
         self.keep()?;
         let (User::Registered(own), Some(survey)) = (self.memory.user, survey) else { return Ok(()) };
@@ -105,17 +108,5 @@ impl<I: Io> Engine<'_, I> {
     fn count(&self, survey: &Survey) -> u32 {
         let others = survey.registrants.iter().filter(|registrant| !self.is_own(&registrant.identity)).count();
         survey.generation.wrapping_sub(u32::try_from(others).unwrap_or(u32::MAX))
-    }
-
-    fn is_registered(&self, survey: &Survey, id: PathId, key: ReservationKey) -> bool {
-        let registrant = self.identity(id).and_then(|identity| survey.of(identity));
-        registrant.is_some_and(|registrant| registrant.key == key)
-    }
-
-    fn leave_stale(&mut self, id: PathId, stale: &[ReservationKey]) {
-        let key = self.memory.key();
-        for stale in stale.iter().filter(|stale| Some(**stale) != key) {
-            self.memory.path(id).leave_over(*stale);
-        }
     }
 }

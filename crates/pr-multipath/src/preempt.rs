@@ -298,10 +298,7 @@ impl<I: Io> Engine<'_, I> {
             // One that is away may still be registered, as far as the logical unit tells.
             let away = self.unusable();
             let survey = self.survey()?;
-            let has = |id: &PathId| {
-                let registrant = self.identity(*id).and_then(|identity| survey.as_ref()?.of(identity));
-                registrant.is_some_and(|registrant| registrant.key == own.key)
-            };
+            let has = |id: &PathId| survey.as_ref().is_some_and(|survey| self.is_registered(survey, *id, own.key));
             provers = away.into_iter().filter(has).collect();
         }
         if provers.is_empty() {

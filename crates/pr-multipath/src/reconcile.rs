@@ -108,8 +108,7 @@ impl<I: Io> Engine<'_, I> {
     /// Whether a path that takes no commands now is registered, as far as the others know.
     fn is_kept_away(&mut self, own: Registration) -> Result<bool, I::Stop> {
         let Some(survey) = self.survey()? else { return Ok(false) };
-        let has = |id: &PathId| self.identity(*id).and_then(|id| survey.of(id)).is_some_and(|r| r.key == own.key);
-        Ok(self.unusable().iter().any(has))
+        Ok(self.unusable().iter().any(|id| self.is_registered(&survey, *id, own.key)))
     }
 
     /// Looks after paths that came back, and multipathd, which may have.

@@ -79,11 +79,7 @@ impl<I: Io> Engine<'_, I> {
         if let Some((path, key, _)) =
             plan.away.iter().find(|(_, key, held)| held.is_some() && !self.may_preempt(&plan, *key))
         {
-            return Ok(Answer::failure(format!(
-                "path {}, which is away, holds the reservation under key {key}, and so does a registration that is not \
-                 known to be this host's: it cannot be moved; bring the path back, or take it out of the target",
-                self.name(*path)
-            )));
+            return Ok(self.cannot_be_moved(*path, *key));
         }
         let ignores = plan.action == OutAction::RegisterAndIgnoreExistingKey;
         let replaces = |key: ReservationKey| key != plan.new.key && (key == plan.old || ignores && plan.old.is_zero());
@@ -248,12 +244,7 @@ impl<I: Io> Engine<'_, I> {
         self.may_be_registered(&unsure, plan.new.key)?;
         let unfit = self.carrying(&[holder])?;
         self.fail(&unfit, &format!("could not be registered with key {}", plan.new.key))?;
-        let name = self.name(holder);
-        Ok(Answer::failure(format!(
-            "path {name}, which is away, holds the reservation under key {}, and so does a registration that is not known \
-             to be this host's: it cannot be moved; bring the path back, or take it out of the target",
-            plan.old
-        )))
+        Ok(self.cannot_be_moved(holder, plan.old))
     }
 
     /// Whether a path is known not to have had the new key before the command, or to have had it as the old one.
@@ -405,11 +396,11 @@ impl<I: Io> Engine<'_, I> {
             return self.find(paths, own);
         }
         let Some(survey) = self.survey()? else { return self.find(paths, own) };
-        let is_there = |id: &PathId| {
-            let registrant = self.identity(*id).and_then(|identity| survey.of(identity));
-            registrant.is_some_and(|registrant| registrant.key == own.key)
-        };
-        if paths.iter().all(is_there) { Ok(Proof::of(paths)) } else { self.find(paths, own) }
+        if paths.iter().all(|id| self.is_registered(&survey, *id, own.key)) {
+            Ok(Proof::of(paths))
+        } else {
+            self.find(paths, own)
+        }
     }
 
     /// Of paths that did not register, those that could carry I/O all the same: who is not ready carries none.

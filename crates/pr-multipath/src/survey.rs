@@ -156,6 +156,12 @@ impl<I: Io> Engine<'_, I> {
         self.memory.paths.iter().any(|path| path.identity.as_ref() == Some(identity))
     }
 
+    /// Whether a path is known to be registered with this key.
+    pub fn is_registered(&self, survey: &Survey, path: PathId, key: ReservationKey) -> bool {
+        let registrant = self.identity(path).and_then(|identity| survey.of(identity));
+        registrant.is_some_and(|registrant| registrant.key == key)
+    }
+
     /// A path that takes no commands now, and of which it is not known whether it is this registrant.
     pub fn may_be(&self, registrant: &Registrant) -> Option<PathId> {
         let mut paths = self.paths.iter().filter(|path| !path.active || path.busy || !path.open).map(|path| path.id);

@@ -213,7 +213,11 @@ fn push(entry: Entry) {
         return;
     }
     queue.push(entry);
-    // A flood does not cost a system call for each line: the thread looks again before it waits.
+    ring(queue);
+}
+
+/// Wakes the thread if it waits. A flood does not cost a system call for each line: it looks again before it does.
+fn ring(mut queue: MutexGuard<'static, Queue>) {
     let wake = std::mem::take(&mut queue.waiting);
     drop(queue);
     if wake {
@@ -223,10 +227,7 @@ fn push(entry: Entry) {
 
 /// Has the thread look at what else there is to tell: it may wait for entries alone, and for ever.
 pub fn wake() {
-    let wake = std::mem::take(&mut queue().waiting);
-    if wake {
-        BELL.notify_one();
-    }
+    ring(queue());
 }
 
 fn count_lost(count: u64) {
@@ -273,12 +274,11 @@ fn take(batch: &mut Vec<Entry>, tick: bool) {
         };
         if tick {
             (queue, _) = BELL.wait_timeout_while(queue, TICK, idle).unwrap_or_else(PoisonError::into_inner);
-            queue.waiting = false;
         } else {
             let idle = |queue: &mut Queue| idle(queue) && !share::is_owing();
             queue = BELL.wait_while(queue, idle).unwrap_or_else(PoisonError::into_inner);
-            queue.waiting = false;
         }
+        queue.waiting = false;
         drop(queue);
         thread::sleep(GATHER);
         queue = self::queue();
