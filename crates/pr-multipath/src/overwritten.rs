@@ -90,10 +90,11 @@ impl<I: Io> Engine<'_, I> {
         Ok(())
     }
 
-    /// Whether the keys from before that paths have are multipathd's doing, and nothing else has happened: a path of the map
-    /// holds the reservation, which a PREEMPT of the user's key would have ended; or there were as many registrations as there
-    /// are such paths.
+    /// Whether the keys from before that paths have are multipathd's doing, and nothing else has happened since all had the
+    /// user's: a path of the map holds the reservation, which a PREEMPT of the user's key would have ended; or there were as
+    /// many registrations as there are such paths.
     fn is_multipathds(&self, survey: &Survey, stale: &[ReservationKey]) -> bool {
+        let Some(seen) = self.memory.seen else { return false };
         let is_given = |key: ReservationKey| stale.contains(&key);
         if survey.holder().is_some_and(|holder| is_given(holder.key) && self.is_own(&holder.identity)) {
             return true;
@@ -101,7 +102,7 @@ impl<I: Io> Engine<'_, I> {
         let mut given = survey.registrants.iter().filter(|r| is_given(r.key) && self.is_own(&r.identity));
         let has_all_ports = given.clone().any(|registrant| registrant.all_target_ports);
         let count = u32::try_from(given.by_ref().count()).ok();
-        !has_all_ports && self.memory.seen.is_some_and(|seen| Some(self.count(survey).wrapping_sub(seen)) == count)
+        !has_all_ports && Some(self.count(survey).wrapping_sub(seen)) == count
     }
 
     /// PRGENERATION less the registrations of others, each of which has added one to it since it was made.
