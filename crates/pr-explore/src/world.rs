@@ -913,7 +913,10 @@ impl Io for Play<'_> {
             Multipathd::Register { key, persist } => {
                 self.world.daemon.key = Some(key);
                 self.world.daemon.persist = persist;
-                if self.world.daemon.release == Release::New {
+                // Where as many have the key as the map has paths it leaves them alone.
+                let have = self.world.disk.registrations().filter(|(_, registration)| registration.key == key).count();
+                let works = |path: &&PathState| path.active && path.condition == Condition::Up;
+                if self.world.daemon.release == Release::New && have < self.world.paths.iter().filter(works).count() {
                     self.world.give_to_all();
                 }
             }

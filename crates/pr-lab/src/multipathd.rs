@@ -14,7 +14,7 @@ pub enum Manners {
     /// As 0.13 and newer.
     #[default]
     Willing,
-    /// As 0.12 and older: it knows nothing of reservations that are held.
+    /// As 0.12 and older: it knows nothing of reservations that are held, nor of lists of paths.
     Old,
     /// It refuses everything.
     Refusing,
@@ -39,6 +39,8 @@ pub struct Kept {
     pub key: Option<String>,
     /// Whether paths that come back are given it.
     pub registers: bool,
+    /// The paths of which it was told that they have it.
+    pub registered: Vec<String>,
     /// Whether the map holds a reservation.
     pub holds: bool,
 }
@@ -162,6 +164,13 @@ impl State {
             ("setprkey", ["key", key]) => kept.key = Some((*key).to_owned()),
             ("unsetprkey", []) => kept.key = None,
             ("setprstatus", []) => kept.registers = true,
+            ("setprstatus", ["pathlist", paths @ ..]) if manners != Manners::Old => {
+                let paths = paths.join(" ");
+                let Some(paths) = paths.strip_prefix('"').and_then(|paths| paths.strip_suffix('"')) else {
+                    return "fail\n".to_owned();
+                };
+                (kept.registers, kept.registered) = (true, paths.split(' ').map(str::to_owned).collect());
+            }
             ("unsetprstatus", []) => kept.registers = false,
             ("setprhold" | "unsetprhold", []) if manners != Manners::Old => kept.holds = *verb == "setprhold",
             ("getprkey", []) => {

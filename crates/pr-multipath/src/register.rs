@@ -346,7 +346,7 @@ impl<I: Io> Engine<'_, I> {
                 progress.silent.extend(set.lacks);
             }
             // Everybody who said yes is asked again: whoever was preempted in between is out, and so are all.
-            let confirmed = self.confirm(&progress.done, plan.new)?;
+            let (confirmed, survey) = self.confirm(&progress.done, plan.new)?;
             if !confirmed.lacks.is_empty() {
                 return self.preempted(plan);
             }
@@ -363,7 +363,14 @@ impl<I: Io> Engine<'_, I> {
             self.fail(&unfit, &format!("could not be registered with key {}", plan.new.key))?;
             // A path that comes back from now on gets the new key. From 0.13 on multipathd gives it to all paths at once if the
             // logical unit has it: before all were seen to have it, that could undo what another node has done.
+            let is_first = self.memory.key().is_none();
             self.tell_multipathd(Multipathd::Register { key: plan.new.key, persist: plan.new.persist })?;
+            if is_first
+                && let Some(survey) = survey
+                && self.may_be_given_again(&survey, progress.done.len())?
+            {
+                return self.preempted(plan);
+            }
             self.look()?;
             let missing: Vec<PathId> = self.active().into_iter().filter(|id| !progress.done.contains(id)).collect();
             if missing.is_empty() {
@@ -389,18 +396,27 @@ impl<I: Io> Engine<'_, I> {
         Ok(Answer::GOOD)
     }
 
-    /// Whether those that were registered still are: one look at the logical unit's books says so of all of them, where
-    /// it is known who they are. What it does not say of each path they are asked themselves.
-    fn confirm(&mut self, paths: &[PathId], own: Registration) -> Result<Proof, I::Stop> {
-        if paths.iter().any(|id| self.identity(*id).is_none()) {
-            return self.find(paths, own);
+    /// Whether those that were registered still are: one survey says so of all of them, where it is known who they are.
+    /// What it does not say of each path they are asked themselves.
+    fn confirm(&mut self, paths: &[PathId], own: Registration) -> Result<(Proof, Option<Survey>), I::Stop> {
+        if paths.iter().all(|id| self.identity(*id).is_some())
+            && let Some(survey) = self.survey()?
+            && paths.iter().all(|id| self.is_registered(&survey, *id, own.key))
+        {
+            return Ok((Proof::of(paths), Some(survey)));
         }
-        let Some(survey) = self.survey()? else { return self.find(paths, own) };
-        if paths.iter().all(|id| self.is_registered(&survey, *id, own.key)) {
-            Ok(Proof::of(paths))
-        } else {
-            self.find(paths, own)
+        Ok((self.find(paths, own)?, None))
+    }
+
+    /// Whether multipathd may have registered so many paths again, since the survey was made, that another node had preempted
+    /// and whose key it has registered itself: that takes a registration for each of them and the two of the other node.
+    fn may_be_given_again(&mut self, before: &Survey, paths: usize) -> Result<bool, I::Stop> {
+        if before.registrants.iter().all(|registrant| self.is_own(&registrant.identity)) {
+            return Ok(false);
         }
+        let Some(after) = self.survey()? else { return Ok(false) };
+        let changes = after.generation.wrapping_sub(before.generation);
+        Ok(usize::try_from(changes).is_ok_and(|changes| changes >= paths + 2))
     }
 
     /// Of paths that did not register, those that could carry I/O all the same: who is not ready carries none.

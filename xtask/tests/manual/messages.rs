@@ -63,6 +63,7 @@ const NO_MESSAGES: &[&str] = &[
     "getprkey map …",
     "setprkey map … key …",
     "setprstatus map …",
+    "setprstatus map … pathlist \"…\"",
     "unsetprkey map …",
     "unsetprstatus map …",
 ];

@@ -188,11 +188,25 @@ fn of_an_old_release() {
     let (helper, mapped) = Mapped::start(&lab);
     let guest = Guest::of(&helper);
     guest.change(0, 0, &keys_with(0, 0, KEY)).expect_good();
+    let kept = lab.multipathd().kept("map0");
+    assert!(kept.registers && kept.registered.is_empty(), "{kept:?}");
     guest.change(1, 5, &keys_with(0, KEY, 0)).expect_good();
     guest.change(2, 5, &keys_with(0, KEY, 0)).expect_good();
     guest.change(3, 0, &keys_with(0, KEY, 0)).expect_good();
     assert_eq!(mapped.keys(), [None; 2]);
     assert_eq!(helper.stderr(), "", "what it does not know is not missed");
+    // It is asked once: each of its answers to what it does not know is in its log.
+    let asked = lab.multipathd().heard().iter().filter(|command| command.contains("pathlist")).count();
+    assert_eq!(asked, 1);
+}
+
+/// It would register them again, while somebody else may be preempting them.
+#[test]
+fn it_knows_which_paths_have_the_key() {
+    let lab = Lab::new();
+    let (helper, _mapped) = Mapped::start(&lab);
+    Guest::of(&helper).change(0, 0, &keys_with(0, 0, KEY)).expect_good();
+    assert_eq!(lab.multipathd().kept("map0").registered, ["7:1", "7:2"]);
 }
 
 #[test]

@@ -470,7 +470,14 @@ impl Io for Executor {
 
     fn multipathd(&mut self, order: Multipathd) -> Result<Result<(), Untold>, Infallible> {
         let usual = if self.silent { MOMENT } else { multipathd::PATIENCE };
-        let told = multipathd::tell(&self.map, order, self.within(usual));
+        let registered = match order {
+            Multipathd::Register { .. } => self.table().unwrap_or_default(),
+            Multipathd::Forget | Multipathd::Hold(_) => Vec::new(),
+        };
+        // The engine gives it a key that all paths have which the map uses.
+        let registered: Vec<String> =
+            registered.iter().filter(|path| path.active).map(|path| Number(path.device).to_string()).collect();
+        let told = multipathd::tell(&self.map, order, &registered, self.within(usual));
         self.silent = told.as_ref().is_err_and(|failure| failure.is_silent);
         Ok(told.map_err(|failure| failure.untold))
     }

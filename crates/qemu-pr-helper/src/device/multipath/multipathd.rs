@@ -4,7 +4,7 @@
 use std::{
     env, fmt, io,
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
@@ -104,12 +104,13 @@ pub struct Failure {
     pub is_silent: bool,
 }
 
-/// Gives multipathd an order, which may take so long.
+/// Gives multipathd an order, which may take so long. Beside a key that it is to give to paths it is told which ones have
+/// it, by their numbers (`8:0`).
 ///
 /// # Errors
 /// It is not known to have done it.
-pub fn tell(map: &Map, order: Multipathd, patience: Duration) -> Result<(), Failure> {
-    try_to_tell(map, order, patience).map_err(|complaint| Failure {
+pub fn tell(map: &Map, order: Multipathd, registered: &[String], patience: Duration) -> Result<(), Failure> {
+    try_to_tell(map, order, registered, patience).map_err(|complaint| Failure {
         is_silent: complaint.is_of_silence(),
         untold: Untold {
             again: complaint.is_of_absence(),
@@ -121,8 +122,14 @@ pub fn tell(map: &Map, order: Multipathd, patience: Duration) -> Result<(), Fail
     })
 }
 
-fn try_to_tell(map: &Map, order: Multipathd, patience: Duration) -> Result<(), Complaint> {
-    let mut line = Line::open(patience)?;
+/// It has no list of paths in its commands: it is older than 0.14.
+static KNOWS_NO_LIST: AtomicBool = AtomicBool::new(false);
+
+fn try_to_tell(map: &Map, order: Multipathd, registered: &[String], patience: Duration) -> Result<(), Complaint> {
+    let mut line = Line::open(patience).inspect_err(|_| {
+        // Another one may come.
+        KNOWS_NO_LIST.store(false, Ordering::Relaxed);
+    })?;
     let map = map.for_multipathd();
     match order {
         Multipathd::Register { key, persist } => {
@@ -132,6 +139,14 @@ fn try_to_tell(map: &Map, order: Multipathd, patience: Duration) -> Result<(), C
             let has = line.ask(&format!("getprkey map {map}"))?;
             if parse_key(&has) != Some(key) {
                 return Err(Complaint::OtherKey(has));
+            }
+            // From 0.13 on it registers the paths of a map that it is to look after, where anybody has the key, and takes the
+            // key from them where somebody gives it up meanwhile. Those in the list it leaves alone.
+            if !registered.is_empty() && !KNOWS_NO_LIST.load(Ordering::Relaxed) {
+                match line.order(&format!("setprstatus map {map} pathlist \"{}\"", registered.join(" "))) {
+                    Err(Complaint::Refused(..)) => KNOWS_NO_LIST.store(true, Ordering::Relaxed),
+                    told => return told,
+                }
             }
             line.order(&format!("setprstatus map {map}"))
         }
