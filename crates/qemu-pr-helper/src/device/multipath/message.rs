@@ -10,6 +10,9 @@ use scsi_pr::{Cdb, Completion, SENSE_LENGTH, Sense, SenseCode, Status};
 pub struct Request {
     /// How long it may take in all.
     pub timeout: Duration,
+    /// It is not to be carried out: it has been, by a process that died, and the answer is due when what that process has
+    /// begun on the map is finished or taken back.
+    pub only_recovers: bool,
     /// The command.
     pub cdb: Cdb,
     /// Its parameter list.
@@ -17,7 +20,7 @@ pub struct Request {
 }
 
 /// The longest request: a full parameter list.
-pub const MAX_REQUEST: usize = 4 + 16 + pr_wire::MAX_DATA;
+pub const MAX_REQUEST: usize = 4 + 1 + 16 + pr_wire::MAX_DATA;
 
 /// The longest verdict: full parameter data and everything else.
 pub const MAX_VERDICT: usize = pr_wire::MAX_DATA + 4096;
@@ -76,15 +79,17 @@ impl Request {
     /// The bytes for the socket or pipe.
     pub fn to_bytes(&self) -> Vec<u8> {
         let millis = u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX);
-        [&millis.to_le_bytes()[..], self.cdb.as_bytes(), &self.parameters].concat()
+        [&millis.to_le_bytes()[..], &[u8::from(self.only_recovers)], self.cdb.as_bytes(), &self.parameters].concat()
     }
 
     /// Reads it; `None` where it makes no sense.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let (millis, rest) = bytes.split_first_chunk::<4>()?;
+        let (only_recovers, rest) = rest.split_first()?;
         let (cdb, parameters) = rest.split_first_chunk::<16>()?;
         Some(Self {
             timeout: Duration::from_millis(u32::from_le_bytes(*millis).into()),
+            only_recovers: *only_recovers != 0,
             cdb: Cdb::new(*cdb).ok()?,
             parameters: parameters.to_vec(),
         })
@@ -228,8 +233,10 @@ mod tests {
     #[test]
     fn what_is_sent_is_what_arrives() {
         let cdb = scsi_pr::PersistentReserveIn::new(scsi_pr::InAction::ReadKeys, 64).cdb();
-        let request = Request { timeout: Duration::from_secs(30), cdb, parameters: vec![7; 24] };
-        assert_eq!(Request::parse(&request.to_bytes()), Some(request));
+        for only_recovers in [false, true] {
+            let request = Request { timeout: Duration::from_secs(30), only_recovers, cdb, parameters: vec![7; 24] };
+            assert_eq!(Request::parse(&request.to_bytes()), Some(request));
+        }
         let answer = Answer {
             status: Status::CHECK_CONDITION,
             sense: Sense::fixed(SenseCode::COMMUNICATION_FAILURE),
@@ -264,7 +271,7 @@ mod tests {
             assert_eq!(Word::parse(bytes), None, "{bytes:?}");
         }
         assert_eq!(note_from_bytes(&[0; 7]), None);
-        assert_eq!(Request::parse(&[0; 19]), None);
+        assert_eq!(Request::parse(&[0; 20]), None);
         assert_eq!(Answer::parse(&[0; 98]), None);
     }
 

@@ -143,16 +143,24 @@ impl Multipath {
 
     /// Carries out a command for a block device, if multipath has anything to do with it.
     pub fn execute(&self, device: Device<'_>, cdb: &Cdb, parameters: &[u8], timeout: Duration) -> Handled {
-        let request = Request { timeout, cdb: *cdb, parameters: parameters.to_vec() };
+        let request = Request { timeout, only_recovers: false, cdb: *cdb, parameters: parameters.to_vec() };
+        let start = Instant::now();
         METRICS.multipath_asked.count();
         let mut verdict = self.ask_traced(&request, device);
-        // Reading changes nothing, so it is tried again with the keeper that has taken over.
-        if verdict.is_err() && matches!(cdb.command(), Command::In(_)) {
-            verdict = self.ask_traced(&request, device);
+        let mut recovered = None;
+        match cdb.command() {
+            // Reading changes nothing, so it is tried again with the keeper that has taken over.
+            Command::In(_) if verdict.is_err() => verdict = self.ask_traced(&request, device),
+            // What is told now is what the guest finds afterwards.
+            Command::Out(_) if matches!(verdict, Err(_) | Ok(Verdict::Died(_))) => {
+                let timeout = timeout.saturating_sub(start.elapsed());
+                recovered = self.ask_traced(&Request { timeout, only_recovers: true, ..request }, device).ok();
+            }
+            _ => {}
         }
         METRICS.multipath_returned.count();
         let is_answered = matches!(verdict, Ok(Verdict::Answered(_)));
-        let answer = match verdict {
+        let mut answer = match verdict {
             Ok(Verdict::NotMultipath) => return Handled::NotMultipath,
             Ok(Verdict::Part(reason)) => return Handled::Part(reason),
             Ok(Verdict::Answered(answer)) => answer,
@@ -170,6 +178,11 @@ impl Multipath {
                 format!("the multipath broker gave no answer: {error}; {UNKNOWN}"),
             ),
         };
+        if let Some(Verdict::Answered(Answer { note, .. })) = recovered
+            && !note.is_empty()
+        {
+            answer.note = format!("{}; {note}", answer.note);
+        }
         METRICS.multipath_commands.count();
         METRICS.multipath_failures.add(u64::from(!is_answered));
         let Answer { note, status, .. } = &answer;
