@@ -57,8 +57,6 @@ const NO_MESSAGES: &[&str] = &[
     "unknown field",
     // What was done.
     "the settings of … are in force",
-    // What lies in a file below /run.
-    "at work",
     // For multipathd.
     "getprkey map …",
     "setprkey map … key …",

@@ -171,6 +171,8 @@ const BROKER: &[Call] = &[
     (libc::SYS_openat, &[lacks(2, libc::O_TRUNC)]),
     (libc::SYS_mkdirat, ANY),
     (libc::SYS_flock, ANY),
+    (libc::SYS_pread64, ANY),
+    (libc::SYS_pwrite64, ANY),
     (libc::SYS_readlinkat, ANY),
     (libc::SYS_statx, ANY),
     (libc::SYS_newfstatat, ANY),

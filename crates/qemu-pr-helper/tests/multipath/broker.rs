@@ -274,3 +274,39 @@ fn a_key_that_multipathd_has_not_heard_of_being_gone_is_taken_from_its_paths_by_
     eventually("it is told to forget the key", || !lab.multipathd().kept("map0").registers);
     eventually("no path has it", || mapped.keys() == [None; 2]);
 }
+
+/// Nobody else has it, as multipathd is not there.
+#[test]
+fn the_next_helper_knows_the_key_of_the_map_and_gives_it_to_a_path_that_comes_back() {
+    let lab = Lab::without_multipathd();
+    lab.map(0, &[1, 2]);
+    let (helper, mapped) = Mapped::start(&lab);
+    Guest::of(&helper).change(0, 0, &keys(0, KEY)).expect_good();
+    assert_eq!(helper.end(Signal::TERM).code(), 0);
+    mapped.goes(1);
+    lab.mapper().set_active(device(2), false);
+    mapped.act(PATHS[1], 6, 0, &keys(0, 0));
+    let next = mapped.launch(&lab).start();
+    Guest::of(&next).read();
+    mapped.comes_back(&lab, 1);
+    eventually("both paths have the key", || mapped.keys() == [Some(KEY); 2]);
+}
+
+#[test]
+fn what_a_helper_had_begun_when_all_of_it_died_is_taken_back_by_the_next_one() {
+    let lab = Lab::new();
+    let mapped = Mapped::default();
+    let helper = mapped.launch(&lab).args(["--command-timeout", "300"]).start();
+    let guest = Guest::of(&helper);
+    guest.change(0, 0, &keys(0, KEY)).expect_good();
+    let processes = broker(&helper);
+    mapped.hangs(1);
+    guest.begin(0, 0, &keys(KEY, 0xb1));
+    eventually("one path has the new key", || mapped.keys() == [Some(0xb1), Some(KEY)]);
+    kill_at_once(&processes);
+    helper.finish();
+    mapped.disk().paths[1] = Way::Up;
+    let _next = mapped.launch(&lab).start();
+    // Nobody sends a command for it.
+    eventually("both paths have the key from before", || mapped.keys() == [Some(KEY); 2]);
+}

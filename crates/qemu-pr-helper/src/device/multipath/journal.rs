@@ -18,7 +18,7 @@ use crate::sys::shared;
 pub const SLOTS: usize = 1024;
 
 /// Words of a record's contents: 16 KiB, which is some 60 paths with the longest of iSCSI names, and 600 with others.
-const CONTENTS: usize = 2048;
+pub(super) const CONTENTS: usize = 2048;
 
 /// A record: its number, how many bytes, a checksum, the contents.
 const RECORD: usize = 3 + CONTENTS;
@@ -157,7 +157,7 @@ fn write(record: &[AtomicU64], number: u64, bytes: &[u8]) {
 }
 
 /// FNV-1a, of words instead of bytes, and never zero.
-fn checksum(number: u64, bytes: &[u8]) -> u64 {
+pub(super) fn checksum(number: u64, bytes: &[u8]) -> u64 {
     let words = bytes.chunks(8).map(word);
     let sum = iter::once(number).chain(words).fold(0xcbf2_9ce4_8422_2325, |sum: u64, word| {
         let sum = (sum ^ word).wrapping_mul(0x0100_0000_01b3);
@@ -174,7 +174,8 @@ fn word(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(eight)
 }
 
-fn encode(memory: &Memory) -> Vec<u8> {
+/// The bytes of what is known of a map.
+pub(super) fn encode(memory: &Memory) -> Vec<u8> {
     let Memory { user, step, suspended, paths, news, owes, may_have, seen } = memory;
     let mut bytes = Vec::with_capacity(256);
     match user {
@@ -240,7 +241,8 @@ fn put_key(bytes: &mut Vec<u8>, key: Option<ReservationKey>) {
     bytes.extend(key.map_or(0, |key| key.0).to_le_bytes());
 }
 
-fn decode(bytes: &[u8]) -> Option<Memory> {
+/// What they say; `None` where they make no sense.
+pub(super) fn decode(bytes: &[u8]) -> Option<Memory> {
     let mut rest = Rest(bytes);
     let user = match rest.byte()? {
         0 => User::Unknown,

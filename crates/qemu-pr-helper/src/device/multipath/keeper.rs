@@ -87,7 +87,7 @@ pub struct Means {
     /// Who this is to the other helpers of the host, or why there is no telling them.
     broker: Result<Arc<Broker>, String>,
     /// Maps at which other brokers had something left to do: those of them that have died have left it to others.
-    left: Vec<u64>,
+    left: Vec<Map>,
 }
 
 impl Means {
@@ -103,7 +103,10 @@ impl Means {
     /// The same, known to the other helpers of the host. Where that cannot be, they serve all the same.
     fn announced(&self) -> Self {
         let broker = Broker::new().map(Arc::new).map_err(|error| error.to_string());
-        let left = Broker::left().unwrap_or_default();
+        let left = Broker::left().unwrap_or_default().into_iter();
+        // One that is no more, or another one, has nothing to do with it.
+        let left = left.map(|(device, uuid)| (Map::numbered(device), uuid)).filter(|(map, uuid)| map.uuid == *uuid);
+        let left = left.map(|(map, _)| map).collect();
         Self { journal: self.journal, most_workers: self.most_workers, broker, left }
     }
 }
@@ -285,13 +288,13 @@ impl<'a> Keeper<'a> {
         for (device, slot) in means.journal.used() {
             keeper.keep(Map::numbered(device), slot);
         }
-        for device in &means.left {
-            if let Some(slot) = means.journal.slot(*device) {
+        for map in &means.left {
+            if let Some(slot) = means.journal.slot(map.device) {
                 // A worker that finds something takes the lock, and looks at what that says.
                 if slot.load().is_none() {
                     slot.store(&Memory::default());
                 }
-                keeper.keep(Map::numbered(*device), slot);
+                keeper.keep(map.clone(), slot);
             }
         }
         keeper

@@ -3,8 +3,8 @@
 //!
 //! The lock of a map is a file that says whose it is: a broker's, not a process'. It is given up when what was begun is
 //! over, whichever of the broker's processes gets it over; a worker that dies in the middle leaves it to the next one.
-//! Where the whole broker has died the lock is free, and what it says besides (that the map was suspended) is for
-//! whoever takes it next.
+//! Where the whole broker has died the lock is free. What is known of the map is in the file as well, see [`Kept`], for
+//! whoever takes the lock next.
 
 use std::{
     fs::{self, File},
@@ -12,17 +12,19 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 
+use pr_multipath::Memory;
 use rustix::{
     fs::{CWD, FlockOperation, Mode, OFlags, flock, fstat, mkdirat, openat},
     io::Errno,
 };
 
+use super::kept::Kept;
 use crate::{device::Number, sys::presence};
 
 /// Where the files are that are locked. It is root's own.
@@ -40,33 +42,34 @@ pub struct Broker {
     number: i32,
 }
 
-/// What a map's file says.
+/// What a map's file begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Record {
     /// Whose lock it is; zero for nobody's.
     broker: i32,
-    /// The map is suspended, by that broker.
-    suspended: bool,
-    /// multipathd has not heard that the user has no key any more.
-    untold: bool,
+    /// Who has kept what is known of the map; zero for nobody.
+    writer: i32,
 }
 
 /// The lock of one map.
 pub struct MapLock {
     file: File,
     broker: Arc<Broker>,
+    uuid: String,
+    is_held: AtomicBool,
     /// As the file says.
-    suspended: AtomicBool,
-    untold: AtomicBool,
+    writer: AtomicI32,
+    /// The number of what is kept there; zero if that is not known.
+    number: AtomicU64,
 }
 
 /// It is held.
 pub struct Held<'a> {
     lock: &'a MapLock,
-    /// The map was suspended by whoever had it before: a process of this broker, or a broker that is no more.
-    pub suspended: bool,
-    /// multipathd had not heard from them that the user has no key any more.
-    pub untold: bool,
+    /// What another broker has kept of the map since this one had the lock last.
+    pub memory: Option<Memory>,
+    /// A broker has died with the lock.
+    pub was_orphaned: bool,
 }
 
 impl Broker {
@@ -103,19 +106,18 @@ impl Broker {
         self.brokers.as_fd()
     }
 
-    /// The maps that brokers have suspended, or of which multipathd has yet to hear something. A broker that is dying is waited
-    /// for by whoever takes the lock.
+    /// The maps at which brokers have left something to do, and their uuids. A broker that is dying is waited for by
+    /// whoever takes the lock.
     ///
     /// # Errors
     /// What the system says.
-    pub fn left() -> io::Result<Vec<u64>> {
+    pub fn left() -> io::Result<Vec<(u64, String)>> {
         let mut maps = Vec::new();
         for entry in fs::read_dir(format!("/run/{DIRECTORY}"))? {
             let name = entry?.file_name();
             let Some(map) = name.to_str().and_then(map_of) else { continue };
-            let record = Record::read(&open(&file_of(map))?)?;
-            if record.suspended || record.untold {
-                maps.push(map);
+            if let Some(kept) = Kept::read(&open(&file_of(map))?)?.filter(Kept::is_unfinished) {
+                maps.push((map, kept.uuid));
             }
         }
         Ok(maps)
@@ -126,15 +128,13 @@ impl Broker {
     }
 }
 
-/// How long a record is: a number, what is going on, the line's end.
-const LENGTH: usize = 21;
+/// How long a record is: two numbers, the line's end.
+const LENGTH: usize = 22;
 
 impl Record {
-    const NOBODYS: Self = Self { broker: 0, suspended: false, untold: false };
-
     fn read(mut file: &File) -> io::Result<Self> {
         // It is there in one piece, as it was written.
-        let mut text = [0; 2 * LENGTH];
+        let mut text = [0; LENGTH];
         file.rewind()?;
         let length = loop {
             match file.read(&mut text) {
@@ -143,37 +143,31 @@ impl Record {
             }
         };
         let text = str::from_utf8(&text[..length]).unwrap_or_default();
-        let (broker, state) = text.trim().split_once(' ').unwrap_or_default();
-        Ok(match broker.parse() {
-            Ok(broker) => Self {
-                broker,
-                suspended: matches!(state, "suspended" | "both"),
-                untold: matches!(state, "untold" | "both"),
-            },
-            Err(_) => Self::NOBODYS,
-        })
+        let (broker, writer) = text.trim_end().split_once(' ').unwrap_or_default();
+        Ok(Self { broker: broker.parse().unwrap_or(0), writer: writer.parse().unwrap_or(0) })
     }
 
     /// In one piece, and as long as every other.
     fn write(self, mut file: &File) -> io::Result<()> {
-        let state = match (self.suspended, self.untold) {
-            (true, true) => "both     ",
-            (true, false) => "suspended",
-            (false, true) => "untold   ",
-            (false, false) => "at work  ",
-        };
         file.rewind()?;
-        file.write_all(format!("{:010} {state}\n", self.broker).as_bytes())
+        file.write_all(format!("{:010} {:010}\n", self.broker, self.writer).as_bytes())
     }
 }
 
 impl MapLock {
-    /// The lock of the map with this device number.
+    /// The lock of a map, by its device number and its uuid.
     ///
     /// # Errors
     /// What the system says.
-    pub fn open(map: u64, broker: Arc<Broker>) -> io::Result<Self> {
-        Ok(Self { file: open(&file_of(map))?, broker, suspended: AtomicBool::default(), untold: AtomicBool::default() })
+    pub fn open(map: u64, uuid: &str, broker: Arc<Broker>) -> io::Result<Self> {
+        Ok(Self {
+            file: open(&file_of(map))?,
+            broker,
+            uuid: uuid.to_owned(),
+            is_held: AtomicBool::default(),
+            writer: AtomicI32::default(),
+            number: AtomicU64::default(),
+        })
     }
 
     /// Waits for the lock until then; `None` if somebody else still has it.
@@ -203,42 +197,51 @@ impl MapLock {
 
     /// Makes it this broker's, unless it is another one's that is alive.
     fn take(&self) -> io::Result<Option<Held<'_>>> {
-        let Record { broker, suspended, untold } = Record::read(&self.file)?;
-        if broker != self.broker.number && self.broker.is_alive(broker)? {
+        let Record { broker, writer } = Record::read(&self.file)?;
+        let own = self.broker.number;
+        if broker != own && self.broker.is_alive(broker)? {
             return Ok(None);
         }
-        self.suspended.store(suspended, Ordering::Relaxed);
-        self.untold.store(untold, Ordering::Relaxed);
-        self.record(suspended)?;
-        Ok(Some(Held { lock: self, suspended, untold }))
+        let is_known = writer == own && self.number.load(Ordering::Relaxed) != 0;
+        let kept = if is_known { None } else { Kept::read(&self.file)? };
+        if let Some(kept) = &kept {
+            self.number.store(kept.number, Ordering::Relaxed);
+        }
+        self.writer.store(writer, Ordering::Relaxed);
+        Record { broker: own, writer }.write(&self.file)?;
+        self.is_held.store(true, Ordering::Relaxed);
+        let memory = kept.filter(|kept| writer != own && kept.uuid == self.uuid).map(|kept| kept.memory);
+        Ok(Some(Held { lock: self, memory, was_orphaned: broker != own && broker != 0 }))
     }
 
-    fn record(&self, suspended: bool) -> io::Result<()> {
-        let untold = self.untold.load(Ordering::Relaxed);
-        Record { broker: self.broker.number, suspended, untold }.write(&self.file)
-    }
-
-    /// Takes note that the map is about to be suspended, or goes on. Without the lock it is not.
-    pub fn note(&self, suspended: bool) {
-        if self.suspended.swap(suspended, Ordering::Relaxed) != suspended {
-            // A file that is there and open has room for this.
-            let _ = self.record(suspended);
+    /// Keeps what is known of the map, for whoever has the lock next. Without the lock it is not.
+    pub fn keep(&self, memory: &Memory) {
+        if !self.is_held.load(Ordering::Relaxed) {
+            return;
+        }
+        let kept =
+            Kept { number: self.number.load(Ordering::Relaxed) + 1, uuid: self.uuid.clone(), memory: memory.clone() };
+        // Where there is no room for it what was there before stays.
+        if kept.write(&self.file).is_ok() {
+            self.number.store(kept.number, Ordering::Relaxed);
+            let own = self.broker.number;
+            if self.writer.swap(own, Ordering::Relaxed) != own {
+                let _ = Record { broker: own, writer: own }.write(&self.file);
+            }
         }
     }
 
     fn unlock(&self) {
+        self.is_held.store(false, Ordering::Relaxed);
         let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }
 
 impl Held<'_> {
-    /// Gives the lock up if all is over; otherwise it stays this broker's, for whoever ends what was begun. What multipathd
-    /// has not heard is for this broker to tell, and for the next one if this one dies.
-    pub fn end(self, is_over: bool, untold: bool) {
-        self.lock.untold.store(untold, Ordering::Relaxed);
+    /// Gives the lock up if all is over; otherwise it stays this broker's, for whoever ends what was begun.
+    pub fn end(self, is_over: bool) {
         if is_over {
-            self.lock.suspended.store(false, Ordering::Relaxed);
-            let _ = Record { untold, ..Record::NOBODYS }.write(&self.lock.file);
+            let _ = Record { broker: 0, writer: self.lock.writer.load(Ordering::Relaxed) }.write(&self.lock.file);
         }
     }
 }
@@ -294,13 +297,55 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_says_all_that_its_next_holder_has_to_know() {
+    fn a_lock_says_whose_it_is_and_who_has_kept_something() {
         let file = File::from(rustix::fs::memfd_create("map", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
-        for (suspended, untold) in [(true, true), (true, false), (false, true), (false, false)] {
-            let record = Record { broker: 7, suspended, untold };
+        assert_eq!(Record::read(&file).unwrap(), Record { broker: 0, writer: 0 });
+        for (broker, writer) in [(7, 7), (0, 7), (i32::MAX, 1), (0, 0)] {
+            let record = Record { broker, writer };
             record.write(&file).unwrap();
             assert_eq!(Record::read(&file).unwrap(), record);
             assert_eq!(file.metadata().unwrap().len(), LENGTH as u64);
         }
+    }
+
+    /// A broker, and its lock of a map in this file.
+    fn lock(file: &File, uuid: &str, number: i32) -> MapLock {
+        let brokers = File::from(rustix::fs::memfd_create("brokers", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
+        MapLock {
+            file: file.try_clone().unwrap(),
+            broker: Arc::new(Broker { brokers, number }),
+            uuid: uuid.to_owned(),
+            is_held: AtomicBool::default(),
+            writer: AtomicI32::default(),
+            number: AtomicU64::default(),
+        }
+    }
+
+    #[test]
+    fn who_takes_the_lock_learns_what_another_one_has_kept_of_the_same_map() {
+        let file = File::from(rustix::fs::memfd_create("map", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
+        let of = |key| Memory { may_have: vec![scsi_pr::ReservationKey(key)], ..Memory::default() };
+        let (first, second, other) = (lock(&file, "mpath-a", 1), lock(&file, "mpath-a", 2), lock(&file, "mpath-b", 3));
+        first.keep(&of(9));
+        let held = first.take().unwrap().unwrap();
+        assert_eq!(held.memory, None, "nothing is kept without the lock");
+        first.keep(&of(1));
+        held.end(true);
+        let held = first.take().unwrap().unwrap();
+        assert_eq!((&held.memory, held.was_orphaned), (&None, false), "it is its own");
+        // It does not end it.
+        drop(held);
+        let held = second.take().unwrap().unwrap();
+        assert_eq!((&held.memory, held.was_orphaned), (&Some(of(1)), true));
+        held.end(true);
+        let held = other.take().unwrap().unwrap();
+        assert_eq!((&held.memory, held.was_orphaned), (&None, false), "it is another map's");
+        held.end(true);
+        let held = second.take().unwrap().unwrap();
+        assert_eq!(held.memory, Some(of(1)), "it has kept nothing itself");
+        second.keep(&of(2));
+        second.keep(&of(3));
+        held.end(true);
+        assert_eq!(first.take().unwrap().unwrap().memory, Some(of(3)));
     }
 }

@@ -41,6 +41,8 @@ pub struct Map {
     pub device: u64,
     /// Its name, `mpatha` for example.
     pub name: String,
+    /// device-mapper's uuid of it, `mpath-` and the logical unit's; empty if it is not there.
+    pub uuid: String,
 }
 
 /// Finds out what a descriptor is. A device number alone says nothing: it has to be a block device, device-mapper's
@@ -59,13 +61,13 @@ pub fn classify(device: BorrowedFd<'_>, control: Option<&File>) -> io::Result<Ki
         && uuid.starts_with(MAP)
         && target == MULTIPATH
     {
-        return Ok(Kind::Map(Map { device: stat.st_rdev, name: name.clone() }));
+        return Ok(Kind::Map(Map { device: stat.st_rdev, name: name.clone(), uuid: uuid.clone() }));
     }
     let directory = sysfs::block(stat.st_rdev);
     let Some(uuid) = attribute(&directory, "dm/uuid")? else { return Ok(Kind::Other) };
     if uuid.starts_with(MAP) {
         let name = attribute(&directory, "dm/name")?.unwrap_or_else(|| uuid.clone());
-        let map = Map { device: stat.st_rdev, name };
+        let map = Map { device: stat.st_rdev, name, uuid };
         // Where the table cannot be read the uuid has to do.
         let is_map = match table {
             Some(Ok(table)) => table.is_some_and(|table| table.target == MULTIPATH),
@@ -92,8 +94,12 @@ fn below(directory: &Path) -> io::Result<Option<String>> {
 impl Map {
     /// The map with this device number, as far as sysfs has it.
     pub fn numbered(device: u64) -> Self {
-        let name = attribute(&sysfs::block(device), "dm/name").ok().flatten();
-        Self { device, name: name.unwrap_or_else(|| Number(device).to_string()) }
+        let of = |name| attribute(&sysfs::block(device), name).ok().flatten();
+        Self {
+            device,
+            name: of("dm/name").unwrap_or_else(|| Number(device).to_string()),
+            uuid: of("dm/uuid").unwrap_or_default(),
+        }
     }
 
     /// The map as multipathd's commands have it. A name with a blank would be two words.

@@ -9,6 +9,7 @@ mod executor;
 mod identity;
 mod journal;
 pub mod keeper;
+mod kept;
 mod lane;
 mod lock;
 mod map;

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pr_multipath::{Memory, Step, User};
+use pr_multipath::{Io as _, Memory, Step, User};
 use rustix::{
     buffer::spare_capacity,
     event::{PollFd, PollFlags, Timespec, poll},
@@ -44,6 +44,9 @@ const LOOK: Duration = Duration::from_secs(5);
 
 /// How often device-mapper is asked where it does not tell by itself.
 const GLANCE: Duration = Duration::from_secs(1);
+
+/// How soon they are looked at again where a predecessor has died and somebody else has the map.
+const LOOKS_AGAIN: Duration = Duration::from_millis(100);
 
 /// How long a look may take.
 const LOOK_TAKES: Duration = Duration::from_secs(10);
@@ -107,23 +110,30 @@ pub fn run(map: Map, line: OwnedFd, slot: Slot, broker: &Result<Arc<Broker>, Str
         writer.store(&memory);
     }
     let lock = match broker {
-        Ok(broker) => MapLock::open(map.device, Arc::clone(broker)).map(Arc::new).map_err(|error| error.to_string()),
+        Ok(broker) => {
+            let lock = MapLock::open(map.device, &map.uuid, Arc::clone(broker));
+            lock.map(Arc::new).map_err(|error| error.to_string())
+        }
         Err(error) => Err(error.clone()),
     };
     let kept = Arc::new(Mutex::new(memory.clone()));
     let keep = {
         let kept = Arc::clone(&kept);
         let lock = lock.as_ref().ok().map(Arc::clone);
+        let mut was_suspending = false;
         Box::new(move |memory: &Memory, may_be_suspended: bool| {
-            if may_be_suspended {
-                writer.store(&Memory { suspended: true, ..memory.clone() });
-            } else {
-                writer.store(memory);
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            if *kept == *memory && !may_be_suspended && !was_suspending {
+                return;
             }
+            was_suspending = may_be_suspended;
+            memory.clone_into(&mut kept);
+            drop(kept);
+            let to_keep = Memory { suspended: memory.suspended || may_be_suspended, ..memory.clone() };
+            writer.store(&to_keep);
             if let Some(lock) = &lock {
-                lock.note(memory.suspended);
+                lock.keep(&to_keep);
             }
-            memory.clone_into(&mut kept.lock().unwrap_or_else(PoisonError::into_inner));
         })
     };
     let executor = Executor::new(map.clone(), keep);
@@ -189,8 +199,16 @@ impl Worker {
 
     /// Looks after the paths when device-mapper has events, and every few seconds, until the keeper is gone.
     fn watch(&self, recovers: bool) {
-        if recovers {
-            self.look_after();
+        // Whoever has the lock is at it, and a command that comes meanwhile sees to it as well.
+        let mut is_due = recovers;
+        while is_due && !self.look_after() {
+            let moment = Timespec::try_from(LOOKS_AGAIN).ok();
+            let mut set = [PollFd::new(&self.line, PollFlags::empty())];
+            let _ = poll(&mut set, moment.as_ref());
+            if !set[0].revents().is_empty() {
+                return;
+            }
+            is_due = self.state.take(Instant::now()).is_none_or(|state| state.recovers);
         }
         let mut events = Events::new(self.map.device);
         let mut looked = Instant::now();
@@ -255,15 +273,13 @@ impl Worker {
         answer_of(answer, notes, executor)
     }
 
-    /// Looks after paths that came back, and after what a predecessor has left.
-    fn look_after(&self) {
+    /// Looks after paths that came back, and after what a predecessor has left. False if somebody else has the map.
+    fn look_after(&self) -> bool {
         // While a command is carried out its paths are looked at anyway; this comes again.
-        let Some(mut state) = self.state.take(Instant::now() + LOOK_TAKES) else { return };
+        let Some(mut state) = self.state.take(Instant::now() + LOOK_TAKES) else { return false };
         let lock = state.lock.clone();
-        let deadline = Instant::now() + LOOK_TAKES;
-        // Whoever has the lock is at it; this comes again.
-        let patience = if state.recovers { deadline } else { Instant::now() };
-        let Ok(held) = state.begin(lock.as_deref(), patience, deadline) else { return };
+        let now = Instant::now();
+        let Ok(held) = state.begin(lock.as_deref(), now, now + LOOK_TAKES) else { return false };
         let State { memory, executor, recovers, .. } = &mut *state;
         let Ok(mut notes) = if std::mem::take(recovers) {
             pr_multipath::recover(executor, memory)
@@ -279,13 +295,14 @@ impl Worker {
         for note in notes {
             self.say(What::Note(note));
         }
+        true
     }
 
     /// Something is over: gives the lock up, unless something is left that only this broker can end.
-    fn end(&self, held: Option<Held<'_>>, memory: &Memory, executor: &Executor) {
+    fn end(&self, held: Option<Held<'_>>, memory: &Memory, executor: &mut Executor) {
+        let Ok(()) = executor.keep(memory);
         if let Some(held) = held {
-            let untold = memory.owes && !matches!(memory.user, User::Registered(_));
-            held.end(memory.step == Step::Idle && !memory.suspended, untold);
+            held.end(memory.step == Step::Idle && !memory.suspended);
         }
         let stays = stays(memory) || executor.is_suspending();
         self.stays.store(stays, Ordering::Release);
@@ -342,19 +359,24 @@ impl State {
         patience: Instant,
         deadline: Instant,
     ) -> Result<Option<Held<'a>>, String> {
-        let held = match lock.map(|lock| lock.hold(patience)).transpose() {
+        let mut held = match lock.map(|lock| lock.hold(patience)).transpose() {
             Ok(None) => None,
             Ok(Some(Some(held))) => Some(held),
             Ok(Some(None)) => return Err("another helper of this host is changing the map".to_owned()),
             Err(error) => return Err(format!("the lock of the map cannot be had: {error}")),
         };
-        self.memory.suspended |= held.as_ref().is_some_and(|held| held.suspended);
-        self.recovers |= self.memory.suspended;
-        if held.as_ref().is_some_and(|held| held.untold) && !matches!(self.memory.user, User::Registered(_)) {
-            // Whoever was to tell multipathd has died before it came back. It may have given the key to any path since.
-            self.memory.user = User::Unregistered;
-            self.memory.owes = true;
+        if let Some(Held { memory: found @ Some(_), was_orphaned, .. }) = &mut held
+            && let Some(found) = found.take()
+        {
+            // Another helper of this host had the map since, which has the same paths; or one that is no more, perhaps in the
+            // middle of something.
+            let news = self.memory.news;
+            self.memory = found;
+            self.memory.news = self.memory.news.or(news);
+            self.recovers |= *was_orphaned || self.memory.step != Step::Idle;
+            self.memory.owes |= self.recovers && matches!(self.memory.user, User::Registered(_));
         }
+        self.recovers |= self.memory.suspended;
         self.executor.begin(deadline, self.memory.suspended);
         Ok(held)
     }
