@@ -165,9 +165,11 @@ impl Faults {
             && matches!(self.access[usize::from(array::is_in_second(path))], Access::Optimized | Access::NonOptimized)
     }
 
-    /// Whether a path's target port carries no command now, whatever device-mapper thinks of it.
+    /// Whether a path can carry a command now, whatever device-mapper thinks of it: multipathd may have put a path into use
+    /// again whose disk it has not looked at since that was taken offline, and the kernel sends nothing to such a disk.
     pub fn is_ready(&self, path: usize) -> bool {
-        !matches!(self.access[usize::from(array::is_in_second(path))], Access::Unavailable | Access::Transitioning)
+        let access = self.access[usize::from(array::is_in_second(path))];
+        !self.offline[path] && !matches!(access, Access::Unavailable | Access::Transitioning)
     }
 
     /// Keeps in mind what was done.
