@@ -62,6 +62,8 @@ pub enum Between {
     Turn,
     /// multipathd goes away, or starts.
     Multipathd,
+    /// A path that hangs carries out what it was sent.
+    Pending,
 }
 
 /// A beginning, and what may happen then.
@@ -194,6 +196,12 @@ impl Scenario {
             match change(logic, world, path, condition) {
                 Ok(world) => next.extend(world.map(|world| (world, vec![format!("path {path}: {condition:?}")]))),
                 Err(bad) => wrong.push(bad),
+            }
+        }
+        if self.may(Between::Pending) {
+            let mut world = world.clone();
+            if let Some(path) = world.carry_out_pending() {
+                next.push((world, vec![format!("path {path} carries out what it was sent")]));
             }
         }
         if self.may(Between::Restart) {
@@ -648,6 +656,15 @@ const MULTIPATHD_IS_AWAY: Scenario = Scenario {
 
 /// More of what the map engine has to get right, where the host can tell who its paths are to the logical unit.
 pub const MORE: &[Scenario] = &[
+    Scenario {
+        name: "a path hangs, and carries out a registration when nobody waits for it any more",
+        past: &[Past::Is(1, Condition::Hung)],
+        guest: &[register_ignore(K), register(K, L), register_ignore(ZERO), register(L, ZERO)],
+        between: &[Between::Path, Between::Pending],
+        rules: faults(1, Fault::CarriedOutLater),
+        depth: 5,
+        ..PLAIN
+    },
     Scenario {
         name: "the helper is started anew between any two commands, and paths come and go",
         guest: &[register(ZERO, K), register(K, L), register_ignore(ZERO), reserve(K), release(K), preempt(K, K)],

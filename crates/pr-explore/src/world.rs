@@ -187,6 +187,8 @@ pub struct World {
     pub removes: bool,
     /// Paths that came back while a command was under way: the next look at the paths is for them.
     pub came_back: BTreeSet<usize>,
+    /// A command that has got to a path which hangs, and that it has yet to carry out.
+    pub pending: Option<(usize, PathCommand)>,
 }
 
 /// What another node, or the world, does.
@@ -291,6 +293,7 @@ impl World {
             shared_keys: true,
             removes: false,
             came_back: BTreeSet::new(),
+            pending: None,
         };
         let cdb = PersistentReserveIn::new(scsi_pr::InAction::ReadKeys, 0).cdb();
         for path in 0..paths {
@@ -318,6 +321,7 @@ impl World {
         }
         self.paths.hash(&mut hasher);
         (self.suspended, self.daemon, &self.memory, &self.second, &self.owed, &self.came_back).hash(&mut hasher);
+        self.pending.as_ref().map(|(path, command)| (path, command.cdb, &command.list)).hash(&mut hasher);
         hasher.finish()
     }
 
@@ -335,11 +339,22 @@ impl World {
 
     /// A path works again: multipathd sees it, does what its release does, and has device-mapper use it.
     pub fn bring_back(&mut self, path: usize) {
+        if self.pending.as_ref().is_some_and(|(pending, _)| *pending == path) {
+            self.carry_out_pending();
+        }
         let was = self.paths[path];
         let is_removed = self.removes && was.condition == Condition::Away && !was.active;
         let name = was.name ^ u8::from(is_removed);
         self.paths[path] = PathState { condition: Condition::Up, active: true, busy: false, name, ..was };
         self.give_by_multipathd(path);
+    }
+
+    /// The path that hangs carries out what it has; which path that is.
+    pub fn carry_out_pending(&mut self) -> Option<usize> {
+        let (path, command) = self.pending.take()?;
+        let _ = self.execute(path, &command);
+        self.paths[path].busy = false;
+        Some(path)
     }
 
     /// multipathd starts: every path that works gets the key that it heard last.
@@ -497,6 +512,8 @@ pub enum Fault {
     Multipathd,
     /// The second is over for which a map may be suspended: nothing is sent any more until it is resumed.
     Late,
+    /// The path that hangs carries the command out after all, when nobody waits for it any more.
+    CarriedOutLater,
 }
 
 /// What may happen while a command is carried out.
@@ -731,9 +748,14 @@ impl Play<'_> {
                 let takes_all = command.budget == Budget::Command && command.cdb[..2] != [0x5f, 5];
                 self.course.overdue |= takes_all;
                 self.course.held_back |= takes_all && self.world.suspended == Suspended::Ours;
-                if is_out && self.fault(&[Fault::Path(Condition::Hung)]).is_some() {
-                    self.has_arrived = true;
-                    let _ = self.world.execute(path, command);
+                let faults = [Fault::Path(Condition::Hung), Fault::CarriedOutLater];
+                match if is_out { self.fault(&faults) } else { None } {
+                    None => {}
+                    Some(Fault::CarriedOutLater) => self.world.pending = Some((path, command.clone())),
+                    Some(_) => {
+                        self.has_arrived = true;
+                        let _ = self.world.execute(path, command);
+                    }
                 }
                 return CommandResult::lost(SenseCode::COMMAND_TIMEOUT);
             }

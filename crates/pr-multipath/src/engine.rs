@@ -244,6 +244,18 @@ impl<'a, I: Io> Engine<'a, I> {
     /// The user's registration is this from now on; multipathd is told, and a complaint of its is a note.
     pub fn set_user(&mut self, user: User) -> Result<(), I::Stop> {
         let is_over = user == User::Unregistered;
+        if let (Some(old), User::Registered(new)) = (self.memory.key(), user)
+            && old != new.key
+        {
+            // A path that hung may yet carry out what it was sent while the user had the old key.
+            for path in &mut self.memory.paths {
+                let is_fit = self.paths.iter().any(|other| other.id == path.id && other.active && !other.busy);
+                if path.unsettled || !is_fit {
+                    path.unsettled = true;
+                    path.leave_over(old);
+                }
+            }
+        }
         // multipathd may give these to a path that comes back before it hears of this.
         let mut given: Vec<ReservationKey> = self.memory.key().into_iter().collect();
         if let Step::Registering { new: registration, .. } | Step::Preempting { own: registration } = self.memory.step {
