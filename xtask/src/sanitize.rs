@@ -24,11 +24,11 @@ type Exception = (&'static str, &'static str);
 
 /// What no sanitizer can run, and why.
 const LEFT_OUT: &[Exception] = &[
-    ("binary(soak)", "looks at the helper's memory, to which the sanitizer adds its own"),
-    ("binary(confinement)", "looks at the walls, which are not there: the sanitizer opens files and looks around"),
+    ("test(/^memory::/)", "looks at the helper's memory, to which the sanitizer adds its own"),
+    ("test(/^sandbox::/)", "looks at the walls, which are not there: the sanitizer opens files and looks around"),
     ("test(the_walls_are_as_high_as_the_file_says)", "the same"),
-    ("binary(faults)", "counts the helper's system calls, to which the sanitizer adds its own"),
-    ("test(/^faults::/)", "the same on a multipath map"),
+    ("test(/^faults::/)", "counts the helper's system calls, to which the sanitizer adds its own"),
+    ("test(/^multipath::faults::/)", "the same on a multipath map"),
     ("test(a_hundred_commands_on_three_maps_leave_nothing_behind)", "looks at the helper's memory"),
     (
         "test(a_helper_started_with_only_k_has_a_control_socket_where_the_file_says)",
@@ -181,10 +181,9 @@ mod tests {
         sources(&tests, &mut files);
         for (name, why) in [LEFT_OUT, LEFT_OUT_FOR_THREADS, WITHOUT_LEAKS].concat() {
             let inner = |kind: &str| name.strip_prefix(kind)?.strip_suffix(')');
-            let exists = if let Some(binary) = inner("binary(") {
-                tests.join(binary).join("main.rs").exists() || tests.join(format!("{binary}.rs")).exists()
-            } else if let Some(module) = inner("test(/^").and_then(|rest| rest.strip_suffix("::/")) {
-                files.iter().any(|(_, text)| text.contains(&format!("mod {module};")))
+            let exists = if let Some(module) = inner("test(/^").and_then(|rest| rest.strip_suffix("::/")) {
+                let file = tests.join("it").join(module.replace("::", "/"));
+                file.join("mod.rs").exists() || file.with_extension("rs").exists()
             } else {
                 // nextest takes a part of a name as well.
                 let part = inner("test(").unwrap_or_else(|| panic!("{name} is of another kind"));

@@ -1,0 +1,53 @@
+//! The helper as a program: what it does for its clients, and beside QEMU's C helper.
+//!
+//! One module for each subject. How a test stands to the C helper is in what it calls: [`both`](pr_lab::both) runs it on
+//! either, [`better`](better::better) has it pass here and fail there, [`ours`] runs it on this program alone.
+
+#![expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
+
+mod activation;
+mod answers;
+mod attacks;
+mod audit;
+mod better;
+mod blocked_outputs;
+mod cli;
+mod daemonize;
+mod descriptor_kinds;
+mod devices;
+mod differential;
+mod faults;
+mod limits;
+mod load;
+mod logging;
+mod managed;
+mod memory;
+mod multipath;
+mod options;
+mod ownership;
+mod passing;
+mod pidfile;
+mod policy;
+mod process;
+mod protocol;
+mod sandbox;
+mod sg_io;
+mod shutdown;
+mod signals;
+mod socket;
+mod stalls;
+mod start;
+mod status;
+mod systemd;
+mod timeouts;
+mod trace;
+
+use pr_lab::prelude::*;
+
+/// The program.
+const OURS: &str = env!("CARGO_BIN_EXE_qemu-pr-helper");
+
+/// Something that the C helper has not.
+fn ours(test: impl Fn(&Bed)) {
+    pr_lab::ours(OURS, test);
+}
