@@ -98,7 +98,7 @@ pub struct Plan {
     pub target: world::Target,
     /// Which multipathd there is.
     pub release: world::Release,
-    /// Whether the host can tell who each path is to the logical unit, as it can with Fibre Channel, iSCSI and SAS.
+    /// Whether the host can tell who each path is to the logical unit, as it can with Fibre Channel and SAS.
     pub host_tells: bool,
     /// Whether the other node may use the guest's key.
     pub shared_keys: bool,
@@ -583,6 +583,15 @@ fn once(
     };
     let verdict = match (judge(before), &before.may_be) {
         (Verdict::Wrong(_), Some(may_be)) => judge(&World { plain: (**may_be).clone(), ..before.clone() }),
+        (Verdict::Right(mut world), Some(may_be)) if world.memory.step != pr_multipath::Step::Idle => {
+            // How far the earlier command came is not known yet.
+            if world.may_be.as_ref().is_none_or(|other| oracle::is_alike(other, &world.plain))
+                && let Verdict::Right(other) = judge(&World { plain: (**may_be).clone(), ..before.clone() })
+            {
+                world.may_be = Some(Box::new(other.plain));
+            }
+            Verdict::Right(world)
+        }
         (verdict, _) => verdict,
     };
     match verdict {

@@ -371,6 +371,12 @@ fn is_held_by(unit: &LogicalUnit, nexus: Nexus) -> bool {
     unit.reservation().is_some_and(|held| held.holder == Some(nexus))
 }
 
+/// Whether both have the same registrations and the same reservation.
+pub fn is_alike(one: &LogicalUnit, other: &LogicalUnit) -> bool {
+    let keys = |unit: &LogicalUnit| unit.registrations().map(|(nexus, own)| (nexus, own.key)).collect::<Vec<_>>();
+    keys(one) == keys(other) && one.reservation() == other.reservation()
+}
+
 /// How far an order is from what is there: how many paths that carry I/O have another key, whether the engine takes the
 /// user's key for another one, how many other paths have another key. Of several orders that fit the nearest is taken.
 fn distance(plain: &LogicalUnit, world: &World) -> (usize, bool, usize) {
