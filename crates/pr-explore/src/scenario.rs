@@ -642,6 +642,17 @@ const SHARED_AND_HOLDS: &[Past] =
     &[Past::Guest(register(ZERO, K)), Past::Guest(reserve(K)), Past::Other(register(ZERO, K))];
 const CHANGES: &[Act] = &[register(K, L), register_ignore(L), register(K, ZERO), register_ignore(ZERO)];
 
+/// The helper is started anew on a host that cannot tell who its paths are, while one of them holds the reservation.
+const CHANGES_AFTER_A_START: Scenario = Scenario {
+    name: "the helper is started anew, the host cannot tell who its paths are, and the other node acts while the guest \
+           changes the key that holds the reservation",
+    past: &[Past::Other(register(ZERO, M)), Past::Guest(register(ZERO, K)), Past::Guest(reserve(K)), Past::Restart],
+    guest: CHANGES,
+    host: Host::Blind,
+    rules: OTHERS,
+    ..PLAIN
+};
+
 /// What multipathd has not heard it does not know when it starts.
 const MULTIPATHD_IS_AWAY: Scenario = Scenario {
     name: "multipathd goes away, misses what becomes of the key, and when it starts registers all paths with the one from \
@@ -766,5 +777,33 @@ pub const MORE: &[Scenario] = &[
         guest: &[register(K, L), register(K, ZERO), register_ignore(L), register_ignore(ZERO), preempt(K, K)],
         rules: faults(1, Fault::Path(Condition::Standby)),
         ..PLAIN
+    },
+    CHANGES_AFTER_A_START,
+    Scenario {
+        name: "the same with the kernel's own target and three paths",
+        paths: 3,
+        target: Target::Kernel,
+        ..CHANGES_AFTER_A_START
+    },
+    Scenario {
+        name: "the same, and a path fails",
+        paths: 3,
+        rules: faults(1, Fault::Path(Condition::Away)),
+        ..CHANGES_AFTER_A_START
+    },
+    Scenario { name: "the same, and the process dies", paths: 3, rules: DEATH, ..CHANGES_AFTER_A_START },
+    Scenario {
+        name: "the same where no reservation is held, and the process dies",
+        paths: 3,
+        past: &[Past::Guest(register(ZERO, K)), Past::Restart],
+        rules: DEATH,
+        ..CHANGES_AFTER_A_START
+    },
+    Scenario {
+        name: "the other node has the same key and holds the reservation, which it may release just when it is looked for which \
+               path holds it",
+        past: &[Past::Guest(register(ZERO, K)), Past::Other(register(ZERO, K)), Past::Other(reserve(K)), Past::Restart],
+        guest: &[register(K, L), register_ignore(L), register(K, ZERO), register_ignore(ZERO), release(K)],
+        ..CHANGES_AFTER_A_START
     },
 ];

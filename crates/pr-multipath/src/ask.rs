@@ -223,7 +223,8 @@ impl<I: Io> Engine<'_, I> {
     /// Sets a registration on paths, whatever is there now, and learns who those are of which that is not known.
     pub fn set(&mut self, paths: &[PathId], new: Registration) -> Result<Proof, I::Stop> {
         let request = register_with(OutAction::RegisterAndIgnoreExistingKey, ReservationKey::ZERO, new);
-        let (unknown, known): (Vec<PathId>, Vec<PathId>) = paths.iter().partition(|id| self.identity(**id).is_none());
+        let (unknown, known): (Vec<PathId>, Vec<PathId>) =
+            paths.iter().partition(|id| !new.key.is_zero() && self.identity(**id).is_none());
         let mut proof = self.ask_each(&known, request.clone())?;
         for id in unknown {
             let before = self.survey()?;

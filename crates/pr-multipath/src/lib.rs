@@ -28,6 +28,7 @@ mod ask;
 mod engine;
 mod fence;
 mod held;
+mod identify;
 mod io;
 mod leave;
 mod memory;

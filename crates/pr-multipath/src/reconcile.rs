@@ -328,6 +328,16 @@ impl<I: Io> Engine<'_, I> {
             }
             return self.finish_as(&proof, own);
         }
+        if new.key.is_zero() && self.memory.user == User::Unknown {
+            // Nobody knows which key it was, so that there is no way back.
+            let given_up = self.set(active, new)?;
+            if given_up.has.is_empty() {
+                return Ok(false);
+            }
+            self.fail(&given_up.silent, "may have kept the key that was given up")?;
+            self.set_user(User::Unregistered)?;
+            return Ok(true);
+        }
         if new.key.is_zero() {
             return Ok(true);
         }

@@ -12,6 +12,7 @@ use crate::{
     Class, Identity, Io, Multipathd, PathId, Registration, Step, User,
     ask::{Proof, basic},
     engine::{Answer, Engine, Request},
+    identify::Identified,
     survey::{Registrant, Survey},
 };
 
@@ -68,8 +69,8 @@ impl<I: Io> Engine<'_, I> {
         if let Some(answer) = self.reach_all()? {
             return Ok(answer);
         }
-        let survey = match self.survey_or_answer()? {
-            Ok(survey) => survey,
+        let Identified { survey, silent } = match self.survey_and_holder()? {
+            Ok(identified) => identified,
             Err(answer) => return Ok(answer),
         };
         let plan = self.plan(action, request, survey)?;
@@ -88,7 +89,8 @@ impl<I: Io> Engine<'_, I> {
             |r: &&Registrant| replaces(r.key) && r.holds.is_some() && (alone.is_some() || plan.new.key.is_zero());
         let holders: Vec<Registrant> =
             plan.survey.iter().flat_map(|survey| survey.registrants.iter().filter(holds).cloned()).collect();
-        if let Some((path, key)) = holders.iter().find_map(|holder| Some((self.may_be(holder)?, holder.key))) {
+        if let Some((path, key)) = holders.iter().find_map(|holder| Some((self.may_be(holder).or(silent)?, holder.key)))
+        {
             return Ok(self.unknown_holder(path, key));
         }
         let unregisters = plan.new.key.is_zero() && !plan.had.is_empty();

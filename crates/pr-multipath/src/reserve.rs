@@ -5,6 +5,7 @@ use scsi_pr::{BasicParameters, ReservationKey, ReservationType, SenseCode, Statu
 use crate::{
     Class, CommandResult, Io, Multipathd, PathId, User,
     engine::{Answer, Engine, Request},
+    identify::Identified,
     survey::{Registrant, Survey},
 };
 
@@ -102,8 +103,8 @@ impl<I: Io> Engine<'_, I> {
 
     /// RELEASE. Only the path that holds the reservation releases it; every other one is told GOOD, and nothing happens.
     pub fn release(&mut self, request: &Request<'_>) -> Result<Answer, I::Stop> {
-        let survey = match self.survey_or_answer()? {
-            Ok(survey) => survey,
+        let Identified { survey, .. } = match self.survey_and_holder()? {
+            Ok(identified) => identified,
             Err(answer) => return Ok(answer),
         };
         let answer = self.release_as(request, survey.as_ref())?;

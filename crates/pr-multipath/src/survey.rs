@@ -203,7 +203,7 @@ impl<I: Io> Engine<'_, I> {
     }
 
     /// Whether this is a path that the map has now.
-    fn is_in_the_map(&self, identity: &Identity) -> bool {
+    pub fn is_in_the_map(&self, identity: &Identity) -> bool {
         let mut known = self.memory.paths.iter().filter(|path| path.identity.as_ref() == Some(identity));
         known.any(|path| !self.gone.contains(&path.id))
     }
