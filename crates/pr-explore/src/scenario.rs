@@ -806,4 +806,37 @@ pub const MORE: &[Scenario] = &[
         guest: &[register(K, L), register_ignore(L), register(K, ZERO), register_ignore(ZERO), release(K)],
         ..CHANGES_AFTER_A_START
     },
+    Scenario {
+        name: "the path that holds the reservation is not ready, and the other one, which multipathd has registered, fails while \
+               the guest changes the key",
+        past: &[
+            Past::Away(1),
+            Past::Guest(register(ZERO, K)),
+            Past::Guest(reserve(K)),
+            Past::Is(0, Condition::Standby),
+        ],
+        guest: CHANGES,
+        between: &[Between::Path],
+        host: Host::Blind,
+        rules: faults(1, Fault::Path(Condition::Away)),
+        depth: 2,
+        ..PLAIN
+    },
+    Scenario {
+        name: "a key that the guest has given up is left on a path that is away; another path does not answer, the process dies \
+               while the guest changes that key as if it still had it, and the first is back",
+        paths: 3,
+        past: &[
+            Past::Guest(register(ZERO, K)),
+            Past::Other(register(ZERO, K)),
+            Past::Away(0),
+            Past::Guest(register(K, ZERO)),
+            Past::Is(1, Condition::Away),
+        ],
+        guest: &[register(K, L), register(K, ZERO)],
+        between: &[Between::Path],
+        rules: DEATH,
+        depth: 2,
+        ..PLAIN
+    },
 ];

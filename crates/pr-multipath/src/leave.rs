@@ -137,16 +137,26 @@ impl<I: Io> Engine<'_, I> {
             }
         }
         let mut preempted = Vec::new();
+        let mut stays = false;
         for (id, key, _) in &away {
             if preempted.contains(key) || done.contains(id) {
                 continue;
             }
             match self.end_away(plan, done, *id, *key)? {
                 Ended::Preempted => preempted.push(*key),
-                Ended::Stays => self.leave_over(*id, *key)?,
+                Ended::Stays => {
+                    self.leave_over(*id, *key)?;
+                    let holder = plan.survey.as_ref().and_then(Survey::holder);
+                    stays |= holder.is_some_and(|holder| self.identity(*id) == Some(&holder.identity));
+                }
                 Ended::Otherwise => {}
                 Ended::Tells(answer) => return Ok(Some(answer)),
             }
+        }
+        if stays {
+            // The reservation is held with the old key, and one disk would have it with the new one.
+            self.set_user(User::Registered(plan.new))?;
+            return Ok(Some(Answer::failure("the path that holds the reservation did not answer".to_owned())));
         }
         Ok(None)
     }

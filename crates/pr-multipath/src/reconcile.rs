@@ -289,6 +289,11 @@ impl<I: Io> Engine<'_, I> {
             self.set_user(User::Unregistered)?;
             return Ok(true);
         }
+        let is_left = |path: &PathMemory| path.leftovers.contains(&before);
+        if self.memory.user == User::Unregistered && self.memory.paths.iter().any(is_left) {
+            // The command named a key that the user has given up. Where that is left it is no registration of the user's.
+            return Ok(true);
+        }
         let proof = self.prove(&active, old)?;
         if new.key.is_zero() && proof.lacks.iter().any(|id| settled.contains(id)) {
             return self.finish_leaving(proof, old);
