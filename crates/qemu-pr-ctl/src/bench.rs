@@ -16,10 +16,12 @@ use serde::Serialize;
 
 use crate::{
     cli::{Bench, Options},
-    link::{self, Access, Link},
-    out, ping, show,
+    error::Error,
+    link::{self, Link},
+    out, ping,
+    request::Access,
+    show,
     times::Times,
-    trouble::Trouble,
 };
 
 /// A descriptor that is no disk: the helper alone is measured.
@@ -40,7 +42,7 @@ struct Row {
 }
 
 /// Measures at each number of connections.
-pub fn run(options: &Options, bench: &Bench) -> Result<(), Trouble> {
+pub fn run(options: &Options, bench: &Bench) -> Result<(), Error> {
     let path = bench.device.clone().unwrap_or_else(|| NO_DISK.into());
     let device = link::device(&path, Access::Read)?;
     // Without a helper there is nothing to head a table for.
@@ -80,7 +82,7 @@ pub fn run(options: &Options, bench: &Bench) -> Result<(), Trouble> {
 }
 
 /// A thread for each connection; all of them start together.
-fn measure(options: &Options, device: &OwnedFd, connections: usize, time: Duration) -> Result<Row, Trouble> {
+fn measure(options: &Options, device: &OwnedFd, connections: usize, time: Duration) -> Result<Row, Error> {
     let mut links = Vec::new();
     for _ in 0..connections {
         links.push(Link::open(&options.socket, options.patience())?);
@@ -98,14 +100,14 @@ fn measure(options: &Options, device: &OwnedFd, connections: usize, time: Durati
             clients.push(client.map_err(|error| {
                 // Those that are there already are not to go on for ever.
                 end.store(true, Ordering::SeqCst);
-                Trouble::NoThread { connections, error }
+                Error::NoThread { connections, error }
             })?);
         }
         drop(closed);
         let took = watch(connections, time, &done);
         end.store(true, Ordering::SeqCst);
-        let times: Result<Vec<_>, Trouble> =
-            clients.into_iter().map(|client| client.join().unwrap_or(Err(Trouble::NoInitiator))).collect();
+        let times: Result<Vec<_>, Error> =
+            clients.into_iter().map(|client| client.join().unwrap_or(Err(Error::NoInitiator))).collect();
         Ok((times, took))
     })?;
     let times = times?.concat();
@@ -113,7 +115,7 @@ fn measure(options: &Options, device: &OwnedFd, connections: usize, time: Durati
     Ok(Row { connections, requests_per_second: f64::from(requests) / took.as_secs_f64(), latency: Times::new(times) })
 }
 
-fn client(mut link: Link<'_>, device: &OwnedFd, end: &AtomicBool, done: &AtomicU64) -> Result<Vec<Duration>, Trouble> {
+fn client(mut link: Link<'_>, device: &OwnedFd, end: &AtomicBool, done: &AtomicU64) -> Result<Vec<Duration>, Error> {
     let mut times = Vec::new();
     // One request at least, however short the time is.
     while times.is_empty() || !end.load(Ordering::Relaxed) {

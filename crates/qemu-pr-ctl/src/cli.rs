@@ -16,7 +16,7 @@ pub use self::{
     trial::{Bench, Ping, Validate, Watch},
 };
 use crate::{
-    exit,
+    error::exit,
     simulate::misbehave::{self, Misbehave},
 };
 

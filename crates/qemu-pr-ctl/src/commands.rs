@@ -1,8 +1,8 @@
 //! Carries out what the command line says.
 
-use std::{fmt, path::Path};
+use std::path::Path;
 
-use scsi_pr::{InAction, OutAction};
+use scsi_pr::InAction;
 use serde::Serialize;
 
 use crate::{
@@ -11,32 +11,13 @@ use crate::{
     cli::{Change, Command, Device, Options},
     compare, confirm,
     disk::Disk,
-    exit, exporter,
-    link::Access,
-    log, out,
+    error::{Error, exit},
+    exporter, log, out,
     page::Page,
-    ping, reload, report, show, simulate, state, steer,
-    trouble::Trouble,
-    validate, watch,
+    ping, reload, report,
+    request::Access,
+    show, simulate, state, steer, validate, watch,
 };
-
-/// What is asked of the disk, by SPC's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// PERSISTENT RESERVE IN.
-    In(InAction),
-    /// PERSISTENT RESERVE OUT.
-    Out(OutAction),
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::In(action) => action.fmt(f),
-            Self::Out(action) => action.fmt(f),
-        }
-    }
-}
 
 /// An answer for programs: the device, and what it said.
 #[derive(Serialize)]
@@ -48,7 +29,7 @@ pub struct About<'a, T> {
 }
 
 /// Carries out the command and prints what there is to say; the exit status.
-pub fn run(options: &Options) -> Result<u8, Trouble> {
+pub fn run(options: &Options) -> Result<u8, Error> {
     match &options.command {
         Command::Ping(ping) => ping::run(options, ping.device.as_deref(), ping.requests)?,
         Command::Watch(watch) => watch::run(options, &watch.device, watch.interval)?,
@@ -84,7 +65,7 @@ fn ask<T: Serialize>(
     action: InAction,
     show: fn(&Path, &[u8]) -> Option<String>,
     shape: fn(&[u8]) -> Option<T>,
-) -> Result<(), Trouble> {
+) -> Result<(), Error> {
     let mut disk = Disk::open(options, device, Access::Read)?;
     let data = disk.data(action)?;
     let too_short = || disk.too_short(action, &data);
@@ -95,7 +76,7 @@ fn ask<T: Serialize>(
     out::print(&show(disk.path(), &data).ok_or_else(too_short)?)
 }
 
-fn all(options: &Options, device: &Device) -> Result<(), Trouble> {
+fn all(options: &Options, device: &Device) -> Result<(), Error> {
     let mut disk = Disk::open(options, device, Access::Read)?;
     let page = Page::read(&mut disk)?;
     let too_short = || disk.too_short(InAction::ReadReservation, &[]);
@@ -112,7 +93,7 @@ struct Done {
     done: String,
 }
 
-fn change(options: &Options, change: &Change) -> Result<(), Trouble> {
+fn change(options: &Options, change: &Change) -> Result<(), Error> {
     let (device, sure) = change.device();
     let order = Order::of(change);
     let mut disk = Disk::open(options, device, Access::Write)?;

@@ -10,10 +10,9 @@ use crate::{
     cli::{Device, Options},
     commands::About,
     disk::Disk,
-    exit,
-    link::Access,
+    error::{Error, exit},
     out,
-    trouble::Trouble,
+    request::Access,
 };
 
 /// The bytes on one line: two columns of them, and the offset, fit 80 columns.
@@ -66,7 +65,7 @@ fn hex(bytes: &[u8], between: &str) -> String {
 }
 
 /// Asks both ways everything there is to ask; the exit status.
-pub fn run(options: &Options, path: &Path) -> Result<u8, Trouble> {
+pub fn run(options: &Options, path: &Path) -> Result<u8, Error> {
     let device = |direct| Device { path: path.to_path_buf(), direct };
     let mut helper = Disk::open(options, &device(false), Access::Read)?;
     let mut direct = Disk::open(options, &device(true), Access::Read)?;

@@ -4,10 +4,14 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use scsi_pr::{InAction, OutAction, ReadKeys, ReservationKey};
 
-use crate::{change::Order, disk::Disk, trouble::Trouble};
+use crate::{
+    change::Order,
+    disk::Disk,
+    error::{Error, Registered},
+};
 
 /// Returns if nobody else is registered, or a person at the terminal says yes.
-pub fn destructive(disk: &mut Disk<'_>, order: &Order) -> Result<(), Trouble> {
+pub fn destructive(disk: &mut Disk<'_>, order: &Order) -> Result<(), Error> {
     let data = disk.data(InAction::ReadKeys)?;
     let answer = ReadKeys::parse(&data).ok_or_else(|| disk.too_short(InAction::ReadKeys, &data))?;
     let others = others(answer, order);
@@ -15,17 +19,17 @@ pub fn destructive(disk: &mut Disk<'_>, order: &Order) -> Result<(), Trouble> {
         return Ok(());
     }
     let device = disk.path().to_path_buf();
-    let trouble = Trouble::WantsYes { device, action: order.action, others };
+    let error = Error::WantsYes { device, action: order.action, others };
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Err(trouble);
+        return Err(error);
     }
     let question = format!("{}: {}. {} all the same? [y/N] ", disk.path().display(), Registered(others), order.action);
     let mut said = String::new();
     io::stderr()
         .write_all(question.as_bytes())
         .and_then(|()| io::stdin().lock().read_line(&mut said))
-        .map_err(Trouble::Output)?;
-    if matches!(said.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(trouble) }
+        .map_err(Error::Output)?;
+    if matches!(said.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(error) }
 }
 
 /// How many registrations of others the order would end. Those with this host's own key are taken for its own: a host
@@ -39,18 +43,6 @@ fn others(answer: ReadKeys<'_>, order: &Order) -> usize {
         _ => key != order.key,
     };
     answer.keys().filter(|key| ends(*key)).count()
-}
-
-/// So many others, in words.
-pub struct Registered(pub usize);
-
-impl std::fmt::Display for Registered {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            1 => f.write_str("one registration of another would end"),
-            many => write!(f, "{many} registrations of others would end"),
-        }
-    }
 }
 
 #[cfg(test)]

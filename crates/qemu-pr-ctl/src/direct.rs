@@ -14,18 +14,12 @@ use pr_wire::Reply;
 use scsi_pr::{Cdb, Command, SENSE_LENGTH, Sense, Status};
 
 use crate::{
+    error::Error,
     sys::sg_io::{self, Outcome, Transfer},
-    trouble::Trouble,
 };
 
 /// Sends one command; whatever the device answers.
-pub fn execute(
-    path: &Path,
-    device: &OwnedFd,
-    cdb: &Cdb,
-    parameters: &[u8],
-    timeout: Duration,
-) -> Result<Reply, Trouble> {
+pub fn execute(path: &Path, device: &OwnedFd, cdb: &Cdb, parameters: &[u8], timeout: Duration) -> Result<Reply, Error> {
     let mut data = match cdb.command() {
         Command::In(command) => vec![0; usize::from(command.allocation_length)],
         Command::Out(_) => Vec::new(),
@@ -39,7 +33,7 @@ pub fn execute(
     let outcome = sg_io::execute(device.as_fd(), cdb.command_bytes(), transfer, &mut sense, timeout)
         .map_err(|error| not_sent(path, &error))?;
     if let Some(reason) = lost(outcome) {
-        return Err(Trouble::Lost { device: path.to_path_buf(), reason });
+        return Err(Error::Lost { device: path.to_path_buf(), reason });
     }
     let status = Status(outcome.status);
     let transferred = data.len().saturating_sub(usize::try_from(outcome.resid).unwrap_or(0));
@@ -48,12 +42,12 @@ pub fn execute(
     Ok(Reply { status, sense, data })
 }
 
-fn not_sent(path: &Path, error: &io::Error) -> Trouble {
+fn not_sent(path: &Path, error: &io::Error) -> Error {
     let device = path.to_path_buf();
     match error.raw_os_error() {
-        Some(libc::EPERM | libc::EACCES) => Trouble::CommandDenied(device),
-        Some(libc::ENOTTY | libc::EINVAL | libc::ENOSYS) => Trouble::NotScsi(device),
-        _ => Trouble::Lost { device, reason: error.to_string() },
+        Some(libc::EPERM | libc::EACCES) => Error::CommandDenied(device),
+        Some(libc::ENOTTY | libc::EINVAL | libc::ENOSYS) => Error::NotScsi(device),
+        _ => Error::Lost { device, reason: error.to_string() },
     }
 }
 

@@ -12,10 +12,10 @@ use scsi_pr::{Cdb, InAction, PersistentReserveIn, SenseKey, Status};
 use crate::{
     change::Order,
     cli::{Device, Options},
-    commands::Action,
     direct,
-    link::{self, Access, Link},
-    trouble::Trouble,
+    error::Error,
+    link::{self, Link},
+    request::{Access, Action},
 };
 
 /// As much as the protocol has room for.
@@ -48,7 +48,7 @@ enum Way<'a> {
 
 impl<'a> Disk<'a> {
     /// Opens the disk, and then the way to it.
-    pub fn open(options: &'a Options, device: &Device, access: Access) -> Result<Self, Trouble> {
+    pub fn open(options: &'a Options, device: &Device, access: Access) -> Result<Self, Error> {
         let (path, direct) = (device.path.clone(), device.direct);
         let device = link::device(&path, access)?;
         let way = if direct {
@@ -65,7 +65,7 @@ impl<'a> Disk<'a> {
     }
 
     /// Has a command carried out; whatever the disk answers.
-    pub fn execute(&mut self, cdb: &Cdb, parameters: &[u8]) -> Result<Reply, Trouble> {
+    pub fn execute(&mut self, cdb: &Cdb, parameters: &[u8]) -> Result<Reply, Error> {
         match &mut self.way {
             Way::Helper(link) => link.execute(&self.device, cdb, parameters),
             Way::Direct(timeout) => direct::execute(&self.path, &self.device, cdb, parameters, *timeout),
@@ -73,12 +73,12 @@ impl<'a> Disk<'a> {
     }
 
     /// Asks; whatever the disk answers.
-    pub fn ask(&mut self, action: InAction) -> Result<Reply, Trouble> {
+    pub fn ask(&mut self, action: InAction) -> Result<Reply, Error> {
         self.ask_for(action, ALL)
     }
 
     /// Asks until the disk has nothing else to say first: a unit attention is told once.
-    pub fn ask_settled(&mut self, action: InAction) -> Result<Reply, Trouble> {
+    pub fn ask_settled(&mut self, action: InAction) -> Result<Reply, Error> {
         let mut reply = self.ask(action)?;
         for _ in 0..MAX_ATTENTIONS {
             if !is_attention(&reply) {
@@ -90,37 +90,37 @@ impl<'a> Disk<'a> {
     }
 
     /// Asks for so many bytes.
-    pub fn ask_for(&mut self, action: InAction, allocation_length: u16) -> Result<Reply, Trouble> {
+    pub fn ask_for(&mut self, action: InAction, allocation_length: u16) -> Result<Reply, Error> {
         self.execute(&PersistentReserveIn::new(action, allocation_length).cdb(), &[])
     }
 
     /// Orders a change; whatever the disk answers.
-    pub fn order(&mut self, order: &Order) -> Result<Reply, Trouble> {
+    pub fn order(&mut self, order: &Order) -> Result<Reply, Error> {
         self.execute(&order.cdb(), &order.list)
     }
 
     /// What the disk has to say, or why it refuses to.
-    pub fn data(&mut self, action: InAction) -> Result<Vec<u8>, Trouble> {
+    pub fn data(&mut self, action: InAction) -> Result<Vec<u8>, Error> {
         let reply = self.ask(action)?;
         self.good(Action::In(action), reply)
     }
 
     /// Orders a change; anything but success is trouble.
-    pub fn change(&mut self, order: &Order) -> Result<(), Trouble> {
+    pub fn change(&mut self, order: &Order) -> Result<(), Error> {
         let reply = self.order(order)?;
         self.good(Action::Out(order.action), reply).map(drop)
     }
 
     /// The data, if the status is GOOD.
-    fn good(&self, action: Action, reply: Reply) -> Result<Vec<u8>, Trouble> {
+    fn good(&self, action: Action, reply: Reply) -> Result<Vec<u8>, Error> {
         match reply.status {
             Status::GOOD => Ok(reply.data),
-            status => Err(Trouble::refused(&self.path, action, status, reply.sense.code())),
+            status => Err(Error::refused(&self.path, action, status, reply.sense.code())),
         }
     }
 
-    /// The trouble with data that are too few to mean anything.
-    pub fn too_short(&self, action: InAction, data: &[u8]) -> Trouble {
-        Trouble::TooShort { device: self.path.clone(), action: Action::In(action), length: data.len() }
+    /// The error for data that are too few to mean anything.
+    pub fn too_short(&self, action: InAction, data: &[u8]) -> Error {
+        Error::TooShort { device: self.path.clone(), action: Action::In(action), length: data.len() }
     }
 }

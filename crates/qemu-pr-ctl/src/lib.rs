@@ -16,7 +16,7 @@ mod compare;
 mod confirm;
 mod direct;
 mod disk;
-mod exit;
+mod error;
 mod exporter;
 mod host;
 mod link;
@@ -25,8 +25,8 @@ mod out;
 mod page;
 mod ping;
 mod reload;
-mod remedy;
 mod report;
+mod request;
 mod show;
 mod simulate;
 mod state;
@@ -35,7 +35,6 @@ mod steer;
 mod sys;
 mod times;
 mod transport;
-mod trouble;
 mod validate;
 mod values;
 mod watch;
@@ -57,8 +56,8 @@ pub fn main() -> ExitCode {
     };
     match commands::run(&options) {
         Ok(status) => ExitCode::from(status),
-        Err(trouble) => {
-            let text = format!("qemu-pr-ctl: {trouble}");
+        Err(error) => {
+            let text = format!("qemu-pr-ctl: {error}");
             // Some of it is what others say.
             let text = out::plain(&text).into_owned();
             // A log has a line for each message; a person has 80 columns.
@@ -66,10 +65,10 @@ pub fn main() -> ExitCode {
             // There is nobody left to tell if even this cannot be written.
             let _ = writeln!(io::stderr(), "{text}");
             if options.json {
-                let error = report::error(&trouble);
-                let _ = if options.prints_lines() { out::json_line(&error) } else { out::json(&error) };
+                let failure = report::failure(&error);
+                let _ = if options.prints_lines() { out::json_line(&failure) } else { out::json(&failure) };
             }
-            ExitCode::from(trouble.exit_status())
+            ExitCode::from(error.exit_status())
         }
     }
 }

@@ -14,7 +14,10 @@ use rustix::{
 };
 use scsi_pr::Cdb;
 
-use crate::trouble::{Moment, Trouble};
+use crate::{
+    error::{Error, Phase},
+    request::Access,
+};
 
 /// A connection to a helper.
 pub struct Link<'a> {
@@ -23,20 +26,11 @@ pub struct Link<'a> {
     timeout: Duration,
 }
 
-/// What a device is opened for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// To ask.
-    Read,
-    /// To change: the helper lets nobody change who may write that may not write.
-    Write,
-}
-
 impl<'a> Link<'a> {
     /// Connects and negotiates.
-    pub fn open(socket: &'a Path, timeout: Duration) -> Result<Self, Trouble> {
-        let stream = connected(socket, timeout).map_err(|error| Trouble::connecting(socket, error))?;
-        let client = Client::over(stream).map_err(|error| failed(error, socket, timeout, Moment::Greeting))?;
+    pub fn open(socket: &'a Path, timeout: Duration) -> Result<Self, Error> {
+        let stream = connected(socket, timeout).map_err(|error| Error::connecting(socket, error))?;
+        let client = Client::over(stream).map_err(|error| failed(error, socket, timeout, Phase::Handshake))?;
         Ok(Self { client, socket, timeout })
     }
 
@@ -46,9 +40,9 @@ impl<'a> Link<'a> {
     }
 
     /// Has one command carried out; whatever the device answers.
-    pub fn execute(&mut self, device: &OwnedFd, cdb: &Cdb, parameters: &[u8]) -> Result<Reply, Trouble> {
+    pub fn execute(&mut self, device: &OwnedFd, cdb: &Cdb, parameters: &[u8]) -> Result<Reply, Error> {
         let reply = self.client.execute(device, cdb, parameters);
-        reply.map_err(|error| failed(error, self.socket, self.timeout, Moment::Command))
+        reply.map_err(|error| failed(error, self.socket, self.timeout, Phase::Command))
     }
 }
 
@@ -63,27 +57,27 @@ fn connected(socket: &Path, timeout: Duration) -> io::Result<UnixStream> {
     Ok(stream.into())
 }
 
-fn failed(error: ClientError, socket: &Path, timeout: Duration, moment: Moment) -> Trouble {
+fn failed(error: ClientError, socket: &Path, timeout: Duration, phase: Phase) -> Error {
     let socket = socket.to_path_buf();
     match error {
-        ClientError::Connect(error) => Trouble::connecting(&socket, error),
-        ClientError::HungUp => Trouble::HungUp { socket, moment },
-        ClientError::Malformed(what) => Trouble::Malformed { socket, what },
+        ClientError::Connect(error) => Error::connecting(&socket, error),
+        ClientError::HungUp => Error::HungUp { socket, phase },
+        ClientError::Malformed(what) => Error::Malformed { socket, what },
         // What an expired timeout of a socket looks like.
         ClientError::Io(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            Trouble::TimedOut { socket, timeout, moment }
+            Error::TimedOut { socket, timeout, phase }
         }
-        ClientError::Io(error) => Trouble::Broken { socket, error },
+        ClientError::Io(error) => Error::Broken { socket, error },
     }
 }
 
 /// Opens a device.
-pub fn device(path: &Path, access: Access) -> Result<OwnedFd, Trouble> {
+pub fn device(path: &Path, access: Access) -> Result<OwnedFd, Error> {
     let mode = match access {
         Access::Read => OFlags::RDONLY,
         Access::Write => OFlags::RDWR,
     };
     // A disk is opened without waiting for its medium: the device itself will say that it is not ready.
     let flags = mode | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    open(path, flags, Mode::empty()).map_err(|error| Trouble::opening(path, access, error.into()))
+    open(path, flags, Mode::empty()).map_err(|error| Error::opening(path, access, error.into()))
 }

@@ -8,9 +8,8 @@ use serde::Serialize;
 
 use crate::{
     cli::{Helper, Options},
-    out,
-    trouble::Trouble,
-    which,
+    error::Error,
+    out, which,
 };
 
 /// A gap in the trail, for programs: it looks like a record that happened to this client.
@@ -21,13 +20,13 @@ struct Gap {
 }
 
 /// Follows until interrupted, or until the helper hangs up.
-pub fn run(options: &Options, helper: &Helper) -> Result<(), Trouble> {
+pub fn run(options: &Options, helper: &Helper) -> Result<(), Error> {
     let path = which::control(&helper.control)?;
     let control = Control::new(&path, options.control_patience());
     let zone = TimeZone::system();
     let folds = io::stdout().is_terminal();
-    for told in control.follow().map_err(Trouble::Control)? {
-        match (told.map_err(Trouble::Control)?, options.json) {
+    for told in control.follow().map_err(Error::Control)? {
+        match (told.map_err(Error::Control)?, options.json) {
             (Told::Record(record), true) => out::json_line(&record)?,
             (Told::Lost(count), true) => out::json_line(&Gap { event: "lost", count })?,
             (Told::Record(record), false) => print(&line(&record, &zone), folds)?,
@@ -38,10 +37,10 @@ pub fn run(options: &Options, helper: &Helper) -> Result<(), Trouble> {
             }
         }
     }
-    Err(Trouble::TrailEnds(path))
+    Err(Error::TrailEnds(path))
 }
 
-fn print(line: &str, folds: bool) -> Result<(), Trouble> {
+fn print(line: &str, folds: bool) -> Result<(), Error> {
     if folds { out::print(&(out::fold(line, 4) + "\n")) } else { out::print(&format!("{line}\n")) }
 }
 

@@ -9,26 +9,26 @@ use std::{
 use rustix::termios::tcgetwinsize;
 use serde::Serialize;
 
-use crate::trouble::Trouble;
+use crate::error::Error;
 
 /// A terminal's width, where nothing else is known.
 pub const WIDTH: usize = 80;
 
 /// Prints text.
-pub fn print(text: &str) -> Result<(), Trouble> {
+pub fn print(text: &str) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Trouble::Output)
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Error::Output)
 }
 
 /// Prints JSON for people to read, too.
-pub fn json(value: &impl Serialize) -> Result<(), Trouble> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| Trouble::Output(error.into()))?;
+pub fn json(value: &impl Serialize) -> Result<(), Error> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Error::Output(error.into()))?;
     print(&(text + "\n"))
 }
 
 /// Prints JSON on a line of its own.
-pub fn json_line(value: &impl Serialize) -> Result<(), Trouble> {
-    let text = serde_json::to_string(value).map_err(|error| Trouble::Output(error.into()))?;
+pub fn json_line(value: &impl Serialize) -> Result<(), Error> {
+    let text = serde_json::to_string(value).map_err(|error| Error::Output(error.into()))?;
     print(&(text + "\n"))
 }
 

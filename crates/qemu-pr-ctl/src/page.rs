@@ -6,7 +6,7 @@ use pr_sim::{CommandClass, InitiatorPort, LogicalUnit, Nexus};
 use scsi_pr::{BasicParameters, InAction, OutAction, PersistentReserveOut, ReservationKey, ReservationType, Status};
 use serde::Serialize;
 
-use crate::{disk::Disk, report, show, trouble::Trouble};
+use crate::{disk::Disk, error::Error, report, show};
 
 /// The answers of a disk to all that it can be asked.
 pub struct Page {
@@ -39,7 +39,7 @@ pub struct Row {
 
 impl Page {
     /// Asks the disk.
-    pub fn read(disk: &mut Disk<'_>) -> Result<Self, Trouble> {
+    pub fn read(disk: &mut Disk<'_>) -> Result<Self, Error> {
         let keys = disk.data(InAction::ReadKeys)?;
         let reservation = disk.data(InAction::ReadReservation)?;
         let full = disk.ask(InAction::ReadFullStatus)?;

@@ -14,16 +14,17 @@ use serde::Serialize;
 use crate::{
     change::Order,
     cli::Options,
-    link::{self, Access, Link},
+    error::Error,
+    link::{self, Link},
     out,
+    request::Access,
     times::Times,
-    trouble::Trouble,
 };
 
 /// A descriptor that is no disk, and open for reading only: what it takes to answer is the helper's own time. The helper
 /// takes a request about a pipe for one about itself, and neither records nor counts it.
-fn no_disk() -> Result<OwnedFd, Trouble> {
-    let (reader, _) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|error| Trouble::Pipe(error.into()))?;
+fn no_disk() -> Result<OwnedFd, Error> {
+    let (reader, _) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|error| Error::Pipe(error.into()))?;
     Ok(reader)
 }
 
@@ -47,7 +48,7 @@ struct Answers {
 }
 
 /// Connects, and sends so many requests.
-pub fn run(options: &Options, device: Option<&Path>, requests: usize) -> Result<(), Trouble> {
+pub fn run(options: &Options, device: Option<&Path>, requests: usize) -> Result<(), Error> {
     let start = Instant::now();
     let mut link = Link::open(&options.socket, options.patience())?;
     let connect = start.elapsed();
@@ -66,7 +67,7 @@ pub fn run(options: &Options, device: Option<&Path>, requests: usize) -> Result<
 }
 
 /// One READ KEYS, there and back. Any answer will do.
-pub fn once(link: &mut Link<'_>, device: &OwnedFd) -> Result<Duration, Trouble> {
+pub fn once(link: &mut Link<'_>, device: &OwnedFd) -> Result<Duration, Error> {
     let cdb = PersistentReserveIn::new(InAction::ReadKeys, 8192).cdb();
     let start = Instant::now();
     link.execute(device, &cdb, &[])?;
@@ -75,7 +76,7 @@ pub fn once(link: &mut Link<'_>, device: &OwnedFd) -> Result<Duration, Trouble> 
 
 impl Answers {
     /// Nothing here reaches a disk: the descriptor is none.
-    fn probe(link: &mut Link<'_>) -> Result<Self, Trouble> {
+    fn probe(link: &mut Link<'_>) -> Result<Self, Error> {
         let file = no_disk()?;
         let cdb = PersistentReserveIn::new(InAction::ReportCapabilities, 8).cdb();
         let simulates = link.execute(&file, &cdb, &[])?.status == Status::GOOD;

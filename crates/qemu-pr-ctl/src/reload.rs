@@ -12,9 +12,9 @@ use toml::{Table, Value};
 
 use crate::{
     cli::{Options, Reload},
+    error::Error,
     steer,
     sys::users,
-    trouble::Trouble,
     which,
 };
 
@@ -22,12 +22,12 @@ use crate::{
 const DEFAULT_PATH: &str = "/etc/qemu-pr-helper.toml";
 
 /// `reload`.
-pub fn run(options: &Options, reload: &Reload) -> Result<(), Trouble> {
+pub fn run(options: &Options, reload: &Reload) -> Result<(), Error> {
     let path = match &reload.config {
         Some(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()),
         None => in_force(options, reload)?,
     };
-    let text = read(&path).map_err(|error| Trouble::Settings { path: path.clone(), error })?;
+    let text = read(&path).map_err(|error| Error::Settings { path: path.clone(), error })?;
     let path = path.display().to_string();
     let done = format!("the settings of {path} are in force");
     let ask = Ask::Reload {
@@ -40,9 +40,9 @@ pub fn run(options: &Options, reload: &Reload) -> Result<(), Trouble> {
 }
 
 /// The file that the helper had last.
-fn in_force(options: &Options, reload: &Reload) -> Result<PathBuf, Trouble> {
+fn in_force(options: &Options, reload: &Reload) -> Result<PathBuf, Error> {
     let control = Control::new(which::control(&reload.helper.control)?, options.control_patience());
-    let settings = control.snapshot().map_err(Trouble::Control)?.settings;
+    let settings = control.snapshot().map_err(Error::Control)?.settings;
     Ok(settings.map_or_else(|| DEFAULT_PATH.into(), |settings| settings.path.into()))
 }
 

@@ -8,17 +8,17 @@ use scsi_pr::{
 };
 use serde::Serialize;
 
-use crate::trouble::Trouble;
+use crate::error::Error;
 
 /// What went wrong.
 #[derive(Debug, Serialize)]
 pub struct Failure {
-    error: Error,
+    error: Details,
 }
 
 #[derive(Debug, Serialize)]
-struct Error {
-    /// One of the words of `Trouble::kind`.
+struct Details {
+    /// One of the words of `Error::kind`.
     kind: &'static str,
     /// The exit status.
     exit: u8,
@@ -30,14 +30,14 @@ struct Error {
 }
 
 /// What went wrong, for programs.
-pub fn error(trouble: &Trouble) -> Failure {
-    let (status, sense) = trouble.scsi().unzip();
+pub fn failure(error: &Error) -> Failure {
+    let (status, sense) = error.scsi().unzip();
     let sense = sense.flatten().map(|code| [code.key.0, code.additional.code, code.additional.qualifier]);
     Failure {
-        error: Error {
-            kind: trouble.kind(),
-            exit: trouble.exit_status(),
-            message: trouble.to_string(),
+        error: Details {
+            kind: error.kind(),
+            exit: error.exit_status(),
+            message: error.to_string(),
             status: status.map(|status| status.0),
             sense,
         },

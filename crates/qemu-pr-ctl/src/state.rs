@@ -10,10 +10,9 @@ use pr_control::{Connection, Control, Device, Snapshot};
 
 use crate::{
     cli::{self, Options},
+    error::Error,
     exporter::HUNG_US,
-    out,
-    trouble::Trouble,
-    which,
+    out, which,
 };
 
 /// The columns. Those without a number give way when there is no room.
@@ -39,16 +38,16 @@ enum Shape {
 }
 
 /// Shows it once, or again and again.
-pub fn run(options: &Options, state: &cli::State) -> Result<(), Trouble> {
+pub fn run(options: &Options, state: &cli::State) -> Result<(), Error> {
     let control = Control::new(which::control(&state.helper.control)?, options.control_patience());
     let Some(interval) = state.watch else {
-        let snapshot = control.snapshot().map_err(Trouble::Control)?;
+        let snapshot = control.snapshot().map_err(Error::Control)?;
         return if options.json { out::json(&snapshot) } else { out::print(&text(&snapshot, out::width())) };
     };
     // A page at a time for people, one below the other for files.
     let (before, after) = if io::stdout().is_terminal() { ("\x1b[H\x1b[2J", "") } else { ("", "\n") };
     loop {
-        let snapshot = control.snapshot().map_err(Trouble::Control)?;
+        let snapshot = control.snapshot().map_err(Error::Control)?;
         if options.json {
             out::json_line(&snapshot)?;
         } else {

@@ -7,9 +7,8 @@ use serde::Serialize;
 
 use crate::{
     cli::{Helper, Options, Trace},
-    out,
-    trouble::Trouble,
-    which,
+    error::Error,
+    out, which,
 };
 
 /// What `--json` prints of a change.
@@ -28,7 +27,7 @@ struct Traced<'a> {
 }
 
 /// `trace`.
-pub fn trace(options: &Options, trace: &Trace) -> Result<(), Trouble> {
+pub fn trace(options: &Options, trace: &Trace) -> Result<(), Error> {
     match trace {
         Trace::Enable(events) => {
             let ask = Ask::Trace { patterns: events.patterns.clone() };
@@ -43,9 +42,9 @@ pub fn trace(options: &Options, trace: &Trace) -> Result<(), Trouble> {
 }
 
 /// Has a helper do something, and tells what it says to that.
-pub fn order(options: &Options, helper: &Helper, ask: &Ask, done: &str) -> Result<(), Trouble> {
+pub fn order(options: &Options, helper: &Helper, ask: &Ask, done: &str) -> Result<(), Error> {
     let path = which::control(&helper.control)?;
-    let warnings = Control::new(&path, options.control_patience()).order(ask).map_err(Trouble::Control)?;
+    let warnings = Control::new(&path, options.control_patience()).order(ask).map_err(Error::Control)?;
     if options.json {
         return out::json(&Carried { control: &path, done, warnings });
     }
@@ -56,10 +55,10 @@ pub fn order(options: &Options, helper: &Helper, ask: &Ask, done: &str) -> Resul
     out::print(&text)
 }
 
-fn list(options: &Options, helper: &Helper) -> Result<(), Trouble> {
+fn list(options: &Options, helper: &Helper) -> Result<(), Error> {
     let path = which::control(&helper.control)?;
     let control = Control::new(&path, options.control_patience());
-    let trace = control.snapshot().map_err(Trouble::Control)?.trace;
+    let trace = control.snapshot().map_err(Error::Control)?.trace;
     if options.json {
         return out::json(&Traced { control: &path, trace });
     }

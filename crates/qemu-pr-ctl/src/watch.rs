@@ -8,10 +8,10 @@ use serde::Serialize;
 use crate::{
     cli::{Device, Options},
     disk::{Disk, MAX_ATTENTIONS, is_attention},
-    host,
-    link::Access,
-    out, show,
-    trouble::Trouble,
+    error::Error,
+    host, out,
+    request::Access,
+    show,
     validate::answer,
 };
 
@@ -39,7 +39,7 @@ struct Line<'a> {
 }
 
 /// Looks again and again until interrupted, or until the disk can no longer be asked.
-pub fn run(options: &Options, device: &Device, interval: Duration) -> Result<(), Trouble> {
+pub fn run(options: &Options, device: &Device, interval: Duration) -> Result<(), Error> {
     let mut disk = Disk::open(options, device, Access::Read)?;
     let mut known: Option<State> = None;
     loop {
@@ -62,7 +62,7 @@ pub fn run(options: &Options, device: &Device, interval: Duration) -> Result<(),
 
 impl State {
     /// Asks the disk; what it says first is news, too.
-    fn read(disk: &mut Disk<'_>, news: &mut Vec<Change>) -> Result<Self, Trouble> {
+    fn read(disk: &mut Disk<'_>, news: &mut Vec<Change>) -> Result<Self, Error> {
         let mut reply = disk.ask(InAction::ReadFullStatus)?;
         for _ in 0..MAX_ATTENTIONS {
             if !is_attention(&reply) {

@@ -6,23 +6,23 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::trouble::Trouble;
+use crate::error::Error;
 
 /// The control socket that a path means: itself, or the only one in the folder that it names.
-pub fn control(path: &Path) -> Result<PathBuf, Trouble> {
+pub fn control(path: &Path) -> Result<PathBuf, Error> {
     if !path.is_dir() {
         return Ok(path.to_owned());
     }
     let folder = path.to_owned();
-    let mut found = sockets(path).map_err(|error| Trouble::ControlFolder { folder: folder.clone(), error })?;
+    let mut found = sockets(path).map_err(|error| Error::ControlFolder { folder: folder.clone(), error })?;
     match found.pop() {
-        None => Err(Trouble::NoControl(folder)),
+        None => Err(Error::NoControl(folder)),
         Some(only) if found.is_empty() => Ok(only),
         Some(last) => {
             found.push(last);
             found.sort();
             let names = found.iter().filter_map(|path| path.file_name()).map(|name| name.display().to_string());
-            Err(Trouble::WhichControl { folder, names: names.collect::<Vec<_>>().join(", ") })
+            Err(Error::WhichControl { folder, names: names.collect::<Vec<_>>().join(", ") })
         }
     }
 }

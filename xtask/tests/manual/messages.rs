@@ -19,7 +19,7 @@ const OTHER_TEXTS: &[(&str, &str)] = &[
     ("qemu-pr-ctl/src/bench.rs", "a result"),
     ("qemu-pr-ctl/src/change.rs", "what was done"),
     ("qemu-pr-ctl/src/compare.rs", "a result"),
-    ("qemu-pr-ctl/src/exit.rs", "the table in --help"),
+    ("qemu-pr-ctl/src/error/exit.rs", "the table in --help"),
     ("qemu-pr-ctl/src/exporter/", "what goes over HTTP, and to whom started it"),
     ("qemu-pr-ctl/src/page.rs", "a result"),
     ("qemu-pr-ctl/src/ping.rs", "a result"),
@@ -158,7 +158,7 @@ fn the_collection_finds_what_it_is_to_find() {
     };
     // A text of several lines, with a remedy; one whose fields are filled in; a macro's; one that only a function knows.
     has(
-        "qemu-pr-ctl/src/trouble.rs",
+        "qemu-pr-ctl/src/error/mod.rs",
         "nobody listens on the socket …: the helper that made it has ended; start it again (systemctl restart \
          qemu-pr-helper)",
         true,

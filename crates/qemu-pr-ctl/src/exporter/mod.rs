@@ -25,8 +25,8 @@ use serde::Serialize;
 use self::{families::Helper, openmetrics::Format};
 use crate::{
     cli::{self, Options},
+    error::Error,
     out,
-    trouble::Trouble,
 };
 
 /// A command that a disk has been at for longer is one that hangs, in microseconds.
@@ -65,9 +65,9 @@ struct Ready<'a> {
 }
 
 /// Serves until a signal ends it.
-pub fn run(options: &Options, exporter: &cli::Exporter) -> Result<(), Trouble> {
+pub fn run(options: &Options, exporter: &cli::Exporter) -> Result<(), Error> {
     // Root may listen on ports that nobody else may.
-    let failed = |error| Trouble::ListenTcp { address: exporter.listen, error };
+    let failed = |error| Error::ListenTcp { address: exporter.listen, error };
     let listener = TcpListener::bind(exporter.listen).map_err(failed)?;
     let listening = listener.local_addr().map_err(failed)?;
     let user = user::become_unprivileged(exporter.user.as_deref(), &exporter.control)?;
@@ -83,9 +83,9 @@ pub fn run(options: &Options, exporter: &cli::Exporter) -> Result<(), Trouble> {
         // Whoever may not ask now never may. A helper that is not there may come.
         match (source.control.snapshot(), &user) {
             (Err(ControlError::NoPermission(control)), Some(user)) => {
-                return Err(Trouble::UserDenied { user: user.clone(), control });
+                return Err(Error::UserDenied { user: user.clone(), control });
             }
-            (Err(error @ ControlError::NoPermission(_)), None) => return Err(Trouble::Control(error)),
+            (Err(error @ ControlError::NoPermission(_)), None) => return Err(Error::Control(error)),
             (answer, _) => source.note(&answer),
         }
     }

@@ -35,7 +35,7 @@ use serde::Serialize;
 use signal_hook::{consts::TERM_SIGNALS, iterator::Signals};
 
 use self::{lun::Lun, misbehave::Misbehave};
-use crate::{cli::Options, out, trouble::Trouble};
+use crate::{cli::Options, error::Error, out};
 
 /// More connections and disks than a test has; a bound on threads and memory.
 const MAX_CONNECTIONS: usize = 1024;
@@ -63,11 +63,11 @@ struct Ready<'a> {
 }
 
 /// Serves until a signal ends it; the exit status.
-pub fn run(options: &Options, files: &[PathBuf], misbehave: Option<Misbehave>) -> Result<u8, Trouble> {
+pub fn run(options: &Options, files: &[PathBuf], misbehave: Option<Misbehave>) -> Result<u8, Error> {
     let files = files.iter().map(|path| identity(path)).collect::<Result<_, _>>()?;
     let socket = &options.socket;
     let listener = listen(socket)?;
-    let failed = |error| Trouble::Listen { path: socket.clone(), error };
+    let failed = |error| Error::Listen { path: socket.clone(), error };
     let mut signals = Signals::new(TERM_SIGNALS).map_err(failed)?;
     let server = Arc::new(Server {
         files,
@@ -103,14 +103,14 @@ pub fn run(options: &Options, files: &[PathBuf], misbehave: Option<Misbehave>) -
     Ok(0)
 }
 
-fn identity(path: &Path) -> Result<FileId, Trouble> {
-    let file = fs::metadata(path).map_err(|error| Trouble::opening(path, crate::link::Access::Read, error))?;
+fn identity(path: &Path) -> Result<FileId, Error> {
+    let file = fs::metadata(path).map_err(|error| Error::opening(path, crate::request::Access::Read, error))?;
     Ok((file.dev(), file.ino()))
 }
 
 /// Listens; a socket that nobody listens on any more is removed first.
-fn listen(path: &Path) -> Result<UnixListener, Trouble> {
-    let failed = |error| Trouble::Listen { path: path.to_path_buf(), error };
+fn listen(path: &Path) -> Result<UnixListener, Error> {
+    let failed = |error| Error::Listen { path: path.to_path_buf(), error };
     match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             let stale = UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);

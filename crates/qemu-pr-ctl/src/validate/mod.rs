@@ -20,8 +20,7 @@ use self::{
 };
 use crate::{
     cli::{Device, Options, Validate},
-    exit,
-    trouble::Trouble,
+    error::{Error, exit},
 };
 
 /// The names of the sequences.
@@ -30,7 +29,7 @@ pub fn names() -> Vec<&'static str> {
 }
 
 /// Plays what is wanted; the exit status.
-pub fn run(options: &Options, validate: &Validate) -> Result<u8, Trouble> {
+pub fn run(options: &Options, validate: &Validate) -> Result<u8, Error> {
     let device = &validate.device;
     let second = validate.second.clone().map(|path| Device { path, direct: device.direct });
     let devices: Vec<&Device> = std::iter::once(device).chain(&second).collect();
@@ -47,11 +46,11 @@ pub fn run(options: &Options, validate: &Validate) -> Result<u8, Trouble> {
         // Somebody may have come in the meantime, and is not to be cleared away.
         match stage.keys()?.len() {
             0 => {}
-            registrations => return Err(Trouble::InUse { device: device.path.clone(), registrations }),
+            registrations => return Err(Error::InUse { device: device.path.clone(), registrations }),
         }
         let played = play(&mut stage, sequence, cast, validate.strict, &interrupt, &mut page);
         // Whatever went wrong, even that nobody reads this any more: first of all the disk is cleaned up.
-        left = stage.clean_up().map_err(|trouble| not_cleaned(device, cast, &trouble))?;
+        left = stage.clean_up().map_err(|error| not_cleaned(device, cast, &error))?;
         page.end_sequence(played?);
         stage.settle();
         if !left.is_empty() || interrupt.status().is_some() {
@@ -63,24 +62,24 @@ pub fn run(options: &Options, validate: &Validate) -> Result<u8, Trouble> {
 }
 
 /// Sees to it that nobody is disturbed, and that two devices are what they are taken for.
-fn prepare(stage: &mut Stage<'_>, validate: &Validate, cast: Cast) -> Result<(), Trouble> {
+fn prepare(stage: &mut Stage<'_>, validate: &Validate, cast: Cast) -> Result<(), Error> {
     let device = validate.device.path.clone();
     let registrations = stage.keys()?.len();
     match (registrations, validate.force) {
         (0, _) => stage.settle(),
-        (registrations, false) => return Err(Trouble::InUse { device, registrations }),
+        (registrations, false) => return Err(Error::InUse { device, registrations }),
         (_, true) => stage.clear(),
     }
     if !cast.pair {
         return Ok(());
     }
     let pair = stage.is_pair();
-    stage.clean_up().map_err(|trouble| not_cleaned(&validate.device, cast, &trouble))?;
+    stage.clean_up().map_err(|error| not_cleaned(&validate.device, cast, &error))?;
     stage.settle();
     let second = validate.second.clone().unwrap_or_default();
     match pair {
-        Some(Pair::OtherDisk) => Err(Trouble::OtherDisk { device, second }),
-        Some(Pair::SameInitiator) => Err(Trouble::SameInitiator { device, second }),
+        Some(Pair::OtherDisk) => Err(Error::OtherDisk { device, second }),
+        Some(Pair::SameInitiator) => Err(Error::SameInitiator { device, second }),
         Some(Pair::Proper) | None => Ok(()),
     }
 }
@@ -93,7 +92,7 @@ fn play(
     strict: bool,
     interrupt: &Interrupt,
     page: &mut Page,
-) -> Result<Played, Trouble> {
+) -> Result<Played, Error> {
     let steps = (sequence.steps)(cast);
     let total = steps.len();
     page.begin_sequence(sequence.name)?;
@@ -116,17 +115,17 @@ fn play(
 }
 
 /// Notes a step; whether it is the last one.
-fn step_done(page: &mut Page, played: &mut Played, number: usize, step: &Step, came: Outcome) -> Result<bool, Trouble> {
+fn step_done(page: &mut Page, played: &mut Played, number: usize, step: &Step, came: Outcome) -> Result<bool, Error> {
     let failed = came.verdict == Verdict::Failed;
     page.step(number, step, &came)?;
     played.note(number, step, came);
     Ok(failed)
 }
 
-/// The trouble with a disk that could not be cleaned up.
-fn not_cleaned(device: &Device, cast: Cast, trouble: &Trouble) -> Trouble {
+/// The error for a disk that could not be cleaned up.
+fn not_cleaned(device: &Device, cast: Cast, error: &Error) -> Error {
     let keys = format!("{} and {}", cast.one, cast.two);
-    Trouble::NotCleaned { device: device.path.clone(), keys, reason: trouble.to_string(), exit: trouble.exit_status() }
+    Error::NotCleaned { device: device.path.clone(), keys, reason: error.to_string(), exit: error.exit_status() }
 }
 
 /// Keys that nobody has: they name this program, and no two runs have the same.

@@ -17,8 +17,8 @@ use crate::{
     change::Order,
     cli::{Device, Options},
     disk::{Disk, is_attention},
-    link::Access,
-    trouble::Trouble,
+    error::Error,
+    request::Access,
 };
 
 /// How often a command that met a unit attention or a busy disk is sent again: libmpathpersist tries five times.
@@ -29,14 +29,14 @@ pub struct Interrupt(Arc<AtomicUsize>);
 
 impl Interrupt {
     /// From now on a signal is noted, and a second one ends the program at once.
-    pub fn watch() -> Result<Self, Trouble> {
+    pub fn watch() -> Result<Self, Error> {
         let (seen, again) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
         for signal in [consts::SIGINT, consts::SIGTERM, consts::SIGHUP] {
             // The order matters: the first of them sees what the last one has not yet set.
             flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&again))
                 .and_then(|_| flag::register(signal, Arc::clone(&again)))
                 .and_then(|_| flag::register_usize(signal, Arc::clone(&seen), signal.unsigned_abs() as usize))
-                .map_err(Trouble::Signals)?;
+                .map_err(Error::Signals)?;
         }
         Ok(Self(seen))
     }
@@ -72,14 +72,14 @@ pub struct Stage<'a> {
 
 impl<'a> Stage<'a> {
     /// One way for each of the devices.
-    pub fn open(options: &'a Options, devices: Vec<&'a Device>, cast: Cast) -> Result<Self, Trouble> {
+    pub fn open(options: &'a Options, devices: Vec<&'a Device>, cast: Cast) -> Result<Self, Error> {
         let disks = open_all(options, &devices)?;
         Ok(Self { options, devices, disks, cast, generation: None, counted: false })
     }
 
     /// The keys that are registered.
-    pub fn keys(&mut self) -> Result<Vec<ReservationKey>, Trouble> {
-        let disk = self.disks.first_mut().ok_or(Trouble::NoInitiator)?;
+    pub fn keys(&mut self) -> Result<Vec<ReservationKey>, Error> {
+        let disk = self.disks.first_mut().ok_or(Error::NoInitiator)?;
         let reply = disk.ask_settled(InAction::ReadKeys)?;
         match ReadKeys::parse(&reply.data) {
             Some(keys) if reply.status == Status::GOOD => Ok(keys.keys().collect()),
@@ -99,8 +99,8 @@ impl<'a> Stage<'a> {
         let mut attentions = Vec::new();
         let reply = match self.send(step, &mut attentions) {
             Ok(reply) => reply,
-            Err(trouble) => {
-                return Outcome { verdict: Verdict::Failed, expected, came: trouble.to_string(), attentions };
+            Err(error) => {
+                return Outcome { verdict: Verdict::Failed, expected, came: error.to_string(), attentions };
             }
         };
         let (verdict, came) = step.due.compare(&reply);
@@ -111,8 +111,8 @@ impl<'a> Stage<'a> {
     }
 
     /// Sends a step's command, again after unit attentions unless one is what the step is about.
-    fn send(&mut self, step: &Step, attentions: &mut Vec<String>) -> Result<Reply, Trouble> {
-        let disk = self.disks.get_mut(step.who as usize).ok_or(Trouble::NoInitiator)?;
+    fn send(&mut self, step: &Step, attentions: &mut Vec<String>) -> Result<Reply, Error> {
+        let disk = self.disks.get_mut(step.who as usize).ok_or(Error::NoInitiator)?;
         let mut once = || match &step.what {
             What::Order(order) => disk.order(order),
             What::Ask(action, length) => disk.ask_for(*action, *length),
@@ -145,7 +145,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Ends the registrations of this run; those that stay nevertheless.
-    pub fn clean_up(&mut self) -> Result<Vec<ReservationKey>, Trouble> {
+    pub fn clean_up(&mut self) -> Result<Vec<ReservationKey>, Error> {
         self.unregister();
         match self.mine() {
             Ok(left) if left.is_empty() => return Ok(left),
@@ -168,7 +168,7 @@ impl<'a> Stage<'a> {
     }
 
     /// The keys of this run that are registered.
-    fn mine(&mut self) -> Result<Vec<ReservationKey>, Trouble> {
+    fn mine(&mut self) -> Result<Vec<ReservationKey>, Error> {
         let Cast { one, two, .. } = self.cast;
         let mut keys = self.keys()?;
         keys.retain(|key| [one, two].contains(key));
@@ -233,7 +233,7 @@ pub enum Pair {
     SameInitiator,
 }
 
-fn open_all<'a>(options: &'a Options, devices: &[&'a Device]) -> Result<Vec<Disk<'a>>, Trouble> {
+fn open_all<'a>(options: &'a Options, devices: &[&'a Device]) -> Result<Vec<Disk<'a>>, Error> {
     devices.iter().map(|device| Disk::open(options, device, Access::Write)).collect()
 }
 

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     cli::{Device, Options},
+    error::Error,
     host, out,
-    trouble::Trouble,
 };
 
 /// The column of what came.
@@ -113,7 +113,7 @@ const fn word(verdict: Verdict) -> &'static str {
 
 impl Page {
     /// The head of the page.
-    pub fn begin(options: &Options, device: &Device, second: Option<&Device>, cast: Cast) -> Result<Self, Trouble> {
+    pub fn begin(options: &Options, device: &Device, second: Option<&Device>, cast: Cast) -> Result<Self, Error> {
         let page = Self {
             json: options.json,
             colours: out::colours(),
@@ -153,12 +153,12 @@ impl Page {
     }
 
     /// The title of a sequence.
-    pub fn begin_sequence(&self, name: &str) -> Result<(), Trouble> {
+    pub fn begin_sequence(&self, name: &str) -> Result<(), Error> {
         self.print(&format!("\n{name}\n"))
     }
 
     /// One line for a step that went as expected, three for one that did not.
-    pub fn step(&self, number: usize, step: &Step, came: &Outcome) -> Result<(), Trouble> {
+    pub fn step(&self, number: usize, step: &Step, came: &Outcome) -> Result<(), Error> {
         let verdict = self.paint(came.verdict, &format!("{:<6}", word(came.verdict)));
         let name = format!("node {} {}", super::stage::number(step.who), step.name);
         if came.verdict == Verdict::Ok {
@@ -189,7 +189,7 @@ impl Page {
     }
 
     /// The table, or all of it for programs.
-    pub fn finish(&mut self, left: &[ReservationKey], interrupted: bool) -> Result<(), Trouble> {
+    pub fn finish(&mut self, left: &[ReservationKey], interrupted: bool) -> Result<(), Error> {
         self.left_behind = left.iter().map(ToString::to_string).collect();
         self.passed &= left.is_empty() && !interrupted;
         if self.json {
@@ -236,7 +236,7 @@ impl Page {
         (!names.is_empty()).then(|| format!("\n{}\n", out::fold_behind("note  ", &words)))
     }
 
-    fn print(&self, text: &str) -> Result<(), Trouble> {
+    fn print(&self, text: &str) -> Result<(), Error> {
         if self.json { Ok(()) } else { out::print(text) }
     }
 

@@ -1,4 +1,7 @@
-//! What can go wrong, in sentences: the thing, the reason, the remedy.
+//! What can go wrong, in sentences: the thing, the reason, the hint.
+
+pub mod exit;
+mod hint;
 
 use std::{
     fmt, fs, io,
@@ -10,13 +13,12 @@ use std::{
 
 use pr_control::ControlError;
 use scsi_pr::{OutAction, SenseCode, Status};
-use thiserror::Error;
 
-use crate::{commands::Action, confirm::Registered, exit, link::Access, remedy};
+use crate::request::{Access, Action};
 
 /// Why there is no result.
-#[derive(Debug, Error)]
-pub enum Trouble {
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
     #[error(
         "there is no socket {}: no helper listens there; start it (systemctl start qemu-pr-helper), or name the path \
          that it was given with --socket", .0.display()
@@ -36,10 +38,10 @@ pub enum Trouble {
     NoPermission { path: PathBuf, owner: String },
     #[error("cannot connect to the socket {}: {error}", .path.display())]
     Connect { path: PathBuf, error: io::Error },
-    #[error("the helper at {} hung up {}", .socket.display(), .moment.hung_up())]
-    HungUp { socket: PathBuf, moment: Moment },
-    #[error("the helper at {} did not {} within {timeout:?}; {}", .socket.display(), .moment.verb(), .moment.waited())]
-    TimedOut { socket: PathBuf, timeout: Duration, moment: Moment },
+    #[error("the helper at {} hung up {}", .socket.display(), .phase.hung_up())]
+    HungUp { socket: PathBuf, phase: Phase },
+    #[error("the helper at {} did not {} within {timeout:?}; {}", .socket.display(), .phase.verb(), .phase.waited())]
+    TimedOut { socket: PathBuf, timeout: Duration, phase: Phase },
     #[error("the connection to the helper at {} broke: {error}; try again", .socket.display())]
     Broken { socket: PathBuf, error: io::Error },
     #[error("what answers at {} makes no sense: {what}; is it qemu-pr-helper that listens there?", .socket.display())]
@@ -50,7 +52,7 @@ pub enum Trouble {
     DeviceDenied { path: PathBuf, access: Access },
     #[error("cannot open {} {access}: {error}", .path.display())]
     Device { path: PathBuf, access: Access, error: io::Error },
-    #[error("{} refused {action}: {}{}", .device.display(), answer(*.status, *.sense), remedy(*.action, *.status, *.sense))]
+    #[error("{} refused {action}: {}{}", .device.display(), answer(*.status, *.sense), hint(*.action, *.status, *.sense))]
     Refused { device: PathBuf, action: Action, status: Status, sense: Option<SenseCode> },
     #[error(
         "the answer of {} to {action} has {length} bytes, too few to mean anything; does the device support \
@@ -127,17 +129,17 @@ pub enum Trouble {
 
 /// When something went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
-    /// Before the helper had said its first word.
-    Greeting,
+pub enum Phase {
+    /// Before the helper had sent its feature word.
+    Handshake,
     /// Between a command and its answer.
     Command,
 }
 
-impl Moment {
+impl Phase {
     const fn hung_up(self) -> &'static str {
         match self {
-            Self::Greeting => {
+            Self::Handshake => {
                 "without a greeting: it does that when it serves as many clients as it may (--max-connections), and \
                  when it is ending; its log says which (journalctl -u qemu-pr-helper)"
             }
@@ -151,14 +153,14 @@ impl Moment {
 
     const fn verb(self) -> &'static str {
         match self {
-            Self::Greeting => "greet",
+            Self::Handshake => "greet",
             Self::Command => "answer",
         }
     }
 
     const fn waited(self) -> &'static str {
         match self {
-            Self::Greeting => "is it qemu-pr-helper that listens there? If so, it hangs: see its log",
+            Self::Handshake => "is it qemu-pr-helper that listens there? If so, it hangs: see its log",
             Self::Command => {
                 "the disk may be hanging (see dmesg). Whether the command will be carried out is not known: see \
                  'qemu-pr-ctl status' later, or wait longer with --timeout"
@@ -167,17 +169,8 @@ impl Moment {
     }
 }
 
-impl fmt::Display for Access {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Read => "for reading",
-            Self::Write => "for reading and writing",
-        })
-    }
-}
-
-impl Trouble {
-    /// The trouble with a socket that cannot be connected to.
+impl Error {
+    /// The error for a socket that cannot be connected to.
     pub fn connecting(path: &Path, error: io::Error) -> Self {
         let file = fs::metadata(path);
         let path = path.to_path_buf();
@@ -196,7 +189,7 @@ impl Trouble {
         }
     }
 
-    /// The trouble with a device that cannot be opened.
+    /// The error for a device that cannot be opened.
     pub fn opening(path: &Path, access: Access, error: io::Error) -> Self {
         let path = path.to_path_buf();
         match error.kind() {
@@ -319,6 +312,18 @@ const fn control_exit(error: &ControlError) -> u8 {
     }
 }
 
+/// So many registrations of other initiators.
+pub struct Registered(pub usize);
+
+impl fmt::Display for Registered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            1 => f.write_str("one registration of another would end"),
+            many => write!(f, "{many} registrations of others would end"),
+        }
+    }
+}
+
 /// The answer in words: for CHECK CONDITION what the sense data says, otherwise the status.
 fn answer(status: Status, sense: Option<SenseCode>) -> String {
     match (status, sense) {
@@ -328,6 +333,6 @@ fn answer(status: Status, sense: Option<SenseCode>) -> String {
     }
 }
 
-fn remedy(action: Action, status: Status, sense: Option<SenseCode>) -> String {
-    remedy::of(action, status, sense).map_or_else(String::new, |remedy| format!("; {remedy}"))
+fn hint(action: Action, status: Status, sense: Option<SenseCode>) -> String {
+    hint::of(action, status, sense).map_or_else(String::new, |hint| format!("; {hint}"))
 }

@@ -1,8 +1,8 @@
-//! What to do about an answer that is not GOOD.
+//! Hints: what to do about an answer that is not GOOD.
 
 use scsi_pr::{OutAction, SenseCode, SenseKey, Status};
 
-use crate::commands::Action;
+use crate::request::Action;
 
 /// Advice about an answer, where there is any.
 pub fn of(action: Action, status: Status, sense: Option<SenseCode>) -> Option<&'static str> {
