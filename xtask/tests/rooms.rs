@@ -18,6 +18,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 #[rustfmt::skip]
 const CRATES: &[&str] = &[
     "pr-control",
+    "qemu-pr-ctl",
 ];
 
 /// The name of a crate's root among its rooms.

@@ -15,7 +15,7 @@ pub use client::{Control, ControlError, Follow, Told};
 pub use protocol::{Answer, Ask, MAX_ASK, MAX_SETTINGS};
 pub use record::{Client, Command, Count, Device, Outcome, Record, What};
 pub use snapshot::{
-    BUCKETS, Connection, Failure, InFlight, Named, REQUEST_RESULTS, Requests, Settings, Snapshot, Totals,
+    BUCKETS, Connection, Failure, HUNG_US, InFlight, Named, REQUEST_RESULTS, Requests, Settings, Snapshot, Totals,
     request_result,
 };
 

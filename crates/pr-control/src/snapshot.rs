@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::record::{Client, Device};
 
+/// A command that a disk has been at for longer is one that hangs, in microseconds.
+pub const HUNG_US: u64 = 5_000_000;
+
 /// The upper bounds of the latency histogram's buckets, in microseconds; one more bucket has no bound.
 pub const BUCKETS: [u64; 16] = [
     50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 5_000_000,

@@ -8,37 +8,13 @@
 #![deny(unsafe_code)]
 #![cfg_attr(test, expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails"))]
 
-mod bench;
-mod change;
-mod cli;
 mod commands;
-mod compare;
-mod confirm;
-mod direct;
-mod disk;
 mod error;
-mod exporter;
-mod host;
-mod link;
-mod log;
-mod out;
-mod page;
-mod ping;
-mod reload;
-mod report;
+mod output;
 mod request;
-mod show;
-mod simulate;
-mod state;
-mod steer;
 #[expect(unsafe_code, reason = "ioctls and the like are unsafe; here they become safe functions")]
 mod sys;
-mod times;
-mod transport;
-mod validate;
-mod values;
-mod watch;
-mod which;
+mod target;
 
 use std::{
     env,
@@ -48,25 +24,27 @@ use std::{
 
 use clap::CommandFactory as _;
 
+use self::output::{json, terminal};
+
 /// The program, from its command line to its end.
 pub fn main() -> ExitCode {
-    let options = match cli::parse(env::args_os()) {
+    let options = match commands::parse(env::args_os()) {
         Ok(options) => options,
         Err(code) => return code,
     };
-    match commands::run(&options) {
+    match options.run() {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
             let text = format!("qemu-pr-ctl: {error}");
             // Some of it is what others say.
-            let text = out::plain(&text).into_owned();
+            let text = terminal::plain(&text).into_owned();
             // A log has a line for each message; a person has 80 columns.
-            let text = if io::stderr().is_terminal() { out::fold(&text, 2) } else { text };
+            let text = if io::stderr().is_terminal() { terminal::fold(&text, 2) } else { text };
             // There is nobody left to tell if even this cannot be written.
             let _ = writeln!(io::stderr(), "{text}");
-            if options.json {
-                let failure = report::failure(&error);
-                let _ = if options.prints_lines() { out::json_line(&failure) } else { out::json(&failure) };
+            if options.json() {
+                let failure = json::failure(&error);
+                let _ = if options.prints_lines() { json::print_line(&failure) } else { json::print(&failure) };
             }
             ExitCode::from(error.exit_status())
         }
@@ -76,7 +54,7 @@ pub fn main() -> ExitCode {
 /// The definition of the command line, for man pages and completions. These have room for what the help has a table for.
 pub fn command() -> clap::Command {
     let show = |command: clap::Command, name| command.mut_arg(name, |argument| argument.hide_possible_values(false));
-    cli::Options::command()
+    commands::Options::command()
         .mut_subcommand("simulate", |command| show(command, "misbehave").after_long_help(""))
         .mut_subcommand("validate", |command| show(command, "only"))
 }

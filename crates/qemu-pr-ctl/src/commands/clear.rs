@@ -1,0 +1,38 @@
+//! `clear`.
+
+use clap::Args;
+use scsi_pr::{OutAction, ReservationKey};
+
+use super::change::{Change, Confirmed, OwnKey};
+use crate::{request::Request, target::Device};
+
+/// Remove all registrations and the reservation (CLEAR)
+#[derive(Debug, Args)]
+pub struct Clear {
+    #[command(flatten)]
+    device: Device,
+
+    #[command(flatten)]
+    own: OwnKey,
+
+    #[command(flatten)]
+    confirmed: Confirmed,
+}
+
+impl Change for Clear {
+    fn device(&self) -> &Device {
+        &self.device
+    }
+
+    fn is_confirmed(&self) -> bool {
+        self.confirmed.yes
+    }
+
+    fn request(&self) -> Request {
+        Request::new(OutAction::Clear, None, self.own.key, ReservationKey::ZERO)
+    }
+
+    fn done(&self) -> String {
+        "all registrations and the reservation are removed".to_owned()
+    }
+}

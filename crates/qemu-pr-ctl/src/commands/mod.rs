@@ -1,0 +1,168 @@
+//! The command line: a file for each subcommand, with its options and what it does.
+
+mod all;
+mod bench;
+mod capabilities;
+mod change;
+mod clear;
+mod compare;
+mod confirm;
+mod control;
+mod exporter;
+mod global;
+mod initiator_port;
+mod keys;
+mod log;
+mod move_to;
+mod ping;
+mod preempt;
+mod preempt_abort;
+mod read;
+mod register;
+mod register_ignore;
+mod release;
+mod reload;
+mod replace_lost;
+mod reservation;
+mod reserve;
+mod simulate;
+mod state;
+mod status;
+mod trace;
+mod unregister;
+mod validate;
+mod values;
+mod watch;
+
+use std::{ffi::OsString, io::Write as _, process::ExitCode};
+
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use self::global::{Global, Run};
+use crate::error::{Error, exit};
+
+/// Ask about, and change, the persistent reservations of a disk through
+/// qemu-pr-helper
+///
+/// Every command goes to the helper's socket, as those of QEMU's guests do, and
+/// from there to the disk. For the disk the initiator is this host: what is
+/// registered here is registered for each guest that reaches the disk by the
+/// same path.
+///
+/// KEY is a decimal number, or a hexadecimal one with 0x in front.
+#[derive(Debug, Parser)]
+#[command(
+    name = "qemu-pr-ctl",
+    version,
+    verbatim_doc_comment,
+    after_long_help = exit::table(),
+    next_line_help = true,
+    disable_help_subcommand = false
+)]
+pub struct Options {
+    #[command(flatten)]
+    global: Global,
+
+    /// What to do.
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The subcommands, in the order of the help.
+#[derive(Debug, Subcommand)]
+enum Command {
+    Ping(ping::Ping),
+    All(all::All),
+    Keys(keys::Keys),
+    Reservation(reservation::Reservation),
+    Capabilities(capabilities::Capabilities),
+    Status(status::Status),
+    Compare(compare::Compare),
+    Watch(watch::Watch),
+    Bench(bench::Bench),
+    Validate(validate::Validate),
+    Simulate(simulate::Simulate),
+    State(state::State),
+    Log(log::Log),
+    #[command(subcommand)]
+    Trace(trace::Trace),
+    Reload(reload::Reload),
+    Exporter(exporter::Exporter),
+    Register(register::Register),
+    RegisterIgnore(register_ignore::RegisterIgnore),
+    Unregister(unregister::Unregister),
+    Reserve(reserve::Reserve),
+    Release(release::Release),
+    Clear(clear::Clear),
+    Preempt(preempt::Preempt),
+    PreemptAbort(preempt_abort::PreemptAbort),
+    Move(move_to::Move),
+    ReplaceLost(replace_lost::ReplaceLost),
+}
+
+impl Command {
+    fn get(&self) -> &dyn Run {
+        match self {
+            Self::Ping(command) => command,
+            Self::All(command) => command,
+            Self::Keys(command) => command,
+            Self::Reservation(command) => command,
+            Self::Capabilities(command) => command,
+            Self::Status(command) => command,
+            Self::Compare(command) => command,
+            Self::Watch(command) => command,
+            Self::Bench(command) => command,
+            Self::Validate(command) => command,
+            Self::Simulate(command) => command,
+            Self::State(command) => command,
+            Self::Log(command) => command,
+            Self::Trace(command) => command,
+            Self::Reload(command) => command,
+            Self::Exporter(command) => command,
+            Self::Register(command) => command,
+            Self::RegisterIgnore(command) => command,
+            Self::Unregister(command) => command,
+            Self::Reserve(command) => command,
+            Self::Release(command) => command,
+            Self::Clear(command) => command,
+            Self::Preempt(command) => command,
+            Self::PreemptAbort(command) => command,
+            Self::Move(command) => command,
+            Self::ReplaceLost(command) => command,
+        }
+    }
+}
+
+impl Options {
+    /// Carries out the subcommand and prints the result; the exit status.
+    pub fn run(&self) -> Result<u8, Error> {
+        self.command.get().run(&self.global)
+    }
+
+    /// Whether to print JSON.
+    pub const fn json(&self) -> bool {
+        self.global.json
+    }
+
+    /// Whether `--json` prints a value a line.
+    pub fn prints_lines(&self) -> bool {
+        self.command.get().prints_lines()
+    }
+}
+
+/// Reads the command line. `Err` is how the program ends right away: help, version, or an error.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Options, ExitCode> {
+    let matches = Options::command().version(pr_control::VERSION).try_get_matches_from(arguments);
+    matches.and_then(|matches| Options::from_arg_matches(&matches)).map_err(|error| {
+        // Help that cannot be written is nothing to complain of: whoever asked for it has left.
+        let _ = if error.use_stderr() {
+            write!(std::io::stderr(), "{}", error.render())
+        } else {
+            write!(std::io::stdout(), "{}", error.render())
+        };
+        ExitCode::from(if error.use_stderr() { exit::COMMAND_LINE } else { exit::GOOD })
+    })
+}
+
+#[cfg(test)]
+mod tests;

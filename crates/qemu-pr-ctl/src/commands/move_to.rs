@@ -1,0 +1,62 @@
+//! `move`.
+
+use clap::Args;
+use scsi_pr::{MoveParameters, ReservationKey};
+
+use super::{
+    change::{Change, OwnKey},
+    initiator_port::{self, InitiatorPort},
+    values,
+};
+use crate::{request::Request, target::Device};
+
+/// Register another initiator and move the reservation to it
+#[derive(Debug, Args)]
+pub struct Move {
+    #[command(flatten)]
+    device: Device,
+
+    #[command(flatten)]
+    own: OwnKey,
+
+    /// The key to register for the other initiator
+    #[arg(long, value_name = "KEY", value_parser = values::new_key)]
+    new_key: ReservationKey,
+
+    /// The other initiator, as 'status' names it
+    #[arg(long, value_name = "TRANSPORTID", value_parser = initiator_port::parse)]
+    to: InitiatorPort,
+
+    /// The target port that it reaches the disk by
+    #[arg(long, value_name = "N")]
+    target_port: u16,
+
+    /// Remove the registration of this host
+    #[arg(long)]
+    unregister: bool,
+
+    /// Let registrations and reservation persist through power loss
+    #[arg(long)]
+    aptpl: bool,
+}
+
+impl Change for Move {
+    fn device(&self) -> &Device {
+        &self.device
+    }
+
+    fn request(&self) -> Request {
+        Request::register_and_move(&MoveParameters {
+            key: self.own.key,
+            service_action_key: self.new_key,
+            unregister: self.unregister,
+            activate_persist: self.aptpl,
+            relative_target_port: self.target_port,
+            transport_id: self.to.id(),
+        })
+    }
+
+    fn done(&self) -> String {
+        format!("the reservation is held by the other initiator, with key {}", self.new_key)
+    }
+}

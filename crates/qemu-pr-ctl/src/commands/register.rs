@@ -1,0 +1,61 @@
+//! `register`.
+
+use clap::Args;
+use scsi_pr::{BasicParameters, OutAction, ReservationKey, TransportIds};
+
+use super::{
+    change::{Change, RegistrationOptions},
+    initiator_port::{self, InitiatorPort},
+    values,
+};
+use crate::{request::Request, target::Device};
+
+/// Register this host, or change its key (REGISTER)
+#[derive(Debug, Args)]
+pub struct Register {
+    #[command(flatten)]
+    device: Device,
+
+    /// The key that this host is registered with; 0 if it is not
+    #[arg(long, value_name = "KEY", default_value = "0", value_parser = values::key)]
+    key: ReservationKey,
+
+    /// The key to register
+    #[arg(long, value_name = "KEY", value_parser = values::new_key)]
+    new_key: ReservationKey,
+
+    #[command(flatten)]
+    options: RegistrationOptions,
+
+    #[arg(
+        long,
+        value_name = "TRANSPORTID",
+        value_parser = initiator_port::parse,
+        help = "Register this initiator port too (SPEC_I_PT); may be repeated"
+    )]
+    spec_i_pt: Vec<InitiatorPort>,
+}
+
+impl Change for Register {
+    fn device(&self) -> &Device {
+        &self.device
+    }
+
+    fn request(&self) -> Request {
+        let ports: Vec<u8> = self.spec_i_pt.iter().flat_map(InitiatorPort::as_bytes).copied().collect();
+        let parameters = BasicParameters {
+            initiator_ports: (!ports.is_empty()).then_some(TransportIds::new(&ports)),
+            ..self.options.parameters(self.key, self.new_key)
+        };
+        Request::with_parameters(OutAction::Register, None, &parameters)
+    }
+
+    fn done(&self) -> String {
+        let key = self.new_key;
+        if self.spec_i_pt.is_empty() {
+            format!("key {key} is registered for this host")
+        } else {
+            format!("key {key} is registered for this host and for the initiators that were named")
+        }
+    }
+}

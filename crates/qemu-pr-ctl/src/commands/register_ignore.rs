@@ -1,0 +1,39 @@
+//! `register-ignore`.
+
+use clap::Args;
+use scsi_pr::{OutAction, ReservationKey};
+
+use super::{
+    change::{Change, RegistrationOptions},
+    values,
+};
+use crate::{request::Request, target::Device};
+
+/// Register this host whatever its key is now (REGISTER AND IGNORE ...)
+#[derive(Debug, Args)]
+pub struct RegisterIgnore {
+    #[command(flatten)]
+    device: Device,
+
+    /// The key to register
+    #[arg(long, value_name = "KEY", value_parser = values::new_key)]
+    new_key: ReservationKey,
+
+    #[command(flatten)]
+    options: RegistrationOptions,
+}
+
+impl Change for RegisterIgnore {
+    fn device(&self) -> &Device {
+        &self.device
+    }
+
+    fn request(&self) -> Request {
+        let parameters = self.options.parameters(ReservationKey::ZERO, self.new_key);
+        Request::with_parameters(OutAction::RegisterAndIgnoreExistingKey, None, &parameters)
+    }
+
+    fn done(&self) -> String {
+        format!("key {} is registered for this host", self.new_key)
+    }
+}

@@ -1,0 +1,35 @@
+//! `release`.
+
+use clap::Args;
+use scsi_pr::{OutAction, ReservationKey};
+
+use super::change::{Change, OwnKey, Type};
+use crate::{request::Request, target::Device};
+
+/// Give up the reservation (RELEASE)
+#[derive(Debug, Args)]
+pub struct Release {
+    #[command(flatten)]
+    device: Device,
+
+    #[command(flatten)]
+    own: OwnKey,
+
+    #[command(flatten)]
+    reservation: Type,
+}
+
+impl Change for Release {
+    fn device(&self) -> &Device {
+        &self.device
+    }
+
+    fn request(&self) -> Request {
+        Request::new(OutAction::Release, Some(self.reservation.kind), self.own.key, ReservationKey::ZERO)
+    }
+
+    fn done(&self) -> String {
+        // A registrant that is not the holder may release too, and nothing happens.
+        format!("key {} of this host holds no reservation", self.own.key)
+    }
+}

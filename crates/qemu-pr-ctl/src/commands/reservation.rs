@@ -1,0 +1,27 @@
+//! `reservation`.
+
+use clap::Args;
+use scsi_pr::InAction;
+
+use super::{
+    global::{Global, Run},
+    read,
+};
+use crate::{
+    error::Error,
+    output::{json, text},
+    target::Device,
+};
+
+/// Who holds which reservation (READ RESERVATION)
+#[derive(Debug, Args)]
+pub struct Reservation {
+    #[command(flatten)]
+    device: Device,
+}
+
+impl Run for Reservation {
+    fn run(&self, global: &Global) -> Result<u8, Error> {
+        read::run(global, &self.device, InAction::ReadReservation, text::reservation, json::reservation)
+    }
+}

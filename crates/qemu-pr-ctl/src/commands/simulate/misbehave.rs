@@ -1,0 +1,179 @@
+//! Disks, and helpers, that get one thing wrong. A program that is to notice such a thing can be tried with them.
+//!
+//! The disk itself is a proper one; what a command does to it, or what it says of it, is distorted from outside.
+
+use std::fmt::Write as _;
+
+use clap::ValueEnum;
+use pr_sim::{LogicalUnit, Nexus};
+use pr_wire::{MAX_DATA, Reply};
+use scsi_pr::{
+    BasicParameters, Cdb, Command, InAction, OutAction, PersistentReserveOut, ReservationKey, Sense, SenseCode, Status,
+};
+
+/// One thing to get wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Misbehave {
+    /// RESERVE of what is held already is a conflict
+    RepeatedReserve,
+    /// RESERVE of what another holds is GOOD
+    SharedReserve,
+    /// CLEAR is GOOD and does nothing
+    Clear,
+    /// PREEMPT is GOOD and does nothing
+    Preempt,
+    /// PREEMPT ends the reservation instead of moving it
+    PreemptLoses,
+    /// PREEMPT AND ABORT is an invalid field
+    NoAbort,
+    /// RELEASE by any registrant ends the reservation
+    Release,
+    /// Unregistering anyone ends the reservation
+    Unregister,
+    /// REGISTER takes any key
+    WrongKey,
+    /// READ KEYS tells the first key only
+    Keys,
+    /// READ RESERVATION tells another type
+    Type,
+    /// READ RESERVATION tells another key
+    Holder,
+    /// PRGENERATION stands still
+    Generation,
+    /// Unit attentions are not told
+    Attention,
+    /// Every change is answered BUSY
+    Busy,
+    /// The helper sends data in answer to a change
+    DataAfterOut,
+    /// The helper sends more data than it was asked for
+    TooMuchData,
+}
+
+/// The ways, for the help.
+pub fn table() -> String {
+    Misbehave::value_variants().iter().filter_map(ValueEnum::to_possible_value).fold(
+        "Ways to misbehave:\n".to_owned(),
+        |mut text, value| {
+            let help = value.get_help().map(ToString::to_string).unwrap_or_default();
+            let _ = writeln!(text, "  {:<16}  {help}", value.get_name());
+            text
+        },
+    )
+}
+
+/// What the disk answers.
+pub fn proper(unit: &mut LogicalUnit, nexus: Nexus, cdb: &Cdb, list: &[u8]) -> Reply {
+    let mut buffer = [0; MAX_DATA];
+    let completion = unit.execute(nexus, cdb, list, &mut buffer);
+    Reply { status: completion.status, sense: completion.sense.clone(), data: completion.data.to_vec() }
+}
+
+/// Carries out a command in the wrong way.
+pub fn execute(unit: &mut LogicalUnit, nexus: Nexus, cdb: &Cdb, list: &[u8], way: Misbehave) -> Reply {
+    match cdb.command() {
+        Command::In(command) => {
+            let mut reply = proper(unit, nexus, cdb, list);
+            if reply.status == Status::GOOD
+                && let Some(action) = command.action()
+            {
+                distort(&mut reply.data, action, usize::from(command.allocation_length), way);
+            }
+            reply
+        }
+        Command::Out(command) => {
+            change(unit, nexus, command.action(), list, way).unwrap_or_else(|| after(unit, nexus, cdb, list, way))
+        }
+    }
+}
+
+/// What a disk says of itself.
+fn distort(data: &mut Vec<u8>, action: InAction, allocation_length: usize, way: Misbehave) {
+    match (way, action) {
+        (Misbehave::Keys, InAction::ReadKeys) if data.len() > 16 => {
+            data.truncate(16);
+            data[4..8].copy_from_slice(&8u32.to_be_bytes());
+        }
+        (Misbehave::Type, InAction::ReadReservation) if data.len() >= 24 => {
+            data[21] = if data[21] == 1 { 3 } else { 1 };
+        }
+        (Misbehave::Holder, InAction::ReadReservation) if data.len() >= 24 => data[15] ^= 0xff,
+        (Misbehave::Generation, InAction::ReadKeys | InAction::ReadReservation | InAction::ReadFullStatus) => {
+            data.iter_mut().take(4).for_each(|byte| *byte = 0);
+        }
+        // As long as it is not more than the protocol has room for: that is another mistake.
+        (Misbehave::TooMuchData, _) => data.resize((allocation_length + 8).min(MAX_DATA), 0),
+        _ => {}
+    }
+}
+
+/// An answer without anything being done; `None` where the command is to be carried out.
+fn change(unit: &LogicalUnit, nexus: Nexus, action: Option<OutAction>, list: &[u8], way: Misbehave) -> Option<Reply> {
+    let reserved_by = unit.reservation().map(|held| held.holder == Some(nexus) || held.holder.is_none());
+    let proven = BasicParameters::parse(list)
+        .is_ok_and(|parameters| unit.registrations().any(|(n, r)| n == nexus && r.key == parameters.key));
+    match (way, action?) {
+        (Misbehave::Busy, _) => Some(status(Status::BUSY)),
+        (Misbehave::RepeatedReserve, OutAction::Reserve) if reserved_by == Some(true) => {
+            Some(status(Status::RESERVATION_CONFLICT))
+        }
+        (Misbehave::SharedReserve, OutAction::Reserve) if reserved_by == Some(false) => Some(status(Status::GOOD)),
+        (Misbehave::Clear, OutAction::Clear)
+        | (Misbehave::Preempt, OutAction::Preempt | OutAction::PreemptAndAbort)
+            if proven =>
+        {
+            Some(status(Status::GOOD))
+        }
+        (Misbehave::NoAbort, OutAction::PreemptAndAbort) => {
+            Some(Reply { sense: Sense::fixed(SenseCode::INVALID_FIELD_IN_CDB), ..status(Status::CHECK_CONDITION) })
+        }
+        _ => None,
+    }
+}
+
+/// A command that is carried out, and what is done to its consequences.
+fn after(unit: &mut LogicalUnit, nexus: Nexus, cdb: &Cdb, list: &[u8], way: Misbehave) -> Reply {
+    let action = match cdb.command() {
+        Command::Out(command) => command.action(),
+        Command::In(_) => None,
+    };
+    let ignoring = PersistentReserveOut::new(OutAction::RegisterAndIgnoreExistingKey, None, 24).cdb();
+    let cdb = if way == Misbehave::WrongKey && action == Some(OutAction::Register) { &ignoring } else { cdb };
+    let before: Vec<Nexus> = unit.registrations().map(|(nexus, _)| nexus).collect();
+    let mut reply = proper(unit, nexus, cdb, list);
+    if reply.status != Status::GOOD {
+        return reply;
+    }
+    let unregisters = BasicParameters::parse(list).is_ok_and(|list| list.service_action_key == ReservationKey::ZERO);
+    match (way, action) {
+        (Misbehave::PreemptLoses, Some(OutAction::Preempt | OutAction::PreemptAndAbort))
+        | (Misbehave::Release, Some(OutAction::Release)) => release(unit),
+        (Misbehave::Unregister, Some(OutAction::Register | OutAction::RegisterAndIgnoreExistingKey)) if unregisters => {
+            release(unit);
+        }
+        (Misbehave::Attention, _) => before.into_iter().filter(|n| *n != nexus).for_each(|n| unit.forget(n)),
+        (Misbehave::DataAfterOut, _) => reply.data = vec![0; 8],
+        _ => {}
+    }
+    reply
+}
+
+/// Ends the reservation in the name of its holder.
+fn release(unit: &mut LogicalUnit) {
+    let Some(held) = unit.reservation() else { return };
+    let Some((nexus, registration)) = unit.registrations().find(|(n, _)| held.holder.is_none_or(|h| h == *n)) else {
+        return;
+    };
+    let cdb = PersistentReserveOut::new(OutAction::Release, Some(held.kind), 24).cdb();
+    let list = BasicParameters::keys(registration.key, ReservationKey::ZERO).to_bytes();
+    // Unit attentions of the holder come first; one of the tries is the command itself.
+    for _ in 0..8 {
+        if proper(unit, nexus, &cdb, &list).status == Status::GOOD {
+            return;
+        }
+    }
+}
+
+fn status(status: Status) -> Reply {
+    Reply { status, sense: Sense::NONE, data: Vec::new() }
+}

@@ -1,0 +1,217 @@
+//! `simulate`: a server of simulated disks, for tests of other projects. It needs no privileges.
+//!
+//! Each connection is an initiator of its own, as with the helper's own `--simulate`. A thread serves a connection:
+//! there are few of them in a test.
+
+mod lun;
+mod misbehave;
+
+use std::{
+    collections::HashMap,
+    fs,
+    io::{self, Write as _},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::{
+            fs::MetadataExt as _,
+            net::{UnixListener, UnixStream},
+        },
+    },
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use clap::Args;
+use pr_wire::{Decoder, Descriptors, GREETING, MAX_DATA, Reply, ReplyHeader, Step, channel};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    fs::{OFlags, fcntl_getfl, fstat},
+};
+use scsi_pr::{Sense, SenseCode, Status};
+use serde::Serialize;
+use signal_hook::{consts::TERM_SIGNALS, iterator::Signals};
+
+use self::{lun::Lun, misbehave::Misbehave};
+use super::global::{Global, Run};
+use crate::{
+    error::{Error, exit},
+    output::{json, terminal},
+    request::Access,
+};
+
+/// More connections and disks than a test has; a bound on threads and memory.
+const MAX_CONNECTIONS: usize = 1024;
+const MAX_LUNS: usize = 1024;
+
+/// LOGICAL UNIT NOT SUPPORTED: the descriptor is none of the files.
+const NO_SUCH_UNIT: SenseCode = SenseCode::new(0x5, 0x25, 0x00);
+
+/// A file: its device and inode. Two descriptors of one file are one disk.
+type FileId = (u64, u64);
+
+struct Server {
+    /// Which files are disks; every descriptor is one if there are none.
+    files: Vec<FileId>,
+    luns: Mutex<HashMap<FileId, Lun>>,
+    misbehave: Option<Misbehave>,
+    next: AtomicU64,
+    connections: AtomicUsize,
+}
+
+#[derive(Serialize)]
+struct Ready<'a> {
+    socket: &'a Path,
+    listening: bool,
+}
+
+/// Simulate disks at --socket, until interrupted
+#[derive(Debug, Args)]
+#[command(after_long_help = misbehave::table())]
+pub struct Simulate {
+    /// The files that are disks [default: each descriptor is one]
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// Get one thing wrong (--help lists the ways)
+    #[arg(long, value_name = "WAY", value_enum, hide_possible_values = true)]
+    misbehave: Option<Misbehave>,
+}
+
+impl Run for Simulate {
+    fn run(&self, global: &Global) -> Result<u8, Error> {
+        serve(global, &self.files, self.misbehave)
+    }
+}
+
+/// Serves until a signal ends it; the exit status.
+fn serve(global: &Global, files: &[PathBuf], misbehave: Option<Misbehave>) -> Result<u8, Error> {
+    let files = files.iter().map(|path| identity(path)).collect::<Result<_, _>>()?;
+    let socket = &global.helper.socket;
+    let listener = listen(socket)?;
+    let failed = |error| Error::Listen { path: socket.clone(), error };
+    let mut signals = Signals::new(TERM_SIGNALS).map_err(failed)?;
+    let server = Arc::new(Server {
+        files,
+        luns: Mutex::default(),
+        misbehave,
+        next: AtomicU64::new(1),
+        connections: AtomicUsize::new(0),
+    });
+    if global.json {
+        json::print_line(&Ready { socket, listening: true })?;
+    } else {
+        terminal::print(&format!("listening on {}\n", socket.display()))?;
+    }
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let server = Arc::clone(&server);
+            if server.connections.fetch_add(1, Ordering::SeqCst) >= MAX_CONNECTIONS {
+                server.connections.fetch_sub(1, Ordering::SeqCst);
+                continue;
+            }
+            thread::spawn(move || {
+                let client = server.next.fetch_add(1, Ordering::SeqCst);
+                // The end of a conversation, in whatever way, is the end of this thread and nothing more.
+                let _ = server.converse(&stream, client);
+                server.forget(client);
+                server.connections.fetch_sub(1, Ordering::SeqCst);
+            });
+        }
+    });
+    signals.forever().next();
+    // It is this server's own: nobody else can listen there while it does.
+    let _ = fs::remove_file(socket);
+    Ok(exit::GOOD)
+}
+
+fn identity(path: &Path) -> Result<FileId, Error> {
+    let file = fs::metadata(path).map_err(|error| Error::opening(path, Access::Read, error))?;
+    Ok((file.dev(), file.ino()))
+}
+
+/// Listens; a socket that nobody listens on any more is removed first.
+fn listen(path: &Path) -> Result<UnixListener, Error> {
+    let failed = |error| Error::Listen { path: path.to_path_buf(), error };
+    match UnixListener::bind(path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            let stale = UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+            let socket = fs::symlink_metadata(path)
+                .is_ok_and(|file| std::os::unix::fs::FileTypeExt::is_socket(&file.file_type()));
+            if !(stale && socket) {
+                return Err(failed(error));
+            }
+            fs::remove_file(path).and_then(|()| UnixListener::bind(path)).map_err(failed)
+        }
+        bound => bound.map_err(failed),
+    }
+}
+
+impl Server {
+    /// A conversation to its end; an error is a client that left or broke the protocol.
+    fn converse(&self, stream: &UnixStream, client: u64) -> io::Result<()> {
+        let mut decoder = Decoder::<OwnedFd>::new();
+        let mut buffer = vec![0; MAX_DATA];
+        send(stream, &GREETING, &[])?;
+        loop {
+            poll(&mut [PollFd::new(stream, PollFlags::IN)], None)?;
+            let room = &mut buffer[..decoder.needs()];
+            let (length, descriptors) = if decoder.takes_descriptor() {
+                channel::receive_with_descriptors(stream, room)?
+            } else {
+                (channel::receive(stream, room)?, Descriptors::None)
+            };
+            if length == 0 {
+                return Ok(());
+            }
+            let step = decoder.feed(&buffer[..length], descriptors).map_err(io::Error::other)?;
+            if let Step::Request(request) = step {
+                let reply = self.answer(&request.device, client, &request.cdb, &request.parameters);
+                // The descriptor is closed before the answer is sent, as the helper does it.
+                drop(request.device);
+                let size = u32::try_from(reply.data.len()).unwrap_or(u32::MAX);
+                let header = ReplyHeader { status: reply.status, size, sense: reply.sense };
+                send(stream, &header.to_bytes(), &reply.data)?;
+            }
+        }
+    }
+
+    fn answer(&self, device: &OwnedFd, client: u64, cdb: &scsi_pr::Cdb, parameters: &[u8]) -> Reply {
+        // As the helper has it: who may only read a disk must not change who may write it.
+        let read_only = fcntl_getfl(device).is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::RDONLY);
+        if read_only && matches!(cdb.command(), scsi_pr::Command::Out(_)) {
+            return check(SenseCode::INVALID_OPERATION_CODE);
+        }
+        let file = fstat(device.as_fd()).map(|stat| (stat.st_dev, stat.st_ino));
+        let mut luns = self.luns.lock().unwrap_or_else(PoisonError::into_inner);
+        match file {
+            Ok(file) if self.files.is_empty() || self.files.contains(&file) => {
+                if luns.len() >= MAX_LUNS && !luns.contains_key(&file) {
+                    return check(SenseCode::INTERNAL_TARGET_FAILURE);
+                }
+                luns.entry(file).or_default().execute(client, cdb, parameters, self.misbehave)
+            }
+            _ => check(NO_SUCH_UNIT),
+        }
+    }
+
+    /// Drops what is kept for a client that is gone. Its registrations stay, as on a disk.
+    fn forget(&self, client: u64) {
+        self.luns.lock().unwrap_or_else(PoisonError::into_inner).values_mut().for_each(|lun| lun.forget(client));
+    }
+}
+
+fn check(code: SenseCode) -> Reply {
+    Reply { status: Status::CHECK_CONDITION, sense: Sense::fixed(code), data: Vec::new() }
+}
+
+/// Sends both parts, waiting for as long as it takes.
+fn send(stream: &UnixStream, head: &[u8], tail: &[u8]) -> io::Result<()> {
+    let mut stream = stream;
+    // Rust programs ignore SIGPIPE, so a client that is gone is an error.
+    stream.write_all(head)?;
+    stream.write_all(tail)
+}

@@ -1,0 +1,27 @@
+//! `status`.
+
+use clap::Args;
+use scsi_pr::InAction;
+
+use super::{
+    global::{Global, Run},
+    read,
+};
+use crate::{
+    error::Error,
+    output::{json, text},
+    target::Device,
+};
+
+/// Each registration, its initiator, and the holder (READ FULL STATUS)
+#[derive(Debug, Args)]
+pub struct Status {
+    #[command(flatten)]
+    device: Device,
+}
+
+impl Run for Status {
+    fn run(&self, global: &Global) -> Result<u8, Error> {
+        read::run(global, &self.device, InAction::ReadFullStatus, text::full_status, json::status)
+    }
+}

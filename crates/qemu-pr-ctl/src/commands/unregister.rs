@@ -1,0 +1,35 @@
+//! `unregister`.
+
+use clap::Args;
+use scsi_pr::{OutAction, ReservationKey};
+
+use super::change::{Change, OwnKey, RegistrationOptions};
+use crate::{request::Request, target::Device};
+
+/// Remove the registration of this host (REGISTER with no new key)
+#[derive(Debug, Args)]
+pub struct Unregister {
+    #[command(flatten)]
+    device: Device,
+
+    #[command(flatten)]
+    own: OwnKey,
+
+    #[command(flatten)]
+    options: RegistrationOptions,
+}
+
+impl Change for Unregister {
+    fn device(&self) -> &Device {
+        &self.device
+    }
+
+    fn request(&self) -> Request {
+        let parameters = self.options.parameters(self.own.key, ReservationKey::ZERO);
+        Request::with_parameters(OutAction::Register, None, &parameters)
+    }
+
+    fn done(&self) -> String {
+        format!("key {} of this host is no longer registered", self.own.key)
+    }
+}

@@ -1,0 +1,322 @@
+//! How it went: each step as it is played, and a table at the end for a support case.
+
+use std::fmt::Write as _;
+
+use scsi_pr::ReservationKey;
+use serde::Serialize;
+
+use super::{
+    sequences::Cast,
+    stage::{Outcome, number},
+    step::{Step, Verdict},
+};
+use crate::{
+    commands::global::Global,
+    error::Error,
+    output::{json, terminal, time},
+    target::{Device, host},
+};
+
+/// The column of what came.
+const VALUE: usize = 53;
+
+/// What was played and what came of it.
+#[derive(Serialize)]
+pub struct Page {
+    #[serde(skip)]
+    json: bool,
+    #[serde(skip)]
+    colours: bool,
+    device: String,
+    second: Option<String>,
+    /// The helper's socket; none without a helper.
+    socket: Option<String>,
+    version: &'static str,
+    kernel: String,
+    disk: Option<String>,
+    /// How many paths node 1 has, if it is a multipath map.
+    paths: Option<usize>,
+    time: String,
+    keys: [String; 2],
+    sequences: Vec<Played>,
+    passed: bool,
+    left_behind: Vec<String>,
+}
+
+/// One sequence.
+#[derive(Serialize)]
+pub struct Played {
+    name: &'static str,
+    pub result: Ending,
+    steps_in_all: usize,
+    steps: Vec<Done>,
+}
+
+/// How a sequence ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ending {
+    Passed,
+    Failed,
+    Interrupted,
+}
+
+#[derive(Serialize)]
+struct Done {
+    number: usize,
+    node: u8,
+    name: &'static str,
+    command: String,
+    expected: String,
+    came: String,
+    result: &'static str,
+    attentions: Vec<String>,
+    #[serde(skip)]
+    admits_one_path: bool,
+}
+
+impl Played {
+    pub const fn new(name: &'static str, steps_in_all: usize) -> Self {
+        Self { name, result: Ending::Passed, steps_in_all, steps: Vec::new() }
+    }
+
+    /// Notes a step.
+    pub fn note(&mut self, number: usize, step: &Step, came: Outcome) {
+        if came.verdict == Verdict::Failed {
+            self.result = Ending::Failed;
+        }
+        let Outcome { verdict, expected, came, attentions } = came;
+        self.steps.push(Done {
+            number,
+            node: self::number(step.who),
+            name: step.name,
+            command: step.what.action(),
+            expected,
+            came,
+            result: word(verdict),
+            attentions,
+            admits_one_path: step.what.admits_one_path(),
+        });
+    }
+
+    fn remarks(&self) -> usize {
+        self.steps.iter().filter(|step| step.result == word(Verdict::Remark)).count()
+    }
+}
+
+const fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Ok => "ok",
+        Verdict::Remark => "remark",
+        Verdict::Failed => "FAILED",
+    }
+}
+
+impl Page {
+    /// The head of the page.
+    pub fn begin(global: &Global, device: &Device, second: Option<&Device>, cast: Cast) -> Result<Self, Error> {
+        let page = Self {
+            json: global.json,
+            colours: terminal::colours(),
+            device: device.path.display().to_string(),
+            second: second.map(|second| second.path.display().to_string()),
+            socket: (!device.direct).then(|| global.helper.socket.display().to_string()),
+            version: env!("CARGO_PKG_VERSION"),
+            kernel: host::kernel(),
+            disk: host::disk(&device.path),
+            paths: host::paths(&device.path),
+            time: time::now(),
+            keys: [cast.one, cast.two].map(|key| key.to_string()),
+            sequences: Vec::new(),
+            passed: true,
+            left_behind: Vec::new(),
+        };
+        page.print(&page.head())?;
+        Ok(page)
+    }
+
+    fn head(&self) -> String {
+        let mut text = String::new();
+        let mut line = |name: &str, value: &str| {
+            let _ = writeln!(text, "{}", terminal::column(&format!("{name:<8}  "), value));
+        };
+        line("node 1", &format!("{}, key 1 is {}", self.device, self.keys[0]));
+        match &self.second {
+            Some(second) => line("node 2", &format!("{second}, key 2 is {}", self.keys[1])),
+            None => line("node 2", "none (--second names one): half of the steps cannot be played"),
+        }
+        if let Some(disk) = &self.disk {
+            line("disk", disk);
+        }
+        line("helper", self.socket.as_deref().unwrap_or("none (--direct)"));
+        line("host", &format!("Linux {}, qemu-pr-ctl {}, {}", self.kernel, self.version, self.time));
+        text
+    }
+
+    /// The title of a sequence.
+    pub fn begin_sequence(&self, name: &str) -> Result<(), Error> {
+        self.print(&format!("\n{name}\n"))
+    }
+
+    /// One line for a step that went as expected, three for one that did not.
+    pub fn step(&self, number: usize, step: &Step, came: &Outcome) -> Result<(), Error> {
+        let verdict = self.paint(came.verdict, &format!("{:<6}", word(came.verdict)));
+        let name = format!("node {} {}", super::stage::number(step.who), step.name);
+        if came.verdict == Verdict::Ok {
+            let value = terminal::fold_behind(&" ".repeat(VALUE), &self.named(&came.came));
+            return self.print(&format!("{number:>4}  {verdict}  {name:<37}  {}\n", value.trim_start()));
+        }
+        let mut text = format!("{number:>4}  {verdict}  {name} ({})\n", step.what.action());
+        for (name, value) in [("expected", &came.expected), ("came", &came.came)] {
+            let _ = writeln!(text, "{}", terminal::fold_behind(&format!("{:14}{name:<10}", ""), &self.named(value)));
+        }
+        self.print(&text)
+    }
+
+    /// Keys by their number: sixteen digits twice on a line are hard to tell apart.
+    fn named(&self, text: &str) -> String {
+        let [one, two] = &self.keys;
+        text.replace(one, "key 1").replace(two, "key 2")
+    }
+
+    /// A sequence is over.
+    pub fn end_sequence(&mut self, played: Played) {
+        self.passed &= played.result == Ending::Passed;
+        self.sequences.push(played);
+    }
+
+    pub const fn passed(&self) -> bool {
+        self.passed
+    }
+
+    /// The table, or all of it for programs.
+    pub fn finish(&mut self, left: &[ReservationKey], interrupted: bool) -> Result<(), Error> {
+        self.left_behind = left.iter().map(ToString::to_string).collect();
+        self.passed &= left.is_empty() && !interrupted;
+        if self.json {
+            return json::print(self);
+        }
+        self.print(&self.table())
+    }
+
+    fn table(&self) -> String {
+        let mut text = format!("\n{:<28}  {:>5}  result\n", "sequence", "steps");
+        for played in &self.sequences {
+            let result = match (played.result, played.steps.last()) {
+                (Ending::Passed, _) => match played.remarks() {
+                    0 => self.paint(Verdict::Ok, "passed"),
+                    1 => self.paint(Verdict::Remark, "passed, with 1 remark"),
+                    many => self.paint(Verdict::Remark, &format!("passed, with {many} remarks")),
+                },
+                (Ending::Failed, Some(step)) => self.paint(Verdict::Failed, &format!("failed: {}", step.command)),
+                _ => self.paint(Verdict::Failed, "interrupted"),
+            };
+            let steps = format!("{}/{}", played.steps.len(), played.steps_in_all);
+            let _ = writeln!(text, "{:<28}  {steps:>5}  {result}", played.name);
+        }
+        text.extend(self.about_paths());
+        let end = if self.left_behind.is_empty() {
+            "The disk is left without registrations.".to_owned()
+        } else {
+            format!("LEFT BEHIND on the disk: {}", self.left_behind.join(" "))
+        };
+        let _ = writeln!(text, "\n{end}");
+        text
+    }
+
+    /// What passes on a map and still does not do for a cluster.
+    fn about_paths(&self) -> Option<String> {
+        let paths = self.paths.filter(|paths| *paths > 1)?;
+        let played = |sequence: &&Played| sequence.steps.iter().any(|step| step.admits_one_path);
+        let names: Vec<_> = self.sequences.iter().filter(played).map(|sequence| sequence.name).collect();
+        let words = format!(
+            "this is a multipath map of {paths} paths, and a reservation of type 1 or 3, as in {}, admits one of them: let cluster \
+             software use type 5 or 7 here",
+            names.join(" and ")
+        );
+        (!names.is_empty()).then(|| format!("\n{}\n", terminal::fold_behind("note  ", &words)))
+    }
+
+    fn print(&self, text: &str) -> Result<(), Error> {
+        if self.json { Ok(()) } else { terminal::print(text) }
+    }
+
+    fn paint(&self, verdict: Verdict, text: &str) -> String {
+        let colour = match verdict {
+            Verdict::Ok => 32,
+            Verdict::Remark => 33,
+            Verdict::Failed => 31,
+        };
+        if self.colours { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::validate::sequences::ALL;
+
+    /// The page of a run in which all steps of these sequences went well.
+    fn page(paths: Option<usize>, names: &[&str]) -> Page {
+        let [one, two, third] = [1, 2, 3].map(ReservationKey);
+        let sequences = ALL.iter().filter(|sequence| names.contains(&sequence.name)).map(|sequence| {
+            let steps = (sequence.steps)(Cast { one, two, third, pair: false });
+            let mut played = Played::new(sequence.name, steps.len());
+            for (number, step) in (1..).zip(&steps) {
+                let (expected, came) = (String::new(), String::new());
+                played.note(number, step, Outcome { verdict: Verdict::Ok, expected, came, attentions: Vec::new() });
+            }
+            played
+        });
+        Page {
+            json: false,
+            colours: false,
+            device: "/dev/mapper/mpatha".to_owned(),
+            second: None,
+            socket: None,
+            version: "1",
+            kernel: "6".to_owned(),
+            disk: None,
+            paths,
+            time: "now".to_owned(),
+            keys: [one, two].map(|key| key.to_string()),
+            sequences: sequences.collect(),
+            passed: true,
+            left_behind: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_admits_one_path_of_a_map_is_noted() {
+        let note = |paths, names: &[&str]| {
+            let table = page(paths, names).table();
+            assert!(table.lines().all(|line| line.chars().count() <= terminal::WIDTH), "{table}");
+            let (_, note) = table.split_once("note  ")?;
+            Some(note.split_whitespace().collect::<Vec<_>>().join(" "))
+        };
+        let all = ["fence_scsi", "ocf-sg_persist", "lvm-persist"];
+        let words = note(Some(2), &all).expect("a note");
+        assert!(
+            words.starts_with(
+                "this is a multipath map of 2 paths, and a reservation of type 1 or 3, as in ocf-sg_persist and lvm-persist,"
+            ),
+            "{words}"
+        );
+        assert_eq!(note(Some(2), &["fence_scsi", "windows-failover-clustering"]), None);
+        assert_eq!((note(Some(1), &all), note(None, &all)), (None, None));
+    }
+
+    #[test]
+    fn every_step_fits_its_line() {
+        let [one, two, third] = [1, 2, 3].map(ReservationKey);
+        for pair in [false, true] {
+            for sequence in &ALL {
+                for step in (sequence.steps)(Cast { one, two, third, pair }) {
+                    let name = format!("node 1 {}", step.name);
+                    assert!(name.len() <= 37, "{name}");
+                    assert!(14 + name.len() + 3 + step.what.action().len() <= terminal::WIDTH, "{name}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! A disk, and the transport to it: every command goes through here.
+
+use std::{
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use pr_wire::{MAX_DATA, Reply};
+use scsi_pr::{Cdb, InAction, PersistentReserveIn, SenseKey, Status};
+
+use super::{Device, Helper, Transport, device, direct};
+use crate::{
+    error::Error,
+    request::{Access, Action, Request},
+};
+
+/// As much as the protocol has room for.
+#[expect(clippy::cast_possible_truncation, reason = "8192 fits, and the test for it is this line's compilation")]
+const ALL: u16 = {
+    assert!(MAX_DATA <= u16::MAX as usize);
+    MAX_DATA as u16
+};
+
+/// More unit attentions in a row than any disk has.
+pub const MAX_ATTENTIONS: usize = 8;
+
+/// Whether the disk had something else to say first; it did not look at the command.
+pub fn is_attention(reply: &Reply) -> bool {
+    reply.status == Status::CHECK_CONDITION && reply.sense.code().is_some_and(|code| code.key == SenseKey(6))
+}
+
+/// A disk that commands can be sent to.
+pub struct Disk<'a> {
+    path: PathBuf,
+    device: OwnedFd,
+    route: Route<'a>,
+}
+
+/// How commands get there.
+enum Route<'a> {
+    Helper(Transport<'a>),
+    Direct(Duration),
+}
+
+impl<'a> Disk<'a> {
+    /// Opens the disk, and then the transport to it.
+    pub fn open(helper: &'a Helper, device: &Device, access: Access) -> Result<Self, Error> {
+        let (path, direct) = (device.path.clone(), device.direct);
+        let device = device::open(&path, access)?;
+        let route = if direct { Route::Direct(helper.timeout()) } else { Route::Helper(Transport::open(helper)?) };
+        Ok(Self { path, device, route })
+    }
+
+    /// The name that it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Has a command carried out; whatever the disk answers.
+    pub fn execute(&mut self, cdb: &Cdb, parameters: &[u8]) -> Result<Reply, Error> {
+        match &mut self.route {
+            Route::Helper(transport) => transport.execute(&self.device, cdb, parameters),
+            Route::Direct(timeout) => direct::execute(&self.path, &self.device, cdb, parameters, *timeout),
+        }
+    }
+
+    /// Asks; whatever the disk answers.
+    pub fn ask(&mut self, action: InAction) -> Result<Reply, Error> {
+        self.ask_for(action, ALL)
+    }
+
+    /// Asks until the disk has nothing else to say first: a unit attention is told once.
+    pub fn ask_settled(&mut self, action: InAction) -> Result<Reply, Error> {
+        let mut reply = self.ask(action)?;
+        for _ in 0..MAX_ATTENTIONS {
+            if !is_attention(&reply) {
+                break;
+            }
+            reply = self.ask(action)?;
+        }
+        Ok(reply)
+    }
+
+    /// Asks for so many bytes.
+    pub fn ask_for(&mut self, action: InAction, allocation_length: u16) -> Result<Reply, Error> {
+        self.execute(&PersistentReserveIn::new(action, allocation_length).cdb(), &[])
+    }
+
+    /// Sends a change; whatever the disk answers.
+    pub fn send(&mut self, request: &Request) -> Result<Reply, Error> {
+        self.execute(&request.cdb(), &request.list)
+    }
+
+    /// What the disk has to say, or why it refuses to.
+    pub fn data(&mut self, action: InAction) -> Result<Vec<u8>, Error> {
+        let reply = self.ask(action)?;
+        self.good(Action::In(action), reply)
+    }
+
+    /// Has the disk change; anything but success is an error.
+    pub fn change(&mut self, request: &Request) -> Result<(), Error> {
+        let reply = self.send(request)?;
+        self.good(Action::Out(request.action), reply).map(drop)
+    }
+
+    /// The data, if the status is GOOD.
+    fn good(&self, action: Action, reply: Reply) -> Result<Vec<u8>, Error> {
+        match reply.status {
+            Status::GOOD => Ok(reply.data),
+            status => Err(Error::refused(&self.path, action, status, reply.sense.code())),
+        }
+    }
+
+    /// The error for data that are too few to mean anything.
+    pub fn too_short(&self, action: InAction, data: &[u8]) -> Error {
+        Error::TooShort { device: self.path.clone(), action: Action::In(action), length: data.len() }
+    }
+}

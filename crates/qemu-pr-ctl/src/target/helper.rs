@@ -1,0 +1,49 @@
+//! The helper, as the command line names it.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+
+/// Where a helper listens, and how long to wait for it.
+#[derive(Debug, Args)]
+pub struct Helper {
+    /// The socket of the helper
+    #[arg(
+        short = 'k',
+        long,
+        value_name = "PATH",
+        global = true,
+        display_order = 100,
+        default_value = "/var/run/qemu-pr-helper.sock"
+    )]
+    pub socket: PathBuf,
+
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        global = true,
+        display_order = 100,
+        help = "How long to wait for the helper [default: 90; at its control socket 5]",
+        value_parser = seconds
+    )]
+    timeout: Option<Duration>,
+}
+
+impl Helper {
+    /// How long to wait for a command. The default is longer than the helper lets any take by its own defaults.
+    pub fn timeout(&self) -> Duration {
+        self.timeout.unwrap_or(Duration::from_secs(90))
+    }
+
+    /// How long to wait at a control socket, where no disk is waited for.
+    pub fn control_timeout(&self) -> Duration {
+        self.timeout.unwrap_or(Duration::from_secs(5))
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds @ 1..=86_400) => Ok(Duration::from_secs(seconds)),
+        _ => Err("it is a whole number of seconds from 1 to 86400".to_owned()),
+    }
+}

@@ -1,0 +1,17 @@
+//! How a device or a helper is reached.
+
+mod control;
+mod device;
+mod direct;
+mod disk;
+mod helper;
+pub mod host;
+mod transport;
+
+pub use self::{
+    control::{ControlSocket, DEFAULT_CONTROL},
+    device::{Device, open},
+    disk::{Disk, MAX_ATTENTIONS, is_attention},
+    helper::Helper,
+    transport::Transport,
+};
