@@ -31,19 +31,19 @@ pub struct Control {
 #[derive(Debug, Error)]
 pub enum ControlError {
     /// There is no socket.
-    #[error("there is no control socket {}; start the helper with --control {}", .0.display(), .0.display())]
+    #[error("cannot connect to the control socket {}: No such file or directory; start the helper with --control {}", .0.display(), .0.display())]
     NoSocket(PathBuf),
     /// Something else.
-    #[error("{} is no socket; name the helper's control socket with --control", .0.display())]
+    #[error("cannot connect to the control socket {}: not a socket; give the helper's control socket with --control", .0.display())]
     NotASocket(PathBuf),
     /// A socket, and nobody behind it.
-    #[error("nobody listens at the control socket {}; is the helper running?", .0.display())]
+    #[error("cannot connect to the control socket {}: Connection refused; start the helper again", .0.display())]
     NobodyListens(PathBuf),
     /// The socket's permissions.
-    #[error("no permission for the control socket {}; it is for root and its group (--control-group)", .0.display())]
+    #[error("cannot connect to the control socket {}: Permission denied; run as root or as a member of its group (--control-group)", .0.display())]
     NoPermission(PathBuf),
     /// The helper is too busy, stopped, or another program.
-    #[error("the helper did not answer at the control socket {} within {timeout:?}; see its log", .path.display())]
+    #[error("no answer at the control socket {} within {timeout:?}; see the log of the helper", .path.display())]
     TimedOut {
         /// The socket.
         path: PathBuf,
@@ -51,10 +51,10 @@ pub enum ControlError {
         timeout: Duration,
     },
     /// The helper ended, or has too many who ask.
-    #[error("the helper at the control socket {} hung up instead of answering; is it ending?", .0.display())]
+    #[error("the helper at the control socket {} closed the connection before it answered; it may be shutting down", .0.display())]
     HungUp(PathBuf),
     /// Anything else with the connection.
-    #[error("the control socket {}: {error}", .path.display())]
+    #[error("connection to the control socket {} failed: {error}", .path.display())]
     Broken {
         /// The socket.
         path: PathBuf,
@@ -62,7 +62,7 @@ pub enum ControlError {
         error: io::Error,
     },
     /// The answer is none.
-    #[error("the control socket {} answered something else than a helper does: {line}", .path.display())]
+    #[error("invalid answer at the control socket {}: {line}", .path.display())]
     Senseless {
         /// The socket.
         path: PathBuf,
@@ -70,7 +70,7 @@ pub enum ControlError {
         line: String,
     },
     /// The helper says no.
-    #[error("{}", if .0.is_empty() { "the helper refuses, and does not say why" } else { .0 })]
+    #[error("{}", if .0.is_empty() { "the helper refused without a reason" } else { .0 })]
     Refused(String),
 }
 

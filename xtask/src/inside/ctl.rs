@@ -66,12 +66,12 @@ pub fn run(report: &mut Report, loopback: &[Node; 2], reference: bool) -> Result
     });
     report.check("qemu-pr-ctl validate knows one initiator from two", || {
         let run = Run::new(&helper, &["validate", text(first)?, "--second", text(first)?])?;
-        ensure!(run.code == Some(1) && run.complaint.contains("one initiator"), "{run:?}");
+        ensure!(run.code == Some(1) && run.complaint.contains("the same initiator"), "{run:?}");
         Ok(())
     });
     report.check("qemu-pr-ctl validate knows one LUN from two", || {
         let run = Run::new(&helper, &["validate", text(second)?, "--second", text(&loopback[0])?])?;
-        ensure!(run.code == Some(1) && run.complaint.contains("not the same disk"), "{run:?}");
+        ensure!(run.code == Some(1) && run.complaint.contains("different disks"), "{run:?}");
         Ok(())
     });
     report.check("qemu-pr-ctl compare tells a helper that answers something else", || differs(first));
@@ -131,7 +131,7 @@ pub fn validates(helper: &Helper, device: &Path, second: Option<&Path>) -> Resul
 }
 
 fn passed(run: &Run) -> Result<()> {
-    let telling = |line: &&str| ["FAILED", "expected", "came", "LEFT"].iter().any(|word| line.contains(word));
+    let telling = |line: &&str| ["FAILED", "expected", "received", "REGISTERED"].iter().any(|word| line.contains(word));
     let why: Vec<&str> = run.output.lines().filter(telling).map(str::trim).collect();
     ensure!(run.code == Some(0), "exit status {:?}, {} {}", run.code, why.join(" | "), run.complaint);
     Ok(())

@@ -65,7 +65,7 @@ const NO_MESSAGES: &[&str] = &[
     "expected a sequence",
     "unknown field",
     // What was done.
-    "the settings of … are in force",
+    "settings loaded from …",
     // For multipathd.
     "getprkey map …",
     "setprkey map … key …",
@@ -165,10 +165,10 @@ fn the_collection_finds_what_it_is_to_find() {
             "{file} is to have '{text}'"
         );
     };
-    // A text of several lines, with a remedy; one whose fields are filled in; a macro's; one that only a function knows.
+    // A text of several lines, with a hint; one whose fields are filled in; a macro's; one that only a function knows.
     has(
         "qemu-pr-ctl/src/error/mod.rs",
-        "nobody listens on the socket …: the helper that made it has ended; start it again (systemctl restart \
+        "cannot connect to …: Connection refused; no process listens there: start the helper again (systemctl restart \
          qemu-pr-helper)",
         true,
     );

@@ -15,7 +15,7 @@ use crate::{
     target::{Device, Disk},
 };
 
-/// Who is registered, who holds what, and who may do what now
+/// Show registrations, reservation and current access rights
 #[derive(Debug, Args)]
 pub struct All {
     #[command(flatten)]

@@ -44,14 +44,14 @@ struct Row {
     latency: Latency,
 }
 
-/// Requests per second and latency, at several numbers of connections
+/// Measure requests per second and latency by number of connections
 #[derive(Debug, Args)]
 pub struct Bench {
-    /// A disk to ask; without one the helper alone is measured
+    /// Disk to read; without one only the helper is measured
     #[arg(value_name = "DEVICE")]
     device: Option<PathBuf>,
 
-    /// The numbers of connections to measure at
+    /// Numbers of connections to measure with
     #[arg(
         short = 'c',
         long,
@@ -62,14 +62,14 @@ pub struct Bench {
     )]
     connections: Vec<usize>,
 
-    /// How long each measurement takes
+    /// Duration of each measurement
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = values::time)]
     seconds: Duration,
 }
 
 fn connections(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| (1..=10_000).contains(number));
-    number.ok_or_else(|| "it is a number of connections from 1 to 10000".to_owned())
+    number.ok_or_else(|| "expected a number of connections from 1 to 10000".to_owned())
 }
 
 impl Run for Bench {

@@ -13,7 +13,7 @@ use crate::{
     target::Device,
 };
 
-/// What the disk supports (REPORT CAPABILITIES)
+/// Show what the disk supports (REPORT CAPABILITIES)
 #[derive(Debug, Args)]
 pub struct Capabilities {
     #[command(flatten)]

@@ -61,7 +61,7 @@ impl<T: Change> Run for T {
 /// Who this host is, for the disk.
 #[derive(Debug, Args)]
 pub struct OwnKey {
-    /// The key that this host is registered with
+    /// Key that this host is registered with
     #[arg(long, value_name = "KEY", value_parser = values::key)]
     pub key: ReservationKey,
 }
@@ -69,11 +69,11 @@ pub struct OwnKey {
 /// How a registration is to be.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct RegistrationOptions {
-    /// Let registrations and reservation persist through power loss
+    /// Keep registrations and reservation through power loss (APTPL)
     #[arg(long)]
     aptpl: bool,
 
-    /// On every target port of the disk, not only that of this path
+    /// Register on all target ports of the disk, not only that of this path
     #[arg(long)]
     all_target_ports: bool,
 }
@@ -89,7 +89,7 @@ impl RegistrationOptions {
 /// Whether to ask before others lose their registrations.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Confirmed {
-    /// Do not ask, even if others are registered
+    /// Do not ask for confirmation
     #[arg(long)]
     pub yes: bool,
 }
@@ -97,7 +97,7 @@ pub struct Confirmed {
 /// The type of a reservation.
 #[derive(Debug, Args)]
 pub struct Type {
-    /// The type of the reservation, by name or number:
+    /// Reservation type, by name or number:
     /// write-exclusive (1), exclusive-access (3),
     /// write-exclusive-registrants-only (5),
     /// exclusive-access-registrants-only (6),

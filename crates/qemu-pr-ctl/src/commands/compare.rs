@@ -70,10 +70,10 @@ fn hex(bytes: &[u8], between: &str) -> String {
     })
 }
 
-/// Ask with and without the helper, and show both answers
+/// Read with and without the helper, and compare the answers
 #[derive(Debug, Args)]
 pub struct Compare {
-    /// The disk, for example /dev/sdb or /dev/disk/by-id/...
+    /// Disk, for example /dev/sdb or /dev/disk/by-id/...
     #[arg(value_name = "DEVICE")]
     device: PathBuf,
 }

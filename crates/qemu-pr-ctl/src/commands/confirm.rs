@@ -23,8 +23,7 @@ pub fn removal(disk: &mut Disk<'_>, request: &Request) -> Result<(), Error> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Err(error);
     }
-    let question =
-        format!("{}: {}. {} all the same? [y/N] ", disk.path().display(), Registered(others), request.action);
+    let question = format!("{}: {}. Send {} anyway? [y/N] ", disk.path().display(), Registered(others), request.action);
     let mut said = String::new();
     io::stderr()
         .write_all(question.as_bytes())

@@ -10,7 +10,7 @@ pub struct Global {
     #[command(flatten)]
     pub helper: Helper,
 
-    /// Print JSON, for programs
+    /// Print JSON
     #[arg(long, global = true, display_order = 100)]
     pub json: bool,
 }

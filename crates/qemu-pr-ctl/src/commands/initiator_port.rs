@@ -3,7 +3,7 @@
 use scsi_pr::{DataIn, TransportId};
 
 /// What a TransportID looks like.
-const FORMS: &str = "a TransportID is sas:0x…, fc:0x…, srp:0x…, sbp:0x…, sop:0x…, spi:ADDRESS,PORT, \
+const FORMS: &str = "a TransportID has one of the forms sas:0x…, fc:0x…, srp:0x…, sbp:0x…, sop:0x…, spi:ADDRESS,PORT, \
                      or an iSCSI name, with its session as iqn.…,i,0x…";
 
 /// An initiator port: its TransportID as the bytes that go to the disk.

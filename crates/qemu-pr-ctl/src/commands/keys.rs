@@ -13,7 +13,7 @@ use crate::{
     target::Device,
 };
 
-/// Which keys are registered (READ KEYS)
+/// List the registered keys (READ KEYS)
 #[derive(Debug, Args)]
 pub struct Keys {
     #[command(flatten)]

@@ -21,7 +21,7 @@ struct Gap {
     count: u64,
 }
 
-/// Follow the helper's audit trail, until interrupted
+/// Follow the audit log of a helper until interrupted
 #[derive(Debug, Args)]
 pub struct Log {
     #[command(flatten)]
@@ -41,13 +41,13 @@ impl Run for Log {
                 (Told::Record(record), false) => print(&line(&record, &zone), folds)?,
                 (Told::Lost(count), false) => {
                     let text = format!(
-                        "{count} records are missing here: this side read too slowly, the helper's log has them"
+                        "{count} records were skipped here because this client read too slowly; the helper's log has them"
                     );
                     print(&text, folds)?;
                 }
             }
         }
-        Err(Error::TrailEnds(control.path().to_owned()))
+        Err(Error::LogEnded(control.path().to_owned()))
     }
 
     fn prints_lines(&self) -> bool {

@@ -41,15 +41,14 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use self::global::{Global, Run};
 use crate::error::{Error, exit};
 
-/// Ask about, and change, the persistent reservations of a disk through
-/// qemu-pr-helper
+/// Show and change the persistent reservations of a disk through qemu-pr-helper
 ///
-/// Every command goes to the helper's socket, as those of QEMU's guests do, and
-/// from there to the disk. For the disk the initiator is this host: what is
-/// registered here is registered for each guest that reaches the disk by the
-/// same path.
+/// Commands are sent to the helper's socket, as QEMU sends those of its guests,
+/// and the helper sends them to the disk. To the disk the initiator is this
+/// host: a registration that is made here also applies to each guest that uses
+/// the same path to the disk.
 ///
-/// KEY is a decimal number, or a hexadecimal one with 0x in front.
+/// KEY is a decimal number, or a hexadecimal number with the prefix 0x.
 #[derive(Debug, Parser)]
 #[command(
     name = "qemu-pr-ctl",
@@ -63,7 +62,6 @@ pub struct Options {
     #[command(flatten)]
     global: Global,
 
-    /// What to do.
     #[command(subcommand)]
     command: Command,
 }
@@ -154,7 +152,7 @@ impl Options {
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Options, ExitCode> {
     let matches = Options::command().version(pr_control::VERSION).try_get_matches_from(arguments);
     matches.and_then(|matches| Options::from_arg_matches(&matches)).map_err(|error| {
-        // Help that cannot be written is nothing to complain of: whoever asked for it has left.
+        // Help that cannot be written is no error: the reader has closed the pipe.
         let _ = if error.use_stderr() {
             write!(std::io::stderr(), "{}", error.render())
         } else {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{request::Request, target::Device};
 
-/// Register another initiator and move the reservation to it
+/// Move the reservation to another initiator (REGISTER AND MOVE)
 #[derive(Debug, Args)]
 pub struct Move {
     #[command(flatten)]
@@ -19,15 +19,15 @@ pub struct Move {
     #[command(flatten)]
     own: OwnKey,
 
-    /// The key to register for the other initiator
+    /// Key to register for the other initiator
     #[arg(long, value_name = "KEY", value_parser = values::new_key)]
     new_key: ReservationKey,
 
-    /// The other initiator, as 'status' names it
+    /// TransportID of the other initiator, as 'status' prints it
     #[arg(long, value_name = "TRANSPORTID", value_parser = initiator_port::parse)]
     to: InitiatorPort,
 
-    /// The target port that it reaches the disk by
+    /// Relative target port that the other initiator uses
     #[arg(long, value_name = "N")]
     target_port: u16,
 
@@ -35,7 +35,7 @@ pub struct Move {
     #[arg(long)]
     unregister: bool,
 
-    /// Let registrations and reservation persist through power loss
+    /// Keep registrations and reservation through power loss (APTPL)
     #[arg(long)]
     aptpl: bool,
 }

@@ -46,21 +46,21 @@ struct Answers {
     guards_read_only: bool,
 }
 
-/// Is there a helper, how fast does it answer, and what does it do?
+/// Check that a helper answers, and measure its latency
 #[derive(Debug, Args)]
 pub struct Ping {
-    /// A disk to ask; without one the helper's own time is measured
+    /// Disk to read; without one only the helper is measured
     #[arg(value_name = "DEVICE")]
     device: Option<PathBuf>,
 
-    /// How many requests to time
+    /// Number of requests to measure
     #[arg(short = 'n', long, value_name = "N", default_value = "10", value_parser = requests)]
     requests: usize,
 }
 
 fn requests(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| *number <= 1_000_000);
-    number.ok_or_else(|| "it is a number from 0 to 1000000".to_owned())
+    number.ok_or_else(|| "expected a number from 0 to 1000000".to_owned())
 }
 
 impl Run for Ping {
@@ -115,7 +115,7 @@ fn page(reply: &PingReply, connect: Duration) -> String {
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(page, "{}", terminal::column(&format!("  {name:<28}  "), value));
     };
-    line("connection and greeting", &format!("{connect:.1?}"));
+    line("connect and handshake", &format!("{connect:.1?}"));
     let Latency { count, min, median, p99, .. } = &reply.requests;
     if *count > 0 {
         let what = reply
@@ -125,7 +125,7 @@ fn page(reply: &PingReply, connect: Duration) -> String {
         line("requests", &format!("{count}, {what}"));
         line("  fastest", &format!("{min:.1?}"));
         line("  median", &format!("{median:.1?}"));
-        line("  99 of 100 faster than", &format!("{p99:.1?}"));
+        line("  99th percentile", &format!("{p99:.1?}"));
     }
     line("protocol features", &format!("{:#x}", reply.features));
     line("simulates disks", yes(reply.answers.simulates));

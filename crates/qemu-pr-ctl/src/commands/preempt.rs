@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{request::Request, target::Device};
 
-/// Remove another's registrations and take its reservation over (PREEMPT)
+/// Remove registrations by key and take over the reservation (PREEMPT)
 #[derive(Debug, Args)]
 pub struct Preempt {
     #[command(flatten)]
@@ -18,7 +18,7 @@ pub struct Preempt {
     #[command(flatten)]
     own: OwnKey,
 
-    /// The key to remove; 0 is everyone else's if all hold the reservation
+    /// Key to remove; 0 for all other holders, if all registrants hold it
     #[arg(long, value_name = "KEY", value_parser = values::key)]
     victim: ReservationKey,
 
@@ -50,7 +50,7 @@ impl Change for Preempt {
 /// The registrations that a PREEMPT removes.
 pub fn victims(key: ReservationKey) -> String {
     if key.is_zero() {
-        "the registrations of everyone else are".to_owned()
+        "the registrations of all other initiators are".to_owned()
     } else {
         format!("the registrations with key {key} are")
     }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{request::Request, target::Device};
 
-/// The same, and abort its commands (PREEMPT AND ABORT)
+/// Preempt, and abort the commands of the victim (PREEMPT AND ABORT)
 #[derive(Debug, Args)]
 pub struct PreemptAbort {
     #[command(flatten)]
@@ -19,7 +19,7 @@ pub struct PreemptAbort {
     #[command(flatten)]
     own: OwnKey,
 
-    /// The key to remove; 0 is everyone else's if all hold the reservation
+    /// Key to remove; 0 for all other holders, if all registrants hold it
     #[arg(long, value_name = "KEY", value_parser = values::key)]
     victim: ReservationKey,
 

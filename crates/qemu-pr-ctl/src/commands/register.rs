@@ -16,11 +16,11 @@ pub struct Register {
     #[command(flatten)]
     device: Device,
 
-    /// The key that this host is registered with; 0 if it is not
+    /// Key that this host is registered with; 0 if it is not
     #[arg(long, value_name = "KEY", default_value = "0", value_parser = values::key)]
     key: ReservationKey,
 
-    /// The key to register
+    /// Key to register
     #[arg(long, value_name = "KEY", value_parser = values::new_key)]
     new_key: ReservationKey,
 
@@ -31,7 +31,7 @@ pub struct Register {
         long,
         value_name = "TRANSPORTID",
         value_parser = initiator_port::parse,
-        help = "Register this initiator port too (SPEC_I_PT); may be repeated"
+        help = "Also register this initiator port (SPEC_I_PT); may be repeated"
     )]
     spec_i_pt: Vec<InitiatorPort>,
 }
@@ -55,7 +55,7 @@ impl Change for Register {
         if self.spec_i_pt.is_empty() {
             format!("key {key} is registered for this host")
         } else {
-            format!("key {key} is registered for this host and for the initiators that were named")
+            format!("key {key} is registered for this host and for the given initiators")
         }
     }
 }

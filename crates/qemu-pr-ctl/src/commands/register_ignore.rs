@@ -9,13 +9,13 @@ use super::{
 };
 use crate::{request::Request, target::Device};
 
-/// Register this host whatever its key is now (REGISTER AND IGNORE ...)
+/// Register this host, whatever its key is (REGISTER AND IGNORE ...)
 #[derive(Debug, Args)]
 pub struct RegisterIgnore {
     #[command(flatten)]
     device: Device,
 
-    /// The key to register
+    /// Key to register
     #[arg(long, value_name = "KEY", value_parser = values::new_key)]
     new_key: ReservationKey,
 

@@ -6,7 +6,7 @@ use scsi_pr::{OutAction, ReservationKey};
 use super::change::{Change, OwnKey, Type};
 use crate::{request::Request, target::Device};
 
-/// Give up the reservation (RELEASE)
+/// Release the reservation (RELEASE)
 #[derive(Debug, Args)]
 pub struct Release {
     #[command(flatten)]

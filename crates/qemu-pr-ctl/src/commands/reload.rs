@@ -24,10 +24,10 @@ use crate::{
 /// The file of a helper that has none.
 const DEFAULT_PATH: &str = "/etc/qemu-pr-helper.toml";
 
-/// Give the helper new settings: who may do what (qemu-pr-helper.toml(5))
+/// Make the helper use a changed settings file (qemu-pr-helper.toml(5))
 #[derive(Debug, Args)]
 pub struct Reload {
-    /// The settings file [default: the one that the helper has]
+    /// Settings file [default: the one that the helper uses]
     #[arg(long, value_name = "PATH")]
     config: Option<PathBuf>,
 
@@ -44,7 +44,7 @@ impl Run for Reload {
         };
         let text = read(&path).map_err(|error| Error::Settings { path: path.clone(), error })?;
         let path = path.display().to_string();
-        let done = format!("the settings of {path} are in force");
+        let done = format!("settings loaded from {path}");
         let ask = Ask::Reload {
             path,
             users: numbers(&text, "user", |name| users::find(name).map(|user| user.uid)),
@@ -65,7 +65,7 @@ fn in_use(control: &Control) -> Result<PathBuf, Error> {
 fn read(path: &Path) -> io::Result<String> {
     let length = fs::metadata(path)?.len();
     if length > u64::try_from(MAX_SETTINGS).unwrap_or(u64::MAX) {
-        return Err(io::Error::other(format!("it has {length} bytes, the limit is {MAX_SETTINGS}")));
+        return Err(io::Error::other(format!("it has {length} bytes, more than the limit of {MAX_SETTINGS}")));
     }
     fs::read_to_string(path)
 }

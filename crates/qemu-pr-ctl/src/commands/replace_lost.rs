@@ -9,20 +9,20 @@ use super::{
 };
 use crate::{output::text, request::Request, target::Device};
 
-/// Start anew after the disk lost its reservations
+/// Register and reserve after the disk lost its reservations
 #[derive(Debug, Args)]
 pub struct ReplaceLost {
     #[command(flatten)]
     device: Device,
 
-    /// The key to register
+    /// Key to register
     #[arg(long, value_name = "KEY", value_parser = values::new_key)]
     new_key: ReservationKey,
 
     #[command(flatten)]
     reservation: Type,
 
-    /// Let registrations and reservation persist through power loss
+    /// Keep registrations and reservation through power loss (APTPL)
     #[arg(long)]
     aptpl: bool,
 
@@ -47,6 +47,6 @@ impl Change for ReplaceLost {
 
     fn done(&self) -> String {
         let kind = text::reservation_type(self.reservation.kind.code());
-        format!("key {} is the only one registered, and holds: {kind}", self.new_key)
+        format!("key {} is the only registered key and holds: {kind}", self.new_key)
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     target::Device,
 };
 
-/// Who holds which reservation (READ RESERVATION)
+/// Show the reservation and its holder (READ RESERVATION)
 #[derive(Debug, Args)]
 pub struct Reservation {
     #[command(flatten)]

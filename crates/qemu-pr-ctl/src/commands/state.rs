@@ -42,13 +42,13 @@ enum Shape {
     Words,
 }
 
-/// What the helper is doing, and for whom (see --control)
+/// Show the clients of a helper and what it is doing for them
 #[derive(Debug, Args)]
 pub struct State {
     #[command(flatten)]
     control: ControlSocket,
 
-    /// Show it again and again, until interrupted
+    /// Repeat every SECONDS until interrupted
     #[arg(
         long,
         value_name = "SECONDS",
@@ -130,7 +130,7 @@ fn head(snapshot: &Snapshot) -> String {
     let hung = u64::try_from(in_flight.filter(|command| command.for_us > HUNG_US).count()).unwrap_or(u64::MAX);
     let title = vec![
         format!("qemu-pr-helper {}", terminal::plain(version)),
-        format!("process {pid}"),
+        format!("PID {pid}"),
         format!("up {}", span(*uptime_us)),
         format!("{} of {}", connections.len(), counted(*max_connections, "connection")),
     ];
@@ -145,7 +145,7 @@ fn head(snapshot: &Snapshot) -> String {
         (hung, "hung command"),
         (totals.multipath_failures, "multipath failure"),
         (totals.overdue, "overdue connection"),
-        (totals.turned_away, "connection turned away"),
+        (totals.turned_away, "connection rejected"),
         (totals.over_limit, "connection over a limit"),
         (totals.paused, "delayed request"),
         (totals.messages_lost, "lost message"),
@@ -188,14 +188,14 @@ fn cells(connection: &Connection) -> [String; 7] {
     let who = client.vm.clone().or_else(|| client.unit.clone()).or_else(|| match (program, client.pid) {
         (Some(program), Some(pid)) => Some(format!("{program}[{pid}]")),
         (Some(program), None) => Some(program.to_owned()),
-        (None, pid) => pid.map(|pid| format!("process {pid}")),
+        (None, pid) => pid.map(|pid| format!("PID {pid}")),
     });
     let in_flight = in_flight.as_ref().map(|command| {
         // What hangs, and for how long, is not what is cut off.
         let device = command.device.as_ref().map(|device| format!("{} ", name(device))).unwrap_or_default();
         format!("{} {device}{}", span(command.for_us), command.action)
     });
-    let in_flight = in_flight.or_else(|| closing_us.map(|us| format!("{} closing what it sent", span(us))));
+    let in_flight = in_flight.or_else(|| closing_us.map(|us| format!("{} closing descriptors", span(us))));
     let failure = last_failure.as_ref().map(|failure| {
         let status = match (failure.status.as_str(), &failure.sense) {
             ("RESERVATION CONFLICT", _) => "conflict".to_owned(),

@@ -8,9 +8,9 @@ fn a_helper_is_a_page_of_eighty_columns() {
     assert_eq!(
         text(&eventful_snapshot(), 80),
         "\
-qemu-pr-helper 0.1.0, process 4242, up 3d4h, 3 of 1024 connections
+qemu-pr-helper 0.1.0, PID 4242, up 3d4h, 3 of 1024 connections
 1227 requests, 12 conflicts, 3 violations, 4 refusals, 1 hung command,
-  3 multipath failures, 2 overdue connections, 5 connections turned away,
+  3 multipath failures, 2 overdue connections, 5 connections rejected,
   8 connections over a limit, 21 delayed requests, 7 lost messages
 
 ID  CLIENT               USER    AGE  SENT  IN FLIGHT          LAST FAILURE
@@ -22,7 +22,7 @@ ID  CLIENT               USER    AGE  SENT  IN FLIGHT          LAST FAILURE
 }
 
 #[test]
-fn a_helper_without_trouble_is_two_lines() {
+fn a_helper_without_errors_is_two_lines() {
     let requests = Requests { action: "READ KEYS".into(), result: "good".into(), buckets: vec![1], sum_us: 1 };
     let snapshot = Snapshot {
         version: "1.0".into(),
@@ -34,14 +34,14 @@ fn a_helper_without_trouble_is_two_lines() {
     };
     assert_eq!(
         text(&snapshot, 80),
-        "qemu-pr-helper 1.0, process 1, up 9.9s, 0 of 1 connection\n1 request, 0 conflicts, 0 violations\n"
+        "qemu-pr-helper 1.0, PID 1, up 9.9s, 0 of 1 connection\n1 request, 0 conflicts, 0 violations\n"
     );
 }
 
 #[test]
 fn what_is_being_closed_is_shown_where_a_command_would_be() {
     let connection = Connection { closing_us: Some(31_000_000), ..Connection::default() };
-    assert_eq!(cells(&connection)[5], "31s closing what it sent");
+    assert_eq!(cells(&connection)[5], "31s closing descriptors");
     let command = InFlight { action: "CLEAR".into(), device: None, for_us: 2_000_000 };
     let both = Connection { in_flight: Some(command), ..connection };
     assert_eq!(cells(&both)[5], "2.0s CLEAR");

@@ -13,7 +13,7 @@ use crate::{
     target::Device,
 };
 
-/// Each registration, its initiator, and the holder (READ FULL STATUS)
+/// Show each registration with its initiator (READ FULL STATUS)
 #[derive(Debug, Args)]
 pub struct Status {
     #[command(flatten)]

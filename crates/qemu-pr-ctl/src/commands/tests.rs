@@ -70,10 +70,10 @@ fn what_a_command_has_no_use_for_is_refused() {
 }
 
 #[test]
-fn values_that_make_no_sense_are_refused_with_a_reason() {
+fn invalid_values_are_refused_with_a_reason() {
     for (line, reason) in [
-        ("qemu-pr-ctl clear /d --key abc", "hexadecimal one with 0x"),
-        ("qemu-pr-ctl register /d --new-key 0", "zero is no key"),
+        ("qemu-pr-ctl clear /d --key abc", "hexadecimal number with the prefix 0x"),
+        ("qemu-pr-ctl register /d --new-key 0", "zero is not a key"),
         ("qemu-pr-ctl reserve /d --key 1 --type 2", "exclusive-access (3)"),
         ("qemu-pr-ctl register /d --new-key 1 --spec-i-pt usb:1", "sas:0x"),
         ("qemu-pr-ctl ping --timeout 0", "from 1 to 86400"),

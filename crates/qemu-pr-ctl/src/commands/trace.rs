@@ -16,21 +16,21 @@ use crate::{
     target::ControlSocket,
 };
 
-/// Change what the helper traces, or list it
+/// Enable, disable or list the trace events of a helper
 #[derive(Debug, Subcommand)]
 pub enum Trace {
-    /// Trace these events from now on
+    /// Enable trace events
     Enable(Patterns),
-    /// No longer trace these events
+    /// Disable trace events
     Disable(Patterns),
-    /// List the events that are traced now
+    /// List the enabled trace events
     List(List),
 }
 
 /// Some events.
 #[derive(Debug, Args)]
 pub struct Patterns {
-    /// An event, or several with * and ? (qemu-pr-helper -T help lists all)
+    /// Event name, or a pattern with * and ? (list: qemu-pr-helper -T help)
     #[arg(value_name = "PATTERN", required = true, value_parser = pattern)]
     patterns: Vec<String>,
 
@@ -47,8 +47,8 @@ pub struct List {
 
 fn pattern(text: &str) -> Result<String, String> {
     match text.as_bytes() {
-        [] => Err("it is the name of an event".to_owned()),
-        [b'-', ..] => Err("no event begins with a hyphen; 'trace disable' disables".to_owned()),
+        [] => Err("expected the name of an event".to_owned()),
+        [b'-', ..] => Err("an event name does not begin with a hyphen; use 'trace disable'".to_owned()),
         _ => Ok(text.to_owned()),
     }
 }
@@ -65,12 +65,12 @@ impl Run for Trace {
         match self {
             Self::Enable(events) => {
                 let ask = Ask::Trace { patterns: events.patterns.clone() };
-                let done = format!("traced from now on: {}", events.patterns.join(", "));
+                let done = format!("enabled: {}", events.patterns.join(", "));
                 control::change(global, &events.control.find(&global.helper)?, &ask, &done)?;
             }
             Self::Disable(events) => {
                 let patterns = events.patterns.iter().map(|pattern| format!("-{pattern}")).collect();
-                let done = format!("no longer traced: {}", events.patterns.join(", "));
+                let done = format!("disabled: {}", events.patterns.join(", "));
                 control::change(global, &events.control.find(&global.helper)?, &Ask::Trace { patterns }, &done)?;
             }
             Self::List(List { control }) => list(global, &control.find(&global.helper)?)?,
@@ -85,7 +85,7 @@ fn list(global: &Global, control: &Control) -> Result<(), Error> {
         return json::print(&Traced { control: control.path(), trace });
     }
     if trace.is_empty() {
-        return terminal::print("nothing is traced; 'qemu-pr-ctl trace enable PATTERN' changes that\n");
+        return terminal::print("no trace event is enabled; 'qemu-pr-ctl trace enable PATTERN' enables some\n");
     }
     terminal::print(&trace.iter().fold(String::new(), |text, event| text + &terminal::plain(event) + "\n"))
 }

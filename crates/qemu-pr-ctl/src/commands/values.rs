@@ -10,15 +10,15 @@ pub fn key(text: &str) -> Result<ReservationKey, String> {
     let (digits, radix) = hexadecimal.map_or((text, 10), |digits| (digits, 16));
     // Numbers of the standard library may have a sign; keys have none.
     if digits.is_empty() || !digits.chars().all(|digit| digit.is_digit(radix)) {
-        return Err("a key is a decimal number, or a hexadecimal one with 0x in front".to_owned());
+        return Err("a key is a decimal number, or a hexadecimal number with the prefix 0x".to_owned());
     }
-    u64::from_str_radix(digits, radix).map(ReservationKey).map_err(|_| "a key has 64 bits at most".to_owned())
+    u64::from_str_radix(digits, radix).map(ReservationKey).map_err(|_| "a key has at most 64 bits".to_owned())
 }
 
 /// A key that a registration can have.
 pub fn new_key(text: &str) -> Result<ReservationKey, String> {
     match key(text)? {
-        ReservationKey::ZERO => Err("zero is no key; 'unregister' removes a registration".to_owned()),
+        ReservationKey::ZERO => Err("zero is not a key; 'unregister' removes a registration".to_owned()),
         key => Ok(key),
     }
 }
@@ -29,14 +29,14 @@ pub fn reservation_type(text: &str) -> Result<ReservationType, String> {
     let numbered = || text.parse().ok().and_then(ReservationType::from_code);
     named.or_else(numbered).ok_or_else(|| {
         let known = ReservationType::ALL.map(|kind| format!("{} ({})", kind.name(), kind.code()));
-        format!("the types are {}", known.join(", "))
+        format!("valid types: {}", known.join(", "))
     })
 }
 
 /// A time in seconds.
 pub fn time(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().filter(|seconds| (0.01..=86_400.0).contains(seconds));
-    seconds.map(Duration::from_secs_f64).ok_or_else(|| "it is a time in seconds from 0.01 to 86400".to_owned())
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "expected a time in seconds from 0.01 to 86400".to_owned())
 }
 
 #[cfg(test)]
@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn what_is_no_key_is_refused_with_a_reason() {
         for text in ["", "0x", "abc", "-1", "+1", "0x-1", "0x+1", "1 ", "0x12g", "1_000"] {
-            assert!(key(text).is_err_and(|reason| reason.contains("0x in front")), "{text}");
+            assert!(key(text).is_err_and(|reason| reason.contains("the prefix 0x")), "{text}");
         }
         for text in ["18446744073709551616", "0x10000000000000000"] {
             assert!(key(text).is_err_and(|reason| reason.contains("64 bits")), "{text}");

@@ -40,13 +40,13 @@ struct Line<'a> {
     change: &'a Change,
 }
 
-/// Say what changes on a disk as it changes, until interrupted
+/// Print each change of registrations and reservation until interrupted
 #[derive(Debug, Args)]
 pub struct Watch {
     #[command(flatten)]
     device: Device,
 
-    /// How long to wait between two looks
+    /// Time between two reads
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = values::time)]
     interval: Duration,
 }
@@ -136,7 +136,7 @@ impl State {
         if known.is_none() || self.reservation != before.reservation {
             changes.push(match &self.reservation {
                 Some(value) => Change { what: "reserved", value: value.clone() },
-                None => Change { what: "free", value: "nobody holds a reservation".to_owned() },
+                None => Change { what: "free", value: "no reservation".to_owned() },
             });
         }
         if known.is_none() || self.generation != before.generation {
@@ -166,7 +166,7 @@ mod tests {
     fn at_first_everything_is_new() {
         let changes = state(2, &["0xa", "0xa"], Some("r")).changes(None);
         assert_eq!(words(&changes), ["registered 0xa", "registered 0xa", "reserved r", "generation 2"]);
-        assert_eq!(words(&state(0, &[], None).changes(None)), ["free nobody holds a reservation", "generation 0"]);
+        assert_eq!(words(&state(0, &[], None).changes(None)), ["free no reservation", "generation 0"]);
     }
 
     #[test]
@@ -176,13 +176,7 @@ mod tests {
         let after = state(3, &["0xa", "0xc"], None);
         assert_eq!(
             words(&after.changes(Some(&before))),
-            [
-                "unregistered 0xa",
-                "unregistered 0xb",
-                "registered 0xc",
-                "free nobody holds a reservation",
-                "generation 3"
-            ]
+            ["unregistered 0xa", "unregistered 0xb", "registered 0xc", "free no reservation", "generation 3"]
         );
     }
 }

@@ -16,19 +16,19 @@ pub const TRANSPORT: u8 = 99;
 
 /// Every exit status and what it means.
 pub const ALL: [(u8, &str); 29] = [
-    (GOOD, "done"),
-    (COMMAND_LINE, "the command line is wrong, or others are registered (--yes, --force)"),
+    (GOOD, "success"),
+    (COMMAND_LINE, "invalid command line, or others are registered (--yes, --force)"),
     (2, "the device is not ready"),
     (3, "the device reports a medium or hardware error"),
     (5, "the device reports an illegal request"),
     (6, "unit attention; the command was not carried out, try again"),
     (7, "the device is write protected"),
-    (9, "the device does not know the command"),
+    (9, "the device does not support the command"),
     (10, "the device reports a copy aborted"),
     (11, "the command was aborted"),
     (14, "the device reports a miscompare"),
     (NOT_OPENED, "the socket, the device or the output cannot be opened or used"),
-    (20, "the device reports nothing in particular (NO SENSE)"),
+    (20, "the device reports NO SENSE"),
     (21, "the device reports a recovered error"),
     (24, "reservation conflict"),
     (25, "condition met"),
@@ -37,14 +37,14 @@ pub const ALL: [(u8, &str); 29] = [
     (28, "ACA active"),
     (29, "the command was aborted by another initiator"),
     (TIMED_OUT, "the helper did not answer in time"),
-    (LOST, "the command did not get to the device (--direct)"),
-    (FALSE, "the answer is no (compare, validate, trace, reload)"),
-    (NONSENSE, "the answer makes no sense"),
-    (OTHER_SENSE, "the device refuses for another reason"),
-    (TRANSPORT, "the helper hung up, or the connection to it broke"),
-    (129, "ended by SIGHUP (validate has cleaned up)"),
-    (130, "ended by SIGINT (validate has cleaned up)"),
-    (143, "ended by SIGTERM (validate has cleaned up)"),
+    (LOST, "the command did not reach the device (--direct)"),
+    (FALSE, "negative result (compare, validate, trace, reload)"),
+    (NONSENSE, "the answer is invalid"),
+    (OTHER_SENSE, "the device refused for another reason"),
+    (TRANSPORT, "the helper closed the connection, or the connection failed"),
+    (129, "terminated by SIGHUP (validate has cleaned up)"),
+    (130, "terminated by SIGINT (validate has cleaned up)"),
+    (143, "terminated by SIGTERM (validate has cleaned up)"),
 ];
 
 /// The exit status for a SCSI answer that is not GOOD.
@@ -78,7 +78,7 @@ fn of_sense(sense: SenseCode) -> u8 {
 
 /// The table for the help.
 pub fn table() -> String {
-    ALL.iter().fold("Exit status (as sg_persist has them):\n".to_owned(), |mut text, (status, meaning)| {
+    ALL.iter().fold("Exit status (the same as that of sg_persist):\n".to_owned(), |mut text, (status, meaning)| {
         let _ = writeln!(text, "  {status:>3}  {meaning}");
         text
     })

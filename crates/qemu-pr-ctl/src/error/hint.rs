@@ -19,24 +19,26 @@ const fn conflict(action: Action) -> &'static str {
     match action {
         Action::Out(OutAction::Register) => {
             "--key is not the key that this host is registered with (0 if it is not registered); 'register-ignore' \
-             does not ask for it"
+             does not check it"
         }
         Action::Out(OutAction::Reserve) => {
-            "this host is not registered with that key, or the disk is reserved by another or with another type; see \
-             'qemu-pr-ctl status'"
+            "this host is not registered with that key, or the disk is reserved by another initiator or with another \
+             type; see 'qemu-pr-ctl status'"
         }
         Action::Out(OutAction::Preempt | OutAction::PreemptAndAbort) => {
-            "this host is not registered with that key, or nobody is with the victim's; see 'qemu-pr-ctl status'"
+            "this host is not registered with that key, or no initiator is with the victim's; see 'qemu-pr-ctl status'"
         }
         Action::Out(OutAction::Release | OutAction::Clear) => {
             "this host is not registered with that key; see 'qemu-pr-ctl status'"
         }
         Action::Out(OutAction::RegisterAndMove) => {
-            "only the one that holds the reservation alone, with that key, can move it; see 'qemu-pr-ctl status'"
+            "only the single holder of the reservation can move it, with its own key; see 'qemu-pr-ctl status'"
         }
-        Action::Out(OutAction::ReplaceLostReservation) => "the disk has lost nothing; see 'qemu-pr-ctl status'",
+        Action::Out(OutAction::ReplaceLostReservation) => {
+            "the disk has not lost its reservations; see 'qemu-pr-ctl status'"
+        }
         Action::Out(_) | Action::In(_) => {
-            "another initiator has reserved the disk in the old way (RESERVE of SPC-2) and has to release it"
+            "another initiator holds a reservation of SPC-2 (RESERVE) and has to release it"
         }
     }
 }
@@ -47,32 +49,30 @@ const UNIT_COMMUNICATION_FAILURE: SenseCode = SenseCode::new(0x2, 0x08, 0x00);
 fn about(sense: SenseCode) -> Option<&'static str> {
     Some(match sense {
         SenseCode::INVALID_OPERATION_CODE => {
-            "the device has no persistent reservations, or it is a part of a disk (a partition, a volume); the helper's log \
-             says which (journalctl -u qemu-pr-helper)"
+            "the device does not support persistent reservations, or it is part of a disk (a partition, a volume); see \
+             the helper's log (journalctl -u qemu-pr-helper)"
         }
         SenseCode::INVALID_RELEASE => "the reservation has another type; see 'qemu-pr-ctl reservation'",
         SenseCode::INSUFFICIENT_REGISTRATION_RESOURCES => {
-            "the device has no room for another registration: remove those that nobody needs any more"
+            "the device cannot store another registration; remove unused ones"
         }
         SenseCode::NO_ACCESS_RIGHTS => {
-            "a rule of the helper's settings refuses it; its audit trail names the rule (journalctl -u qemu-pr-helper)"
+            "denied by a rule in the helper's settings file; the audit log names the rule (journalctl -u qemu-pr-helper)"
         }
-        // The helper's own word for a command that the kernel did not take.
+        // What the helper answers if the kernel did not accept the command.
         SenseCode::IO_PROCESS_TERMINATED => {
-            "the command did not reach a disk: is this a SCSI disk, and may the helper send commands to it? Its log \
-             says more (journalctl -u qemu-pr-helper)"
+            "the command did not reach the disk; check that it is a SCSI disk and that the helper may send commands to \
+             it: see its log (journalctl -u qemu-pr-helper)"
         }
         UNIT_COMMUNICATION_FAILURE => {
-            "a Linux target (LIO) says this to a path that is not registered (see 'qemu-pr-ctl keys'), and to any if it cannot \
-             write its records: make /var/target/pr there"
+            "a Linux target (LIO) reports this to a path that is not registered (see 'qemu-pr-ctl keys'), and to every \
+             path if it cannot store registrations: create /var/target/pr there"
         }
         _ => match sense.key {
             SenseKey(0x2) => "wait until the disk is ready, and try again",
             SenseKey(0x3 | 0x4) => "the disk or the path to it is faulty; see dmesg",
-            SenseKey(0x5) => {
-                "the device does not support this, or not with these options; see 'qemu-pr-ctl capabilities'"
-            }
-            SenseKey(0x6) => "the device had this to say first, and the command was not carried out: try again",
+            SenseKey(0x5) => "the device does not support this command or its options; see 'qemu-pr-ctl capabilities'",
+            SenseKey(0x6) => "the device reported this instead of carrying out the command; try again",
             SenseKey(0xb) => "the path to the disk may have failed (see dmesg); try again",
             _ => return None,
         },
@@ -89,7 +89,7 @@ mod tests {
     fn a_conflict_is_explained_by_what_was_wanted() {
         let conflict = |action| of(Action::Out(action), Status::RESERVATION_CONFLICT, None).expect("advice");
         assert!(conflict(OutAction::Register).contains("register-ignore"));
-        assert!(conflict(OutAction::Reserve).contains("reserved by another"));
+        assert!(conflict(OutAction::Reserve).contains("reserved by another initiator"));
         assert!(conflict(OutAction::Preempt).contains("victim"));
         assert!(conflict(OutAction::PreemptAndAbort).contains("victim"));
         assert!(conflict(OutAction::Release).contains("not registered"));
@@ -101,10 +101,10 @@ mod tests {
     #[test]
     fn the_usual_answers_come_with_advice() {
         for (sense, words) in [
-            (SenseCode::INVALID_OPERATION_CODE, "no persistent reservations"),
+            (SenseCode::INVALID_OPERATION_CODE, "not support persistent reservations"),
             (SenseCode::INVALID_RELEASE, "another type"),
-            (SenseCode::INSUFFICIENT_REGISTRATION_RESOURCES, "no room"),
-            (SenseCode::NO_ACCESS_RIGHTS, "a rule of the helper's settings"),
+            (SenseCode::INSUFFICIENT_REGISTRATION_RESOURCES, "cannot store"),
+            (SenseCode::NO_ACCESS_RIGHTS, "a rule in the helper's settings"),
             (SenseCode::IO_PROCESS_TERMINATED, "SCSI disk"),
             (SenseCode::MEDIUM_NOT_PRESENT, "ready"),
             (SenseCode::new(0x2, 0x08, 0x00), "/var/target/pr"),

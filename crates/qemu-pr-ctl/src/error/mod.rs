@@ -20,110 +20,109 @@ use crate::request::{Access, Action};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(
-        "there is no socket {}: no helper listens there; start it (systemctl start qemu-pr-helper), or name the path \
-         that it was given with --socket", .0.display()
+        "cannot connect to {}: No such file or directory; start the helper (systemctl start qemu-pr-helper), or give \
+         its socket with --socket", .0.display()
     )]
     NoSocket(PathBuf),
-    #[error("{} is no socket; name the helper's with --socket", .0.display())]
+    #[error("cannot connect to {}: not a socket; give the helper's socket with --socket", .0.display())]
     NotASocket(PathBuf),
     #[error(
-        "nobody listens on the socket {}: the helper that made it has ended; start it again \
-         (systemctl restart qemu-pr-helper)", .0.display()
+        "cannot connect to {}: Connection refused; no process listens there: start the helper again (systemctl \
+         restart qemu-pr-helper)", .0.display()
     )]
     NobodyListens(PathBuf),
     #[error(
-        "no permission to use the socket {}{owner}; run this as a user who may write to it and search its directory, \
-         root for example, or start the helper with --socket-group and --socket-mode", .path.display()
+        "cannot connect to {}{owner}: Permission denied; run as a user who may write to the socket and search its \
+         directory, such as root, or start the helper with --socket-group and --socket-mode", .path.display()
     )]
     NoPermission { path: PathBuf, owner: String },
-    #[error("cannot connect to the socket {}: {error}", .path.display())]
+    #[error("cannot connect to {}: {error}", .path.display())]
     Connect { path: PathBuf, error: io::Error },
-    #[error("the helper at {} hung up {}", .socket.display(), .phase.hung_up())]
+    #[error("the helper at {} closed the connection {}", .socket.display(), .phase.closed())]
     HungUp { socket: PathBuf, phase: Phase },
     #[error("the helper at {} did not {} within {timeout:?}; {}", .socket.display(), .phase.verb(), .phase.waited())]
     TimedOut { socket: PathBuf, timeout: Duration, phase: Phase },
-    #[error("the connection to the helper at {} broke: {error}; try again", .socket.display())]
+    #[error("connection to the helper at {} failed: {error}; try again", .socket.display())]
     Broken { socket: PathBuf, error: io::Error },
-    #[error("what answers at {} makes no sense: {what}; is it qemu-pr-helper that listens there?", .socket.display())]
+    #[error("invalid answer from {}: {what}; check that qemu-pr-helper listens there", .socket.display())]
     Malformed { socket: PathBuf, what: &'static str },
-    #[error("there is no device {}; check its name (lsblk lists the disks)", .0.display())]
+    #[error("cannot open {}: No such file or directory; lsblk lists the disks", .0.display())]
     NoDevice(PathBuf),
-    #[error("no permission to open {} {}; run this as root, or as a member of the device's group", .path.display(), .access)]
+    #[error("cannot open {} {}: Permission denied; run as root, or as a member of the device's group", .path.display(), .access)]
     DeviceDenied { path: PathBuf, access: Access },
     #[error("cannot open {} {access}: {error}", .path.display())]
     Device { path: PathBuf, access: Access, error: io::Error },
     #[error("{} refused {action}: {}{}", .device.display(), answer(*.status, *.sense), hint(*.action, *.status, *.sense))]
     Refused { device: PathBuf, action: Action, status: Status, sense: Option<SenseCode> },
     #[error(
-        "the answer of {} to {action} has {length} bytes, too few to mean anything; does the device support \
-         persistent reservations?", .device.display()
+        "the answer of {} to {action} has {length} bytes, which is too short; check that the device supports \
+         persistent reservations", .device.display()
     )]
     TooShort { device: PathBuf, action: Action, length: usize },
-    #[error("the kernel lets nobody but root send this to {}; run it as root, or without --direct", .0.display())]
+    #[error("cannot send the command to {}: Operation not permitted; run as root, or without --direct", .0.display())]
     CommandDenied(PathBuf),
-    #[error("{} is no SCSI disk (it does not take SG_IO); lsblk -o NAME,TRAN lists the disks", .0.display())]
+    #[error("{} is not a SCSI disk: it does not support SG_IO; lsblk -o NAME,TRAN lists the disks", .0.display())]
     NotScsi(PathBuf),
     #[error(
-        "the command did not get to {}, or its answer not back ({reason}); see dmesg. Whether it was carried out is \
-         not known: see 'qemu-pr-ctl status'", .device.display()
+        "no answer from {}: {reason}; see dmesg. The command may have been carried out: see 'qemu-pr-ctl status'",
+        .device.display()
     )]
     Lost { device: PathBuf, reason: String },
-    #[error(
-        "{}: {}, so {action} was not sent; say --yes if that is what you want", .device.display(), Registered(*.others)
-    )]
+    #[error("{}: {}, so {action} was not sent; confirm with --yes", .device.display(), Registered(*.others))]
     WantsYes { device: PathBuf, action: OutAction, others: usize },
-    #[error("cannot listen at {}: {error}; name another path with --socket", .path.display())]
+    #[error("cannot listen on {}: {error}; choose another path with --socket", .path.display())]
     Listen { path: PathBuf, error: io::Error },
-    #[error(
-        "{} is in use (registrations: {registrations}); --force removes them all, whoever needs them", .device.display()
-    )]
+    #[error("{} is in use (registrations: {registrations}); --force removes all of them", .device.display())]
     InUse { device: PathBuf, registrations: usize },
-    #[error("{} and {} are not the same disk: neither sees the other's registration", .device.display(), .second.display())]
+    #[error(
+        "{} and {} are different disks: a registration on one is not visible on the other", .device.display(),
+        .second.display()
+    )]
     OtherDisk { device: PathBuf, second: PathBuf },
     #[error(
-        "for the disk {} and {} are one initiator; --second wants the disk by another host adapter or iSCSI session",
+        "{} and {} are the same initiator to the disk; for --second use another host adapter or iSCSI session",
         .device.display(), .second.display()
     )]
     SameInitiator { device: PathBuf, second: PathBuf },
     #[error(
-        "it is not known whether the keys {keys} are still registered on {} and have to be removed ({reason})",
+        "cannot clean up {}: {reason}; the keys {keys} may still be registered: see 'qemu-pr-ctl keys'",
         .device.display()
     )]
     NotCleaned { device: PathBuf, keys: String, reason: String, exit: u8 },
-    #[error("the system has no threads for {connections} connections ({error}); measure at fewer, with --connections")]
+    #[error("cannot create threads for {connections} connections: {error}; measure fewer with --connections")]
     NoThread { connections: usize, error: io::Error },
-    #[error("there is no second initiator to send this")]
+    #[error("no second initiator: give it with --second")]
     NoInitiator,
     #[error(transparent)]
     Control(ControlError),
-    #[error("no helper has a control socket in {}; name another folder, or a socket, with --control", .0.display())]
+    #[error("no control socket in {}; give another directory, or a socket, with --control", .0.display())]
     NoControl(PathBuf),
-    #[error("several helpers have their control sockets in {}; name one of them with --control: {names}", .folder.display())]
-    WhichControl { folder: PathBuf, names: String },
-    #[error("cannot look for control sockets in {}: {error}; name the socket itself with --control", .folder.display())]
-    ControlFolder { folder: PathBuf, error: io::Error },
-    #[error("the audit trail ends here: the helper at {} has hung up; it has ended, or is starting anew", .0.display())]
-    TrailEnds(PathBuf),
-    #[error("cannot read the settings {}: {error}; name another file with --config", .path.display())]
+    #[error("several control sockets in {}; choose one with --control: {names}", .directory.display())]
+    WhichControl { directory: PathBuf, names: String },
+    #[error("cannot list the control sockets in {}: {error}; give the socket with --control", .directory.display())]
+    ControlDirectory { directory: PathBuf, error: io::Error },
+    #[error("end of the audit log: the helper at {} closed the connection; it has stopped, or is restarting", .0.display())]
+    LogEnded(PathBuf),
+    #[error("cannot read {}: {error}; choose another file with --config", .path.display())]
     Settings { path: PathBuf, error: io::Error },
-    #[error("cannot listen on {address}: {error}; name another address or port with --listen")]
+    #[error("cannot listen on {address}: {error}; choose another address or port with --listen")]
     ListenTcp { address: SocketAddr, error: io::Error },
-    #[error("there is no user {0}; name another with --user")]
+    #[error("user {0} does not exist; choose another with --user")]
     NoUser(String),
-    #[error("only root can serve as another user; leave --user out, or run this as root")]
+    #[error("only root can change the user; omit --user, or run as root")]
     NotRoot,
-    #[error("cannot become the user {user}: {error}; run this as that user, without --user")]
+    #[error("cannot change to user {user}: {error}; run as that user, without --user")]
     Become { user: String, error: io::Error },
     #[error(
-        "the user {user} may not use the control socket {}; start the helper with --control-group GROUP, and name a \
-         user with --user who is a member of that group", .control.display()
+        "user {user} may not use the control socket {}; start the helper with --control-group GROUP, and choose a \
+         member of that group with --user", .control.display()
     )]
     UserDenied { user: String, control: PathBuf },
-    #[error("cannot watch for signals: {0}")]
+    #[error("cannot set up signal handling: {0}")]
     Signals(io::Error),
-    #[error("cannot make a pipe: {0}")]
+    #[error("cannot create a pipe: {0}")]
     Pipe(io::Error),
-    #[error("cannot write the answer: {0}")]
+    #[error("cannot write the output: {0}")]
     Output(io::Error),
 }
 
@@ -137,33 +136,33 @@ pub enum Phase {
 }
 
 impl Phase {
-    const fn hung_up(self) -> &'static str {
+    const fn closed(self) -> &'static str {
         match self {
             Self::Handshake => {
-                "without a greeting: it does that when it serves as many clients as it may (--max-connections), and \
-                 when it is ending; its log says which (journalctl -u qemu-pr-helper)"
+                "before the handshake; it does so at its connection limit (--max-connections) and during shutdown: see \
+                 its log (journalctl -u qemu-pr-helper)"
             }
             Self::Command => {
-                "instead of answering: it does that to a client that breaks the protocol, when it has no room for \
-                 another file descriptor, and when it is ending; its log says which (journalctl -u qemu-pr-helper). \
-                 Whether the command was carried out is not known: see 'qemu-pr-ctl status'"
+                "before it answered; it does so after a protocol violation, when it has no free file descriptor, and \
+                 during shutdown: see its log (journalctl -u qemu-pr-helper). The command may have been carried out: \
+                 see 'qemu-pr-ctl status'"
             }
         }
     }
 
     const fn verb(self) -> &'static str {
         match self {
-            Self::Handshake => "greet",
+            Self::Handshake => "start the handshake",
             Self::Command => "answer",
         }
     }
 
     const fn waited(self) -> &'static str {
         match self {
-            Self::Handshake => "is it qemu-pr-helper that listens there? If so, it hangs: see its log",
+            Self::Handshake => "check that qemu-pr-helper listens there, and see its log",
             Self::Command => {
-                "the disk may be hanging (see dmesg). Whether the command will be carried out is not known: see \
-                 'qemu-pr-ctl status' later, or wait longer with --timeout"
+                "the disk may hang (see dmesg). The command may still be carried out: see 'qemu-pr-ctl status' later, \
+                 or wait longer with --timeout"
             }
         }
     }
@@ -213,9 +212,9 @@ impl Error {
             | Self::Connect { .. }
             | Self::NoControl(_)
             | Self::WhichControl { .. }
-            | Self::ControlFolder { .. } => "no-socket",
+            | Self::ControlDirectory { .. } => "no-socket",
             Self::NoPermission { .. } | Self::DeviceDenied { .. } | Self::CommandDenied(_) => "no-permission",
-            Self::HungUp { .. } | Self::Broken { .. } | Self::TrailEnds(_) => "hung-up",
+            Self::HungUp { .. } | Self::Broken { .. } | Self::LogEnded(_) => "hung-up",
             Self::TimedOut { .. } => "timed-out",
             Self::Malformed { .. } | Self::TooShort { .. } => "nonsense",
             Self::Refused { .. } => "refused",
@@ -268,13 +267,13 @@ impl Error {
             | Self::NotScsi(_)
             | Self::NoControl(_)
             | Self::WhichControl { .. }
-            | Self::ControlFolder { .. }
+            | Self::ControlDirectory { .. }
             | Self::Signals(_)
             | Self::Pipe(_)
             | Self::NoThread { .. }
             | Self::Output(_) => exit::NOT_OPENED,
             Self::Control(error) => control_exit(error),
-            Self::HungUp { .. } | Self::Broken { .. } | Self::TrailEnds(_) => exit::TRANSPORT,
+            Self::HungUp { .. } | Self::Broken { .. } | Self::LogEnded(_) => exit::TRANSPORT,
             Self::NotCleaned { exit, .. } => *exit,
             Self::Lost { .. } => exit::LOST,
             Self::TimedOut { .. } => exit::TIMED_OUT,
@@ -318,8 +317,8 @@ pub struct Registered(pub usize);
 impl fmt::Display for Registered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            1 => f.write_str("one registration of another would end"),
-            many => write!(f, "{many} registrations of others would end"),
+            1 => f.write_str("one registration of another initiator would be removed"),
+            many => write!(f, "{many} registrations of other initiators would be removed"),
         }
     }
 }

@@ -83,7 +83,7 @@ pub fn capabilities(device: &Path, data: &[u8]) -> Option<String> {
         (supported, false) => format!("{}, not active", yes(supported)),
         (supported, true) => format!("{}, active now", yes(supported)),
     };
-    let mut text = titled(device, "what it supports");
+    let mut text = titled(device, "capabilities");
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(text, "  {name:<31}  {value}");
     };
@@ -97,7 +97,7 @@ pub fn capabilities(device: &Path, data: &[u8]) -> Option<String> {
     }
     let supported = ReservationType::ALL.into_iter().filter(|kind| answer.supports(*kind) == Some(true));
     let types: Vec<String> = match answer.types {
-        None => vec!["it does not say which".to_owned()],
+        None => vec!["not reported".to_owned()],
         Some(0) => vec!["none".to_owned()],
         Some(_) => supported.map(|kind| reservation_type(kind.code())).collect(),
     };

@@ -148,7 +148,7 @@ fn capabilities_are_listed_in_words() {
 
 #[test]
 fn a_device_may_keep_its_types_to_itself_or_have_none() {
-    for (types, words) in [(None, "it does not say which"), (Some(0), "none")] {
+    for (types, words) in [(None, "not reported"), (Some(0), "none")] {
         let text = capabilities(disk(), &Capabilities { types, ..Capabilities::default() }.to_bytes());
         assert!(text.is_some_and(|text| text.ends_with(&format!("  {words}\n"))));
     }

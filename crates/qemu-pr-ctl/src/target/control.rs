@@ -19,7 +19,7 @@ pub const DEFAULT_CONTROL: &str = "/run/qemu-pr-helper/control";
 /// Which helper.
 #[derive(Debug, Args)]
 pub struct ControlSocket {
-    /// The control socket of the helper, or a folder with no other in it
+    /// Control socket of the helper, or a directory that contains no other
     #[arg(long = "control", value_name = "PATH", default_value = DEFAULT_CONTROL)]
     path: PathBuf,
 }
@@ -37,7 +37,7 @@ fn found(path: &Path) -> Result<PathBuf, Error> {
         return Ok(path.to_owned());
     }
     let directory = path.to_owned();
-    let mut found = sockets(path).map_err(|error| Error::ControlFolder { folder: directory.clone(), error })?;
+    let mut found = sockets(path).map_err(|error| Error::ControlDirectory { directory: directory.clone(), error })?;
     match found.pop() {
         None => Err(Error::NoControl(directory)),
         Some(only) if found.is_empty() => Ok(only),
@@ -45,7 +45,7 @@ fn found(path: &Path) -> Result<PathBuf, Error> {
             found.push(last);
             found.sort();
             let names = found.iter().filter_map(|path| path.file_name()).map(|name| name.display().to_string());
-            Err(Error::WhichControl { folder: directory, names: names.collect::<Vec<_>>().join(", ") })
+            Err(Error::WhichControl { directory, names: names.collect::<Vec<_>>().join(", ") })
         }
     }
 }

@@ -13,12 +13,12 @@ use crate::{error::Error, request::Access};
 /// The disk.
 #[derive(Debug, Args)]
 pub struct Device {
-    /// The disk, for example /dev/sdb or /dev/disk/by-id/...
+    /// Disk, for example /dev/sdb or /dev/disk/by-id/...
     #[arg(value_name = "DEVICE")]
     pub path: PathBuf,
 
-    // No documentation comment: lints want backticks in those, and people do not want them in the help.
-    #[arg(long, display_order = 90, help = "Send it with SG_IO from here, without a helper")]
+    // Not a documentation comment: there a lint asks for backticks, which the help would show.
+    #[arg(long, display_order = 90, help = "Send commands with SG_IO from this process, without a helper")]
     pub direct: bool,
 }
 

@@ -7,7 +7,7 @@ use clap::Args;
 /// Where a helper listens, and how long to wait for it.
 #[derive(Debug, Args)]
 pub struct Helper {
-    /// The socket of the helper
+    /// Unix socket of the helper
     #[arg(
         short = 'k',
         long,
@@ -23,7 +23,7 @@ pub struct Helper {
         value_name = "SECONDS",
         global = true,
         display_order = 100,
-        help = "How long to wait for the helper [default: 90; at its control socket 5]",
+        help = "Time to wait for an answer [default: 90; at a control socket: 5]",
         value_parser = seconds
     )]
     timeout: Option<Duration>,
@@ -44,6 +44,6 @@ impl Helper {
 fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(seconds @ 1..=86_400) => Ok(Duration::from_secs(seconds)),
-        _ => Err("it is a whole number of seconds from 1 to 86400".to_owned()),
+        _ => Err("expected a whole number of seconds from 1 to 86400".to_owned()),
     }
 }

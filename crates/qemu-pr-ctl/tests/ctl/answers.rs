@@ -77,19 +77,24 @@ fn commands_that_change_open_the_disk_for_writing() {
 }
 
 #[test]
-fn a_refusal_names_the_disk_the_command_the_reason_and_the_remedy() {
-    for (sense, code, reason, remedy) in [
+fn a_refusal_names_the_disk_the_command_the_reason_and_the_hint() {
+    for (sense, code, reason, hint) in [
         (SenseCode::MEDIUM_NOT_PRESENT, 2, "NOT READY: MEDIUM NOT PRESENT (2/3a/00)", "wait"),
         (SenseCode::INTERNAL_TARGET_FAILURE, 3, "HARDWARE ERROR: INTERNAL TARGET FAILURE (4/44/00)", "dmesg"),
         (SenseCode::INVALID_RELEASE, 5, "INVALID RELEASE OF PERSISTENT RESERVATION (5/26/04)", "another type"),
         (SenseCode::RESERVATIONS_PREEMPTED, 6, "UNIT ATTENTION: RESERVATIONS PREEMPTED (6/2a/03)", "try again"),
-        (SenseCode::INVALID_OPERATION_CODE, 9, "INVALID COMMAND OPERATION CODE (5/20/00)", "no persistent"),
+        (
+            SenseCode::INVALID_OPERATION_CODE,
+            9,
+            "INVALID COMMAND OPERATION CODE (5/20/00)",
+            "not support persistent reservations",
+        ),
         (SenseCode::IO_PROCESS_TERMINATED, 11, "ABORTED COMMAND: I/O PROCESS TERMINATED (b/00/06)", "SCSI disk"),
     ] {
         let helper = always(Status::CHECK_CONDITION, Sense::fixed(sense));
         let disk = helper.disk();
         let refused = run(&helper.socket(), &["release", &disk, "--key", "1", "--type", "1"]);
-        refused.expect_trouble(code, &[&disk, "refused RELEASE", reason, remedy]);
+        refused.expect_trouble(code, &[&disk, "refused RELEASE", reason, hint]);
     }
 }
 
@@ -114,7 +119,7 @@ fn an_answer_without_contents_is_no_empty_list() {
     for (word, action) in ASKING {
         let disk = helper.disk();
         let name = action.to_string();
-        run(&helper.socket(), &[word, &disk]).expect_trouble(97, &[&disk, &name, "1 bytes, too few"]);
+        run(&helper.socket(), &[word, &disk]).expect_trouble(97, &[&disk, &name, "1 bytes, which is too short"]);
     }
 }
 

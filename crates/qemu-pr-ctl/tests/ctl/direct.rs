@@ -12,10 +12,10 @@ const NOWHERE: &str = "/nonexistent/pr.sock";
 #[test]
 fn what_is_no_scsi_disk_is_said_to_be_so_without_a_helper() {
     let nowhere = Path::new(NOWHERE);
-    run(nowhere, &["keys", "/dev/null", "--direct"]).expect_trouble(15, &["/dev/null is no SCSI disk", "SG_IO"]);
+    run(nowhere, &["keys", "/dev/null", "--direct"]).expect_trouble(15, &["/dev/null is not a SCSI disk", "SG_IO"]);
     let words = ["register", "/dev/null", "--new-key", "1", "--direct"];
-    run(nowhere, &words).expect_trouble(15, &["no SCSI disk"]);
-    run(nowhere, &["compare", "/dev/null"]).expect_trouble(15, &["there is no socket"]);
+    run(nowhere, &words).expect_trouble(15, &["not a SCSI disk"]);
+    run(nowhere, &["compare", "/dev/null"]).expect_trouble(15, &["No such file or directory"]);
 }
 
 #[test]

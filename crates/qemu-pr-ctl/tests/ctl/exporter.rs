@@ -191,7 +191,7 @@ fn a_helper_that_cannot_be_asked_is_down_and_the_page_is_there() {
     // It is said when it changes, and not each time.
     let said = exporter.end();
     assert_eq!(said.lines().count(), 2, "{said}");
-    assert!(said.contains("there is no control socket") && said.contains("control"), "{said}");
+    assert!(said.contains("cannot connect to the control socket") && said.contains("control"), "{said}");
 }
 
 #[test]

@@ -49,8 +49,10 @@ fn two_hosts_register_reserve_conflict_and_preempt() {
     b("preempt --key 0xb --victim 0xc --type 5").expect_trouble(24, &["PREEMPT: RESERVATION CONFLICT", "victim"]);
     a("release --key 0xa --type 1").expect_trouble(5, &["INVALID RELEASE", "another type"]);
 
-    b("preempt-abort --key 0xb --victim 0xa --type 5")
-        .expect_trouble(1, &["one registration of another would end", "PREEMPT AND ABORT was not sent", "--yes"]);
+    b("preempt-abort --key 0xb --victim 0xa --type 5").expect_trouble(
+        1,
+        &["one registration of another initiator would be removed", "PREEMPT AND ABORT was not sent", "--yes"],
+    );
     b("preempt-abort --key 0xb --victim 0xa --type 5 --yes").expect_done();
     assert_eq!(b("keys").expect_done(), format!("{disk}: 1 registration (generation 3)\n  0xb\n"));
     let reservation = b("reservation").expect_done();
@@ -129,7 +131,7 @@ fn a_reservation_moves_to_an_initiator_that_is_named() {
     assert!(status.contains("2 registrations") && status.contains("fc:0x2100000000000001"), "{status}");
     assert!(ctl("reservation").expect_done().contains("the registrant with key 0xb"));
     // A simulated disk never loses its reservations.
-    ctl("replace-lost --new-key 0xc --type 1 --yes").expect_trouble(24, &["REPLACE LOST RESERVATION", "lost nothing"]);
+    ctl("replace-lost --new-key 0xc --type 1 --yes").expect_trouble(24, &["REPLACE LOST RESERVATION", "not lost"]);
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn the_trail_has_a_line_for_each_record_with_the_local_time() {
         "2023-11-14T23:13:20.000001+01:00  PREEMPT: GOOD in 812 us; key 0x1; disk block 8:16; client 7, VM web1";
     assert_eq!(lines.len(), 3, "{run:?}");
     assert_eq!(lines[0], first);
-    assert!(lines[1].starts_with("3 records are missing here"), "{run:?}");
+    assert!(lines[1].starts_with("3 records were skipped here"), "{run:?}");
     // Whatever a client calls itself does nothing to the terminal.
     assert!(lines[2].contains("key 0x?[2J;"), "{run:?}");
 }
@@ -57,7 +57,7 @@ fn the_trail_has_a_line_for_each_record_with_the_local_time() {
 #[test]
 fn the_end_of_the_helper_is_said_and_is_no_success() {
     let run = run_control(&trail(&[]).path(), &["log"]);
-    run.expect_trouble(99, &["the audit trail ends here", "hung up"]);
+    run.expect_trouble(99, &["end of the audit log", "closed the connection"]);
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn the_log_tells_each_command_as_it_happens_and_ends_with_the_daemon() {
 fn what_is_traced_changes_while_it_runs() {
     let daemon = Daemon::start();
     let ctl = |words: &[&str]| run_control(&daemon.control(), words);
-    assert!(ctl(&["trace", "list"]).expect_done().starts_with("nothing is traced"));
+    assert!(ctl(&["trace", "list"]).expect_done().starts_with("no trace event is enabled"));
     ctl(&["trace", "enable", "pr_helper_*"]).expect_done();
     let listed = ctl(&["trace", "list"]).expect_done();
     assert!(listed.lines().count() > 1 && listed.lines().all(|event| event.starts_with("pr_helper_")), "{listed}");

@@ -19,7 +19,8 @@ fn a_socket_that_is_not_there_is_said_to_be_missing() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("missing.sock");
     let name = path.to_str().expect("a path in words");
-    run(&path, &["ping"]).expect_trouble(15, &["there is no socket", name, "systemctl start", "--socket"]);
+    run(&path, &["ping"])
+        .expect_trouble(15, &["cannot connect to", name, "No such file or directory", "systemctl start", "--socket"]);
 }
 
 #[test]
@@ -27,7 +28,10 @@ fn a_socket_without_a_helper_is_said_to_be_left_over() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("stale.sock");
     drop(UnixListener::bind(&path).expect("a socket"));
-    run(&path, &["ping"]).expect_trouble(15, &["nobody listens", "stale.sock", "has ended", "systemctl restart"]);
+    run(&path, &["ping"]).expect_trouble(
+        15,
+        &["cannot connect to", "stale.sock: Connection refused", "no process listens", "systemctl restart"],
+    );
 }
 
 #[test]
@@ -35,7 +39,7 @@ fn a_file_is_not_taken_for_a_socket() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("file");
     fs::write(&path, "").expect("a file");
-    run(&path, &["ping"]).expect_trouble(15, &["file is no socket", "--socket"]);
+    run(&path, &["ping"]).expect_trouble(15, &["file: not a socket", "--socket"]);
 }
 
 #[test]
@@ -63,7 +67,7 @@ fn a_socket_of_somebody_else_is_said_to_be_forbidden() {
     let helper = StandIn::answering(|_| None);
     fs::set_permissions(helper.socket(), Permissions::from_mode(0o600)).expect("a private socket");
     let run = run_as_nobody(&helper, &["ping"]);
-    run.expect_trouble(15, &["no permission", "pr.sock", "mode 0600, user 0, group 0", "root", "--socket-group"]);
+    run.expect_trouble(15, &["Permission denied", "pr.sock", "mode 0600, user 0, group 0", "root", "--socket-group"]);
 }
 
 #[test]
@@ -75,14 +79,14 @@ fn a_disk_that_may_only_be_read_can_be_asked_but_not_changed() {
     }
     run_as_nobody(&helper, &["keys", &disk]).expect_done();
     run_as_nobody(&helper, &["clear", &disk, "--key", "1"])
-        .expect_trouble(15, &["no permission to open", &disk, "for reading and writing", "root"]);
+        .expect_trouble(15, &["cannot open", &disk, "for reading and writing: Permission denied", "root"]);
 }
 
 #[test]
 fn a_disk_that_is_not_there_is_said_to_be_missing() {
     let helper = StandIn::answering(|_| Some(good([0; 8])));
     run(&helper.socket(), &["keys", "/dev/nonexistent"])
-        .expect_trouble(15, &["there is no device /dev/nonexistent", "lsblk"]);
+        .expect_trouble(15, &["cannot open /dev/nonexistent: No such file or directory", "lsblk"]);
 }
 
 #[test]
@@ -98,5 +102,5 @@ fn an_answer_that_cannot_be_written_is_no_success() {
     let full = fs::File::options().write(true).open("/dev/full").expect("/dev/full");
     let mut command = Command::new(PROGRAM);
     let output = command.args(["ping", "--socket"]).arg(helper.socket()).stdout(full).output().expect("run the tool");
-    Run::from(output).expect_trouble(15, &["cannot write the answer", "No space left"]);
+    Run::from(output).expect_trouble(15, &["cannot write the output", "No space left"]);
 }

@@ -23,7 +23,7 @@ fn value(text: &str) -> Value {
 fn state_shows_a_line_for_each_connection() {
     let helper = ControlStandIn::telling(eventful_snapshot());
     let said = run_control(&helper.path(), &["state"]).expect_done();
-    assert!(said.starts_with("qemu-pr-helper 0.1.0, process 4242, up 3d4h, 3 of 1024 connections\n"), "{said}");
+    assert!(said.starts_with("qemu-pr-helper 0.1.0, PID 4242, up 3d4h, 3 of 1024 connections\n"), "{said}");
     assert!(said.contains(" 7  web1  ") && said.contains("31s sdb PREEMPT"), "{said}");
     assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
     assert_eq!(helper.asked(), [Ask::Snapshot]);
@@ -115,11 +115,8 @@ fn a_watch_ends_with_the_helper() {
 fn a_change_of_what_is_traced_is_an_order() {
     let helper = ControlStandIn::telling(eventful_snapshot());
     let done = |words: &[&str]| run_control(&helper.path(), words).expect_done();
-    assert_eq!(
-        done(&["trace", "enable", "pr_helper_*", "pr_wire_hello"]),
-        "traced from now on: pr_helper_*, pr_wire_hello\n"
-    );
-    assert_eq!(done(&["trace", "disable", "pr_helper_*"]), "no longer traced: pr_helper_*\n");
+    assert_eq!(done(&["trace", "enable", "pr_helper_*", "pr_wire_hello"]), "enabled: pr_helper_*, pr_wire_hello\n");
+    assert_eq!(done(&["trace", "disable", "pr_helper_*"]), "disabled: pr_helper_*\n");
     let patterns = |patterns: &[&str]| Ask::Trace { patterns: patterns.iter().map(ToString::to_string).collect() };
     assert_eq!(helper.asked(), [patterns(&["pr_helper_*", "pr_wire_hello"]), patterns(&["-pr_helper_*"])]);
     assert_eq!(done(&["trace", "list"]), "pr_helper_command\npr_helper_reply\n");
@@ -129,7 +126,7 @@ fn a_change_of_what_is_traced_is_an_order() {
     );
     let quiet = ControlStandIn::telling(Snapshot::default());
     let said = run_control(&quiet.path(), &["trace", "list"]).expect_done();
-    assert!(said.starts_with("nothing is traced;"), "{said}");
+    assert!(said.starts_with("no trace event is enabled;"), "{said}");
 }
 
 #[test]
@@ -142,7 +139,7 @@ fn what_was_odd_about_an_order_is_told() {
     let said = run_control(&helper.path(), &["reload", "--json", "--config", "/dev/null"]).expect_done();
     assert_eq!(
         value(&said),
-        json!({"control": helper.path(), "done": "the settings of /dev/null are in force", "warnings": [odd]})
+        json!({"control": helper.path(), "done": "settings loaded from /dev/null", "warnings": [odd]})
     );
 }
 
@@ -168,7 +165,7 @@ fn reload_hands_over_the_file_that_is_in_force_or_another() {
     let ask = Ask::Reload { path: path.clone(), text: text.to_owned(), users: root(), groups: root() };
 
     let said = run_control(&helper.path(), &["reload"]).expect_done();
-    assert_eq!(said, format!("the settings of {path} are in force\n"));
+    assert_eq!(said, format!("settings loaded from {path}\n"));
     assert_eq!(helper.asked(), [Ask::Snapshot, ask.clone()]);
 
     let without = ControlStandIn::telling(Snapshot::default());

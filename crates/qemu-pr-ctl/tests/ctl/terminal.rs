@@ -61,7 +61,10 @@ fn a_person_is_asked_before_others_lose_their_registrations() {
     let clear = ["clear", &disk, "--key", "0xb"];
     for (typed, code) in [("n\n", 1), ("\n", 1), ("y\n", 24)] {
         let (ended, text) = at_terminal(&simulator, &clear, typed, &[]);
-        assert!(text.contains("one registration of another would end. CLEAR all the same? [y/N]"), "{text}");
+        assert!(
+            text.contains("one registration of another initiator would be removed. Send CLEAR anyway? [y/N]"),
+            "{text}"
+        );
         // Whoever says yes gets as far as the disk, which knows of no such key.
         assert_eq!(ended, Some(code), "{typed:?}: {text}");
     }

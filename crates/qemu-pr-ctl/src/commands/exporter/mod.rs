@@ -63,19 +63,19 @@ struct Ready<'a> {
     control: &'a [PathBuf],
 }
 
-/// Serve the helper's figures to Prometheus and its like
+/// Serve the metrics of helpers to Prometheus over HTTP
 #[derive(Debug, Args)]
 #[command(after_long_help = EXPORTER)]
 pub struct Exporter {
-    /// Where to listen
+    /// Address to listen on
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9437", value_parser = address)]
     listen: SocketAddr,
 
-    /// The user to serve as, if this is started as root [default: nobody]
+    /// User to run as if started as root [default: nobody]
     #[arg(long, value_name = "USER")]
     user: Option<String>,
 
-    /// The control socket of a helper; may be repeated
+    /// Control socket of a helper; may be repeated
     #[arg(long, value_name = "PATH", default_value = DEFAULT_CONTROL)]
     control: Vec<PathBuf>,
 }
@@ -83,19 +83,20 @@ pub struct Exporter {
 const EXPORTER: &str = "\
 Pages:
   /metrics  OpenMetrics text; text/plain gets that of Prometheus 0.0.4
-  /healthz  the exporter itself is well
-  /         where the others are
+  /healthz  answers ok as long as the exporter runs
+  /         a list of these pages
 
-A helper that cannot be asked has qemu_pr_helper_up 0. With several --control
-every metric has a label helper with the path.
+For a helper that does not answer, qemu_pr_helper_up is 0. With several
+--control every metric has a label helper with the path of its socket.
 
-It needs no privileges but those to use the control socket: start the helper
-with --control-group GROUP, and this as a member of that group. Started as root
-it keeps the sockets' groups and becomes USER before it answers anybody.
+The exporter only needs access to the control socket: start the helper with
+--control-group GROUP, and the exporter as a member of that group. If it is
+started as root it changes to USER before it serves requests, and keeps the
+groups of the control sockets.
 ";
 
 fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "it is an address in numbers and a port, 127.0.0.1:9437 or [::1]:9437".to_owned())
+    text.parse().map_err(|_| "expected an IP address and a port, such as 127.0.0.1:9437 or [::1]:9437".to_owned())
 }
 
 impl Run for Exporter {

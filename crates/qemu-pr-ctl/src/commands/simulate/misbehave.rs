@@ -14,46 +14,46 @@ use scsi_pr::{
 /// One thing to get wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Misbehave {
-    /// RESERVE of what is held already is a conflict
+    /// RESERVE by the holder returns RESERVATION CONFLICT
     RepeatedReserve,
-    /// RESERVE of what another holds is GOOD
+    /// RESERVE while another initiator holds it returns GOOD
     SharedReserve,
-    /// CLEAR is GOOD and does nothing
+    /// CLEAR returns GOOD and does nothing
     Clear,
-    /// PREEMPT is GOOD and does nothing
+    /// PREEMPT returns GOOD and does nothing
     Preempt,
-    /// PREEMPT ends the reservation instead of moving it
+    /// PREEMPT removes the reservation instead of taking it over
     PreemptLoses,
-    /// PREEMPT AND ABORT is an invalid field
+    /// PREEMPT AND ABORT returns INVALID FIELD IN CDB
     NoAbort,
-    /// RELEASE by any registrant ends the reservation
+    /// RELEASE by any registrant removes the reservation
     Release,
-    /// Unregistering anyone ends the reservation
+    /// Any unregistration removes the reservation
     Unregister,
-    /// REGISTER takes any key
+    /// REGISTER accepts any key
     WrongKey,
-    /// READ KEYS tells the first key only
+    /// READ KEYS returns the first key only
     Keys,
-    /// READ RESERVATION tells another type
+    /// READ RESERVATION returns another type
     Type,
-    /// READ RESERVATION tells another key
+    /// READ RESERVATION returns another key
     Holder,
-    /// PRGENERATION stands still
+    /// PRGENERATION does not change
     Generation,
-    /// Unit attentions are not told
+    /// Unit attentions are not reported
     Attention,
-    /// Every change is answered BUSY
+    /// Every change returns BUSY
     Busy,
-    /// The helper sends data in answer to a change
+    /// The helper sends data with the reply to a change
     DataAfterOut,
-    /// The helper sends more data than it was asked for
+    /// The helper sends more data than was requested
     TooMuchData,
 }
 
 /// The ways, for the help.
 pub fn table() -> String {
     Misbehave::value_variants().iter().filter_map(ValueEnum::to_possible_value).fold(
-        "Ways to misbehave:\n".to_owned(),
+        "Faults:\n".to_owned(),
         |mut text, value| {
             let help = value.get_help().map(ToString::to_string).unwrap_or_default();
             let _ = writeln!(text, "  {:<16}  {help}", value.get_name());

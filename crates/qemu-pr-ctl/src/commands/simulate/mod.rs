@@ -68,16 +68,16 @@ struct Ready<'a> {
     listening: bool,
 }
 
-/// Simulate disks at --socket, until interrupted
+/// Serve simulated disks at --socket until interrupted
 #[derive(Debug, Args)]
 #[command(after_long_help = misbehave::table())]
 pub struct Simulate {
-    /// The files that are disks [default: each descriptor is one]
+    /// Files that act as disks [default: any file that a client sends]
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// Get one thing wrong (--help lists the ways)
-    #[arg(long, value_name = "WAY", value_enum, hide_possible_values = true)]
+    /// Inject a fault (--help lists them)
+    #[arg(long, value_name = "FAULT", value_enum, hide_possible_values = true)]
     misbehave: Option<Misbehave>,
 }
 

@@ -27,26 +27,26 @@ use crate::{
     target::Device,
 };
 
-/// Try what cluster software does to a disk, and clean up again
+/// Test a disk with the command sequences of cluster software
 #[derive(Debug, Args)]
 #[command(after_long_help = SEQUENCES)]
 pub struct Validate {
     #[command(flatten)]
     device: Device,
 
-    /// The same disk by the path of another initiator
+    /// The same disk through another initiator
     #[arg(long, value_name = "DEVICE")]
     second: Option<PathBuf>,
 
-    /// Even if somebody is registered: remove all registrations first
+    /// Remove all existing registrations first
     #[arg(long)]
     force: bool,
 
-    /// Take remarks for failures
+    /// Treat remarks as failures
     #[arg(long)]
     strict: bool,
 
-    /// Play this sequence alone (see --help); may be repeated
+    /// Run only this sequence (see --help); may be repeated
     #[arg(
         long,
         value_name = "SEQUENCE",
@@ -58,23 +58,25 @@ pub struct Validate {
 
 const SEQUENCES: &str = "\
 Sequences:
-  basics                       what all the others rely on
+  basics                       what all other sequences rely on
   windows-failover-clustering  Windows' validation of shared storage
   fence_scsi                   the fence agent for disks
   fence_mpath                  the fence agent for multipath maps
   ocf-sg_persist               the resource agent of Pacemaker
   qemu-11-migrate-pr           QEMU migrating a guest with its reservation
-  qemu-11-migrate-key          QEMU migrating a guest that is registered only
+  qemu-11-migrate-key          QEMU migrating a guest that is only registered
   lvm-persist                  vgchange --persist, all types
 
-With one device half of the steps are played. The other half needs a second
-initiator: the disk by another host adapter or iSCSI session. On a simulated
-disk the same DEVICE will do.
+With one device, half of the steps are run. The other half needs a second
+initiator: the same disk through another host adapter or iSCSI session. For a
+simulated disk, --second may name the same DEVICE.
 
-What the disk keeps for a second initiator that a path checker may have taken
-(unit attentions) is a remark, not a failure. A disk may carry out or refuse
-the PREEMPT without a type that QEMU sends for a guest that is registered only;
-that the guest has no registration after it is a remark.
+The command removes its registrations afterwards.
+
+A missing unit attention is a remark, not a failure, because a path checker may
+have received it. The PREEMPT without a type, which QEMU sends for a guest that
+is only registered, may succeed or fail; if it removes the guest's registration,
+that is a remark.
 ";
 
 /// The names of the sequences.

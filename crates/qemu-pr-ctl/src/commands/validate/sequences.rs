@@ -97,7 +97,7 @@ fn free(who: Who) -> Step {
 }
 
 fn told(who: Who, code: SenseCode) -> Step {
-    step(who, "is told what happened to it", KEYS, Due::Told(code))
+    step(who, "gets a unit attention", KEYS, Due::Told(code))
 }
 
 /// What all of them rely on.

@@ -140,7 +140,7 @@ impl<'a> Stage<'a> {
         let before = self.generation.replace(generation);
         let stands = self.counted && before == Some(generation);
         self.counted = false;
-        stands.then(|| (format!("PRGENERATION over {generation}"), format!("PRGENERATION still {generation}")))
+        stands.then(|| (format!("PRGENERATION above {generation}"), format!("PRGENERATION still {generation}")))
     }
 
     /// Ends the registrations of this run; those that stay nevertheless.

@@ -85,7 +85,7 @@ impl Due {
                 let came = match (due, told) {
                     (true, _) => code.additional.to_string(),
                     (false, true) => text::reply(reply),
-                    (false, false) => "nothing".to_owned(),
+                    (false, false) => "no unit attention".to_owned(),
                 };
                 (due, came)
             }
@@ -103,7 +103,7 @@ impl Due {
             },
             Self::Head => match ReadKeys::parse(&reply.data) {
                 Some(data) => {
-                    let came = format!("{} bytes, announcing {}", reply.data.len(), data.additional_length);
+                    let came = format!("{} bytes of {}", reply.data.len(), data.additional_length);
                     let announced = data.additional_length > 0 && data.additional_length % 8 == 0;
                     (reply.data.len() == 8 && announced, came)
                 }
@@ -149,7 +149,7 @@ impl fmt::Display for Due {
             Self::Good | Self::Offered => f.write_str("GOOD"),
             Self::Conflict => f.write_str("RESERVATION CONFLICT"),
             Self::Keys(keys) | Self::Kept(keys) | Self::Registrations(keys) => f.write_str(&list(keys)),
-            Self::Head => f.write_str("8 bytes, announcing more"),
+            Self::Head => f.write_str("8 bytes of a longer list"),
             Self::Free => f.write_str("no reservation"),
             Self::Held(key, kind) => f.write_str(&held(*key, kind.code())),
             Self::Told(code) => code.fmt(f),
@@ -211,7 +211,7 @@ fn list(keys: &[ReservationKey]) -> String {
 }
 
 fn too_short(reply: &Reply) -> String {
-    format!("GOOD with {} bytes, too few to mean anything", reply.data.len())
+    format!("GOOD with {} bytes, which is too short", reply.data.len())
 }
 
 /// A node that has several paths has a registration for each of them, all with one key.

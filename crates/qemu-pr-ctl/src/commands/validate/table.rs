@@ -143,7 +143,7 @@ impl Page {
         line("node 1", &format!("{}, key 1 is {}", self.device, self.keys[0]));
         match &self.second {
             Some(second) => line("node 2", &format!("{second}, key 2 is {}", self.keys[1])),
-            None => line("node 2", "none (--second names one): half of the steps cannot be played"),
+            None => line("node 2", "none (see --second): half of the steps are skipped"),
         }
         if let Some(disk) = &self.disk {
             line("disk", disk);
@@ -167,7 +167,7 @@ impl Page {
             return self.print(&format!("{number:>4}  {verdict}  {name:<37}  {}\n", value.trim_start()));
         }
         let mut text = format!("{number:>4}  {verdict}  {name} ({})\n", step.what.action());
-        for (name, value) in [("expected", &came.expected), ("came", &came.came)] {
+        for (name, value) in [("expected", &came.expected), ("received", &came.came)] {
             let _ = writeln!(text, "{}", terminal::fold_behind(&format!("{:14}{name:<10}", ""), &self.named(value)));
         }
         self.print(&text)
@@ -216,9 +216,9 @@ impl Page {
         }
         text.extend(self.about_paths());
         let end = if self.left_behind.is_empty() {
-            "The disk is left without registrations.".to_owned()
+            "The disk has no registrations left.".to_owned()
         } else {
-            format!("LEFT BEHIND on the disk: {}", self.left_behind.join(" "))
+            format!("STILL REGISTERED on the disk: {}", self.left_behind.join(" "))
         };
         let _ = writeln!(text, "\n{end}");
         text
@@ -230,8 +230,8 @@ impl Page {
         let played = |sequence: &&Played| sequence.steps.iter().any(|step| step.admits_one_path);
         let names: Vec<_> = self.sequences.iter().filter(played).map(|sequence| sequence.name).collect();
         let words = format!(
-            "this is a multipath map of {paths} paths, and a reservation of type 1 or 3, as in {}, admits one of them: let cluster \
-             software use type 5 or 7 here",
+            "this is a multipath map of {paths} paths, and a reservation of type 1 or 3, as in {}, admits one of them: \
+             configure cluster software to use type 5 or 7",
             names.join(" and ")
         );
         (!names.is_empty()).then(|| format!("\n{}\n", terminal::fold_behind("note  ", &words)))
