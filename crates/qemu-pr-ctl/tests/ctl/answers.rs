@@ -94,7 +94,7 @@ fn a_refusal_names_the_disk_the_command_the_reason_and_the_hint() {
         let helper = always(Status::CHECK_CONDITION, Sense::fixed(sense));
         let disk = helper.disk();
         let refused = run(&helper.socket(), &["release", &disk, "--key", "1", "--type", "1"]);
-        refused.expect_trouble(code, &[&disk, "refused RELEASE", reason, hint]);
+        refused.expect_error(code, &[&disk, "refused RELEASE", reason, hint]);
     }
 }
 
@@ -109,7 +109,7 @@ fn a_status_without_sense_data_is_named_too() {
     ] {
         let helper = always(status, Sense::NONE);
         let disk = helper.disk();
-        run(&helper.socket(), &["clear", &disk, "--key", "1", "--yes"]).expect_trouble(code, &[&disk, "CLEAR", words]);
+        run(&helper.socket(), &["clear", &disk, "--key", "1", "--yes"]).expect_error(code, &[&disk, "CLEAR", words]);
     }
 }
 
@@ -119,7 +119,7 @@ fn an_answer_without_contents_is_no_empty_list() {
     for (word, action) in ASKING {
         let disk = helper.disk();
         let name = action.to_string();
-        run(&helper.socket(), &[word, &disk]).expect_trouble(97, &[&disk, &name, "1 bytes, which is too short"]);
+        run(&helper.socket(), &[word, &disk]).expect_error(97, &[&disk, &name, "1 bytes, which is too short"]);
     }
 }
 

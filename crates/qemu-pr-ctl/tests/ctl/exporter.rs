@@ -322,9 +322,9 @@ fn an_address_that_is_taken_is_said_to_be() {
     let exporter = Exporter::start(&[helper.path()]);
     let listen = exporter.address.to_string();
     crate::run::run_control(&helper.path(), &["exporter", "--listen", &listen])
-        .expect_trouble(15, &["cannot listen on 127.0.0.1:", "in use", "--listen"]);
+        .expect_error(15, &["cannot listen on 127.0.0.1:", "in use", "--listen"]);
     crate::run::run_control(Path::new("/x"), &["exporter", "--listen", &listen, "--user", "nosuchuser"])
-        .expect_trouble(15, &["cannot listen"]);
+        .expect_error(15, &["cannot listen"]);
 }
 
 #[test]

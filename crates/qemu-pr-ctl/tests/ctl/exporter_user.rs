@@ -69,7 +69,7 @@ fn a_socket_that_the_user_may_not_use_is_no_start() {
         fs::set_permissions(helper.path(), Permissions::from_mode(mode)).expect("a private socket");
         let words = ["exporter", "--listen", "127.0.0.1:0"];
         run_control(&helper.path(), &words)
-            .expect_trouble(15, &["user nobody may not use the control socket", "--control-group", "--user"]);
+            .expect_error(15, &["user nobody may not use the control socket", "--control-group", "--user"]);
     }
     assert_eq!(helper.asked(), []);
 }
@@ -78,7 +78,7 @@ fn a_socket_that_the_user_may_not_use_is_no_start() {
 fn only_root_can_become_another() {
     let helper = ControlStandIn::telling(Snapshot::default());
     run_control(&helper.path(), &["exporter", "--listen", "127.0.0.1:0", "--user", "no such user"])
-        .expect_trouble(1, &["user no such user does not exist", "--user"]);
+        .expect_error(1, &["user no such user does not exist", "--user"]);
     let program = helper.dir().join("qemu-pr-ctl");
     let copied = Command::new("cp").arg(PROGRAM).arg(&program).status().expect("run cp");
     assert!(copied.success(), "a copy of the tool");
@@ -87,8 +87,7 @@ fn only_root_can_become_another() {
         command.args(["exporter", "--listen", "127.0.0.1:0"]).args(words).arg("--control").arg(helper.path());
         Run::from(command.uid(65_534).gid(65_534).output().expect("run the tool as another user"))
     };
-    as_nobody(&["--user", "daemon"]).expect_trouble(1, &["only root can change the user"]);
+    as_nobody(&["--user", "daemon"]).expect_error(1, &["only root can change the user"]);
     fs::set_permissions(helper.path(), Permissions::from_mode(0o600)).expect("a private socket");
-    as_nobody(&[])
-        .expect_trouble(15, &["cannot connect to the control socket", "Permission denied", "--control-group"]);
+    as_nobody(&[]).expect_error(15, &["cannot connect to the control socket", "Permission denied", "--control-group"]);
 }

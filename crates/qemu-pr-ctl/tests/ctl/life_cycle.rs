@@ -24,9 +24,9 @@ fn each_run_on_a_simulated_disk_is_an_initiator_of_its_own() {
     let keys = ctl("keys").expect_done();
     assert_eq!(keys, format!("{disk}: 2 registrations (generation 2)\n  0xa  (2 registrations)\n"));
     // Whoever does this is a third one and has no registration.
-    ctl("reserve --key 0xa --type write-exclusive").expect_trouble(24, &["RESERVATION CONFLICT", "not registered"]);
-    ctl("clear --key 0xa").expect_trouble(24, &["CLEAR: RESERVATION CONFLICT"]);
-    ctl("register --key 0xa --new-key 0xb").expect_trouble(24, &["register-ignore"]);
+    ctl("reserve --key 0xa --type write-exclusive").expect_error(24, &["RESERVATION CONFLICT", "not registered"]);
+    ctl("clear --key 0xa").expect_error(24, &["CLEAR: RESERVATION CONFLICT"]);
+    ctl("register --key 0xa --new-key 0xb").expect_error(24, &["register-ignore"]);
     let status = ctl("status").expect_done();
     assert_eq!(status.matches("initiator    sas:0x3").count(), 2, "{status}");
 }
@@ -45,11 +45,11 @@ fn two_hosts_register_reserve_conflict_and_preempt() {
     let said = a("reserve --key 0xa --type write-exclusive-registrants-only").expect_done();
     assert_eq!(said, format!("{disk}:\n  reserved with key 0xa: Write Exclusive, registrants only (type 5)\n"));
 
-    b("reserve --key 0xb --type write-exclusive").expect_trouble(24, &["RESERVE: RESERVATION CONFLICT", "status"]);
-    b("preempt --key 0xb --victim 0xc --type 5").expect_trouble(24, &["PREEMPT: RESERVATION CONFLICT", "victim"]);
-    a("release --key 0xa --type 1").expect_trouble(5, &["INVALID RELEASE", "another type"]);
+    b("reserve --key 0xb --type write-exclusive").expect_error(24, &["RESERVE: RESERVATION CONFLICT", "status"]);
+    b("preempt --key 0xb --victim 0xc --type 5").expect_error(24, &["PREEMPT: RESERVATION CONFLICT", "victim"]);
+    a("release --key 0xa --type 1").expect_error(5, &["INVALID RELEASE", "another type"]);
 
-    b("preempt-abort --key 0xb --victim 0xa --type 5").expect_trouble(
+    b("preempt-abort --key 0xb --victim 0xa --type 5").expect_error(
         1,
         &["one registration of another initiator would be removed", "PREEMPT AND ABORT was not sent", "--yes"],
     );
@@ -64,8 +64,8 @@ fn two_hosts_register_reserve_conflict_and_preempt() {
     );
 
     // The host that lost learns of it first, and only then that it has no registration any more.
-    a("clear --key 0xa --yes").expect_trouble(6, &["UNIT ATTENTION", "REGISTRATIONS PREEMPTED", "try again"]);
-    a("clear --key 0xa --yes").expect_trouble(24, &["RESERVATION CONFLICT", "not registered"]);
+    a("clear --key 0xa --yes").expect_error(6, &["UNIT ATTENTION", "REGISTRATIONS PREEMPTED", "try again"]);
+    a("clear --key 0xa --yes").expect_error(24, &["RESERVATION CONFLICT", "not registered"]);
 
     b("release --key 0xb --type write-exclusive-registrants-only").expect_done();
     assert_eq!(b("reservation").expect_done(), format!("{disk}: not reserved (generation 3)\n"));
@@ -79,7 +79,7 @@ fn a_key_is_changed_and_everything_cleared() {
     let host = StandIn::initiator(daemon.socket());
     let ctl = |line: &str| daemon.ctl(&host.socket(), line);
     ctl("register --new-key 1").expect_done();
-    ctl("register --new-key 2").expect_trouble(24, &["--key is not the key"]);
+    ctl("register --new-key 2").expect_error(24, &["--key is not the key"]);
     ctl("register --key 1 --new-key 2").expect_done();
     ctl("register-ignore --new-key 0x10 --aptpl").expect_done();
     ctl("reserve --key 16 --type 7").expect_done();
@@ -131,7 +131,7 @@ fn a_reservation_moves_to_an_initiator_that_is_named() {
     assert!(status.contains("2 registrations") && status.contains("fc:0x2100000000000001"), "{status}");
     assert!(ctl("reservation").expect_done().contains("the registrant with key 0xb"));
     // A simulated disk never loses its reservations.
-    ctl("replace-lost --new-key 0xc --type 1 --yes").expect_trouble(24, &["REPLACE LOST RESERVATION", "not lost"]);
+    ctl("replace-lost --new-key 0xc --type 1 --yes").expect_error(24, &["REPLACE LOST RESERVATION", "not lost"]);
 }
 
 #[test]

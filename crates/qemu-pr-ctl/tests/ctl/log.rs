@@ -57,7 +57,7 @@ fn the_trail_has_a_line_for_each_record_with_the_local_time() {
 #[test]
 fn the_end_of_the_helper_is_said_and_is_no_success() {
     let run = run_control(&trail(&[]).path(), &["log"]);
-    run.expect_trouble(99, &["end of the audit log", "closed the connection"]);
+    run.expect_error(99, &["end of the audit log", "closed the connection"]);
 }
 
 #[test]

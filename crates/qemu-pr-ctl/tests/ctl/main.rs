@@ -2,12 +2,11 @@
 #![expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
 
 mod answers;
-mod control_troubles;
+mod control_errors;
 mod daemon;
 mod direct;
 mod exporter;
 mod exporter_user;
-mod hang_ups;
 mod json;
 mod life_cycle;
 mod log;
@@ -21,4 +20,5 @@ mod sockets;
 mod stand_in;
 mod state;
 mod terminal;
+mod transport_errors;
 mod validate;

@@ -72,7 +72,7 @@ fn bench_measures_at_each_number_of_connections() {
 #[test]
 fn bench_needs_a_helper() {
     let nowhere = std::path::Path::new("/nonexistent/pr.sock");
-    run(nowhere, &["bench"]).expect_trouble(15, &["cannot connect to", "No such file or directory"]);
+    run(nowhere, &["bench"]).expect_error(15, &["cannot connect to", "No such file or directory"]);
 }
 
 #[test]

@@ -132,9 +132,9 @@ fn settings_are_given_to_a_daemon_that_opens_no_file() {
     let clear = "[[rule]]\nname = \"no clear\"\nuser = [\"root\"]\naction = [\"CLEAR\"]\ndecision = \"deny\"\n";
     give(clear).expect_done();
     daemon.ctl(&host.socket(), "register --new-key 0xa").expect_done();
-    daemon.ctl(&host.socket(), "clear --key 0xa").expect_trouble(5, &["ACCESS DENIED - NO ACCESS RIGHTS"]);
-    give("[[rule]]\nuser = [\"no-such-user\"]").expect_trouble(36, &[":2:9: there is no user", "stay"]);
-    daemon.ctl(&host.socket(), "clear --key 0xa").expect_trouble(5, &["ACCESS DENIED"]);
+    daemon.ctl(&host.socket(), "clear --key 0xa").expect_error(5, &["ACCESS DENIED - NO ACCESS RIGHTS"]);
+    give("[[rule]]\nuser = [\"no-such-user\"]").expect_error(36, &[":2:9: there is no user", "stay"]);
+    daemon.ctl(&host.socket(), "clear --key 0xa").expect_error(5, &["ACCESS DENIED"]);
     // Without a name it is the same file again.
     std::fs::write(file.path(), "").expect("write it");
     run_control(&daemon.control(), &["reload"]).expect_done();

@@ -44,7 +44,7 @@ impl Run {
 
     /// Asserts this exit status, nothing on standard output, and one line of complaint with all of these words.
     #[track_caller]
-    pub fn expect_trouble(self, code: i32, words: &[&str]) {
+    pub fn expect_error(self, code: i32, words: &[&str]) {
         assert_eq!((self.code, self.stdout.as_str()), (Some(code), ""), "{self:?}");
         assert!(self.stderr.starts_with("qemu-pr-ctl: ") && self.stderr.lines().count() == 1, "{}", self.stderr);
         for word in words {

@@ -91,7 +91,7 @@ fn only_the_files_that_are_named_are_disks() {
     run(&simulator.socket(), &["register", &simulator.path("a"), "--new-key", "1"]).expect_done();
     assert!(keys("a").expect_done().contains("1 registration"));
     assert!(keys("b").expect_done().contains("no registrations"));
-    keys("disk").expect_trouble(5, &["LOGICAL UNIT NOT SUPPORTED"]);
+    keys("disk").expect_error(5, &["LOGICAL UNIT NOT SUPPORTED"]);
 }
 
 #[test]
@@ -104,9 +104,9 @@ fn a_signal_ends_it_and_its_socket() {
 #[test]
 fn a_socket_in_use_is_left_alone_and_a_stale_one_replaced() {
     let simulator = Simulator::start(&[]);
-    run(&simulator.socket(), &["simulate"]).expect_trouble(15, &["cannot listen", "in use", "--socket"]);
+    run(&simulator.socket(), &["simulate"]).expect_error(15, &["cannot listen", "in use", "--socket"]);
     let file = simulator.path("disk");
-    run(Path::new(&file), &["simulate"]).expect_trouble(15, &["cannot listen", "in use"]);
+    run(Path::new(&file), &["simulate"]).expect_error(15, &["cannot listen", "in use"]);
     let socket = simulator.path("stale.sock");
     drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket"));
     let mut server = Command::new(PROGRAM)

@@ -147,7 +147,7 @@ fn what_was_odd_about_an_order_is_told() {
 fn an_order_that_is_not_carried_out_says_why() {
     let helper =
         ControlStandIn::answering(|_| vec![Answer::Failed { reason: "only root may change the trace".into() }]);
-    run_control(&helper.path(), &["trace", "enable", "x"]).expect_trouble(36, &["only root may change the trace"]);
+    run_control(&helper.path(), &["trace", "enable", "x"]).expect_error(36, &["only root may change the trace"]);
     let run = run_control(&helper.path(), &["reload", "--json", "--config", "/dev/null"]);
     assert_eq!(run.code, Some(36));
     assert_eq!(value(&run.stdout)["error"]["kind"], "declined");
@@ -172,6 +172,6 @@ fn reload_hands_over_the_file_that_is_in_force_or_another() {
     run_control(&without.path(), &["reload", "--config", &path]).expect_done();
     assert_eq!(without.asked(), [ask]);
     let gone = run_control(&without.path(), &["reload", "--config", "/no/such/file"]);
-    gone.expect_trouble(15, &["/no/such/file", "--config"]);
+    gone.expect_error(15, &["/no/such/file", "--config"]);
     assert_eq!(without.asked().len(), 1);
 }

@@ -139,7 +139,7 @@ fn a_failure_is_shown_with_what_was_expected_and_received() {
 fn a_disk_in_use_is_left_alone_unless_forced() {
     let simulator = Simulator::start(&[]);
     simulator.ctl("register --new-key 0xa").expect_done();
-    validate(&simulator, &[]).expect_trouble(1, &["is in use (registrations: 1)", "--force"]);
+    validate(&simulator, &[]).expect_error(1, &["is in use (registrations: 1)", "--force"]);
     assert!(simulator.ctl("keys").expect_done().contains("0xa"));
     validate(&simulator, &["--force", "--only", "basics"]).expect_done();
     assert!(simulator.ctl("keys").expect_done().contains("no registrations"));
@@ -177,7 +177,7 @@ fn somebody_who_comes_in_the_meantime_is_left_alone() {
 fn two_devices_have_to_be_one_disk() {
     let simulator = Simulator::start_with(&[], &["a", "b"]);
     let words = ["validate", &simulator.path("a"), "--second", &simulator.path("b")];
-    run(&simulator.socket(), &words).expect_trouble(1, &["are different disks"]);
+    run(&simulator.socket(), &words).expect_error(1, &["are different disks"]);
     let keys = run(&simulator.socket(), &["keys", &simulator.path("a")]);
     assert!(keys.expect_done().contains("no registrations"), "what was tried is cleaned up");
 }

@@ -1,4 +1,4 @@
-//! What is told of a helper: each family of metrics, and where its numbers stand in a snapshot.
+//! The families of metrics, and where their values stand in a snapshot.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,11 @@ use scsi_pr::{InAction, OutAction};
 
 use super::openmetrics::{Format, Kind, Sample, seconds};
 
-/// A helper, as far as it could be asked.
+/// A helper and its snapshot.
 pub struct Helper {
     /// The label that tells it from the others, where there are any.
     pub label: Option<String>,
-    /// Its answer.
+    /// `None` if it does not answer.
     pub snapshot: Option<Snapshot>,
 }
 
@@ -69,127 +69,127 @@ const FAMILIES: &[Family] = &[
     Family {
         name: "requests",
         kind: Kind::Counter,
-        help: "Requests that were answered, by service action and result.",
+        help: "Requests answered, by service action and result.",
         samples: requests,
     },
     Family {
         name: "request_duration_seconds",
         kind: Kind::Histogram,
-        help: "How long requests took, by service action and result.",
+        help: "Duration of requests, by service action and result.",
         samples: durations,
     },
     Family {
         name: "connections",
         kind: Kind::Gauge,
-        help: "Connections that are open.",
+        help: "Open connections.",
         samples: |snapshot| gauge(number(snapshot.connections.len())),
     },
     Family {
         name: "connections_max",
         kind: Kind::Gauge,
-        help: "How many connections the helper serves at the most.",
+        help: "The connection limit of the helper.",
         samples: |snapshot| gauge(snapshot.max_connections),
     },
     Family {
         name: "connections_accepted",
         kind: Kind::Counter,
-        help: "Connections that were accepted.",
+        help: "Connections accepted.",
         samples: |snapshot| total(snapshot.totals.accepted),
     },
     Family {
         name: "connections_turned_away",
         kind: Kind::Counter,
-        help: "Connections that were closed at once because all places were taken.",
+        help: "Connections rejected at the connection limit.",
         samples: |snapshot| total(snapshot.totals.turned_away),
     },
     Family {
         name: "connections_over_limit",
         kind: Kind::Counter,
-        help: "Connections that were closed at once because their user or process had enough of them.",
+        help: "Connections rejected at the limit of their user or process.",
         samples: |snapshot| total(snapshot.totals.over_limit),
     },
     Family {
         name: "requests_delayed",
         kind: Kind::Counter,
-        help: "Times that a connection had to wait because its process was over its rate.",
+        help: "Times that a connection was delayed by the rate limit of its process.",
         samples: |snapshot| total(snapshot.totals.paused),
     },
     Family {
         name: "connections_overdue",
         kind: Kind::Counter,
-        help: "Connections that were closed because the client did not go on in time.",
+        help: "Connections closed because the client did not complete a request in time.",
         samples: |snapshot| total(snapshot.totals.overdue),
     },
     Family {
         name: "violations",
         kind: Kind::Counter,
-        help: "Clients that broke the protocol, by the rule that they broke.",
+        help: "Protocol violations of clients, by rule.",
         samples: |snapshot| named("rule", &snapshot.violations),
     },
     Family {
         name: "refusals",
         kind: Kind::Counter,
-        help: "Requests that were answered without asking the device, by reason.",
+        help: "Requests refused without being sent to the device, by reason.",
         samples: |snapshot| named("reason", &snapshot.refusals),
     },
     Family {
         name: "commands_in_flight",
         kind: Kind::Gauge,
-        help: "Commands that devices are at now.",
+        help: "Commands in flight.",
         samples: |snapshot| gauge(number(ages(snapshot).count())),
     },
     Family {
         name: "commands_hung",
         kind: Kind::Gauge,
-        help: "Commands that a device has been at for more than 5 seconds.",
+        help: "Commands in flight for more than 5 seconds.",
         samples: |snapshot| gauge(number(ages(snapshot).filter(|age| *age > HUNG_US).count())),
     },
     Family {
         name: "oldest_command_seconds",
         kind: Kind::Gauge,
-        help: "For how long the oldest command has been in flight; 0 if none is.",
+        help: "Age of the oldest command in flight; 0 if there is none.",
         samples: |snapshot| one("", seconds(ages(snapshot).max().unwrap_or_default())),
     },
     Family {
         name: "multipath_commands",
         kind: Kind::Counter,
-        help: "Commands that were given to the multipath broker.",
+        help: "Commands sent to the multipath broker.",
         samples: |snapshot| total(snapshot.totals.multipath_commands),
     },
     Family {
         name: "multipath_commands_in_flight",
         kind: Kind::Gauge,
-        help: "Commands that the multipath broker is at now.",
+        help: "Commands in flight at the multipath broker.",
         samples: |snapshot| gauge(snapshot.totals.multipath_in_flight),
     },
     Family {
         name: "multipath_failures",
         kind: Kind::Counter,
-        help: "Multipath commands without an answer: their process died, the time was over, or there was none.",
+        help: "Multipath commands without an answer: the process died, the timeout expired, or no process ran.",
         samples: |snapshot| total(snapshot.totals.multipath_failures),
     },
     Family {
         name: "audit_records",
         kind: Kind::Counter,
-        help: "Audit records that were written.",
+        help: "Audit records written.",
         samples: |snapshot| total(snapshot.totals.audit_records),
     },
     Family {
         name: "audit_left_out",
         kind: Kind::Counter,
-        help: "Commands that were counted in an audit record and have none of their own.",
+        help: "Commands counted in a summary record instead of having their own audit record.",
         samples: |snapshot| total(snapshot.totals.audit_left_out),
     },
     Family {
         name: "audit_without_names",
         kind: Kind::Gauge,
-        help: "1 once audit records have no names any more, because the process that looks them up is gone.",
+        help: "1 if audit records have no names because the process that looks them up has exited.",
         samples: |snapshot| gauge(snapshot.totals.without_names),
     },
     Family {
         name: "messages_lost",
         kind: Kind::Counter,
-        help: "Messages, traces and records that were lost because nobody took them in time.",
+        help: "Messages, traces and records lost because they were not written in time.",
         samples: |snapshot| total(snapshot.totals.messages_lost),
     },
 ];
@@ -219,8 +219,7 @@ fn ages(snapshot: &Snapshot) -> impl Iterator<Item = u64> {
     snapshot.connections.iter().filter_map(|connection| connection.in_flight.as_ref()).map(|command| command.for_us)
 }
 
-/// Every action with every result, those that never came up with 0: what is not there before it happens cannot be seen
-/// to grow.
+/// Every action with every result, those that never occurred with 0: an increase is only seen from a value that exists.
 fn requests(snapshot: &Snapshot) -> Vec<Sample> {
     let reads = InAction::ALL.iter().map(ToString::to_string);
     let changes = OutAction::ALL.iter().map(ToString::to_string);
@@ -243,7 +242,7 @@ fn requests(snapshot: &Snapshot) -> Vec<Sample> {
 }
 
 fn durations(snapshot: &Snapshot) -> Vec<Sample> {
-    // A page with the same line twice is worth nothing to those who read it.
+    // A page with the same line twice is invalid.
     let mut times: BTreeMap<(&str, &str), ([u64; BUCKETS.len() + 1], u64)> = BTreeMap::new();
     for requests in &snapshot.requests {
         let (buckets, all_us) = times.entry((&requests.action, &requests.result)).or_default();

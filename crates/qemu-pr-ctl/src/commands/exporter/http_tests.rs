@@ -1,11 +1,11 @@
 use super::*;
 
-fn wish(text: &str) -> Option<(&'static str, bool)> {
+fn response(text: &str) -> Option<(&'static str, bool)> {
     parse(text.as_bytes()).map(|asked| {
-        let status = match asked.wish {
-            Wish::Metrics(Format::OpenMetrics) => "openmetrics",
-            Wish::Metrics(Format::Plain) => "plain",
-            Wish::Words(status, _) => status,
+        let status = match asked.response {
+            Response::Metrics(Format::OpenMetrics) => "openmetrics",
+            Response::Metrics(Format::Plain) => "plain",
+            Response::Text(status, _) => status,
         };
         (status, asked.head_only)
     })
@@ -27,21 +27,21 @@ fn a_request_says_what_it_wants() {
         ("rubbish", ("400 Bad Request", false)),
         ("GET / HTTP/2.0", ("400 Bad Request", false)),
     ] {
-        assert_eq!(wish(&format!("{line}\r\nHost: x\r\n\r\n")), Some(expected), "{line}");
+        assert_eq!(response(&format!("{line}\r\nHost: x\r\n\r\n")), Some(expected), "{line}");
     }
 }
 
 #[test]
 fn an_unfinished_request_is_waited_for() {
     for text in ["", "GET", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: x\r\n"] {
-        assert_eq!(wish(text), None, "{text:?}");
+        assert_eq!(response(text), None, "{text:?}");
     }
 }
 
 #[test]
 fn too_many_headers_are_refused() {
     let text = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(65));
-    assert_eq!(wish(&text), Some(("431 Request Header Fields Too Large", false)));
+    assert_eq!(response(&text), Some(("431 Request Header Fields Too Large", false)));
 }
 
 #[test]
@@ -57,12 +57,12 @@ fn the_client_gets_the_format_that_it_reads() {
         ("text/plain;q=0.0", "openmetrics"),
     ] {
         assert_eq!(
-            wish(&format!("GET /metrics HTTP/1.1\r\naccept: {accept}\r\n\r\n")),
+            response(&format!("GET /metrics HTTP/1.1\r\naccept: {accept}\r\n\r\n")),
             Some((expected, false)),
             "{accept}"
         );
     }
-    assert_eq!(wish("GET /metrics HTTP/1.1\r\n\r\n"), Some(("openmetrics", false)));
+    assert_eq!(response("GET /metrics HTTP/1.1\r\n\r\n"), Some(("openmetrics", false)));
 }
 
 #[test]

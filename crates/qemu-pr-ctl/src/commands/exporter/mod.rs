@@ -1,8 +1,8 @@
-//! `exporter`: serves the figures of helpers to monitoring systems, so that the helper, which has privileges, never
-//! opens a network port. This has none, and asks by the control socket like anybody else.
+//! `exporter`: serves the metrics of helpers over HTTP, so that the helper, which has privileges, opens no network port.
+//! The exporter has none and uses the control socket as any client does.
 //!
-//! A thread serves a connection, and there are few of them, and fewer of one address. A helper is asked once a second at
-//! the most, however many pages are asked for.
+//! Each connection has a thread; connections are limited, in all and for each address. A helper is asked at most once a
+//! second, however often the metrics are read.
 
 mod families;
 mod http;
@@ -31,14 +31,14 @@ use crate::{
     target::DEFAULT_CONTROL,
 };
 
-/// More than monitoring systems need; a bound on threads. And how many of these may be one address'.
+/// More connections than monitoring systems need, which bounds the threads; and how many one address may have.
 const MAX_CONNECTIONS: usize = 32;
-const EACH: usize = 16;
+const MAX_OF_ADDRESS: usize = 16;
 
-/// How old an answer may be.
-const FRESH: Duration = Duration::from_secs(1);
+/// How long a snapshot is used.
+const MAX_AGE: Duration = Duration::from_secs(1);
 
-/// What the system lacks (descriptors, memory) may be there again after this.
+/// How long to wait after an error of accept, such as a lack of descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
 struct Server {
@@ -51,10 +51,10 @@ struct Server {
 struct Source {
     control: Control,
     label: Option<String>,
-    /// What it said last, and when.
+    /// Its last snapshot, and when it was taken.
     answer: Mutex<Option<(Instant, Option<Snapshot>)>>,
-    /// What was the matter with it last; told when it changes.
-    trouble: Mutex<Option<String>>,
+    /// Its last error; logged when it changes.
+    error: Mutex<Option<String>>,
 }
 
 #[derive(Serialize)]
@@ -107,7 +107,7 @@ impl Run for Exporter {
 
 /// Serves until a signal ends it.
 fn serve(global: &Global, exporter: &Exporter) -> Result<u8, Error> {
-    // Root may listen on ports that nobody else may.
+    // Only root may listen on ports below 1024.
     let failed = |error| Error::ListenTcp { address: exporter.listen, error };
     let listener = TcpListener::bind(exporter.listen).map_err(failed)?;
     let listening = listener.local_addr().map_err(failed)?;
@@ -117,17 +117,17 @@ fn serve(global: &Global, exporter: &Exporter) -> Result<u8, Error> {
         control: Control::new(path, global.helper.control_timeout()),
         label: several.then(|| path.display().to_string()),
         answer: Mutex::default(),
-        trouble: Mutex::default(),
+        error: Mutex::default(),
     });
     let server = Arc::new(Server { sources: sources.collect(), connections: Mutex::default() });
     for source in &server.sources {
-        // Whoever may not ask now never may. A helper that is not there may come.
+        // A lack of permission does not go away; a helper that does not run may start.
         match (source.control.snapshot(), &user) {
             (Err(ControlError::NoPermission(control)), Some(user)) => {
                 return Err(Error::UserDenied { user: user.clone(), control });
             }
             (Err(error @ ControlError::NoPermission(_)), None) => return Err(Error::Control(error)),
-            (answer, _) => source.note(&answer),
+            (answer, _) => source.log(&answer),
         }
     }
     if global.json {
@@ -137,14 +137,14 @@ fn serve(global: &Global, exporter: &Exporter) -> Result<u8, Error> {
     }
     loop {
         match listener.accept() {
-            Ok((stream, from)) => Server::take(&server, stream, whose(from.ip())),
+            Ok((stream, from)) => Server::accept(&server, stream, network(from.ip())),
             Err(_) => thread::sleep(PAUSE),
         }
     }
 }
 
-/// Whose an address is: one has as many in IPv6 as it likes.
-fn whose(address: IpAddr) -> IpAddr {
+/// What counts as one address: in IPv6 a network of 64 bits, whose addresses a host may choose.
+fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
         address @ IpAddr::V4(_) => address,
@@ -157,33 +157,33 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Server {
     /// Serves a connection in a thread of its own, if there is room for one.
-    fn take(exporter: &Arc<Self>, mut stream: TcpStream, from: IpAddr) {
-        if !exporter.begin(from) {
-            return http::turn_away(stream);
+    fn accept(exporter: &Arc<Self>, mut stream: TcpStream, from: IpAddr) {
+        if !exporter.admit(from) {
+            return http::reject(stream);
         }
         let served = Arc::clone(exporter);
         let thread = thread::Builder::new().spawn(move || {
-            // The end of a conversation, in whatever way, is the end of this thread and nothing more.
-            let _ = http::converse(&mut stream, |format| served.page(format));
-            served.end(from);
+            // However the connection ends, only this thread ends with it.
+            let _ = http::serve(&mut stream, |format| served.page(format));
+            served.release(from);
         });
         if thread.is_err() {
-            exporter.end(from);
+            exporter.release(from);
         }
     }
 
-    /// Whether there is room for a connection of this address.
-    fn begin(&self, from: IpAddr) -> bool {
+    /// Whether the limits admit a connection of this address.
+    fn admit(&self, from: IpAddr) -> bool {
         let mut connections = lock(&self.connections);
         let has_room = connections.values().sum::<usize>() < MAX_CONNECTIONS
-            && connections.get(&from).is_none_or(|count| *count < EACH);
+            && connections.get(&from).is_none_or(|count| *count < MAX_OF_ADDRESS);
         if has_room {
             *connections.entry(from).or_default() += 1;
         }
         has_room
     }
 
-    fn end(&self, from: IpAddr) {
+    fn release(&self, from: IpAddr) {
         let mut connections = lock(&self.connections);
         if let Some(count) = connections.get_mut(&from) {
             *count -= 1;
@@ -194,9 +194,9 @@ impl Server {
     }
 
     fn page(&self, format: Format) -> String {
-        // One that does not answer must not keep the others from being told of.
+        // A helper that does not answer must not delay the others.
         let helpers: Vec<Helper> = thread::scope(|scope| {
-            let asked: Vec<_> = self.sources.iter().map(|source| scope.spawn(|| source.ask())).collect();
+            let asked: Vec<_> = self.sources.iter().map(|source| scope.spawn(|| source.snapshot())).collect();
             let answers = asked.into_iter().map(|thread| thread.join().ok().flatten());
             let labels = self.sources.iter().map(|source| source.label.clone());
             labels.zip(answers).map(|(label, snapshot)| Helper { label, snapshot }).collect()
@@ -206,33 +206,33 @@ impl Server {
 }
 
 impl Source {
-    /// The helper's answer, where there is one. Who asks while another does waits for that answer.
-    fn ask(&self) -> Option<Snapshot> {
+    /// The helper's snapshot, if it answers. Threads that ask at the same time share one answer.
+    fn snapshot(&self) -> Option<Snapshot> {
         let mut known = lock(&self.answer);
         if let Some((when, answer)) = &*known
-            && when.elapsed() < FRESH
+            && when.elapsed() < MAX_AGE
         {
             return answer.clone();
         }
         let answer = self.control.snapshot();
-        self.note(&answer);
+        self.log(&answer);
         let answer = answer.ok();
         *known = Some((Instant::now(), answer.clone()));
         answer
     }
 
-    /// Says on standard error when something begins or ends to be the matter.
-    fn note(&self, answer: &Result<Snapshot, ControlError>) {
-        let trouble = answer.as_ref().err().map(ToString::to_string);
-        let mut known = lock(&self.trouble);
-        if *known != trouble {
-            let words = match &trouble {
-                Some(trouble) => trouble.clone(),
+    /// Logs an error that begins or ends to standard error.
+    fn log(&self, answer: &Result<Snapshot, ControlError>) {
+        let error = answer.as_ref().err().map(ToString::to_string);
+        let mut known = lock(&self.error);
+        if *known != error {
+            let message = match &error {
+                Some(error) => error.clone(),
                 None => format!("the helper at {} answers", self.control.path().display()),
             };
-            // There is nobody left to tell if even this cannot be written.
-            let _ = writeln!(io::stderr(), "qemu-pr-ctl: {}", terminal::plain(&words));
-            *known = trouble;
+            // An error of standard error cannot be reported.
+            let _ = writeln!(io::stderr(), "qemu-pr-ctl: {}", terminal::plain(&message));
+            *known = error;
         }
     }
 }
@@ -245,20 +245,20 @@ mod tests {
     fn an_address_has_some_of_the_connections_and_others_theirs() {
         let exporter = Server { sources: Vec::new(), connections: Mutex::default() };
         let of = |last: u8| IpAddr::from([192, 0, 2, last]);
-        assert_eq!((0..20).filter(|_| exporter.begin(of(1))).count(), EACH);
-        assert!(exporter.begin(of(2)));
-        exporter.end(of(1));
-        assert!(exporter.begin(of(1)) && !exporter.begin(of(1)));
-        assert_eq!((3..200).filter(|last| exporter.begin(of(*last))).count(), MAX_CONNECTIONS - EACH - 1);
+        assert_eq!((0..20).filter(|_| exporter.admit(of(1))).count(), MAX_OF_ADDRESS);
+        assert!(exporter.admit(of(2)));
+        exporter.release(of(1));
+        assert!(exporter.admit(of(1)) && !exporter.admit(of(1)));
+        assert_eq!((3..200).filter(|last| exporter.admit(of(*last))).count(), MAX_CONNECTIONS - MAX_OF_ADDRESS - 1);
         for last in 1..200 {
-            (0..EACH).for_each(|_| exporter.end(of(last)));
+            (0..MAX_OF_ADDRESS).for_each(|_| exporter.release(of(last)));
         }
         assert!(lock(&exporter.connections).is_empty());
     }
 
     #[test]
     fn a_network_of_ipv6_is_one_address() {
-        let of = |text: &str| whose(text.parse().expect("an address"));
+        let of = |text: &str| network(text.parse().expect("an address"));
         assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
         assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
         assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));

@@ -1,4 +1,4 @@
-//! As whom the exporter serves: nobody who could do any harm.
+//! The user that the exporter runs as.
 
 use std::{
     fs,
@@ -10,25 +10,24 @@ use rustix::process::geteuid;
 
 use crate::{error::Error, sys::users};
 
-/// Who serves if nobody else is named.
+/// The default.
 const NOBODY: &str = "nobody";
 
-/// Gives up root's rights for good, where this has them: it becomes `user`, with the groups of that user and those of
-/// the control sockets. The name of the user that it became.
+/// Gives up root's privileges for good, if the process has them: it becomes `user`, with the groups of that user and
+/// those of the control sockets. Returns the name of that user.
 pub fn become_unprivileged(user: Option<&str>, controls: &[PathBuf]) -> Result<Option<String>, Error> {
     if !geteuid().is_root() {
         return if user.is_none() { Ok(None) } else { Err(Error::NotRoot) };
     }
     let name = user.unwrap_or(NOBODY);
     let mut found = users::find(name).ok_or_else(|| Error::NoUser(name.to_owned()))?;
-    // A group that may use a control socket was made for this.
+    // The group of a control socket exists for its clients.
     found.groups.extend(controls.iter().filter_map(group));
     users::switch_to(&found).map_err(|error| Error::Become { user: name.to_owned(), error })?;
     Ok(Some(name.to_owned()))
 }
 
-/// The group that may use a socket, where there is one. Root's own has too many rights elsewhere, and so have those of
-/// disks.
+/// The group that may use a socket, if there is one. The group root is left out: it has access to too much else.
 fn group(control: &PathBuf) -> Option<u32> {
     let socket = fs::metadata(control).ok()?;
     (socket.file_type().is_socket() && socket.gid() != 0 && socket.permissions().mode() & 0o060 == 0o060)

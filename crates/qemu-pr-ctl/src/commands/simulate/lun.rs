@@ -4,22 +4,22 @@ use pr_sim::{InitiatorPort, LogicalUnit, Nexus};
 use pr_wire::Reply;
 use scsi_pr::Cdb;
 
-use super::misbehave::{self, Misbehave};
+use super::fault::{self, Fault};
 
 /// A disk with one target port.
 #[derive(Default)]
 pub struct Lun(LogicalUnit);
 
 impl Lun {
-    /// Carries out a command of a client, if need be in the wrong way.
-    pub fn execute(&mut self, client: u64, cdb: &Cdb, list: &[u8], misbehave: Option<Misbehave>) -> Reply {
-        match misbehave {
-            None => misbehave::proper(&mut self.0, nexus(client), cdb, list),
-            Some(way) => misbehave::execute(&mut self.0, nexus(client), cdb, list, way),
+    /// Carries out a command of a client, with a fault if there is one.
+    pub fn execute(&mut self, client: u64, cdb: &Cdb, list: &[u8], fault: Option<Fault>) -> Reply {
+        match fault {
+            None => fault::without_fault(&mut self.0, nexus(client), cdb, list),
+            Some(fault) => fault::execute(&mut self.0, nexus(client), cdb, list, fault),
         }
     }
 
-    /// A client is gone for good.
+    /// Drops what is kept for a client that has disconnected.
     pub fn forget(&mut self, client: u64) {
         self.0.forget(nexus(client));
     }

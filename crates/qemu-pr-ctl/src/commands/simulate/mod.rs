@@ -1,10 +1,9 @@
 //! `simulate`: a server of simulated disks, for tests of other projects. It needs no privileges.
 //!
-//! Each connection is an initiator of its own, as with the helper's own `--simulate`. A thread serves a connection:
-//! there are few of them in a test.
+//! Each connection is an initiator, as with the helper's own `--simulate`. Each has a thread: a test has few of them.
 
+mod fault;
 mod lun;
-mod misbehave;
 
 use std::{
     collections::HashMap,
@@ -35,7 +34,7 @@ use scsi_pr::{Sense, SenseCode, Status};
 use serde::Serialize;
 use signal_hook::{consts::TERM_SIGNALS, iterator::Signals};
 
-use self::{lun::Lun, misbehave::Misbehave};
+use self::{fault::Fault, lun::Lun};
 use super::global::{Global, Run};
 use crate::{
     error::{Error, exit},
@@ -57,7 +56,7 @@ struct Server {
     /// Which files are disks; every descriptor is one if there are none.
     files: Vec<FileId>,
     luns: Mutex<HashMap<FileId, Lun>>,
-    misbehave: Option<Misbehave>,
+    fault: Option<Fault>,
     next: AtomicU64,
     connections: AtomicUsize,
 }
@@ -70,7 +69,7 @@ struct Ready<'a> {
 
 /// Serve simulated disks at --socket until interrupted
 #[derive(Debug, Args)]
-#[command(after_long_help = misbehave::table())]
+#[command(after_long_help = fault::table())]
 pub struct Simulate {
     /// Files that act as disks [default: any file that a client sends]
     #[arg(value_name = "FILE")]
@@ -78,7 +77,7 @@ pub struct Simulate {
 
     /// Inject a fault (--help lists them)
     #[arg(long, value_name = "FAULT", value_enum, hide_possible_values = true)]
-    misbehave: Option<Misbehave>,
+    misbehave: Option<Fault>,
 }
 
 impl Run for Simulate {
@@ -88,7 +87,7 @@ impl Run for Simulate {
 }
 
 /// Serves until a signal ends it; the exit status.
-fn serve(global: &Global, files: &[PathBuf], misbehave: Option<Misbehave>) -> Result<u8, Error> {
+fn serve(global: &Global, files: &[PathBuf], fault: Option<Fault>) -> Result<u8, Error> {
     let files = files.iter().map(|path| identity(path)).collect::<Result<_, _>>()?;
     let socket = &global.helper.socket;
     let listener = listen(socket)?;
@@ -97,7 +96,7 @@ fn serve(global: &Global, files: &[PathBuf], misbehave: Option<Misbehave>) -> Re
     let server = Arc::new(Server {
         files,
         luns: Mutex::default(),
-        misbehave,
+        fault,
         next: AtomicU64::new(1),
         connections: AtomicUsize::new(0),
     });
@@ -115,15 +114,15 @@ fn serve(global: &Global, files: &[PathBuf], misbehave: Option<Misbehave>) -> Re
             }
             thread::spawn(move || {
                 let client = server.next.fetch_add(1, Ordering::SeqCst);
-                // The end of a conversation, in whatever way, is the end of this thread and nothing more.
-                let _ = server.converse(&stream, client);
+                // However the connection ends, only this thread ends with it.
+                let _ = server.serve_client(&stream, client);
                 server.forget(client);
                 server.connections.fetch_sub(1, Ordering::SeqCst);
             });
         }
     });
     signals.forever().next();
-    // It is this server's own: nobody else can listen there while it does.
+    // No other process can have replaced it while this one listened.
     let _ = fs::remove_file(socket);
     Ok(exit::GOOD)
 }
@@ -133,7 +132,7 @@ fn identity(path: &Path) -> Result<FileId, Error> {
     Ok((file.dev(), file.ino()))
 }
 
-/// Listens; a socket that nobody listens on any more is removed first.
+/// Listens; a stale socket is removed first.
 fn listen(path: &Path) -> Result<UnixListener, Error> {
     let failed = |error| Error::Listen { path: path.to_path_buf(), error };
     match UnixListener::bind(path) {
@@ -151,8 +150,8 @@ fn listen(path: &Path) -> Result<UnixListener, Error> {
 }
 
 impl Server {
-    /// A conversation to its end; an error is a client that left or broke the protocol.
-    fn converse(&self, stream: &UnixStream, client: u64) -> io::Result<()> {
+    /// Serves a client until it disconnects; an error is a failed connection or a protocol violation.
+    fn serve_client(&self, stream: &UnixStream, client: u64) -> io::Result<()> {
         let mut decoder = Decoder::<OwnedFd>::new();
         let mut buffer = vec![0; MAX_DATA];
         send(stream, &GREETING, &[])?;
@@ -180,7 +179,7 @@ impl Server {
     }
 
     fn answer(&self, device: &OwnedFd, client: u64, cdb: &scsi_pr::Cdb, parameters: &[u8]) -> Reply {
-        // As the helper has it: who may only read a disk must not change who may write it.
+        // As in the helper: a descriptor that is open for reading only must not change reservations.
         let read_only = fcntl_getfl(device).is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::RDONLY);
         if read_only && matches!(cdb.command(), scsi_pr::Command::Out(_)) {
             return check(SenseCode::INVALID_OPERATION_CODE);
@@ -192,13 +191,13 @@ impl Server {
                 if luns.len() >= MAX_LUNS && !luns.contains_key(&file) {
                     return check(SenseCode::INTERNAL_TARGET_FAILURE);
                 }
-                luns.entry(file).or_default().execute(client, cdb, parameters, self.misbehave)
+                luns.entry(file).or_default().execute(client, cdb, parameters, self.fault)
             }
             _ => check(NO_SUCH_UNIT),
         }
     }
 
-    /// Drops what is kept for a client that is gone. Its registrations stay, as on a disk.
+    /// Drops what is kept for a client that has disconnected. Its registrations stay, as on a disk.
     fn forget(&self, client: u64) {
         self.luns.lock().unwrap_or_else(PoisonError::into_inner).values_mut().for_each(|lun| lun.forget(client));
     }
@@ -208,10 +207,10 @@ fn check(code: SenseCode) -> Reply {
     Reply { status: Status::CHECK_CONDITION, sense: Sense::fixed(code), data: Vec::new() }
 }
 
-/// Sends both parts, waiting for as long as it takes.
+/// Sends both parts; blocks until they are sent.
 fn send(stream: &UnixStream, head: &[u8], tail: &[u8]) -> io::Result<()> {
     let mut stream = stream;
-    // Rust programs ignore SIGPIPE, so a client that is gone is an error.
+    // Rust programs ignore SIGPIPE, so a client that has disconnected is an error.
     stream.write_all(head)?;
     stream.write_all(tail)
 }

@@ -1,11 +1,11 @@
-//! `validate`: does a disk, and the helper in front of it, do what cluster software needs?
+//! `validate`: tests whether a disk, and the helper in front of it, do what cluster software needs.
 //!
-//! The sequences are data; the stage plays them, cleans up behind each, and the table says how it went.
+//! The sequences are data; the runner runs them and cleans up after each, and the report says which step failed.
 
+mod report;
+mod runner;
 mod sequences;
-mod stage;
 mod step;
-mod table;
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -16,10 +16,10 @@ use clap::{Args, builder::PossibleValuesParser};
 use scsi_pr::ReservationKey;
 
 use self::{
-    sequences::{ALL, Cast, Sequence},
-    stage::{Interrupt, Outcome, Pair, Stage},
+    report::{Report, SequenceReport, SequenceResult},
+    runner::{Interrupt, Pair, Runner, StepReport},
+    sequences::{ALL, Initiators, Sequence},
     step::{Step, Verdict},
-    table::{Ending, Page, Played},
 };
 use super::global::{Global, Run};
 use crate::{
@@ -90,54 +90,54 @@ impl Run for Validate {
     }
 }
 
-/// Plays what is wanted; the exit status.
+/// Runs the sequences that are wanted; the exit status.
 fn run(global: &Global, validate: &Validate) -> Result<u8, Error> {
     let device = &validate.device;
     let second = validate.second.clone().map(|path| Device { path, direct: device.direct });
     let devices: Vec<&Device> = std::iter::once(device).chain(&second).collect();
     let [one, two, third] = fresh_keys();
-    let cast = Cast { one, two, third, pair: second.is_some() };
+    let initiators = Initiators { one, two, third, pair: second.is_some() };
 
     let interrupt = Interrupt::watch()?;
-    let mut stage = Stage::open(&global.helper, devices, cast)?;
-    prepare(&mut stage, validate, cast)?;
-    let mut page = Page::begin(global, device, second.as_ref(), cast)?;
+    let mut runner = Runner::open(&global.helper, devices, initiators)?;
+    prepare(&mut runner, validate, initiators)?;
+    let mut report = Report::begin(global, device, second.as_ref(), initiators)?;
     let wanted = |sequence: &&Sequence| validate.only.is_empty() || validate.only.iter().any(|n| n == sequence.name);
     let mut left = Vec::new();
     for sequence in ALL.iter().filter(wanted) {
-        // Somebody may have come in the meantime, and is not to be cleared away.
-        match stage.keys()?.len() {
+        // Another initiator may have registered meanwhile, and is not to be removed.
+        match runner.keys()?.len() {
             0 => {}
             registrations => return Err(Error::InUse { device: device.path.clone(), registrations }),
         }
-        let played = play(&mut stage, sequence, cast, validate.strict, &interrupt, &mut page);
-        // Whatever went wrong, even that nobody reads this any more: first of all the disk is cleaned up.
-        left = stage.clean_up().map_err(|error| not_cleaned(device, cast, &error))?;
-        page.end_sequence(played?);
-        stage.settle();
+        let sequence_report = run_sequence(&mut runner, sequence, initiators, validate.strict, &interrupt, &mut report);
+        // The disk is cleaned up before any error is returned, that of a closed output included.
+        left = runner.clean_up().map_err(|error| not_cleaned(device, initiators, &error))?;
+        report.end_sequence(sequence_report?);
+        runner.settle();
         if !left.is_empty() || interrupt.status().is_some() {
             break;
         }
     }
-    page.finish(&left, interrupt.status().is_some())?;
-    Ok(interrupt.status().unwrap_or(if page.passed() && left.is_empty() { exit::GOOD } else { exit::FALSE }))
+    report.finish(&left, interrupt.status().is_some())?;
+    Ok(interrupt.status().unwrap_or(if report.passed() && left.is_empty() { exit::GOOD } else { exit::FALSE }))
 }
 
-/// Sees to it that nobody is disturbed, and that two devices are what they are taken for.
-fn prepare(stage: &mut Stage<'_>, validate: &Validate, cast: Cast) -> Result<(), Error> {
+/// Checks that the disk is not in use, and that two devices are one disk and two initiators.
+fn prepare(runner: &mut Runner<'_>, validate: &Validate, initiators: Initiators) -> Result<(), Error> {
     let device = validate.device.path.clone();
-    let registrations = stage.keys()?.len();
+    let registrations = runner.keys()?.len();
     match (registrations, validate.force) {
-        (0, _) => stage.settle(),
+        (0, _) => runner.settle(),
         (registrations, false) => return Err(Error::InUse { device, registrations }),
-        (_, true) => stage.clear(),
+        (_, true) => runner.clear(),
     }
-    if !cast.pair {
+    if !initiators.pair {
         return Ok(());
     }
-    let pair = stage.is_pair();
-    stage.clean_up().map_err(|error| not_cleaned(&validate.device, cast, &error))?;
-    stage.settle();
+    let pair = runner.is_pair();
+    runner.clean_up().map_err(|error| not_cleaned(&validate.device, initiators, &error))?;
+    runner.settle();
     let second = validate.second.clone().unwrap_or_default();
     match pair {
         Some(Pair::OtherDisk) => Err(Error::OtherDisk { device, second }),
@@ -146,51 +146,57 @@ fn prepare(stage: &mut Stage<'_>, validate: &Validate, cast: Cast) -> Result<(),
     }
 }
 
-/// Plays a sequence up to the first step that fails: what comes after it would say nothing.
-fn play(
-    stage: &mut Stage<'_>,
+/// Runs a sequence up to the first step that fails: the steps after it would tell nothing.
+fn run_sequence(
+    runner: &mut Runner<'_>,
     sequence: &Sequence,
-    cast: Cast,
+    initiators: Initiators,
     strict: bool,
     interrupt: &Interrupt,
-    page: &mut Page,
-) -> Result<Played, Error> {
-    let steps = (sequence.steps)(cast);
+    report: &mut Report,
+) -> Result<SequenceReport, Error> {
+    let steps = (sequence.steps)(initiators);
     let total = steps.len();
-    page.begin_sequence(sequence.name)?;
-    stage.begin();
-    let mut played = Played::new(sequence.name, total);
+    report.begin_sequence(sequence.name)?;
+    runner.begin();
+    let mut sequence_report = SequenceReport::new(sequence.name, total);
     for (number, step) in (1..).zip(&steps) {
         if interrupt.status().is_some() {
-            played.result = Ending::Interrupted;
+            sequence_report.result = SequenceResult::Interrupted;
             break;
         }
-        let mut came = stage.play(step);
-        if strict && came.verdict == Verdict::Remark {
-            came.verdict = Verdict::Failed;
+        let mut step_report = runner.run(step);
+        if strict && step_report.verdict == Verdict::Remark {
+            step_report.verdict = Verdict::Failed;
         }
-        if step_done(page, &mut played, number, step, came)? {
+        if step_done(report, &mut sequence_report, number, step, step_report)? {
             break;
         }
     }
-    Ok(played)
+    Ok(sequence_report)
 }
 
 /// Notes a step; whether it is the last one.
-fn step_done(page: &mut Page, played: &mut Played, number: usize, step: &Step, came: Outcome) -> Result<bool, Error> {
-    let failed = came.verdict == Verdict::Failed;
-    page.step(number, step, &came)?;
-    played.note(number, step, came);
+fn step_done(
+    report: &mut Report,
+    sequence_report: &mut SequenceReport,
+    number: usize,
+    step: &Step,
+    step_report: StepReport,
+) -> Result<bool, Error> {
+    let failed = step_report.verdict == Verdict::Failed;
+    report.step(number, step, &step_report)?;
+    sequence_report.note(number, step, step_report);
     Ok(failed)
 }
 
 /// The error for a disk that could not be cleaned up.
-fn not_cleaned(device: &Device, cast: Cast, error: &Error) -> Error {
-    let keys = format!("{} and {}", cast.one, cast.two);
+fn not_cleaned(device: &Device, initiators: Initiators, error: &Error) -> Error {
+    let keys = format!("{} and {}", initiators.one, initiators.two);
     Error::NotCleaned { device: device.path.clone(), keys, reason: error.to_string(), exit: error.exit_status() }
 }
 
-/// Keys that nobody has: they name this program, and no two runs have the same.
+/// Keys that are not in use: their first bytes are "pr", and the rest is random.
 fn fresh_keys() -> [ReservationKey; 3] {
     let random = RandomState::new().hash_one(std::process::id()) & 0xffff_fff0;
     [1, 2, 3].map(|last| ReservationKey(0x7072_0000_0000_0000 | random | last))

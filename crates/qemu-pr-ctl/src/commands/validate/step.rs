@@ -1,4 +1,4 @@
-//! One step of a sequence: who sends what, and what is to come of it.
+//! One step of a sequence: which initiator sends which command, and the expected answer.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -15,55 +15,63 @@ const ILLEGAL_REQUEST: SenseKey = SenseKey(0x5);
 
 /// Which of the two initiators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Who {
+pub enum Initiator {
     One,
     Two,
+}
+
+impl Initiator {
+    /// Its number in the output.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::One => 1,
+            Self::Two => 2,
+        }
+    }
 }
 
 /// One step.
 #[derive(Clone, Debug)]
 pub struct Step {
-    pub who: Who,
+    pub initiator: Initiator,
     /// What it is for, in few words.
     pub name: &'static str,
-    pub what: What,
-    pub due: Due,
+    pub command: Command,
+    pub expect: Expect,
 }
 
 /// What is sent.
 #[derive(Clone, Debug)]
-pub enum What {
-    Order(Request),
-    /// A question, and for how many bytes of answer.
-    Ask(InAction, u16),
+pub enum Command {
+    Change(Request),
+    /// A PERSISTENT RESERVE IN with its allocation length.
+    Read(InAction, u16),
 }
 
-/// What is to come.
+/// The expected answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Due {
+pub enum Expect {
     Good,
     Conflict,
-    /// These keys, in whatever order and each as often as its node has paths.
+    /// These keys in any order, each as often as its node has paths.
     Keys(Vec<ReservationKey>),
-    /// The head of a list of keys, and nothing else.
-    Head,
-    /// No reservation.
-    Free,
+    /// The header of READ KEYS and no key.
+    KeysHeader,
+    NoReservation,
     /// A reservation with this holder (zero: all registrants) and type.
-    Held(ReservationKey, ReservationType),
-    /// Registrations with these keys in the full status. Not every disk has one.
+    Reservation(ReservationKey, ReservationType),
+    /// Registrations with these keys in the full status. Not every disk supports it.
     Registrations(Vec<ReservationKey>),
-    /// A unit attention. Somebody else may have taken it, a path checker for example.
-    Told(SenseCode),
-    /// GOOD; a disk may do without.
-    Offered,
-    /// GOOD, or ILLEGAL REQUEST for whatever reason.
-    GoodOrRefused,
-    /// These keys; a disk may have dropped them on the way.
-    Kept(Vec<ReservationKey>),
+    /// A unit attention. Another program, such as a path checker, may have received it.
+    UnitAttention(SenseCode),
+    /// GOOD, if the disk supports the command.
+    GoodIfSupported,
+    GoodOrIllegalRequest,
+    /// These keys, unless the disk has removed them with an earlier command.
+    KeysIfKept(Vec<ReservationKey>),
 }
 
-/// How an answer compares with what was due.
+/// How an answer compares with the expected one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Ok,
@@ -72,52 +80,55 @@ pub enum Verdict {
     Failed,
 }
 
-impl Due {
-    /// Compares an answer with what is due; the second value says what came.
+impl Expect {
+    /// Compares an answer with the expected one; the second value is the answer in words.
     pub fn compare(&self, reply: &Reply) -> (Verdict, String) {
         let good = reply.status == Status::GOOD;
-        let (holds, came) = match self {
-            Self::Good | Self::Offered => (good, text::reply(reply)),
+        let (holds, received) = match self {
+            Self::Good | Self::GoodIfSupported => (good, text::reply(reply)),
             Self::Conflict => (reply.status == Status::RESERVATION_CONFLICT, text::reply(reply)),
-            Self::Told(code) => {
-                let told = is_attention(reply);
-                let due = told && reply.sense.code() == Some(*code);
-                let came = match (due, told) {
+            Self::UnitAttention(code) => {
+                let is_attention = is_attention(reply);
+                let is_expected = is_attention && reply.sense.code() == Some(*code);
+                let received = match (is_expected, is_attention) {
                     (true, _) => code.additional.to_string(),
                     (false, true) => text::reply(reply),
                     (false, false) => "no unit attention".to_owned(),
                 };
-                (due, came)
+                (is_expected, received)
             }
-            Self::GoodOrRefused => {
+            Self::GoodOrIllegalRequest => {
                 let illegal = reply.sense.code().is_some_and(|code| code.key == ILLEGAL_REQUEST);
                 (good || reply.status == Status::CHECK_CONDITION && illegal, text::reply(reply))
             }
             _ if !good => (false, text::reply(reply)),
-            Self::Keys(expected) | Self::Kept(expected) => match ReadKeys::parse(&reply.data) {
+            Self::Keys(expected) | Self::KeysIfKept(expected) => match ReadKeys::parse(&reply.data) {
                 Some(data) => {
                     let keys: Vec<_> = data.keys().collect();
                     (!data.is_truncated() && distinct(&keys) == distinct(expected), list(&keys))
                 }
                 None => (false, too_short(reply)),
             },
-            Self::Head => match ReadKeys::parse(&reply.data) {
+            Self::KeysHeader => match ReadKeys::parse(&reply.data) {
                 Some(data) => {
-                    let came = format!("{} bytes of {}", reply.data.len(), data.additional_length);
+                    let received = format!("{} bytes of {}", reply.data.len(), data.additional_length);
                     let announced = data.additional_length > 0 && data.additional_length % 8 == 0;
-                    (reply.data.len() == 8 && announced, came)
+                    (reply.data.len() == 8 && announced, received)
                 }
                 None => (false, too_short(reply)),
             },
-            Self::Free | Self::Held(..) => match ReadReservation::parse(&reply.data) {
+            Self::NoReservation | Self::Reservation(..) => match ReadReservation::parse(&reply.data) {
                 Some(data) => {
-                    let came = data.reservation.map(|held| (held.key, held.scope_type));
-                    let due = match self {
-                        Self::Held(key, kind) => Some((*key, kind.code())),
+                    let received = data.reservation.map(|held| (held.key, held.scope_type));
+                    let expected = match self {
+                        Self::Reservation(key, kind) => Some((*key, kind.code())),
                         _ => None,
                     };
-                    let cut = data.additional_length > 0 && came.is_none();
-                    (came == due && !cut, came.map_or("no reservation".to_owned(), |(key, kind)| held(key, kind)))
+                    let cut = data.additional_length > 0 && received.is_none();
+                    (
+                        received == expected && !cut,
+                        received.map_or("no reservation".to_owned(), |(key, kind)| held(key, kind)),
+                    )
                 }
                 None => (false, too_short(reply)),
             },
@@ -130,64 +141,64 @@ impl Due {
             },
         };
         let optional = match self {
-            Self::Told(_) => true,
-            Self::Kept(_) => good,
-            Self::Offered | Self::Registrations(_) => !good,
+            Self::UnitAttention(_) => true,
+            Self::KeysIfKept(_) => good,
+            Self::GoodIfSupported | Self::Registrations(_) => !good,
             _ => false,
         };
         match (holds, optional) {
-            (true, _) => (Verdict::Ok, came),
-            (false, true) => (Verdict::Remark, came),
-            (false, false) => (Verdict::Failed, came),
+            (true, _) => (Verdict::Ok, received),
+            (false, true) => (Verdict::Remark, received),
+            (false, false) => (Verdict::Failed, received),
         }
     }
 }
 
-impl fmt::Display for Due {
+impl fmt::Display for Expect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Good | Self::Offered => f.write_str("GOOD"),
+            Self::Good | Self::GoodIfSupported => f.write_str("GOOD"),
             Self::Conflict => f.write_str("RESERVATION CONFLICT"),
-            Self::Keys(keys) | Self::Kept(keys) | Self::Registrations(keys) => f.write_str(&list(keys)),
-            Self::Head => f.write_str("8 bytes of a longer list"),
-            Self::Free => f.write_str("no reservation"),
-            Self::Held(key, kind) => f.write_str(&held(*key, kind.code())),
-            Self::Told(code) => code.fmt(f),
-            Self::GoodOrRefused => write!(f, "GOOD or {}", ILLEGAL_REQUEST.name()),
+            Self::Keys(keys) | Self::KeysIfKept(keys) | Self::Registrations(keys) => f.write_str(&list(keys)),
+            Self::KeysHeader => f.write_str("8 bytes of a longer list"),
+            Self::NoReservation => f.write_str("no reservation"),
+            Self::Reservation(key, kind) => f.write_str(&held(*key, kind.code())),
+            Self::UnitAttention(code) => code.fmt(f),
+            Self::GoodOrIllegalRequest => write!(f, "GOOD or {}", ILLEGAL_REQUEST.name()),
         }
     }
 }
 
-impl What {
+impl Command {
     /// The command by SPC's name.
     pub fn action(&self) -> String {
         match self {
-            Self::Order(request) => request.action.to_string(),
-            Self::Ask(action, _) => action.to_string(),
+            Self::Change(request) => request.action.to_string(),
+            Self::Read(action, _) => action.to_string(),
         }
     }
 
     /// Whether it makes a reservation that admits the path that holds it and no other.
     pub fn admits_one_path(&self) -> bool {
         match self {
-            Self::Order(request) => {
+            Self::Change(request) => {
                 let makes_one =
                     matches!(request.action, OutAction::Reserve | OutAction::Preempt | OutAction::PreemptAndAbort);
                 makes_one && request.kind.is_some_and(|kind| !kind.admits_registrants())
             }
-            Self::Ask(..) => false,
+            Self::Read(..) => false,
         }
     }
 
     /// Whether PRGENERATION counts it. Disks differ about unregistering (SPC counts it, Linux does not).
     pub fn counts(&self) -> bool {
         match self {
-            Self::Order(request) => match request.action {
+            Self::Change(request) => match request.action {
                 OutAction::Register | OutAction::RegisterAndIgnoreExistingKey => !request.service_action_key.is_zero(),
                 OutAction::Reserve | OutAction::Release => false,
                 _ => true,
             },
-            Self::Ask(..) => false,
+            Self::Read(..) => false,
         }
     }
 }
@@ -242,7 +253,7 @@ mod tests {
 
     #[test]
     fn what_some_disks_carry_out_and_others_refuse_fails_for_other_answers_only() {
-        let verdict = |reply: &Reply| Due::GoodOrRefused.compare(reply).0;
+        let verdict = |reply: &Reply| Expect::GoodOrIllegalRequest.compare(reply).0;
         assert_eq!(verdict(&check(SenseCode::INVALID_FIELD_IN_CDB)), Verdict::Ok);
         assert_eq!(verdict(&check(SenseCode::INVALID_FIELD_IN_PARAMETER_LIST)), Verdict::Ok);
         assert_eq!(verdict(&keys(&[])), Verdict::Ok);
@@ -253,7 +264,7 @@ mod tests {
 
     #[test]
     fn keys_that_a_disk_dropped_on_the_way_are_worth_a_remark() {
-        let compare = |reply: &Reply| Due::Kept(vec![KEY]).compare(reply);
+        let compare = |reply: &Reply| Expect::KeysIfKept(vec![KEY]).compare(reply);
         assert_eq!(compare(&keys(&[7, 7])), (Verdict::Ok, "0x7 0x7".to_owned()));
         assert_eq!(compare(&keys(&[])), (Verdict::Remark, "no keys".to_owned()));
         assert_eq!(compare(&check(SenseCode::INVALID_FIELD_IN_CDB)).0, Verdict::Failed);

@@ -1,6 +1,6 @@
-//! Disks, and helpers, that get one thing wrong. A program that is to notice such a thing can be tried with them.
+//! Faults of a disk or a helper, for tests of programs that have to detect them.
 //!
-//! The disk itself is a proper one; what a command does to it, or what it says of it, is distorted from outside.
+//! The simulated disk itself has none: the commands that it gets, or its answers, are changed outside of it.
 
 use std::fmt::Write as _;
 
@@ -11,9 +11,9 @@ use scsi_pr::{
     BasicParameters, Cdb, Command, InAction, OutAction, PersistentReserveOut, ReservationKey, Sense, SenseCode, Status,
 };
 
-/// One thing to get wrong.
+/// A fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Misbehave {
+pub enum Fault {
     /// RESERVE by the holder returns RESERVATION CONFLICT
     RepeatedReserve,
     /// RESERVE while another initiator holds it returns GOOD
@@ -50,9 +50,9 @@ pub enum Misbehave {
     TooMuchData,
 }
 
-/// The ways, for the help.
+/// The faults, for the help.
 pub fn table() -> String {
-    Misbehave::value_variants().iter().filter_map(ValueEnum::to_possible_value).fold(
+    Fault::value_variants().iter().filter_map(ValueEnum::to_possible_value).fold(
         "Faults:\n".to_owned(),
         |mut text, value| {
             let help = value.get_help().map(ToString::to_string).unwrap_or_default();
@@ -62,103 +62,102 @@ pub fn table() -> String {
     )
 }
 
-/// What the disk answers.
-pub fn proper(unit: &mut LogicalUnit, nexus: Nexus, cdb: &Cdb, list: &[u8]) -> Reply {
+/// The answer without a fault.
+pub fn without_fault(unit: &mut LogicalUnit, nexus: Nexus, cdb: &Cdb, list: &[u8]) -> Reply {
     let mut buffer = [0; MAX_DATA];
     let completion = unit.execute(nexus, cdb, list, &mut buffer);
     Reply { status: completion.status, sense: completion.sense.clone(), data: completion.data.to_vec() }
 }
 
-/// Carries out a command in the wrong way.
-pub fn execute(unit: &mut LogicalUnit, nexus: Nexus, cdb: &Cdb, list: &[u8], way: Misbehave) -> Reply {
+/// Carries out a command with a fault.
+pub fn execute(unit: &mut LogicalUnit, nexus: Nexus, cdb: &Cdb, list: &[u8], fault: Fault) -> Reply {
     match cdb.command() {
         Command::In(command) => {
-            let mut reply = proper(unit, nexus, cdb, list);
+            let mut reply = without_fault(unit, nexus, cdb, list);
             if reply.status == Status::GOOD
                 && let Some(action) = command.action()
             {
-                distort(&mut reply.data, action, usize::from(command.allocation_length), way);
+                distort(&mut reply.data, action, usize::from(command.allocation_length), fault);
             }
             reply
         }
         Command::Out(command) => {
-            change(unit, nexus, command.action(), list, way).unwrap_or_else(|| after(unit, nexus, cdb, list, way))
+            change(unit, nexus, command.action(), list, fault).unwrap_or_else(|| after(unit, nexus, cdb, list, fault))
         }
     }
 }
 
-/// What a disk says of itself.
-fn distort(data: &mut Vec<u8>, action: InAction, allocation_length: usize, way: Misbehave) {
-    match (way, action) {
-        (Misbehave::Keys, InAction::ReadKeys) if data.len() > 16 => {
+/// Changes the data of a PERSISTENT RESERVE IN.
+fn distort(data: &mut Vec<u8>, action: InAction, allocation_length: usize, fault: Fault) {
+    match (fault, action) {
+        (Fault::Keys, InAction::ReadKeys) if data.len() > 16 => {
             data.truncate(16);
             data[4..8].copy_from_slice(&8u32.to_be_bytes());
         }
-        (Misbehave::Type, InAction::ReadReservation) if data.len() >= 24 => {
+        (Fault::Type, InAction::ReadReservation) if data.len() >= 24 => {
             data[21] = if data[21] == 1 { 3 } else { 1 };
         }
-        (Misbehave::Holder, InAction::ReadReservation) if data.len() >= 24 => data[15] ^= 0xff,
-        (Misbehave::Generation, InAction::ReadKeys | InAction::ReadReservation | InAction::ReadFullStatus) => {
+        (Fault::Holder, InAction::ReadReservation) if data.len() >= 24 => data[15] ^= 0xff,
+        (Fault::Generation, InAction::ReadKeys | InAction::ReadReservation | InAction::ReadFullStatus) => {
             data.iter_mut().take(4).for_each(|byte| *byte = 0);
         }
-        // As long as it is not more than the protocol has room for: that is another mistake.
-        (Misbehave::TooMuchData, _) => data.resize((allocation_length + 8).min(MAX_DATA), 0),
+        // No more than the protocol allows: that would be another fault.
+        (Fault::TooMuchData, _) => data.resize((allocation_length + 8).min(MAX_DATA), 0),
         _ => {}
     }
 }
 
-/// An answer without anything being done; `None` where the command is to be carried out.
-fn change(unit: &LogicalUnit, nexus: Nexus, action: Option<OutAction>, list: &[u8], way: Misbehave) -> Option<Reply> {
+/// An answer without any effect; `None` if the command is to be carried out.
+fn change(unit: &LogicalUnit, nexus: Nexus, action: Option<OutAction>, list: &[u8], fault: Fault) -> Option<Reply> {
     let reserved_by = unit.reservation().map(|held| held.holder == Some(nexus) || held.holder.is_none());
     let proven = BasicParameters::parse(list)
         .is_ok_and(|parameters| unit.registrations().any(|(n, r)| n == nexus && r.key == parameters.key));
-    match (way, action?) {
-        (Misbehave::Busy, _) => Some(status(Status::BUSY)),
-        (Misbehave::RepeatedReserve, OutAction::Reserve) if reserved_by == Some(true) => {
+    match (fault, action?) {
+        (Fault::Busy, _) => Some(status(Status::BUSY)),
+        (Fault::RepeatedReserve, OutAction::Reserve) if reserved_by == Some(true) => {
             Some(status(Status::RESERVATION_CONFLICT))
         }
-        (Misbehave::SharedReserve, OutAction::Reserve) if reserved_by == Some(false) => Some(status(Status::GOOD)),
-        (Misbehave::Clear, OutAction::Clear)
-        | (Misbehave::Preempt, OutAction::Preempt | OutAction::PreemptAndAbort)
+        (Fault::SharedReserve, OutAction::Reserve) if reserved_by == Some(false) => Some(status(Status::GOOD)),
+        (Fault::Clear, OutAction::Clear) | (Fault::Preempt, OutAction::Preempt | OutAction::PreemptAndAbort)
             if proven =>
         {
             Some(status(Status::GOOD))
         }
-        (Misbehave::NoAbort, OutAction::PreemptAndAbort) => {
+        (Fault::NoAbort, OutAction::PreemptAndAbort) => {
             Some(Reply { sense: Sense::fixed(SenseCode::INVALID_FIELD_IN_CDB), ..status(Status::CHECK_CONDITION) })
         }
         _ => None,
     }
 }
 
-/// A command that is carried out, and what is done to its consequences.
-fn after(unit: &mut LogicalUnit, nexus: Nexus, cdb: &Cdb, list: &[u8], way: Misbehave) -> Reply {
+/// Carries out a command and changes its effect.
+fn after(unit: &mut LogicalUnit, nexus: Nexus, cdb: &Cdb, list: &[u8], fault: Fault) -> Reply {
     let action = match cdb.command() {
         Command::Out(command) => command.action(),
         Command::In(_) => None,
     };
     let ignoring = PersistentReserveOut::new(OutAction::RegisterAndIgnoreExistingKey, None, 24).cdb();
-    let cdb = if way == Misbehave::WrongKey && action == Some(OutAction::Register) { &ignoring } else { cdb };
+    let cdb = if fault == Fault::WrongKey && action == Some(OutAction::Register) { &ignoring } else { cdb };
     let before: Vec<Nexus> = unit.registrations().map(|(nexus, _)| nexus).collect();
-    let mut reply = proper(unit, nexus, cdb, list);
+    let mut reply = without_fault(unit, nexus, cdb, list);
     if reply.status != Status::GOOD {
         return reply;
     }
     let unregisters = BasicParameters::parse(list).is_ok_and(|list| list.service_action_key == ReservationKey::ZERO);
-    match (way, action) {
-        (Misbehave::PreemptLoses, Some(OutAction::Preempt | OutAction::PreemptAndAbort))
-        | (Misbehave::Release, Some(OutAction::Release)) => release(unit),
-        (Misbehave::Unregister, Some(OutAction::Register | OutAction::RegisterAndIgnoreExistingKey)) if unregisters => {
+    match (fault, action) {
+        (Fault::PreemptLoses, Some(OutAction::Preempt | OutAction::PreemptAndAbort))
+        | (Fault::Release, Some(OutAction::Release)) => release(unit),
+        (Fault::Unregister, Some(OutAction::Register | OutAction::RegisterAndIgnoreExistingKey)) if unregisters => {
             release(unit);
         }
-        (Misbehave::Attention, _) => before.into_iter().filter(|n| *n != nexus).for_each(|n| unit.forget(n)),
-        (Misbehave::DataAfterOut, _) => reply.data = vec![0; 8],
+        (Fault::Attention, _) => before.into_iter().filter(|n| *n != nexus).for_each(|n| unit.forget(n)),
+        (Fault::DataAfterOut, _) => reply.data = vec![0; 8],
         _ => {}
     }
     reply
 }
 
-/// Ends the reservation in the name of its holder.
+/// Releases the reservation as its holder.
 fn release(unit: &mut LogicalUnit) {
     let Some(held) = unit.reservation() else { return };
     let Some((nexus, registration)) = unit.registrations().find(|(n, _)| held.holder.is_none_or(|h| h == *n)) else {
@@ -166,9 +165,9 @@ fn release(unit: &mut LogicalUnit) {
     };
     let cdb = PersistentReserveOut::new(OutAction::Release, Some(held.kind), 24).cdb();
     let list = BasicParameters::keys(registration.key, ReservationKey::ZERO).to_bytes();
-    // Unit attentions of the holder come first; one of the tries is the command itself.
+    // The unit attentions of the holder come first; one of the tries carries the command out.
     for _ in 0..8 {
-        if proper(unit, nexus, &cdb, &list).status == Status::GOOD {
+        if without_fault(unit, nexus, &cdb, &list).status == Status::GOOD {
             return;
         }
     }

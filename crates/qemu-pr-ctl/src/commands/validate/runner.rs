@@ -1,4 +1,4 @@
-//! The initiators, and what they do to the disk: steps played, and everything cleaned up behind them.
+//! Runs the steps of sequences as the initiators, and removes their registrations afterwards.
 
 use std::sync::{
     Arc,
@@ -10,8 +10,8 @@ use scsi_pr::{InAction, OutAction, ReadKeys, ReservationKey, Status};
 use signal_hook::{consts, flag};
 
 use super::{
-    sequences::Cast,
-    step::{Due, Step, Verdict, What, Who},
+    sequences::Initiators,
+    step::{Command, Expect, Step, Verdict},
 };
 use crate::{
     error::Error,
@@ -23,7 +23,7 @@ use crate::{
 /// How often a command that met a unit attention or a busy disk is sent again: libmpathpersist tries five times.
 const TRIES: usize = 5;
 
-/// A signal that wants this to end.
+/// A signal that asks the program to stop.
 pub struct Interrupt(Arc<AtomicUsize>);
 
 impl Interrupt {
@@ -49,31 +49,31 @@ impl Interrupt {
     }
 }
 
-/// What came of a step.
-pub struct Outcome {
+/// The result of a step.
+pub struct StepReport {
     pub verdict: Verdict,
     pub expected: String,
-    pub came: String,
-    /// What the disk had to say first.
+    pub received: String,
+    /// The unit attentions that came first.
     pub attentions: Vec<String>,
 }
 
-/// The initiators on their way to the disk.
-pub struct Stage<'a> {
+/// The initiators, each with its own transport to the disk.
+pub struct Runner<'a> {
     helper: &'a Helper,
     devices: Vec<&'a Device>,
     disks: Vec<Disk<'a>>,
-    cast: Cast,
-    /// PRGENERATION as it was read last, and whether it has to be another one by now.
+    initiators: Initiators,
+    /// PRGENERATION as it was read last, and whether it has to have changed since.
     generation: Option<u32>,
     counted: bool,
 }
 
-impl<'a> Stage<'a> {
-    /// One way for each of the devices.
-    pub fn open(helper: &'a Helper, devices: Vec<&'a Device>, cast: Cast) -> Result<Self, Error> {
+impl<'a> Runner<'a> {
+    /// Opens a transport for each of the devices.
+    pub fn open(helper: &'a Helper, devices: Vec<&'a Device>, initiators: Initiators) -> Result<Self, Error> {
         let disks = open_all(helper, &devices)?;
-        Ok(Self { helper, devices, disks, cast, generation: None, counted: false })
+        Ok(Self { helper, devices, disks, initiators, generation: None, counted: false })
     }
 
     /// The keys that are registered.
@@ -86,38 +86,38 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// A new sequence: what was counted before is no concern of it.
+    /// Begins a new sequence: PRGENERATION is not compared with that of the sequence before.
     pub fn begin(&mut self) {
         self.generation = None;
         self.counted = false;
     }
 
-    /// Plays one step.
-    pub fn play(&mut self, step: &Step) -> Outcome {
-        let expected = step.due.to_string();
+    /// Runs one step.
+    pub fn run(&mut self, step: &Step) -> StepReport {
+        let expected = step.expect.to_string();
         let mut attentions = Vec::new();
         let reply = match self.send(step, &mut attentions) {
             Ok(reply) => reply,
             Err(error) => {
-                return Outcome { verdict: Verdict::Failed, expected, came: error.to_string(), attentions };
+                return StepReport { verdict: Verdict::Failed, expected, received: error.to_string(), attentions };
             }
         };
-        let (verdict, came) = step.due.compare(&reply);
-        if let (Verdict::Ok, Some((expected, came))) = (verdict, self.count(step, &reply)) {
-            return Outcome { verdict: Verdict::Failed, expected, came, attentions };
+        let (verdict, received) = step.expect.compare(&reply);
+        if let (Verdict::Ok, Some((expected, received))) = (verdict, self.count(step, &reply)) {
+            return StepReport { verdict: Verdict::Failed, expected, received, attentions };
         }
-        Outcome { verdict, expected, came, attentions }
+        StepReport { verdict, expected, received, attentions }
     }
 
     /// Sends a step's command, again after unit attentions unless one is what the step is about.
     fn send(&mut self, step: &Step, attentions: &mut Vec<String>) -> Result<Reply, Error> {
-        let disk = self.disks.get_mut(step.who as usize).ok_or(Error::NoInitiator)?;
-        let mut once = || match &step.what {
-            What::Order(request) => disk.send(request),
-            What::Ask(action, length) => disk.ask_for(*action, *length),
+        let disk = self.disks.get_mut(step.initiator as usize).ok_or(Error::NoInitiator)?;
+        let mut once = || match &step.command {
+            Command::Change(request) => disk.send(request),
+            Command::Read(action, length) => disk.ask_for(*action, *length),
         };
         let mut reply = once()?;
-        if matches!(step.due, Due::Told(_)) {
+        if matches!(step.expect, Expect::UnitAttention(_)) {
             return Ok(reply);
         }
         for _ in 0..TRIES {
@@ -130,12 +130,12 @@ impl<'a> Stage<'a> {
         Ok(reply)
     }
 
-    /// Sees to it that PRGENERATION counts; otherwise what was expected and what came.
+    /// Checks that PRGENERATION changes; if it does not, what was expected and what was received.
     fn count(&mut self, step: &Step, reply: &Reply) -> Option<(String, String)> {
-        if reply.status == Status::GOOD && step.what.counts() {
+        if reply.status == Status::GOOD && step.command.counts() {
             self.counted = true;
         }
-        let Due::Keys(_) = step.due else { return None };
+        let Expect::Keys(_) = step.expect else { return None };
         let generation = ReadKeys::parse(&reply.data)?.generation;
         let before = self.generation.replace(generation);
         let stands = self.counted && before == Some(generation);
@@ -143,19 +143,19 @@ impl<'a> Stage<'a> {
         stands.then(|| (format!("PRGENERATION above {generation}"), format!("PRGENERATION still {generation}")))
     }
 
-    /// Ends the registrations of this run; those that stay nevertheless.
+    /// Removes the registrations of this run; those that are left.
     pub fn clean_up(&mut self) -> Result<Vec<ReservationKey>, Error> {
         self.unregister();
-        match self.mine() {
+        match self.own_keys() {
             Ok(left) if left.is_empty() => return Ok(left),
             _ => {}
         }
-        // A connection broke, so there is a new one, which may be another initiator; or unregistering does not work.
+        // The connection failed, so that a new one may be another initiator, or unregistering does not work.
         self.disks = open_all(self.helper, &self.devices)?;
         self.unregister();
-        let left = self.mine()?;
-        self.take_out(&left);
-        self.mine()
+        let left = self.own_keys()?;
+        self.remove(&left);
+        self.own_keys()
     }
 
     fn unregister(&mut self) {
@@ -167,16 +167,16 @@ impl<'a> Stage<'a> {
     }
 
     /// The keys of this run that are registered.
-    fn mine(&mut self) -> Result<Vec<ReservationKey>, Error> {
-        let Cast { one, two, .. } = self.cast;
+    fn own_keys(&mut self) -> Result<Vec<ReservationKey>, Error> {
+        let Initiators { one, two, .. } = self.initiators;
         let mut keys = self.keys()?;
         keys.retain(|key| [one, two].contains(key));
         Ok(keys)
     }
 
     /// Removes registrations by key, as another node of a cluster would.
-    fn take_out(&mut self, left: &[ReservationKey]) {
-        let own = self.cast.third;
+    fn remove(&mut self, left: &[ReservationKey]) {
+        let own = self.initiators.third;
         let Some(disk) = self.disks.first_mut() else { return };
         let zero = ReservationKey::ZERO;
         settled(disk, &Request::new(OutAction::RegisterAndIgnoreExistingKey, None, zero, own));
@@ -187,44 +187,44 @@ impl<'a> Stage<'a> {
         settled(disk, &Request::new(OutAction::RegisterAndIgnoreExistingKey, None, zero, zero));
     }
 
-    /// Removes every registration there is, whoever made it.
+    /// Removes all registrations, those of other initiators too.
     pub fn clear(&mut self) {
         let Some(disk) = self.disks.first_mut() else { return };
-        let (zero, own) = (ReservationKey::ZERO, self.cast.one);
+        let (zero, own) = (ReservationKey::ZERO, self.initiators.one);
         settled(disk, &Request::new(OutAction::RegisterAndIgnoreExistingKey, None, zero, own));
         settled(disk, &Request::new(OutAction::Clear, None, own, zero));
         self.settle();
     }
 
-    /// Lets the disk say what it has to say.
+    /// Receives the unit attentions that are pending.
     pub fn settle(&mut self) {
         for disk in &mut self.disks {
-            // Whatever is wrong shows in the first step that needs it.
+            // An error shows in the first step that needs the disk.
             let _ = disk.ask_settled(InAction::ReadKeys);
         }
     }
 
-    /// Whether the two devices are one disk and two initiators; `None` where that cannot be told.
+    /// Whether the two devices are one disk and two initiators; `None` if that is not known.
     pub fn is_pair(&mut self) -> Option<Pair> {
-        let cast = self.cast;
+        let initiators = self.initiators;
         let [first, second] = &mut self.disks[..] else { return None };
         let register = |key| Request::new(OutAction::Register, None, ReservationKey::ZERO, key);
-        if settled(first, &register(cast.one))? != Status::GOOD {
+        if settled(first, &register(initiators.one))? != Status::GOOD {
             return None;
         }
         let reply = second.ask_settled(InAction::ReadKeys).ok()?;
         let keys = ReadKeys::parse(&reply.data)?;
-        if keys.keys().all(|key| key != cast.one) {
+        if keys.keys().all(|key| key != initiators.one) {
             return Some(Pair::OtherDisk);
         }
-        match settled(second, &register(cast.two))? {
+        match settled(second, &register(initiators.two))? {
             Status::RESERVATION_CONFLICT => Some(Pair::SameInitiator),
             _ => Some(Pair::Proper),
         }
     }
 }
 
-/// What two devices are to each other.
+/// How two devices are related.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pair {
     Proper,
@@ -236,19 +236,11 @@ fn open_all<'a>(helper: &'a Helper, devices: &[&'a Device]) -> Result<Vec<Disk<'
     devices.iter().map(|device| Disk::open(helper, device, Access::Write)).collect()
 }
 
-/// Orders a change until no unit attention stands in the way; the status, if there is one.
+/// Sends a change, again after unit attentions; the status, if there is one.
 fn settled(disk: &mut Disk<'_>, request: &Request) -> Option<Status> {
     (0..=TRIES)
         .map(|_| disk.send(request))
         .find(|reply| !reply.as_ref().is_ok_and(is_attention))?
         .ok()
         .map(|r| r.status)
-}
-
-/// The number that a person calls an initiator.
-pub const fn number(who: Who) -> u8 {
-    match who {
-        Who::One => 1,
-        Who::Two => 2,
-    }
 }

@@ -1,4 +1,4 @@
-//! How it went: each step as it is played, and a table at the end for a support case.
+//! The report: each step as it is run, and a table at the end for a support case.
 
 use std::fmt::Write as _;
 
@@ -6,8 +6,8 @@ use scsi_pr::ReservationKey;
 use serde::Serialize;
 
 use super::{
-    sequences::Cast,
-    stage::{Outcome, number},
+    runner::StepReport,
+    sequences::Initiators,
     step::{Step, Verdict},
 };
 use crate::{
@@ -17,12 +17,12 @@ use crate::{
     target::{Device, host},
 };
 
-/// The column of what came.
+/// The column of the received value.
 const VALUE: usize = 53;
 
-/// What was played and what came of it.
+/// The report on a run.
 #[derive(Serialize)]
-pub struct Page {
+pub struct Report {
     #[serde(skip)]
     json: bool,
     #[serde(skip)]
@@ -38,64 +38,65 @@ pub struct Page {
     paths: Option<usize>,
     time: String,
     keys: [String; 2],
-    sequences: Vec<Played>,
+    sequences: Vec<SequenceReport>,
     passed: bool,
     left_behind: Vec<String>,
 }
 
 /// One sequence.
 #[derive(Serialize)]
-pub struct Played {
+pub struct SequenceReport {
     name: &'static str,
-    pub result: Ending,
+    pub result: SequenceResult,
     steps_in_all: usize,
-    steps: Vec<Done>,
+    steps: Vec<StepRecord>,
 }
 
 /// How a sequence ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Ending {
+pub enum SequenceResult {
     Passed,
     Failed,
     Interrupted,
 }
 
 #[derive(Serialize)]
-struct Done {
+struct StepRecord {
     number: usize,
     node: u8,
     name: &'static str,
     command: String,
     expected: String,
-    came: String,
+    #[serde(rename = "came")]
+    received: String,
     result: &'static str,
     attentions: Vec<String>,
     #[serde(skip)]
     admits_one_path: bool,
 }
 
-impl Played {
+impl SequenceReport {
     pub const fn new(name: &'static str, steps_in_all: usize) -> Self {
-        Self { name, result: Ending::Passed, steps_in_all, steps: Vec::new() }
+        Self { name, result: SequenceResult::Passed, steps_in_all, steps: Vec::new() }
     }
 
     /// Notes a step.
-    pub fn note(&mut self, number: usize, step: &Step, came: Outcome) {
-        if came.verdict == Verdict::Failed {
-            self.result = Ending::Failed;
+    pub fn note(&mut self, number: usize, step: &Step, report: StepReport) {
+        if report.verdict == Verdict::Failed {
+            self.result = SequenceResult::Failed;
         }
-        let Outcome { verdict, expected, came, attentions } = came;
-        self.steps.push(Done {
+        let StepReport { verdict, expected, received, attentions } = report;
+        self.steps.push(StepRecord {
             number,
-            node: self::number(step.who),
+            node: step.initiator.number(),
             name: step.name,
-            command: step.what.action(),
+            command: step.command.action(),
             expected,
-            came,
+            received,
             result: word(verdict),
             attentions,
-            admits_one_path: step.what.admits_one_path(),
+            admits_one_path: step.command.admits_one_path(),
         });
     }
 
@@ -112,10 +113,15 @@ const fn word(verdict: Verdict) -> &'static str {
     }
 }
 
-impl Page {
-    /// The head of the page.
-    pub fn begin(global: &Global, device: &Device, second: Option<&Device>, cast: Cast) -> Result<Self, Error> {
-        let page = Self {
+impl Report {
+    /// The head of the report.
+    pub fn begin(
+        global: &Global,
+        device: &Device,
+        second: Option<&Device>,
+        initiators: Initiators,
+    ) -> Result<Self, Error> {
+        let report = Self {
             json: global.json,
             colours: terminal::colours(),
             device: device.path.display().to_string(),
@@ -126,13 +132,13 @@ impl Page {
             disk: host::disk(&device.path),
             paths: host::paths(&device.path),
             time: time::now(),
-            keys: [cast.one, cast.two].map(|key| key.to_string()),
+            keys: [initiators.one, initiators.two].map(|key| key.to_string()),
             sequences: Vec::new(),
             passed: true,
             left_behind: Vec::new(),
         };
-        page.print(&page.head())?;
-        Ok(page)
+        report.print(&report.head())?;
+        Ok(report)
     }
 
     fn head(&self) -> String {
@@ -159,15 +165,15 @@ impl Page {
     }
 
     /// One line for a step that went as expected, three for one that did not.
-    pub fn step(&self, number: usize, step: &Step, came: &Outcome) -> Result<(), Error> {
-        let verdict = self.paint(came.verdict, &format!("{:<6}", word(came.verdict)));
-        let name = format!("node {} {}", super::stage::number(step.who), step.name);
-        if came.verdict == Verdict::Ok {
-            let value = terminal::fold_behind(&" ".repeat(VALUE), &self.named(&came.came));
+    pub fn step(&self, number: usize, step: &Step, report: &StepReport) -> Result<(), Error> {
+        let verdict = self.paint(report.verdict, &format!("{:<6}", word(report.verdict)));
+        let name = format!("node {} {}", step.initiator.number(), step.name);
+        if report.verdict == Verdict::Ok {
+            let value = terminal::fold_behind(&" ".repeat(VALUE), &self.named(&report.received));
             return self.print(&format!("{number:>4}  {verdict}  {name:<37}  {}\n", value.trim_start()));
         }
-        let mut text = format!("{number:>4}  {verdict}  {name} ({})\n", step.what.action());
-        for (name, value) in [("expected", &came.expected), ("received", &came.came)] {
+        let mut text = format!("{number:>4}  {verdict}  {name} ({})\n", step.command.action());
+        for (name, value) in [("expected", &report.expected), ("received", &report.received)] {
             let _ = writeln!(text, "{}", terminal::fold_behind(&format!("{:14}{name:<10}", ""), &self.named(value)));
         }
         self.print(&text)
@@ -180,9 +186,9 @@ impl Page {
     }
 
     /// A sequence is over.
-    pub fn end_sequence(&mut self, played: Played) {
-        self.passed &= played.result == Ending::Passed;
-        self.sequences.push(played);
+    pub fn end_sequence(&mut self, sequence_report: SequenceReport) {
+        self.passed &= sequence_report.result == SequenceResult::Passed;
+        self.sequences.push(sequence_report);
     }
 
     pub const fn passed(&self) -> bool {
@@ -201,18 +207,20 @@ impl Page {
 
     fn table(&self) -> String {
         let mut text = format!("\n{:<28}  {:>5}  result\n", "sequence", "steps");
-        for played in &self.sequences {
-            let result = match (played.result, played.steps.last()) {
-                (Ending::Passed, _) => match played.remarks() {
+        for sequence_report in &self.sequences {
+            let result = match (sequence_report.result, sequence_report.steps.last()) {
+                (SequenceResult::Passed, _) => match sequence_report.remarks() {
                     0 => self.paint(Verdict::Ok, "passed"),
                     1 => self.paint(Verdict::Remark, "passed, with 1 remark"),
                     many => self.paint(Verdict::Remark, &format!("passed, with {many} remarks")),
                 },
-                (Ending::Failed, Some(step)) => self.paint(Verdict::Failed, &format!("failed: {}", step.command)),
+                (SequenceResult::Failed, Some(step)) => {
+                    self.paint(Verdict::Failed, &format!("failed: {}", step.command))
+                }
                 _ => self.paint(Verdict::Failed, "interrupted"),
             };
-            let steps = format!("{}/{}", played.steps.len(), played.steps_in_all);
-            let _ = writeln!(text, "{:<28}  {steps:>5}  {result}", played.name);
+            let steps = format!("{}/{}", sequence_report.steps.len(), sequence_report.steps_in_all);
+            let _ = writeln!(text, "{:<28}  {steps:>5}  {result}", sequence_report.name);
         }
         text.extend(self.about_paths());
         let end = if self.left_behind.is_empty() {
@@ -224,11 +232,11 @@ impl Page {
         text
     }
 
-    /// What passes on a map and still does not do for a cluster.
+    /// A warning about a map: there some reservations pass that are of no use to a cluster.
     fn about_paths(&self) -> Option<String> {
         let paths = self.paths.filter(|paths| *paths > 1)?;
-        let played = |sequence: &&Played| sequence.steps.iter().any(|step| step.admits_one_path);
-        let names: Vec<_> = self.sequences.iter().filter(played).map(|sequence| sequence.name).collect();
+        let is_affected = |sequence: &&SequenceReport| sequence.steps.iter().any(|step| step.admits_one_path);
+        let names: Vec<_> = self.sequences.iter().filter(is_affected).map(|sequence| sequence.name).collect();
         let words = format!(
             "this is a multipath map of {paths} paths, and a reservation of type 1 or 3, as in {}, admits one of them: \
              configure cluster software to use type 5 or 7",
@@ -256,19 +264,23 @@ mod tests {
     use super::*;
     use crate::commands::validate::sequences::ALL;
 
-    /// The page of a run in which all steps of these sequences went well.
-    fn page(paths: Option<usize>, names: &[&str]) -> Page {
+    /// The report of a run in which all steps of these sequences went well.
+    fn report(paths: Option<usize>, names: &[&str]) -> Report {
         let [one, two, third] = [1, 2, 3].map(ReservationKey);
         let sequences = ALL.iter().filter(|sequence| names.contains(&sequence.name)).map(|sequence| {
-            let steps = (sequence.steps)(Cast { one, two, third, pair: false });
-            let mut played = Played::new(sequence.name, steps.len());
+            let steps = (sequence.steps)(Initiators { one, two, third, pair: false });
+            let mut sequence_report = SequenceReport::new(sequence.name, steps.len());
             for (number, step) in (1..).zip(&steps) {
-                let (expected, came) = (String::new(), String::new());
-                played.note(number, step, Outcome { verdict: Verdict::Ok, expected, came, attentions: Vec::new() });
+                let (expected, received) = (String::new(), String::new());
+                sequence_report.note(
+                    number,
+                    step,
+                    StepReport { verdict: Verdict::Ok, expected, received, attentions: Vec::new() },
+                );
             }
-            played
+            sequence_report
         });
-        Page {
+        Report {
             json: false,
             colours: false,
             device: "/dev/mapper/mpatha".to_owned(),
@@ -289,7 +301,7 @@ mod tests {
     #[test]
     fn what_admits_one_path_of_a_map_is_noted() {
         let note = |paths, names: &[&str]| {
-            let table = page(paths, names).table();
+            let table = report(paths, names).table();
             assert!(table.lines().all(|line| line.chars().count() <= terminal::WIDTH), "{table}");
             let (_, note) = table.split_once("note  ")?;
             Some(note.split_whitespace().collect::<Vec<_>>().join(" "))
@@ -311,10 +323,10 @@ mod tests {
         let [one, two, third] = [1, 2, 3].map(ReservationKey);
         for pair in [false, true] {
             for sequence in &ALL {
-                for step in (sequence.steps)(Cast { one, two, third, pair }) {
+                for step in (sequence.steps)(Initiators { one, two, third, pair }) {
                     let name = format!("node 1 {}", step.name);
                     assert!(name.len() <= 37, "{name}");
-                    assert!(14 + name.len() + 3 + step.what.action().len() <= terminal::WIDTH, "{name}");
+                    assert!(14 + name.len() + 3 + step.command.action().len() <= terminal::WIDTH, "{name}");
                 }
             }
         }

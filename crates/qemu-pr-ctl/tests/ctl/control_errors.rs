@@ -19,16 +19,16 @@ use crate::run::{PROGRAM, Run, run_control};
 const ASKS: [&[&str]; 5] = [&["state"], &["log"], &["trace", "list"], &["trace", "enable", "x"], &["reload"]];
 
 /// Every way of asking gets this error.
-fn expect_trouble(control: &Path, code: i32, words: &[&str]) {
+fn expect_error(control: &Path, code: i32, words: &[&str]) {
     for ask in ASKS {
-        run_control(control, &[ask, &["--timeout", "1"]].concat()).expect_trouble(code, words);
+        run_control(control, &[ask, &["--timeout", "1"]].concat()).expect_error(code, words);
     }
 }
 
 #[test]
 fn a_control_socket_that_is_not_there_is_said_to_be_missing() {
     let dir = tempfile::tempdir().expect("a directory");
-    expect_trouble(
+    expect_error(
         &dir.path().join("missing"),
         15,
         &["cannot connect to the control socket", "missing: No such file", "--control"],
@@ -40,7 +40,7 @@ fn a_control_socket_without_a_helper_is_said_to_be_left_over() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("stale");
     drop(UnixListener::bind(&path).expect("a socket"));
-    expect_trouble(&path, 15, &["cannot connect to the control socket", "stale: Connection refused"]);
+    expect_error(&path, 15, &["cannot connect to the control socket", "stale: Connection refused"]);
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn a_file_is_not_taken_for_a_control_socket() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("file");
     fs::write(&path, "").expect("a file");
-    expect_trouble(&path, 15, &["file: not a socket", "--control"]);
+    expect_error(&path, 15, &["file: not a socket", "--control"]);
 }
 
 #[test]
@@ -61,33 +61,33 @@ fn a_control_socket_of_root_is_forbidden_to_others() {
     let mut command = Command::new(program);
     command.args(["state", "--control"]).arg(helper.path()).uid(65_534).gid(65_534);
     let run = Run::from(command.output().expect("run the tool as another user"));
-    run.expect_trouble(15, &["Permission denied", "--control-group"]);
+    run.expect_error(15, &["Permission denied", "--control-group"]);
 }
 
 #[test]
 fn a_helper_that_hangs_up_is_said_to() {
     // At once, and with the question unread.
-    expect_trouble(&ControlStandIn::serving(drop).path(), 99, &["closed the connection before it answered"]);
+    expect_error(&ControlStandIn::serving(drop).path(), 99, &["closed the connection before it answered"]);
     let whole = serde_json::to_string(&Answer::Snapshot(Box::new(eventful_snapshot()))).expect("JSON");
     let half = whole.get(..whole.len() / 2).expect("a half").to_owned();
     let helper = ControlStandIn::serving(move |mut stream| {
         BufReader::new(&stream).read_line(&mut String::new()).expect("a question");
         stream.write_all(half.as_bytes()).expect("half an answer");
     });
-    expect_trouble(&helper.path(), 99, &["closed the connection before it answered"]);
+    expect_error(&helper.path(), 99, &["closed the connection before it answered"]);
 }
 
 #[test]
 fn a_helper_that_never_answers_is_not_waited_for_for_ever() {
     let silent = ControlStandIn::serving(|mut stream| _ = stream.read_to_end(&mut Vec::new()));
-    expect_trouble(&silent.path(), 33, &["no answer at the control socket", "within 1s"]);
+    expect_error(&silent.path(), 33, &["no answer at the control socket", "within 1s"]);
     // One that goes on and on never answers, either.
     let endless = ControlStandIn::serving(|mut stream| {
         while stream.write_all(b" ").is_ok() {
             thread::sleep(Duration::from_millis(10));
         }
     });
-    run_control(&endless.path(), &["state", "--timeout", "1"]).expect_trouble(33, &["no answer at the control socket"]);
+    run_control(&endless.path(), &["state", "--timeout", "1"]).expect_error(33, &["no answer at the control socket"]);
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_helper_that_accepts_nobody_is_not_waited_for_for_ever() {
     let full = || run_control(&path, &["state", "--timeout", "1"]);
     let waiting: Vec<_> = (0..4096).map_while(|_| nonblocking(&path)).collect();
     assert!(!waiting.is_empty());
-    full().expect_trouble(33, &["no answer at the control socket", "within 1s"]);
+    full().expect_error(33, &["no answer at the control socket", "within 1s"]);
 }
 
 /// A connection, if there is room for one more to wait.
@@ -118,11 +118,11 @@ fn what_does_not_answer_like_a_helper_is_none() {
         });
         let run = run_control(&other.path(), &["state"]);
         assert!(!run.stderr.contains('\u{1b}'), "{run:?}");
-        run.expect_trouble(97, &["invalid answer at the control socket"]);
+        run.expect_error(97, &["invalid answer at the control socket"]);
     }
     // A proper answer, but to another question.
     let confused = ControlStandIn::answering(|_| vec![Answer::Lost { count: 1 }]);
-    expect_trouble(&confused.path(), 97, &["invalid answer"]);
+    expect_error(&confused.path(), 97, &["invalid answer"]);
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn programs_are_told_what_went_wrong() {
 fn a_folder_means_the_only_control_socket_in_it() {
     let helper = ControlStandIn::telling(Snapshot::default());
     let dir = tempfile::tempdir().expect("a directory");
-    let expect = |words: &[&str]| run_control(dir.path(), &["state"]).expect_trouble(15, words);
+    let expect = |words: &[&str]| run_control(dir.path(), &["state"]).expect_error(15, words);
     expect(&["no control socket in", "--control"]);
     // Neither other files nor sockets on their way are any.
     fs::write(dir.path().join("file"), "").expect("a file");
@@ -167,6 +167,6 @@ fn a_folder_means_the_only_control_socket_in_it() {
 
     let _other = UnixListener::bind(dir.path().join("db1")).expect("a socket");
     for words in [&["state"][..], &["log"], &["trace", "list"], &["reload"]] {
-        run_control(dir.path(), words).expect_trouble(15, &["several control sockets", "with --control: db1, web1"]);
+        run_control(dir.path(), words).expect_error(15, &["several control sockets", "with --control: db1, web1"]);
     }
 }
