@@ -36,11 +36,11 @@ pub fn main() -> ExitCode {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
             let text = format!("qemu-pr-ctl: {error}");
-            // Some of it is what others say.
+            // Some of it is text of other programs.
             let text = terminal::plain(&text).into_owned();
             // A log has a line for each message; a person has 80 columns.
             let text = if io::stderr().is_terminal() { terminal::fold(&text, 2) } else { text };
-            // There is nobody left to tell if even this cannot be written.
+            // An error of standard error cannot be reported.
             let _ = writeln!(io::stderr(), "{text}");
             if options.json() {
                 let failure = json::failure(&error);

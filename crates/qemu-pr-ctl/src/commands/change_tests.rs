@@ -4,7 +4,7 @@ use scsi_pr::BASIC_LENGTH;
 use super::*;
 use crate::commands::{Command, Options};
 
-/// The bytes that a command line sends, and what is said when the disk took them.
+/// The bytes that a command line sends, and what is printed if the disk carries them out.
 fn sent(line: &str) -> ([u8; 16], Vec<u8>, String) {
     let options = Options::try_parse_from(["qemu-pr-ctl"].into_iter().chain(line.split(' '))).expect(line);
     let change = change(&options.command);

@@ -1,4 +1,4 @@
-//! `compare`: what the helper answers beside what the disk answers without it.
+//! `compare`: the answers of the helper and those of the disk without it.
 
 use std::{
     fmt::Write as _,
@@ -84,14 +84,14 @@ impl Run for Compare {
     }
 }
 
-/// Asks both ways everything there is to ask; the exit status.
+/// Sends each PERSISTENT RESERVE IN both ways; the exit status.
 fn run(global: &Global, path: &Path) -> Result<u8, Error> {
     let device = |direct| Device { path: path.to_path_buf(), direct };
     let mut helper = Disk::open(&global.helper, &device(false), Access::Read)?;
     let mut direct = Disk::open(&global.helper, &device(true), Access::Read)?;
     let mut answers = Vec::new();
     for action in InAction::ALL {
-        // A unit attention is told once, to whoever comes first: it would look like a difference.
+        // A unit attention is reported once, to the first command: it would look like a difference.
         let first = direct.ask_settled(*action)?;
         let (helper, direct) = (Side::from(helper.ask_settled(*action)?), Side::from(first));
         answers.push(Pair { action: action.to_string(), same: helper == direct, helper, direct });

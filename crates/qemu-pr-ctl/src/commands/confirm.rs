@@ -10,7 +10,7 @@ use crate::{
     target::Disk,
 };
 
-/// Returns if nobody else is registered, or a person at the terminal says yes.
+/// Returns if no other initiator is registered, or the user confirms at the terminal.
 pub fn removal(disk: &mut Disk<'_>, request: &Request) -> Result<(), Error> {
     let data = disk.data(InAction::ReadKeys)?;
     let answer = ReadKeys::parse(&data).ok_or_else(|| disk.too_short(InAction::ReadKeys, &data))?;
@@ -24,16 +24,16 @@ pub fn removal(disk: &mut Disk<'_>, request: &Request) -> Result<(), Error> {
         return Err(error);
     }
     let question = format!("{}: {}. Send {} anyway? [y/N] ", disk.path().display(), Registered(others), request.action);
-    let mut said = String::new();
+    let mut answer = String::new();
     io::stderr()
         .write_all(question.as_bytes())
-        .and_then(|()| io::stdin().lock().read_line(&mut said))
+        .and_then(|()| io::stdin().lock().read_line(&mut answer))
         .map_err(Error::Output)?;
-    if matches!(said.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(error) }
+    if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(error) }
 }
 
-/// How many registrations of others the request would remove. Those with this host's own key are taken for its own: a host
-/// has one for each of its paths.
+/// How many registrations of other initiators the request would remove. Those with this host's own key count as its own: a
+/// host has one for each of its paths.
 fn others(answer: ReadKeys<'_>, request: &Request) -> usize {
     let ends = |key: ReservationKey| match request.action {
         OutAction::Preempt | OutAction::PreemptAndAbort => {

@@ -1,4 +1,4 @@
-//! `log`: the helper's audit trail, as it grows.
+//! `log`: follows the helper's audit log.
 
 use std::io::{self, IsTerminal as _};
 
@@ -14,7 +14,7 @@ use crate::{
     target::ControlSocket,
 };
 
-/// A gap in the trail, for programs: it looks like a record that happened to this client.
+/// A gap in the audit log: to programs a record of its own kind.
 #[derive(Serialize)]
 struct Gap {
     event: &'static str,

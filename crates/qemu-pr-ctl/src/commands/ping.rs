@@ -37,7 +37,7 @@ struct PingReply {
     answers: Answers,
 }
 
-/// What the helper does, as far as it shows without a disk. A wrong answer to a harmless question tells it.
+/// Properties of the helper that show without a disk, in its answers to invalid requests.
 #[derive(Serialize)]
 struct Answers {
     /// It simulates disks.

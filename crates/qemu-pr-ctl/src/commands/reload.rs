@@ -1,5 +1,5 @@
-//! `reload`: a running helper opens no files and asks no user database, so this reads the settings file, looks up the
-//! users and groups in it, and hands all of it over. Whether the settings are good is for the helper to say.
+//! `reload`: a running helper opens no files and no user database, so this reads the settings file, looks up the users
+//! and groups in it, and sends all of it. The helper decides whether the settings are valid.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! `state`: what a helper is doing, and for whom. A small `ss` for reservations.
+//! `state`: the clients of a helper and their commands. A small `ss` for reservations.
 
 use std::{
     fmt::Write as _,
@@ -20,7 +20,7 @@ use crate::{
     target::ControlSocket,
 };
 
-/// The columns. Those without a number give way when there is no room.
+/// The columns. Those of words are cut where the terminal is narrow.
 const COLUMNS: [(&str, Shape); 7] = [
     ("ID", Shape::Number),
     ("CLIENT", Shape::Words),
@@ -139,8 +139,8 @@ fn head(snapshot: &Snapshot) -> String {
         counted(requests(Some("conflict")), "conflict"),
         counted(all(&snapshot.violations), "violation"),
     ];
-    // What there ought to be none of is worth no room while there is none.
-    let oddities = [
+    // Failures are shown only if there are any.
+    let failures = [
         (all(&snapshot.refusals), "refusal"),
         (hung, "hung command"),
         (totals.multipath_failures, "multipath failure"),
@@ -150,7 +150,7 @@ fn head(snapshot: &Snapshot) -> String {
         (totals.paused, "delayed request"),
         (totals.messages_lost, "lost message"),
     ];
-    facts.extend(oddities.iter().filter(|(number, _)| *number > 0).map(|(number, name)| counted(*number, name)));
+    facts.extend(failures.iter().filter(|(number, _)| *number > 0).map(|(number, name)| counted(*number, name)));
     format!("{}\n{}\n", listed(&title), listed(&facts))
 }
 
@@ -191,7 +191,7 @@ fn cells(connection: &Connection) -> [String; 7] {
         (None, pid) => pid.map(|pid| format!("PID {pid}")),
     });
     let in_flight = in_flight.as_ref().map(|command| {
-        // What hangs, and for how long, is not what is cut off.
+        // The age and the device first, because the end may be cut off.
         let device = command.device.as_ref().map(|device| format!("{} ", name(device))).unwrap_or_default();
         format!("{} {device}{}", span(command.for_us), command.action)
     });
@@ -202,7 +202,7 @@ fn cells(connection: &Connection) -> [String; 7] {
             (_, Some(sense)) => sense.clone(),
             (status, None) => status.to_lowercase(),
         };
-        // What came of it is not what is cut off.
+        // The status first, because the end may be cut off.
         format!("{} {status}: {}", span(failure.ago_us), failure.action)
     });
     [
@@ -222,7 +222,7 @@ fn name(device: &Device) -> &str {
     device.map.as_ref().or(device.name.as_ref()).unwrap_or(&device.number)
 }
 
-/// What each column gets: what it needs, but the widest words give way first.
+/// The width of each column: what its cells need; the widest columns of words are narrowed first.
 fn widths(rows: &[[String; 7]], width: usize) -> [usize; 7] {
     let mut widths = [0; 7];
     for row in rows {

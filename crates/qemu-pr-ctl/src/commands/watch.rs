@@ -1,4 +1,4 @@
-//! `watch`: what changes on a disk, as it changes.
+//! `watch`: prints the changes on a disk.
 
 use std::{collections::BTreeMap, thread, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
     target::{Device, Disk, MAX_ATTENTIONS, is_attention},
 };
 
-/// What a disk says at one time.
+/// The state of a disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct State {
     generation: u32,
@@ -52,7 +52,7 @@ pub struct Watch {
 }
 
 impl Run for Watch {
-    /// Looks again and again until interrupted, or until the disk can no longer be asked.
+    /// Reads the disk until interrupted, or until it cannot be read.
     fn run(&self, global: &Global) -> Result<u8, Error> {
         let mut disk = Disk::open(&global.helper, &self.device, Access::Read)?;
         let mut known: Option<State> = None;
@@ -80,14 +80,14 @@ impl Run for Watch {
 }
 
 impl State {
-    /// Asks the disk; what it says first is news, too.
-    fn read(disk: &mut Disk<'_>, news: &mut Vec<Change>) -> Result<Self, Error> {
+    /// Reads the disk; unit attentions are added to the changes.
+    fn read(disk: &mut Disk<'_>, changes: &mut Vec<Change>) -> Result<Self, Error> {
         let mut reply = disk.ask(InAction::ReadFullStatus)?;
         for _ in 0..MAX_ATTENTIONS {
             if !is_attention(&reply) {
                 break;
             }
-            news.push(Change { what: "told", value: text::reply(&reply) });
+            changes.push(Change { what: "told", value: text::reply(&reply) });
             reply = disk.ask(InAction::ReadFullStatus)?;
         }
         let too_short = |disk: &Disk<'_>, action, data: &[u8]| disk.too_short(action, data);
@@ -121,7 +121,7 @@ impl State {
         *self.registrations.entry(registration).or_default() += 1;
     }
 
-    /// What is new since then; at first everything is.
+    /// The changes since `known`; without it everything is one.
     fn changes(&self, known: Option<&Self>) -> Vec<Change> {
         let nothing = Self::default();
         let before = known.unwrap_or(&nothing);

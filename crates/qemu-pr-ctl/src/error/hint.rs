@@ -14,7 +14,7 @@ pub fn of(action: Action, status: Status, sense: Option<SenseCode>) -> Option<&'
     }
 }
 
-/// What stands in the way depends on what was wanted (SPC-4 5.13).
+/// The reason for a conflict depends on the command (SPC-4 5.13).
 const fn conflict(action: Action) -> &'static str {
     match action {
         Action::Out(OutAction::Register) => {

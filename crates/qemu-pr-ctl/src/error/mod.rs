@@ -323,7 +323,7 @@ impl fmt::Display for Registered {
     }
 }
 
-/// The answer in words: for CHECK CONDITION what the sense data says, otherwise the status.
+/// The answer in words: the sense data of CHECK CONDITION, otherwise the status.
 fn answer(status: Status, sense: Option<SenseCode>) -> String {
     match (status, sense) {
         (Status::CHECK_CONDITION, Some(sense)) => sense.to_string(),

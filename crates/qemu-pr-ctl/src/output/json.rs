@@ -1,4 +1,4 @@
-//! What a disk answers, for programs: the shapes that `--json` prints. They are documented in docs/qemu-pr-ctl-json.md
+//! The answers of a disk as JSON: what `--json` prints. They are documented in docs/qemu-pr-ctl-json.md
 //! and stable: fields are added, never renamed or removed.
 //!
 //! Keys are texts, because JSON's numbers lose digits of 64 bits in many a program.
@@ -25,7 +25,7 @@ pub fn print_line(value: &impl Serialize) -> Result<(), Error> {
     terminal::print(&(text + "\n"))
 }
 
-/// An answer: the device, and what it said.
+/// The answer of a device.
 #[derive(Serialize)]
 pub struct About<'a, T> {
     /// The name that it was given by.

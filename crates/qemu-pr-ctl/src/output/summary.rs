@@ -86,10 +86,10 @@ impl Summary {
     }
 }
 
-/// Who may do what while the disk is reserved in this way: what a simulated disk in the same state admits.
+/// The access rights under a reservation of this type: what a simulated disk in that state admits.
 fn access(kind: Option<ReservationType>) -> Vec<Row> {
     let nexus = |number| Nexus { initiator: InitiatorPort(number), target_port: 1 };
-    let [holder, registrant, stranger] = [nexus(1), nexus(2), nexus(3)];
+    let [holder, registrant, other] = [nexus(1), nexus(2), nexus(3)];
     let mut unit = LogicalUnit::default();
     let mut send = |nexus, action, kind, key, other| {
         let parameters = BasicParameters::keys(ReservationKey(key), ReservationKey(other)).to_bytes();
@@ -112,13 +112,13 @@ fn access(kind: Option<ReservationType>) -> Vec<Row> {
             preempts: changes(OutAction::Preempt),
         }
     };
-    let strangers = row("those who are not registered", stranger, false);
+    let others = row("those who are not registered", other, false);
     match kind {
-        None => vec![row("those who are registered", registrant, true), strangers],
+        None => vec![row("those who are registered", registrant, true), others],
         Some(kind) if kind.is_all_registrants() => {
-            vec![row("those who are registered (all hold it)", holder, true), strangers]
+            vec![row("those who are registered (all hold it)", holder, true), others]
         }
-        Some(_) => vec![row("the holder", holder, true), row("others who are registered", registrant, true), strangers],
+        Some(_) => vec![row("the holder", holder, true), row("others who are registered", registrant, true), others],
     }
 }
 

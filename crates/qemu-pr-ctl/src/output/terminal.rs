@@ -70,7 +70,7 @@ pub fn column(name: &str, value: &str) -> String {
     text
 }
 
-/// A text that came from elsewhere, without what would move the cursor or colour the rest of the page.
+/// A text of another program, without control characters, which could move the cursor or change colours.
 pub fn plain(text: &str) -> Cow<'_, str> {
     if text.chars().any(char::is_control) {
         Cow::Owned(text.replace(char::is_control, "?"))

@@ -1,4 +1,4 @@
-//! What a disk answers, in words.
+//! The answers of a disk as text.
 //!
 //! Each of these gets the device's name and its parameter data, and returns `None` for data that are too short to
 //! mean anything.
@@ -107,7 +107,7 @@ pub fn capabilities(device: &Path, data: &[u8]) -> Option<String> {
     Some(text)
 }
 
-/// What a reply says of the command: for CHECK CONDITION the sense data, otherwise the status.
+/// A reply in words: the sense data of CHECK CONDITION, otherwise the status.
 pub fn reply(reply: &Reply) -> String {
     match (reply.status, reply.sense.code()) {
         (Status::CHECK_CONDITION, Some(code)) => code.to_string(),
@@ -138,7 +138,7 @@ fn heading(device: &Path, count: usize, generation: u32) -> String {
     titled(device, &format!("{count} registration{plural} (generation {generation})"))
 }
 
-/// The device with what is said of it; on a line of its own if its name is long.
+/// The text after the name of the device; on the next line if the name is long.
 pub fn titled(device: &Path, text: &str) -> String {
     let device = device.display().to_string();
     let between = if device.len() + 2 + text.len() > terminal::WIDTH { "\n  " } else { " " };

@@ -66,11 +66,11 @@ pub enum Transfer<'a> {
     FromDevice(&'a mut [u8]),
 }
 
-/// What the kernel says of a command.
+/// The result of a command.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     pub status: u8,
-    /// `DID_*`: not zero where the command got lost on its way.
+    /// `DID_*`: not zero if the transport failed.
     pub host_status: u16,
     /// `DRIVER_*`.
     pub driver_status: u16,
@@ -80,7 +80,7 @@ pub struct Outcome {
     pub resid: i32,
 }
 
-/// Sends one command and waits for its end. An error is the kernel's refusal to send it.
+/// Sends one command and waits until it is complete. An error means that the kernel did not send it.
 pub fn execute(
     device: BorrowedFd<'_>,
     command: &[u8],

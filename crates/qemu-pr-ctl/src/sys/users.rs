@@ -39,7 +39,7 @@ pub fn find(name: &str) -> Option<User> {
             groups.truncate(usize::try_from(length).ok()?);
             return Some(User { uid, gid, groups });
         }
-        // It says how many there are; a library that does not is helped along.
+        // glibc sets the number of groups; for a library that does not, the buffer is doubled.
         length = length.max(room.saturating_mul(2));
         if length > MAX_GROUPS {
             return None;
@@ -66,7 +66,7 @@ pub fn switch_to(user: &User) -> io::Result<()> {
     done(unsafe { libc::setgroups(user.groups.len(), user.groups.as_ptr()) })?;
     // SAFETY: it takes numbers and touches no memory of this process.
     done(unsafe { libc::setresgid(user.gid, user.gid, user.gid) })?;
-    // SAFETY: as above. Last, because nobody but root may do what comes before.
+    // SAFETY: as above. Last, because the calls before need root.
     done(unsafe { libc::setresuid(user.uid, user.uid, user.uid) })?;
     Ok(rustix::thread::set_no_new_privs(true)?)
 }

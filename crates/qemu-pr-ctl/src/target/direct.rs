@@ -1,7 +1,7 @@
 //! Commands without a helper: `SG_IO` on the device itself.
 //!
-//! A helper has to make a SCSI answer of everything. Here it is said instead that a command did not arrive: whoever
-//! sends commands directly wants to know.
+//! A helper has to return a SCSI status for every failure. Here a command that did not reach the device is an error of its
+//! own.
 
 use std::{
     io,
@@ -51,7 +51,7 @@ fn not_sent(path: &Path, error: &io::Error) -> Error {
     }
 }
 
-/// Why it is not known that the device answered.
+/// Why it is not known whether the device answered.
 fn lost(Outcome { status, host_status, driver_status, .. }: Outcome) -> Option<String> {
     // Drivers report a conflict together with a host status; the conflict is the truth.
     const DRIVER_SENSE: u16 = 8;

@@ -22,10 +22,10 @@ const ALL: u16 = {
     MAX_DATA as u16
 };
 
-/// More unit attentions in a row than any disk has.
+/// More unit attentions in a row than a disk reports.
 pub const MAX_ATTENTIONS: usize = 8;
 
-/// Whether the disk had something else to say first; it did not look at the command.
+/// Whether a unit attention was reported instead of carrying the command out.
 pub fn is_attention(reply: &Reply) -> bool {
     reply.status == Status::CHECK_CONDITION && reply.sense.code().is_some_and(|code| code.key == SenseKey(6))
 }
@@ -65,12 +65,12 @@ impl<'a> Disk<'a> {
         }
     }
 
-    /// Asks; whatever the disk answers.
+    /// Sends a PERSISTENT RESERVE IN; whatever the disk answers.
     pub fn ask(&mut self, action: InAction) -> Result<Reply, Error> {
         self.ask_for(action, ALL)
     }
 
-    /// Asks until the disk has nothing else to say first: a unit attention is told once.
+    /// Reads until no unit attention is pending: the disk reports each once.
     pub fn ask_settled(&mut self, action: InAction) -> Result<Reply, Error> {
         let mut reply = self.ask(action)?;
         for _ in 0..MAX_ATTENTIONS {
@@ -82,7 +82,7 @@ impl<'a> Disk<'a> {
         Ok(reply)
     }
 
-    /// Asks for so many bytes.
+    /// The same with an allocation length.
     pub fn ask_for(&mut self, action: InAction, allocation_length: u16) -> Result<Reply, Error> {
         self.execute(&PersistentReserveIn::new(action, allocation_length).cdb(), &[])
     }
@@ -92,7 +92,7 @@ impl<'a> Disk<'a> {
         self.execute(&request.cdb(), &request.list)
     }
 
-    /// What the disk has to say, or why it refuses to.
+    /// The data of a PERSISTENT RESERVE IN; anything but success is an error.
     pub fn data(&mut self, action: InAction) -> Result<Vec<u8>, Error> {
         let reply = self.ask(action)?;
         self.good(Action::In(action), reply)
@@ -112,7 +112,7 @@ impl<'a> Disk<'a> {
         }
     }
 
-    /// The error for data that are too few to mean anything.
+    /// The error for data that are too short.
     pub fn too_short(&self, action: InAction, data: &[u8]) -> Error {
         Error::TooShort { device: self.path.clone(), action: Action::In(action), length: data.len() }
     }

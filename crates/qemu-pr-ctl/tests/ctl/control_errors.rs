@@ -18,7 +18,7 @@ use crate::run::{PROGRAM, Run, run_control};
 
 const ASKS: [&[&str]; 5] = [&["state"], &["log"], &["trace", "list"], &["trace", "enable", "x"], &["reload"]];
 
-/// Every way of asking gets this error.
+/// Each command gets this error.
 fn expect_error(control: &Path, code: i32, words: &[&str]) {
     for ask in ASKS {
         run_control(control, &[ask, &["--timeout", "1"]].concat()).expect_error(code, words);
@@ -95,7 +95,7 @@ fn a_helper_that_accepts_nobody_is_not_waited_for_for_ever() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("full");
     let _listener = UnixListener::bind(&path).expect("a socket");
-    // As many as may wait do, and nobody comes for them.
+    // The queue of connections is full, and none is accepted.
     let full = || run_control(&path, &["state", "--timeout", "1"]);
     let waiting: Vec<_> = (0..4096).map_while(|_| nonblocking(&path)).collect();
     assert!(!waiting.is_empty());

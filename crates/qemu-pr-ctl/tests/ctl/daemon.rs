@@ -50,7 +50,7 @@ impl Daemon {
         client.expect_closed();
     }
 
-    /// Does something that makes somebody follow the audit trail, and waits until that is so.
+    /// Does something that makes a client follow the audit log, and waits until one does.
     pub fn await_follower<T>(&self, follow: impl FnOnce() -> T) -> T {
         let descriptors = self.helper.settled_descriptors();
         let done = follow();

@@ -18,7 +18,7 @@ use crate::{
     run::PROGRAM,
 };
 
-/// So many families are told of a helper that answers.
+/// The number of families for a helper that answers.
 pub const FAMILIES: usize = 24;
 
 /// Longer than the exporter keeps an answer.
@@ -188,7 +188,7 @@ fn a_helper_that_cannot_be_asked_is_down_and_the_page_is_there() {
     thread::sleep(KEPT);
     assert_eq!(exporter.metrics().len(), 1);
     exporter.metrics();
-    // It is said when it changes, and not each time.
+    // It is logged when it changes, and not each time.
     let said = exporter.end();
     assert_eq!(said.lines().count(), 2, "{said}");
     assert!(said.contains("cannot connect to the control socket") && said.contains("control"), "{said}");
@@ -280,7 +280,7 @@ fn there_is_a_bound_on_clients_and_room_again_when_they_leave() {
     pr_lab::eventually("there is room again", || {
         let mut stream = TcpStream::connect(exporter.address).expect("an exporter");
         let mut answer = String::new();
-        // Who is turned away may be before it has said a word.
+        // A client may be rejected before it has sent anything.
         let asked =
             stream.write_all(b"GET /healthz HTTP/1.1\r\n\r\n").and_then(|()| stream.read_to_string(&mut answer));
         asked.is_ok() && answer.ends_with("ok\n")

@@ -15,10 +15,10 @@ use crate::{
     run::{PROGRAM, Run, run_control},
 };
 
-/// A group that has no rights elsewhere.
+/// A group without privileges elsewhere.
 const GROUP: u32 = 54_321;
 
-/// A line of what the kernel says of a process.
+/// A line of a process's status in /proc.
 fn status(id: u32, name: &str) -> String {
     let text = fs::read_to_string(format!("/proc/{id}/status")).expect("a process");
     let line = text.lines().find_map(|line| line.strip_prefix(name));

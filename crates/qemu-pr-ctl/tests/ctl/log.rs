@@ -1,4 +1,4 @@
-//! `log`: following the audit trail.
+//! `log`: following the audit log.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -32,15 +32,15 @@ fn record(key: &str) -> Answer {
     }))
 }
 
-/// A helper that says this of its trail, and hangs up.
-fn trail(answers: &[Answer]) -> ControlStandIn {
+/// A helper that sends this as its audit log, and closes the connection.
+fn audit_log(answers: &[Answer]) -> ControlStandIn {
     let all = [&[Answer::Following], answers].concat();
     ControlStandIn::answering(move |_| all.clone())
 }
 
 #[test]
-fn the_trail_has_a_line_for_each_record_with_the_local_time() {
-    let helper = trail(&[record("0x1"), Answer::Lost { count: 3 }, record("0x\u{1b}[2J")]);
+fn the_audit_log_has_a_line_for_each_record_with_the_local_time() {
+    let helper = audit_log(&[record("0x1"), Answer::Lost { count: 3 }, record("0x\u{1b}[2J")]);
     let mut command = Command::new(PROGRAM);
     command.args(["log", "--control"]).arg(helper.path()).env("TZ", "CET-1CEST,M3.5.0,M10.5.0/3");
     let run = Run::from(command.output().expect("run the tool"));
@@ -56,13 +56,13 @@ fn the_trail_has_a_line_for_each_record_with_the_local_time() {
 
 #[test]
 fn the_end_of_the_helper_is_said_and_is_no_success() {
-    let run = run_control(&trail(&[]).path(), &["log"]);
+    let run = run_control(&audit_log(&[]).path(), &["log"]);
     run.expect_error(99, &["end of the audit log", "closed the connection"]);
 }
 
 #[test]
 fn programs_get_a_value_a_line_whatever_happens() {
-    let run = run_control(&trail(&[record("0x1"), Answer::Lost { count: 3 }]).path(), &["log", "--json"]);
+    let run = run_control(&audit_log(&[record("0x1"), Answer::Lost { count: 3 }]).path(), &["log", "--json"]);
     let lines: Vec<Value> = run.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(
         lines[0],

@@ -1,4 +1,4 @@
-//! An operator and the real daemon: what it tells is what it did.
+//! The tool against the real daemon: what it reports is what it did.
 
 use std::{
     io::{BufRead as _, BufReader},

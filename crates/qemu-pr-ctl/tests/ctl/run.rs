@@ -7,7 +7,7 @@ use std::{
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_qemu-pr-ctl");
 
-/// How a run ended and what it said.
+/// The exit status and the output of a run.
 #[derive(Debug)]
 pub struct Run {
     pub code: Option<i32>,

@@ -11,7 +11,7 @@ use crate::{
     stand_in::{StandIn, good},
 };
 
-/// A user with no rights.
+/// A user without privileges.
 const NOBODY: u32 = 65534;
 
 #[test]
@@ -48,7 +48,7 @@ fn a_name_that_is_too_long_for_a_socket_is_said_to_be_so() {
     run(&path, &["ping"]).expect_error(15, &["cannot connect", "too long"]);
 }
 
-/// Runs the tool as a user with no rights.
+/// Runs the tool as a user without privileges.
 fn run_as_nobody(helper: &StandIn, words: &[&str]) -> Run {
     let dir = helper.socket().parent().expect("a directory").to_path_buf();
     fs::set_permissions(&dir, Permissions::from_mode(0o755)).expect("open the directory for other users");

@@ -35,7 +35,7 @@ pub struct StandIn {
 }
 
 impl StandIn {
-    /// Answers each request this way; `None` is to hang up.
+    /// Answers each request this way; `None` closes the connection.
     pub fn answering(mut answer: impl FnMut(Request) -> Option<Reply> + Send + 'static) -> Self {
         Self::serving(move |stream| converse(stream, &mut answer).unwrap_or_default())
     }
@@ -92,7 +92,7 @@ pub fn good(data: impl Into<Vec<u8>>) -> Reply {
     Reply { status: Status::GOOD, sense: Sense::NONE, data: data.into() }
 }
 
-/// A conversation to its end; `None` where the client or this side hung up.
+/// Serves a client; `None` if either side closed the connection.
 pub fn converse(mut stream: UnixStream, answer: &mut impl FnMut(Request) -> Option<Reply>) -> Option<()> {
     let mut decoder = Decoder::<OwnedFd>::new();
     let mut buffer = vec![0; MAX_DATA];

@@ -1,4 +1,4 @@
-//! Helpers that hang up, hang, or are none.
+//! Helpers that close the connection, hang, or are other programs.
 
 use std::{
     io::{Read, Write},

@@ -1,4 +1,4 @@
-//! `validate`: passes where everything is right, and says where something is not.
+//! `validate`: passes on a disk without a fault, and names the step that finds one.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -69,9 +69,9 @@ fn the_daemon_passes_with_its_simulated_disk() {
 }
 
 #[test]
-fn what_misbehaves_fails_in_the_right_step_with_the_right_words() {
-    // Way, sequence, step, command, what was expected, what came; the keys of the run stand as 1 and 2.
-    for (way, sequence, number, command, expected, came) in [
+fn a_fault_fails_in_the_right_step_with_the_right_words() {
+    // Fault, sequence, step, command, expected and received answer; the keys of the run stand as 1 and 2.
+    for (fault, sequence, number, command, expected, received) in [
         ("repeated-reserve", "windows-failover-clustering", 6, "RESERVE", "GOOD", "RESERVATION CONFLICT"),
         ("shared-reserve", "windows-failover-clustering", 9, "RESERVE", "RESERVATION CONFLICT", "GOOD"),
         ("clear", "windows-failover-clustering", 21, "READ KEYS", "no keys", "1 2"),
@@ -88,23 +88,26 @@ fn what_misbehaves_fails_in_the_right_step_with_the_right_words() {
         ("data-after-out", "basics", 4, "REGISTER", "GOOD", "data in answer to a PERSISTENT RESERVE OUT"),
         ("too-much-data", "basics", 6, "READ KEYS", "8 bytes of a longer list", "more data than it was asked for"),
     ] {
-        let simulator = Simulator::start(&["--misbehave", way]);
+        let simulator = Simulator::start(&["--misbehave", fault]);
         let run = validate(&simulator, &["--json"]);
-        assert_eq!((run.code, run.stderr.as_str()), (Some(36), ""), "{way}: {run:?}");
+        assert_eq!((run.code, run.stderr.as_str()), (Some(36), ""), "{fault}: {run:?}");
         let page = json(&run);
         let failed = page["sequences"].as_array().expect("sequences").iter().find(|s| s["result"] == "failed");
-        let failed = failed.unwrap_or_else(|| panic!("{way} fails nowhere"));
+        let failed = failed.unwrap_or_else(|| panic!("{fault} fails nowhere"));
         let step = failed["steps"].as_array().and_then(|steps| steps.last()).expect("a step");
         let text = |name: &str| {
             let text = step[name].as_str().expect("words");
             let keys = page["keys"].as_array().expect("keys").iter().map(|key| key.as_str().expect("a key"));
             (1..).zip(keys).fold(text.to_owned(), |text, (number, key)| text.replace(key, &number.to_string()))
         };
-        assert_eq!((&failed["name"], &step["number"]), (&sequence.into(), &number.into()), "{way}: {step}");
-        assert_eq!((text("command"), text("expected")), (command.to_owned(), expected.to_owned()), "{way}");
-        assert!(text("came").ends_with(came) || text("came").contains(came) && came.len() > 20, "{way}: {step}");
+        assert_eq!((&failed["name"], &step["number"]), (&sequence.into(), &number.into()), "{fault}: {step}");
+        assert_eq!((text("command"), text("expected")), (command.to_owned(), expected.to_owned()), "{fault}");
+        assert!(
+            text("came").ends_with(received) || text("came").contains(received) && received.len() > 20,
+            "{fault}: {step}"
+        );
         assert_eq!(page["passed"], false);
-        assert_eq!(page["left_behind"], Value::Array(Vec::new()), "{way}");
+        assert_eq!(page["left_behind"], Value::Array(Vec::new()), "{fault}");
     }
 }
 

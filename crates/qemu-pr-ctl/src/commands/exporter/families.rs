@@ -9,7 +9,7 @@ use super::openmetrics::{Format, Kind, Sample, seconds};
 
 /// A helper and its snapshot.
 pub struct Helper {
-    /// The label that tells it from the others, where there are any.
+    /// The label that distinguishes it from other helpers, if there are any.
     pub label: Option<String>,
     /// `None` if it does not answer.
     pub snapshot: Option<Snapshot>,

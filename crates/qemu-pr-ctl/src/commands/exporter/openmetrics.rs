@@ -15,7 +15,7 @@ pub enum Format {
 /// What the numbers of a family are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// They only grow, until the helper starts anew.
+    /// They only grow until the helper is restarted.
     Counter,
     /// They come and go.
     Gauge,
@@ -74,7 +74,7 @@ impl Format {
         }
     }
 
-    /// Writes what comes last.
+    /// Writes the end of the page.
     pub fn end(self, text: &mut String) {
         if self == Self::OpenMetrics {
             text.push_str("# EOF\n");

@@ -146,7 +146,7 @@ fn prepare(runner: &mut Runner<'_>, validate: &Validate, initiators: Initiators)
     }
 }
 
-/// Runs a sequence up to the first step that fails: the steps after it would tell nothing.
+/// Runs a sequence up to the first step that fails: the results of the steps after it would mean nothing.
 fn run_sequence(
     runner: &mut Runner<'_>,
     sequence: &Sequence,

@@ -179,7 +179,7 @@ impl Report {
         self.print(&text)
     }
 
-    /// Keys by their number: sixteen digits twice on a line are hard to tell apart.
+    /// Keys by their number: two keys of sixteen digits on a line are hard to distinguish.
     fn named(&self, text: &str) -> String {
         let [one, two] = &self.keys;
         text.replace(one, "key 1").replace(two, "key 2")
