@@ -40,12 +40,8 @@ impl Allowed {
     /// QEMU takes no more than this: it aborts its guest.
     fn check(self, size: usize) -> Result<(), ClientError> {
         match self {
-            Self::Nothing if size > 0 => {
-                Err(ClientError::Malformed("it sends data in answer to a PERSISTENT RESERVE OUT"))
-            }
-            Self::UpTo(limit) if size > limit => {
-                Err(ClientError::Malformed("it sends more data than it was asked for"))
-            }
+            Self::Nothing if size > 0 => Err(ClientError::Malformed("the reply to a PERSISTENT RESERVE OUT has data")),
+            Self::UpTo(limit) if size > limit => Err(ClientError::Malformed("the reply has more data than requested")),
             _ => Ok(()),
         }
     }
@@ -70,13 +66,13 @@ pub enum ClientError {
     Connect(#[source] io::Error),
     /// The helper closed the connection: it does that to whoever breaks the protocol, when it has no room for more
     /// connections, and when it ends.
-    #[error("the helper hung up")]
+    #[error("the helper closed the connection")]
     HungUp,
     /// The connection broke.
-    #[error("the connection to the helper broke")]
+    #[error("connection to the helper failed")]
     Io(#[source] io::Error),
-    /// The answer makes no sense.
-    #[error("the helper's answer makes no sense: {0}")]
+    /// The answer is invalid.
+    #[error("invalid answer from the helper: {0}")]
     Malformed(&'static str),
 }
 
@@ -130,10 +126,10 @@ impl Client {
     pub fn receive(&mut self) -> Result<Reply, ClientError> {
         let mut header = [0; HEADER_LENGTH];
         self.stream.read_exact(&mut header).map_err(broken)?;
-        let header = ReplyHeader::parse(&header).ok_or(ClientError::Malformed("its status is no SCSI status"))?;
+        let header = ReplyHeader::parse(&header).ok_or(ClientError::Malformed("the status is not a SCSI status"))?;
         let size = usize::try_from(header.size).unwrap_or(usize::MAX);
         if size > MAX_DATA {
-            return Err(ClientError::Malformed("it announces more data than the protocol allows"));
+            return Err(ClientError::Malformed("the reply announces more data than the protocol allows"));
         }
         let mut data = vec![0; size];
         self.stream.read_exact(&mut data).map_err(broken)?;

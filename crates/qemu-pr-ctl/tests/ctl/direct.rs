@@ -23,5 +23,5 @@ fn a_helper_that_sends_what_qemu_would_abort_its_guest_for_makes_no_sense() {
     let helper = StandIn::answering(|_| Some(good([0; 8])));
     let disk = helper.disk();
     run(&helper.socket(), &["register", &disk, "--new-key", "1"])
-        .expect_error(97, &["data in answer to a PERSISTENT RESERVE OUT"]);
+        .expect_error(97, &["the reply to a PERSISTENT RESERVE OUT has data"]);
 }

@@ -85,8 +85,15 @@ fn a_fault_fails_in_the_right_step_with_the_right_words() {
         ("type", "windows-failover-clustering", 7, "READ RESERVATION", "held by 1, type 5", "held by 1, type 1"),
         ("generation", "basics", 5, "READ KEYS", "PRGENERATION above 0", "PRGENERATION still 0"),
         ("busy", "basics", 4, "REGISTER", "GOOD", "BUSY"),
-        ("data-after-out", "basics", 4, "REGISTER", "GOOD", "data in answer to a PERSISTENT RESERVE OUT"),
-        ("too-much-data", "basics", 6, "READ KEYS", "8 bytes of a longer list", "more data than it was asked for"),
+        ("data-after-out", "basics", 4, "REGISTER", "GOOD", "the reply to a PERSISTENT RESERVE OUT has data"),
+        (
+            "too-much-data",
+            "basics",
+            6,
+            "READ KEYS",
+            "8 bytes of a longer list",
+            "the reply has more data than requested",
+        ),
     ] {
         let simulator = Simulator::start(&["--misbehave", fault]);
         let run = validate(&simulator, &["--json"]);
