@@ -10,7 +10,7 @@ use std::{
 use clap::Args;
 use pr_control::Control;
 
-use super::Helper;
+use super::helper::Helper;
 use crate::error::Error;
 
 /// Where a helper has its control socket by default.

@@ -9,7 +9,12 @@ use std::{
 use pr_wire::{MAX_DATA, Reply};
 use scsi_pr::{Cdb, InAction, PersistentReserveIn, SenseKey, Status};
 
-use super::{Device, Helper, Transport, device, direct};
+use super::{
+    device::{self, Device},
+    direct,
+    helper::Helper,
+    transport::Transport,
+};
 use crate::{
     error::Error,
     request::{Access, Action, Request},

@@ -11,7 +11,7 @@ use pr_wire::{Client, ClientError, Reply};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, sockopt};
 use scsi_pr::Cdb;
 
-use super::Helper;
+use super::helper::Helper;
 use crate::error::{Error, Phase};
 
 /// A connection to a helper.
