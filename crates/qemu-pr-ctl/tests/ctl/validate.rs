@@ -91,7 +91,7 @@ fn a_fault_fails_in_the_right_step_with_the_right_words() {
             "basics",
             6,
             "READ KEYS",
-            "8 bytes of a longer list",
+            "8 bytes, more announced",
             "the reply has more data than requested",
         ),
     ] {

@@ -111,7 +111,7 @@ impl Expect {
             },
             Self::KeysHeader => match ReadKeys::parse(&reply.data) {
                 Some(data) => {
-                    let received = format!("{} bytes of {}", reply.data.len(), data.additional_length);
+                    let received = format!("{} bytes, {} more announced", reply.data.len(), data.additional_length);
                     let announced = data.additional_length > 0 && data.additional_length % 8 == 0;
                     (reply.data.len() == 8 && announced, received)
                 }
@@ -160,7 +160,7 @@ impl fmt::Display for Expect {
             Self::Good | Self::GoodIfSupported => f.write_str("GOOD"),
             Self::Conflict => f.write_str("RESERVATION CONFLICT"),
             Self::Keys(keys) | Self::KeysIfKept(keys) | Self::Registrations(keys) => f.write_str(&list(keys)),
-            Self::KeysHeader => f.write_str("8 bytes of a longer list"),
+            Self::KeysHeader => f.write_str("8 bytes, more announced"),
             Self::NoReservation => f.write_str("no reservation"),
             Self::Reservation(key, kind) => f.write_str(&held(*key, kind.code())),
             Self::UnitAttention(code) => code.fmt(f),
