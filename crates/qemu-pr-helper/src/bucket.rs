@@ -6,15 +6,12 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, LazyLock, Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
 };
 
-use crate::observe::audit::Peer;
-
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+use crate::{clock::now, peer::Peer};
 
 /// So many a second, and so many at once after a pause.
 #[derive(Clone, Copy, Debug)]
@@ -33,21 +30,6 @@ impl Rate {
     fn ahead(self) -> u64 {
         self.interval().saturating_mul(u64::from(self.burst.max(1)) - 1)
     }
-}
-
-/// A moment in nanoseconds since the program started.
-pub fn nanoseconds(at: Instant) -> u64 {
-    u64::try_from(at.saturating_duration_since(*START).as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// Now.
-pub fn now() -> u64 {
-    nanoseconds(Instant::now())
-}
-
-/// A moment as the clock has it.
-pub fn instant(nanoseconds: u64) -> Instant {
-    *START + Duration::from_nanos(nanoseconds)
 }
 
 /// A bucket; a new one is full.

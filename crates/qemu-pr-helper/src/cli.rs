@@ -25,7 +25,8 @@ use crate::observe::{
     trace::{self, TraceBackend, TraceOption},
 };
 use crate::settings::Defaults;
-use crate::values::{self, Group, User};
+use crate::sys::users::{Group, User};
+use crate::values;
 
 /// Carries SCSI-3 persistent reservation commands from QEMU guests to the disk.
 ///

@@ -11,17 +11,23 @@ mod boot;
 mod bucket;
 mod check;
 mod cli;
+mod clock;
 mod config;
 mod confine;
 mod device;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod identity;
+mod limits;
+mod metrics;
 mod observe;
 mod paths;
+mod peer;
 mod resolver;
 mod serve;
 mod settings;
 mod sys;
+mod sysfs;
 mod values;
 mod wildcard;
 
@@ -37,7 +43,7 @@ use std::{
 use clap::CommandFactory as _;
 use tracing::{error, warn};
 
-use self::settings::Settings;
+use self::{config::Config, settings::Settings};
 
 /// The program, from its command line to its end.
 pub fn main() -> ExitCode {
@@ -94,7 +100,13 @@ fn run(
     for warning in settings.iter().flat_map(|(_, settings)| &settings.warnings) {
         warn!("{warning}");
     }
-    let config = config::Config::new(options, settings)?;
+    for warning in observe::trace::apply(&options.trace, options.trace_backend)? {
+        warn!("{warning}");
+    }
+    let mut config = Config::new(options, settings);
+    // Before anything is forked: the other processes live under the same limit.
+    let wanted = config.options.max_connections;
+    config.max_connections = limits::connections(wanted, config.is_given("max-connections"));
     let booted = match boot::boot(&config, before) {
         Ok(booted) => booted,
         Err(error) => match error.interruption() {

@@ -8,15 +8,10 @@ use std::{
     time::Duration,
 };
 
-use crate::sys::{socket, users};
-
-/// A user, by number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct User(pub u32);
-
-/// A group, by number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Group(pub u32);
+use crate::sys::{
+    socket,
+    users::{self, Group, User},
+};
 
 /// A path for the socket.
 pub fn socket_path(path: OsString) -> Result<PathBuf, String> {

@@ -39,8 +39,8 @@ const OTHER_TEXTS: &[(&str, &str)] = &[
     ("qemu-pr-ctl/src/output/summary.rs", "a result"),
     ("qemu-pr-ctl/src/output/text.rs", "a result"),
     ("qemu-pr-helper/src/check.rs", "a result"),
-    ("qemu-pr-helper/src/device/identity.rs", "what a descriptor is"),
-    ("qemu-pr-helper/src/observe/metrics.rs", "labels"),
+    ("qemu-pr-helper/src/identity.rs", "what a descriptor is"),
+    ("qemu-pr-helper/src/metrics.rs", "labels"),
     ("scsi-pr/src/", "the standard's words"),
 ];
 

@@ -27,7 +27,7 @@ use crate::{
     confine,
     confine::Sandbox,
     paths::{Entry, FileId, id},
-    values::{Group, User},
+    sys::users::{Group, User},
 };
 
 /// How long the removal of a file may take.

@@ -32,8 +32,7 @@ use tracing::warn;
 use super::{Privileged, cleanup::Cleanup};
 use crate::{
     paths::{Entry, FileId, id},
-    sys,
-    values::Group,
+    sys::{self, users::Group},
 };
 
 /// How many clients may wait to be accepted. (The C helper has room for one.)

@@ -176,30 +176,30 @@ impl BootError {
 pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Booted, BootError> {
     let privileged = Privileged(());
     // Who listens? Asked before the process number changes, because systemd names it.
-    let activated = systemd::activation(config.socket.is_some(), |name| env::var(name).ok())?;
+    let activated = systemd::activation(config.options.socket.is_some(), |name| env::var(name).ok())?;
     let notifier = Notifier::from_environment(|name| env::var_os(name));
 
     // Into the background, if wanted. The parent stays until everything below is done.
-    let starter = if config.daemon {
+    let starter = if config.options.daemon {
         daemonize::detach(&privileged, before).map_err(BootError::Daemonize)?
     } else {
         Starter::none()
     };
-    if config.daemon {
+    if config.options.daemon {
         env::set_current_dir("/").map_err(BootError::ChangeDirectory)?;
     }
 
     // The one process that keeps more than SG_IO: another unit's, or forked before there is anything that it should not
     // inherit.
-    let multipath = match &config.broker {
+    let multipath = match &config.options.broker {
         Some(path) => Multipath::over(companion::connect(path)?),
-        None => multipath::start_broker(&privileged, config.sandbox).map_err(BootError::Broker)?,
+        None => multipath::start_broker(&privileged, config.options.sandbox).map_err(BootError::Broker)?,
     };
 
     // Those who read the audit log want names; a process without rights looks them up.
-    let names = if config.audit.is_some() || config.control.is_some() {
-        let names = Arc::new(names::start(&privileged, config.sandbox).map_err(BootError::Names)?);
-        audit::start(Arc::clone(&names), config.audit);
+    let names = if config.audit().is_some() || config.options.control.is_some() {
+        let names = Arc::new(names::start(&privileged, config.options.sandbox).map_err(BootError::Names)?);
+        audit::start(Arc::clone(&names), config.audit());
         Some(names)
     } else {
         None
@@ -207,8 +207,8 @@ pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Boot
 
     // Rules are about units and disks, and may come later by the control socket. Another process finds out what they need,
     // so that what decides does not wait for what is only told.
-    let resolver = if config.settings.is_some() || config.control.is_some() {
-        Some(Arc::new(resolver::start(&privileged, config.sandbox).map_err(BootError::Resolver)?))
+    let resolver = if config.settings.is_some() || config.options.control.is_some() {
+        Some(Arc::new(resolver::start(&privileged, config.options.sandbox).map_err(BootError::Resolver)?))
     } else {
         None
     };
@@ -217,8 +217,8 @@ pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Boot
     let listener = if let Some(socket) = activated {
         Listener::activated(socket)?
     } else {
-        let path = config.socket.as_deref().unwrap_or(Path::new(DEFAULT_SOCKET));
-        let (mode, group) = (config.socket_mode, config.socket_group);
+        let path = config.options.socket.as_deref().unwrap_or(Path::new(DEFAULT_SOCKET));
+        let (mode, group) = (config.options.socket_mode, config.options.socket_group);
         // Without a group it may be in a directory of QEMU's user, where libvirt has it. A group is for what stays in its
         // place.
         Listener::bind(&privileged, path, Rights { mode, group, alone: group.is_some() }).map_err(
@@ -229,7 +229,7 @@ pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Boot
         )?
     };
 
-    let control = match &config.control {
+    let control = match &config.options.control {
         Some(path) => Some(control_socket(&privileged, path, &listener.address(), config)?),
         None => None,
     };
@@ -244,7 +244,7 @@ pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Boot
     }
 
     // The pidfile: locked, so that a second helper with the same one stops here.
-    let mut pidfile = match &config.pidfile {
+    let mut pidfile = match config.pidfile() {
         Some(path) => Some(Pidfile::create(path)?),
         None => None,
     };
@@ -257,7 +257,8 @@ pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Boot
     // What the user that this process becomes may not remove, another one will.
     let files = [listener.file(), control.as_ref().and_then(Listener::file), pidfile.as_ref().map(Pidfile::file)];
     let files: Vec<_> = files.into_iter().flatten().collect();
-    let cleanup = cleanup::start(&privileged, &files, config.user, config.group, config.sandbox);
+    let cleanup =
+        cleanup::start(&privileged, &files, config.options.user, config.options.group, config.options.sandbox);
     if let Some(cleanup) = cleanup.map_err(BootError::Cleanup)? {
         listener.leave_to(&cleanup);
         if let Some(control) = &mut control {
@@ -269,7 +270,7 @@ pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Boot
     }
 
     // From here on there is nothing that a break-in could use beyond the commands themselves.
-    let unprivileged = privilege::drop(privileged, config.user, config.group, config.simulate)?;
+    let unprivileged = privilege::drop(privileged, config.options.user, config.options.group, config.options.simulate)?;
     Ok(Booted { listener, control, pidfile, notifier, starter, multipath, names, resolver, unprivileged })
 }
 
@@ -285,8 +286,8 @@ fn control_socket(privileged: &Privileged, path: &Path, socket: &Path, config: &
     if is_shared && let Some(folder) = path.parent() {
         paths::shared_directory(folder).map_err(|error| BootError::ControlFolder { path: folder.to_owned(), error })?;
     }
-    let mode = Some(if config.control_group.is_some() { 0o660 } else { 0o600 });
-    let rights = Rights { mode, group: config.control_group, alone: true };
+    let mode = Some(if config.options.control_group.is_some() { 0o660 } else { 0o600 });
+    let rights = Rights { mode, group: config.options.control_group, alone: true };
     Listener::bind(privileged, &path, rights).map_err(control_error)
 }
 

@@ -15,7 +15,7 @@ use thiserror::Error;
 use tracing::{trace, warn};
 
 use super::Privileged;
-use crate::values::{Group, User};
+use crate::sys::users::{Group, User};
 
 /// Proof that the privileges are dropped. Threads are started with it.
 pub struct Unprivileged(());

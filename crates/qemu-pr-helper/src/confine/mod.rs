@@ -24,11 +24,7 @@ use tracing::warn;
 use landlock::Reach;
 pub use lists::Process;
 
-use crate::{
-    boot::privilege::Unprivileged,
-    config::{Config, descriptors_for},
-    sys,
-};
+use crate::{boot::privilege::Unprivileged, config::Config, limits::descriptors_for, sys};
 
 /// Whether the walls stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -76,11 +72,11 @@ pub enum ConfineError {
 
 /// The daemon's walls. It may remove files in `removable`: what it made it takes away at its end.
 pub fn daemon(_: &Unprivileged, removable: &[BorrowedFd<'_>], config: &Config) -> Result<Confined, ConfineError> {
-    if config.sandbox != Sandbox::Off {
+    if config.options.sandbox != Sandbox::Off {
         // As many as the connections need, and no way to more.
         let connections = u64::try_from(config.max_connections).unwrap_or(u64::MAX);
         limit(Resource::Nofile, descriptors_for(connections), "limit the number of descriptors")?;
-        confine(Process::Daemon, config.sandbox, &landlock::Files { removable, ..Default::default() })?;
+        confine(Process::Daemon, config.options.sandbox, &landlock::Files { removable, ..Default::default() })?;
     }
     Ok(Confined(()))
 }

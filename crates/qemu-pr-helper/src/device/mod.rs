@@ -1,24 +1,22 @@
 //! The room where commands meet devices. Nothing here knows a socket or a client's bytes.
 
 mod buffer;
-mod identity;
 pub mod multipath;
 mod no_scsi;
 pub mod outcome;
 pub mod part;
 mod sg_io;
 mod simulate;
-pub mod sysfs;
 
 use std::{cell::Cell, os::fd::BorrowedFd, time::Duration};
 
 pub use buffer::DataBuffer;
-pub use identity::{Identity, Kind, Number};
 use multipath::{Handled, Multipath};
 use scsi_pr::{Cdb, Command, Completion, Sense, SenseCode, Target};
 use simulate::Simulator;
 use tracing::{trace, warn};
 
+pub use crate::identity::{Identity, Kind, Number};
 use crate::observe::once::Once;
 
 /// Where a command is to go.

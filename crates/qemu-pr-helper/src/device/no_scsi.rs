@@ -4,8 +4,10 @@ use std::io;
 
 use tracing::warn;
 
-use super::{Identity, Kind, identity::MEMORY_MAJOR};
-use crate::observe::{audit, once::Once};
+use crate::{
+    identity::{Identity, Kind, MEMORY_MAJOR},
+    observe::{audit, once::Once},
+};
 
 /// Whether the kernel says by this that a device takes no SCSI commands, or none from this program.
 pub fn says(error: &io::Error) -> bool {

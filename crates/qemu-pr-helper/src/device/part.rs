@@ -7,8 +7,8 @@ use std::{io, os::fd::BorrowedFd, path::Path};
 
 use rustix::fs::{FileType, fstat};
 
-use super::{
-    Identity,
+use crate::{
+    identity::Identity,
     sysfs::{self, attribute, lower},
 };
 

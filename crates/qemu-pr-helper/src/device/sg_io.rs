@@ -6,8 +6,11 @@ use std::{
 use scsi_pr::{Cdb, Command, Completion, OutAction, SENSE_LENGTH, Sense, SenseCode, Status, Target};
 use tracing::{Level, field, trace};
 
-use super::{Device, Kind, no_scsi, outcome};
-use crate::sys::sg_io::{self, Outcome, Transfer};
+use super::{Device, no_scsi, outcome};
+use crate::{
+    identity::Kind,
+    sys::sg_io::{self, Outcome, Transfer},
+};
 
 /// Carries out commands with the `SG_IO` ioctl on the descriptor itself.
 pub struct SgIo {

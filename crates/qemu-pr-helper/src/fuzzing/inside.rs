@@ -20,10 +20,11 @@ pub use crate::device::multipath::message::{
 };
 use crate::{
     device::{
-        Device, Identity, Kind,
+        Device,
         multipath::{self, Multipath, keeper, message::MAX_REQUEST},
         outcome,
     },
+    identity::{Identity, Kind},
     observe::{
         control::{self, Subject},
         names::{self, Names},

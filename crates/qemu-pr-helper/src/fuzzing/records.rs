@@ -6,12 +6,13 @@ use pr_control::Record;
 use scsi_pr::{Cdb, Sense, Status};
 
 use crate::{
-    device::Identity,
+    identity::Identity,
     observe::{
-        audit::{Done, Origin, Peer, Pending},
+        audit::{Done, Pending},
         follow,
         format::Style,
     },
+    peer::{Origin, Peer},
     serve::keys,
 };
 

@@ -9,21 +9,22 @@ use std::{
     borrow::Cow,
     collections::VecDeque,
     hash::{BuildHasher, RandomState},
-    os::fd::BorrowedFd,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use pr_control::{Client, Count, Outcome, REQUEST_RESULTS, Record, What};
 use scsi_pr::{Cdb, Command, OutAction, ReservationKey, Scope, Sense, Status};
 
-use super::{metrics, metrics::METRICS, names::Names, share::Counts, sink};
+use super::{names::Names, share::Counts, sink};
 use crate::{
-    device::Identity,
-    sys::{clock, peer, socket},
+    clock,
+    identity::Identity,
+    metrics::{self, METRICS},
+    peer::Origin,
 };
 
 /// How keys appear in the trail.
@@ -36,39 +37,6 @@ pub enum Keys {
     Hash,
     /// Not at all.
     Hide,
-}
-
-/// The process at the other end of a connection, as it was when it connected.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Peer {
-    /// Its number; zero if unknown, or in another process name space.
-    pub pid: u32,
-    /// Its user.
-    pub uid: u32,
-}
-
-/// A client, in numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Origin {
-    /// The connection; zero at the control socket.
-    pub client: u64,
-    /// The process behind it.
-    pub peer: Peer,
-    /// Whoever has the process' number is that process if it was there by then ([`clock::ticks`]).
-    pub connected: u64,
-}
-
-impl Origin {
-    /// Whoever is at the other end of a connection that has just been accepted. The peer of a connected socket can always be
-    /// asked for; one that is not known has the fewest rights.
-    pub fn of(client: u64, connection: BorrowedFd<'_>) -> Self {
-        let peer = socket::peer(connection)
-            .map_or(Peer { pid: 0, uid: u32::MAX }, |peer| Peer { pid: peer.pid.unwrap_or(0), uid: peer.uid });
-        let now = clock::ticks();
-        // It may be gone already, and its number another process'. Before Linux 6.5 the kernel does not tell.
-        let is_there = peer::process(connection).is_ok_and(|process| process.is_none_or(|it| peer::is_alive(&it)));
-        Self { client, peer, connected: if is_there { now } else { 0 } }
-    }
 }
 
 /// What the log thread makes a record of.
@@ -128,12 +96,6 @@ pub fn is_on() -> bool {
     ON.load(Ordering::Relaxed)
 }
 
-/// Microseconds since the Unix epoch.
-pub fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    metrics::micros(since)
-}
-
 impl Pending {
     /// The record; an introduction has none. Asks for names, so this may take a moment: for the log thread.
     pub fn resolve(self) -> Option<Record> {
@@ -166,7 +128,7 @@ pub fn reload(origin: Origin, path: &str, result: Result<u64, &str>) {
     let (path, reason) = (clipped(path), result.err().map(clipped));
     let what = What::Reload { path, accepted: result.is_ok(), rules: result.ok(), reason };
     METRICS.audit_records.count();
-    sink::audit(origin.peer, Pending::Whole(Box::new(Record { time_us: now(), client, what })));
+    sink::audit(origin.peer, Pending::Whole(Box::new(Record { time_us: clock::unix_micros(), client, what })));
 }
 
 /// Text from elsewhere as part of one line, and no more of it than anybody reads.
@@ -210,7 +172,7 @@ impl Scribe {
                 let outcome = Outcome {
                     status: done.status.to_string(),
                     sense: (!done.sense.is_none()).then(|| done.sense.to_string()),
-                    microseconds: metrics::micros(done.took),
+                    microseconds: clock::micros(done.took),
                 };
                 let what = match done.refusal {
                     None => What::Command { device, command, outcome, note: done.note },

@@ -3,7 +3,7 @@ use scsi_pr::{InAction, PersistentReserveIn, PersistentReserveOut, ReservationTy
 use pr_control::request_result;
 
 use super::*;
-use crate::{device::Kind, observe::metrics::ACTIONS};
+use crate::{identity::Kind, metrics::ACTIONS, peer::Peer};
 
 fn scribe(keys: Keys) -> Scribe {
     Scribe { names: None, keys, hasher: RandomState::new(), clients: VecDeque::new(), devices: VecDeque::new() }

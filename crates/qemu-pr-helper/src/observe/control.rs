@@ -24,12 +24,13 @@ use rustix::{
 };
 use tracing::trace;
 
-use super::{
-    audit::{self, Origin, Peer},
-    limit::Limit,
-    sink, trace as events,
+use super::{audit, limit::Limit, sink, trace as events};
+use crate::{
+    limits::CONTROL_DESCRIPTORS,
+    peer::{Origin, Peer},
+    settings::Given,
+    sys::socket,
 };
-use crate::{settings::Given, sys::socket};
 
 /// How long a client may take to ask, and as long again to take the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -42,10 +43,8 @@ const EACH: usize = 4;
 const OTHERS: usize = 8;
 const ROOTS: usize = 4;
 
-/// How many descriptors conversations need at the most: those, and one that is turned away.
-pub const DESCRIPTORS: u64 = 13;
-
-const _: () = assert!(OTHERS + ROOTS + 1 == 13);
+// Those, and one that is rejected.
+const _: () = assert!((OTHERS + ROOTS + 1) as u64 == CONTROL_DESCRIPTORS);
 
 /// How many threads there may be, most of them closing what clients have sent.
 const MAX_THREADS: usize = 256;

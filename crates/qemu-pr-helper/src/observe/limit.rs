@@ -9,8 +9,11 @@ use std::{
     time::Instant,
 };
 
-use super::audit::Peer;
-use crate::bucket::{Bucket, Rate, nanoseconds};
+use crate::{
+    bucket::{Bucket, Rate},
+    clock::nanoseconds,
+    peer::Peer,
+};
 
 /// Whose messages are counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +108,7 @@ mod tests {
 
     /// Not before the program's own beginning of time.
     fn start() -> Instant {
-        crate::bucket::now();
+        crate::clock::now();
         Instant::now()
     }
 

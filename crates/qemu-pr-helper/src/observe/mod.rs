@@ -10,7 +10,6 @@ mod ftrace;
 mod journal;
 pub mod limit;
 pub mod log;
-pub mod metrics;
 pub mod names;
 pub mod once;
 mod output;

@@ -13,11 +13,15 @@ use pr_control::{REQUEST_RESULTS, request_result};
 use scsi_pr::{Cdb, Status};
 
 use super::{
-    audit::{self, Done, Origin, Peer, Pending},
-    metrics::{self, ACTIONS, METRICS},
+    audit::{self, Done, Pending},
     sink,
 };
-use crate::bucket::{Bucket, Rate, Refills, Shares, now};
+use crate::{
+    bucket::{Bucket, Rate, Refills, Shares},
+    clock::{self, now},
+    metrics::{self, ACTIONS, METRICS},
+    peer::{Origin, Peer},
+};
 
 /// Records that a process may have.
 const RATE: Rate = Rate { per_second: 10, burst: 100 };
@@ -74,7 +78,7 @@ fn tell(left_out: &mut Option<LeftOut>) {
     if let Some(LeftOut { origin, counts }) = left_out.take() {
         OWING.fetch_sub(1, Ordering::Relaxed);
         METRICS.audit_records.count();
-        sink::audit(origin.peer, Pending::LeftOut(origin, audit::now(), counts));
+        sink::audit(origin.peer, Pending::LeftOut(origin, clock::unix_micros(), counts));
     }
 }
 

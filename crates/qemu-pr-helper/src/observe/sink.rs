@@ -21,12 +21,13 @@ use std::{
 };
 
 use super::{
-    audit::{self, Peer, Pending},
+    audit::Pending,
     follow,
     format::Level,
     output::{self, Output},
     share,
 };
+use crate::{clock, peer::Peer};
 
 /// How many entries may wait.
 const MAX_ENTRIES: usize = 1024;
@@ -153,12 +154,12 @@ fn largest<K: Copy + Default + Ord>(counts: impl Iterator<Item = (K, usize)>, ow
 
 /// A message for the log.
 pub fn message(level: Level, text: String) {
-    push(Entry::Message { time_us: audit::now(), level, text });
+    push(Entry::Message { time_us: clock::unix_micros(), level, text });
 }
 
 /// An event for the trace.
 pub fn trace(text: String) {
-    push(Entry::Trace { time_us: audit::now(), text });
+    push(Entry::Trace { time_us: clock::unix_micros(), text });
 }
 
 /// A record for the audit trail, about this client.
@@ -310,7 +311,7 @@ impl Losses {
             "{} messages were dropped: standard error, the journal or the trace file did not take them in time",
             total - self.said
         );
-        let entry = Entry::Message { time_us: audit::now(), level: Level::Warning, text };
+        let entry = Entry::Message { time_us: clock::unix_micros(), level: Level::Warning, text };
         self.when = Some(Instant::now());
         if output.write(std::iter::once(entry)) == 0 {
             self.said = total;
@@ -344,7 +345,8 @@ pub fn finish() {
 #[cfg(test)]
 #[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
 mod tests {
-    use super::{audit::Origin, *};
+    use super::*;
+    use crate::peer::Origin;
 
     /// Offers so many records of a process; how many of anybody's were lost.
     fn offer(queue: &mut Queue, uid: u32, pid: u32, count: usize) -> u64 {

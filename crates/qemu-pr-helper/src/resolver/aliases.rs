@@ -14,7 +14,10 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::{MAX_MESSAGE, clean};
-use crate::device::{Identity, Kind, sysfs::MAP};
+use crate::{
+    identity::{Identity, Kind},
+    sysfs::MAP,
+};
 
 /// The names of a disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -29,7 +29,7 @@ use crate::{
         companion::{self, CompanionError},
     },
     confine::Sandbox,
-    device::{Identity, Kind},
+    identity::{Identity, Kind},
 };
 
 /// How long a request waits for an answer.

@@ -19,10 +19,10 @@ use super::{
     hub::{Hub, Token},
     share,
 };
-use crate::observe::{
-    audit::Origin,
-    limit::{Limit, Source},
+use crate::{
     metrics::METRICS,
+    observe::limit::{Limit, Source},
+    peer::Origin,
 };
 
 /// Messages about clients that find no room.

@@ -14,8 +14,8 @@ use std::{
 
 use super::hub::{Hub, Token};
 use crate::{
-    config::LEFT_BEHIND,
-    observe::audit::{Origin, Peer},
+    limits::LEFT_BEHIND,
+    peer::{Origin, Peer},
 };
 
 /// Threads as long as little waits.

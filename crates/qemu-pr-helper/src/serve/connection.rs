@@ -29,12 +29,12 @@ use super::{
     share::Share,
 };
 use crate::{
-    device::{DataBuffer, Device, Identity, Remark},
-    observe::{
-        audit::{self, Origin},
-        metrics::METRICS,
-        share::Budget,
-    },
+    clock,
+    device::{DataBuffer, Device, Remark},
+    identity::Identity,
+    metrics::METRICS,
+    observe::{audit, share::Budget},
+    peer::Origin,
 };
 
 /// A connection. Between requests there is nothing but this.
@@ -398,7 +398,7 @@ impl Connection {
                 took,
                 refusal,
                 note,
-                time_us: audit::now(),
+                time_us: clock::unix_micros(),
             };
             self.budget.note(origin, done, &cdb, status);
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pr_wire::Violation;
 use rustix::io::Errno;
 
-use crate::observe::metrics::METRICS;
+use crate::metrics::METRICS;
 
 /// Why a connection ends.
 pub enum Reason {

@@ -1,24 +1,17 @@
 //! What a connection is and does, for those who look from outside while its thread is at work or stuck.
 
 use std::{
-    sync::{
-        LazyLock,
-        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
 use scsi_pr::{AdditionalSense, Cdb, Command, Sense, SenseCode, SenseKey, Status};
 
 use crate::{
-    device::{Identity, Kind},
-    observe::{
-        audit::{Origin, Peer},
-        metrics::micros,
-    },
+    clock::{micros, since_start, uptime},
+    identity::{Identity, Kind},
+    peer::{Origin, Peer},
 };
-
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// A connection and its command. The numbers may be of two different moments; that is good enough to be looked at.
 #[derive(Default)]
@@ -113,7 +106,7 @@ impl Flight {
         self.command.store(code(cdb), Ordering::Relaxed);
         self.kind.store(device.kind as u8, Ordering::Relaxed);
         self.device.store(device.device, Ordering::Relaxed);
-        self.since.store(micros(start.saturating_duration_since(*START)).max(1), Ordering::Release);
+        self.since.store(micros(since_start(start)).max(1), Ordering::Release);
         start
     }
 
@@ -191,13 +184,8 @@ impl Flight {
     }
 }
 
-/// How long the program has been running; the first call is at its start.
-pub fn uptime() -> Duration {
-    START.elapsed()
-}
-
 fn now() -> u64 {
-    micros(START.elapsed())
+    micros(uptime())
 }
 
 /// Operation code and service action in one number.

@@ -103,11 +103,8 @@ pub fn run(booted: Booted, confined: &Confined, config: &Config) -> Result<ExitC
     let hub = Arc::new(hub.map_err(ServeError::descriptor("wait for clients"))?);
     crew::start(&hub, confined).map_err(ServeError::thread("serves clients"))?;
     if let Some(control) = &control {
-        observe::control::start(
-            again(control)?,
-            state::State { hub: Arc::clone(&hub), at_start: config.at_start.clone() },
-        )
-        .map_err(ServeError::thread("serves the control socket"))?;
+        observe::control::start(again(control)?, state::State { hub: Arc::clone(&hub), at_start: config.at_start() })
+            .map_err(ServeError::thread("serves the control socket"))?;
     }
 
     // Everything is in place: whoever waits may know.
@@ -133,7 +130,7 @@ fn watch(
     names: Option<&Names>,
     config: &Config,
 ) -> io::Result<Option<&'static str>> {
-    let tick = (config.request_timeout / 4).min(MAX_TICK);
+    let tick = (config.options.request_timeout / 4).min(MAX_TICK);
     let mut fed = Instant::now();
     loop {
         if let Some(name) = signal::take(signals) {
@@ -183,15 +180,15 @@ fn drain(hub: &Hub, listener: &mut Listener, config: &Config) -> io::Result<Exit
         // Whoever has to wait for its turn does so no more.
         hub.resume();
         let waited = start.elapsed();
-        if waited >= GRACE.min(config.drain_timeout) {
+        if waited >= GRACE.min(config.options.drain_timeout) {
             // Whoever is left has sent half a request or does not read its answer, unless its command is under way.
             hub.finish();
             if hub.in_flight() == 0 {
                 break;
             }
         }
-        let Some(left) = config.drain_timeout.checked_sub(waited) else {
-            let (timeout, hung) = (config.drain_timeout, hub.hung());
+        let Some(left) = config.options.drain_timeout.checked_sub(waited) else {
+            let (timeout, hung) = (config.options.drain_timeout, hub.hung());
             for hung in &hung {
                 error!("giving up after {timeout:?}: {hung}");
             }

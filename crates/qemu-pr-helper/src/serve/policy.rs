@@ -31,11 +31,10 @@ use self::{
 };
 use super::{connection, share::Share};
 use crate::{
-    device::{Identity, Kind},
-    observe::{
-        audit::{self, Origin, Peer},
-        limit::Limit,
-    },
+    clock,
+    identity::{Identity, Kind},
+    observe::limit::Limit,
+    peer::{Origin, Peer},
     resolver::{Aliases, Lookup, Resolver},
     settings::{Decision, Settings},
 };
@@ -165,7 +164,7 @@ impl Policy {
     pub fn replace(&self, path: PathBuf, settings: Settings) {
         self.parts.store(settings.devices.parts == Decision::Allow, Ordering::Relaxed);
         self.units.store(settings.rules.iter().any(|rule| rule.units.is_some()), Ordering::Relaxed);
-        let new = Arc::new(InForce { path, since_us: audit::now(), settings });
+        let new = Arc::new(InForce { path, since_us: clock::unix_micros(), settings });
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(new);
         self.on.store(true, Ordering::Release);
     }

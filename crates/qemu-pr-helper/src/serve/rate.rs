@@ -14,7 +14,7 @@ use std::{
 use super::hub::Token;
 use crate::{
     bucket::{Bucket, Shares},
-    observe::audit::Peer,
+    peer::Peer,
 };
 
 /// The main thread arms connections at this interval at the most.

@@ -4,8 +4,10 @@ use std::{sync::Arc, time::Instant};
 
 use super::{hub::Hub, policy::Known};
 use crate::{
-    bucket::{self, Bucket, Rate},
-    observe::{audit::Peer, metrics::METRICS},
+    bucket::{Bucket, Rate},
+    clock,
+    metrics::METRICS,
+    peer::Peer,
 };
 
 /// What is kept for a connection as long as there are settings.
@@ -34,10 +36,10 @@ impl Share {
             return None;
         }
         let bucket = share.bucket.get_or_insert_with(|| hub.rates.bucket(peer));
-        let due = bucket.book(bucket::now(), rate)?;
+        let due = bucket.book(clock::now(), rate)?;
         share.has_waited = true;
         METRICS.paused.count();
-        Some(bucket::instant(due))
+        Some(clock::instant(due))
     }
 }
 

@@ -5,14 +5,11 @@ use std::{path::Path, sync::Arc};
 use pr_control::{Connection, Failure, InFlight, Settings, Snapshot};
 use tracing::info;
 
-use super::{closing, flight, flight::Seen, hub::Hub, policy::Refusal};
+use super::{closing, flight::Seen, hub::Hub, policy::Refusal};
 use crate::{
-    observe::{
-        self, audit,
-        control::Subject,
-        metrics::{METRICS, micros},
-        trace,
-    },
+    clock::{self, micros},
+    metrics::METRICS,
+    observe::{self, audit, control::Subject, trace},
     settings::{self, AtStart, Given},
 };
 
@@ -26,11 +23,11 @@ pub struct State {
 
 impl Subject for State {
     fn snapshot(&self) -> Snapshot {
-        let uptime_us = micros(flight::uptime());
+        let uptime_us = micros(clock::uptime());
         Snapshot {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            started_us: audit::now().saturating_sub(uptime_us),
+            started_us: clock::unix_micros().saturating_sub(uptime_us),
             uptime_us,
             max_connections: u64::try_from(self.hub.slots.capacity()).unwrap_or(u64::MAX),
             totals: METRICS.totals(observe::lost()),

@@ -7,6 +7,14 @@ use std::{
     ptr,
 };
 
+/// A user, by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct User(pub u32);
+
+/// A group, by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group(pub u32);
+
 /// More than any entry takes.
 const BUFFER: usize = 16 * 1024;
 

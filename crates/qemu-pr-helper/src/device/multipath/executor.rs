@@ -26,8 +26,9 @@ use super::{
     multipathd, table,
 };
 use crate::{
-    device::{Number, sysfs},
+    device::Number,
     sys::{dm, interrupt},
+    sysfs,
 };
 
 /// How long the answer of one path is waited for. The kernel itself waits for seven seconds at the least.

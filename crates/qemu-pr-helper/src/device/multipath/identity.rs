@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use crate::device::sysfs;
+use crate::sysfs;
 use pr_multipath::{Identity, PathId};
 
 /// The page of the vital product data that names the ports, and its designator for the relative target port.

@@ -40,8 +40,8 @@ use super::{
     worker,
 };
 use crate::{
-    config::{DESCRIPTORS_EACH, OWN_DESCRIPTORS},
     device::part,
+    limits::{DESCRIPTORS_EACH, OWN_DESCRIPTORS},
     sys::{
         dm,
         process::{self, Fork},

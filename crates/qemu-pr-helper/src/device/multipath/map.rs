@@ -13,11 +13,9 @@ use std::{
 use rustix::fs::{FileType, fstat, minor};
 
 use crate::{
-    device::{
-        Number,
-        sysfs::{self, MAP, attribute},
-    },
+    device::Number,
     sys::dm,
+    sysfs::{self, MAP, attribute},
 };
 
 /// The type of a map's target.

@@ -54,10 +54,8 @@ use crate::{
         privilege,
     },
     confine::{self, Sandbox},
-    observe::{
-        limit::{Limit, Source},
-        metrics::METRICS,
-    },
+    metrics::METRICS,
+    observe::limit::{Limit, Source},
 };
 
 /// The keeper answers in time; this is for one that does not.

@@ -5,7 +5,10 @@ use std::{fs, path::Path};
 use pr_control::Device;
 
 use super::clean;
-use crate::device::{Identity, Kind, sysfs::MAP};
+use crate::{
+    identity::{Identity, Kind},
+    sysfs::MAP,
+};
 
 /// The names of a disk, as far as they can be found.
 pub fn look_up(identity: Identity) -> Device {

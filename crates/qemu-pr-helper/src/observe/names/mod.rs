@@ -25,14 +25,14 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 use tracing::error;
 
-use super::metrics::METRICS;
 use crate::{
     boot::{
         Privileged,
         companion::{self, CompanionError},
     },
     confine::Sandbox,
-    device::{Identity, Kind},
+    identity::{Identity, Kind},
+    metrics::METRICS,
     resolver::clean,
 };
 

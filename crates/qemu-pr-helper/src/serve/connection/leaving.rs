@@ -9,7 +9,7 @@ use super::{
     super::{ending::Reason, hub::Hub},
     Connection,
 };
-use crate::observe::{audit::Origin, limit::Limit};
+use crate::{observe::limit::Limit, peer::Origin};
 
 impl Connection {
     /// Hangs up if the client's time is over; whether it has a deadline.

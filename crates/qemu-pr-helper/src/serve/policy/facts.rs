@@ -17,8 +17,8 @@ use scsi_pr::Command;
 
 use super::rules::Facts;
 use crate::{
-    device::Identity,
-    observe::audit::Origin,
+    identity::Identity,
+    peer::Origin,
     resolver::{Aliases, Lookup, Resolver},
     sys::peer,
 };

@@ -3,7 +3,7 @@
 use scsi_pr::Command;
 
 use crate::{
-    device::{Identity, Kind},
+    identity::{Identity, Kind},
     resolver::{Aliases, unit},
     settings::{Decision, Glob, KeyLimit, Rule, Settings},
 };

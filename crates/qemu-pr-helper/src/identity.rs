@@ -1,3 +1,5 @@
+//! What is behind a descriptor: kind and number of a device.
+
 use std::{fmt, os::fd::BorrowedFd};
 
 use rustix::fs::{AtFlags, FileType, StatxFlags, major, makedev, minor, statx};

@@ -9,6 +9,8 @@ use pr_control::{BUCKETS, Named, REQUEST_RESULTS, Requests, Totals, request_resu
 use pr_wire::Violation;
 use scsi_pr::{Cdb, Command, InAction, OutAction, Status};
 
+use crate::clock::micros;
+
 /// The counters of this process.
 pub static METRICS: Metrics = Metrics::new();
 
@@ -176,11 +178,6 @@ impl Metrics {
 fn named(names: &[&str], counters: &[Counter]) -> Vec<Named> {
     let pairs = names.iter().zip(counters);
     pairs.map(|(name, counter)| Named { name: (*name).to_owned(), count: counter.get() }).collect()
-}
-
-/// A duration in microseconds, as all figures and records have it.
-pub fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The place of a command's service action.

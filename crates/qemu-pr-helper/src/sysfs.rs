@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::Number;
+use crate::identity::Number;
 
 /// The prefix of every multipath map's device-mapper uuid.
 pub const MAP: &str = "mpath-";
