@@ -18,9 +18,9 @@ use clap::{
     parser::ValueSource,
 };
 
+use crate::audit::Keys;
 use crate::confine::Sandbox;
-use crate::observe::{
-    audit::Keys,
+use crate::log::{
     format::LogFormat,
     trace::{self, TraceBackend, TraceOption},
 };

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
+    audit::Keys,
     cli::{Options, Switch},
-    observe::audit::Keys,
     settings::{AtStart, Settings},
 };
 

@@ -7,6 +7,7 @@
 //! line (`cargo xtask dist`); the program is its [`main`].
 #![deny(unsafe_code)]
 
+mod audit;
 mod boot;
 mod bucket;
 mod check;
@@ -14,13 +15,14 @@ mod cli;
 mod clock;
 mod config;
 mod confine;
+mod control;
 mod device;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod identity;
 mod limits;
+mod log;
 mod metrics;
-mod observe;
 mod paths;
 mod peer;
 mod resolver;
@@ -71,16 +73,16 @@ pub fn main() -> ExitCode {
         },
         _ => options,
     };
-    let log = observe::log::install(&program, options.verbose && !options.quiet, options.log_format);
+    let installed = log::install(&program, options.verbose && !options.quiet, options.log_format);
     // The standard library's hook may want to read debug information, and what is confined opens no files.
     panic::set_hook(Box::new(|info| error!("internal error: {info}")));
-    let code = log.map_err(Into::into).and_then(|()| run(options, settings?, &before)).unwrap_or_else(|error| {
-        // Whoever started this reads standard error; libvirt shows it to people.
-        observe::log::say_on_standard_error();
+    let code = installed.map_err(Into::into).and_then(|()| run(options, settings?, &before)).unwrap_or_else(|error| {
+        // The process that started this reads standard error; libvirt shows it to people.
+        log::also_to_standard_error();
         error!("{error}");
         ExitCode::FAILURE
     });
-    observe::finish();
+    log::finish();
     code
 }
 
@@ -100,7 +102,7 @@ fn run(
     for warning in settings.iter().flat_map(|(_, settings)| &settings.warnings) {
         warn!("{warning}");
     }
-    for warning in observe::trace::apply(&options.trace, options.trace_backend)? {
+    for warning in log::trace::apply(&options.trace, options.trace_backend)? {
         warn!("{warning}");
     }
     let mut config = Config::new(options, settings);

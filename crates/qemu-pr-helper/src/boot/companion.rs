@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     confine::{self, ConfineError, Sandbox},
-    observe::sink,
+    log,
     sys::{
         process::{self, Fork},
         signal,
@@ -229,7 +229,7 @@ pub fn become_one(
     work: impl FnOnce(&OwnedFd),
 ) -> ! {
     // The log and the trace are the daemon's; the numbers of their descriptors soon mean something else here.
-    sink::silence();
+    log::silence();
     let _ = rustix::thread::set_name(name);
     let ready = process::seal(&[keep, &[line.as_fd()]].concat()).map_err(UnreadyError::Seal).and_then(|()| confine());
     match ready {

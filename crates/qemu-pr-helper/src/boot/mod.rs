@@ -32,15 +32,15 @@ use self::{
     systemd::{ActivationError, Notifier},
 };
 use crate::{
+    audit,
     config::{Config, DEFAULT_SOCKET},
     confine::Sandbox,
     device::multipath::{self, Multipath},
-    observe::{
-        audit,
+    paths::{self, Entry},
+    resolver::{
+        self, Resolver,
         names::{self, Names},
     },
-    paths::{self, Entry},
-    resolver::{self, Resolver},
     values,
 };
 

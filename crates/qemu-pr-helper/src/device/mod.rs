@@ -17,7 +17,7 @@ use simulate::Simulator;
 use tracing::{trace, warn};
 
 pub use crate::identity::{Identity, Kind, Number};
-use crate::observe::once::Once;
+use crate::log::Once;
 
 /// Where a command is to go.
 #[derive(Clone, Copy)]

@@ -5,8 +5,9 @@ use std::io;
 use tracing::warn;
 
 use crate::{
+    audit,
     identity::{Identity, Kind, MEMORY_MAJOR},
-    observe::{audit, once::Once},
+    log::Once,
 };
 
 /// Whether the kernel says by this that a device takes no SCSI commands, or none from this program.

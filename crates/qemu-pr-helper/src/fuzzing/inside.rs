@@ -19,17 +19,17 @@ pub use crate::device::multipath::message::{
     Answer, MAX_VERDICT, Request, Verdict, Word, note_from_bytes, note_to_bytes,
 };
 use crate::{
+    control::{self, Subject},
     device::{
         Device,
         multipath::{self, Multipath, keeper, message::MAX_REQUEST},
         outcome,
     },
     identity::{Identity, Kind},
-    observe::{
-        control::{self, Subject},
+    resolver::{
+        self, Lookup, Resolver,
         names::{self, Names},
     },
-    resolver::{self, Lookup, Resolver},
     settings::{Given, Settings},
     sys::sg_io::Outcome,
 };

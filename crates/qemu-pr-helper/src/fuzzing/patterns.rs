@@ -5,7 +5,7 @@ use std::{
     os::unix::ffi::{OsStrExt, OsStringExt},
 };
 
-use crate::{observe::trace, wildcard};
+use crate::{log::trace, wildcard};
 
 /// Takes the value of one `-T` apart: pattern, events file, trace file.
 ///

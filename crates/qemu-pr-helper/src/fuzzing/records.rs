@@ -6,12 +6,9 @@ use pr_control::Record;
 use scsi_pr::{Cdb, Sense, Status};
 
 use crate::{
+    audit::{self, Event},
     identity::Identity,
-    observe::{
-        audit::{Done, Pending},
-        follow,
-        format::Style,
-    },
+    log::format::Style,
     peer::{Origin, Peer},
     serve::keys,
 };
@@ -24,7 +21,7 @@ pub fn recorded(
     sense: &[u8],
     refusal: Option<&'static str>,
 ) -> Option<(Record, [Vec<u8>; 3])> {
-    let done = Done {
+    let event = Event {
         origin: Origin { client: 1, peer: Peer { pid: 0, uid: 107 }, connected: 0 },
         device: Identity::default(),
         cdb,
@@ -36,7 +33,7 @@ pub fn recorded(
         note: None,
         time_us: 1,
     };
-    let record = Pending::Command(Box::new(done)).resolve()?;
+    let record = event.resolve()?;
     let lines = [Style::Text, Style::Prefix, Style::Json].map(|style| {
         let mut line = Vec::new();
         style.record("fuzz", &record, &mut line);
@@ -47,5 +44,5 @@ pub fn recorded(
 
 /// Offers a record to those who follow the trail.
 pub fn offer(record: &Record) {
-    follow::offer(record);
+    audit::send(record);
 }

@@ -3,12 +3,13 @@
 //! The daemon opens nothing once it serves, so a process without any privileges, forked before the daemon gave its own
 //! up, reads it on request: the control group of a process that has connected, and the names of a disk. It reads
 //! nothing that a client can make slow, `/proc/PID/cmdline` in particular, and it is asked for nothing but what rules
-//! need: the names in the audit log come from another process (`observe/names`), and nobody here waits for that one.
+//! need: the names in the audit log come from another process (`names`), and nothing here waits for that one.
 //!
 //! What it does not answer is refused. If it is gone, or has not answered for a long time, the daemon ends: it cannot
 //! start another one without the rights that it has given up, and whoever starts the next daemon starts both.
 
 mod aliases;
+pub mod names;
 pub mod unit;
 
 use std::{

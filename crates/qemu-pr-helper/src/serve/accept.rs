@@ -20,16 +20,16 @@ use super::{
     share,
 };
 use crate::{
+    log::{RateLimit, Source},
     metrics::METRICS,
-    observe::limit::{Limit, Source},
     peer::Origin,
 };
 
 /// Messages about clients that find no room.
-static FULL: Limit = Limit::new();
+static FULL: RateLimit = RateLimit::new();
 
 /// Messages about clients that have enough connections.
-static CROWDED: Limit = Limit::new();
+static CROWDED: RateLimit = RateLimit::new();
 
 /// Accepts one client, if there is a thread for whatever it does and room for what it may leave behind.
 pub fn accept(hub: &Arc<Hub>, covered: bool) -> Place {

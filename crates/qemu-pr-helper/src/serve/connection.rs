@@ -29,11 +29,11 @@ use super::{
     share::Share,
 };
 use crate::{
+    audit::{self, Quota},
     clock,
     device::{DataBuffer, Device, Remark},
     identity::Identity,
     metrics::METRICS,
-    observe::{audit, share::Budget},
     peer::Origin,
 };
 
@@ -42,7 +42,7 @@ pub struct Connection {
     /// Shared with the thread that arms it, which does so after it has let go of the connection.
     socket: Arc<OwnedFd>,
     origin: Origin,
-    budget: Budget,
+    quota: Quota,
     share: Option<Box<Share>>,
     decoder: Decoder<OwnedFd>,
     /// The rest of an answer that the client has not taken.
@@ -178,7 +178,7 @@ impl Connection {
         Self {
             socket: Arc::new(socket),
             origin,
-            budget: Budget::new(origin.peer),
+            quota: Quota::new(origin.peer),
             share: None,
             decoder: Decoder::new(),
             unsent: None,
@@ -351,7 +351,7 @@ impl Connection {
         let is_probe = is_probe(&cdb, identity, keys);
         let is_recorded = !is_probe && (admitted.is_err() || matches!(cdb.command(), Command::Out(_)));
         if is_recorded {
-            self.budget.introduce(self.origin);
+            self.quota.prefetch_names(self.origin);
         }
         let (completion, refusal, note) = match admitted {
             Err(refused) => (self.refuse(&refused, is_probe), Some(refused.reason), None),
@@ -388,7 +388,7 @@ impl Connection {
         if is_recorded {
             let origin = self.origin;
             let Completion { status, ref sense, .. } = completion;
-            let done = || audit::Done {
+            let event = || audit::Event {
                 origin,
                 device: identity,
                 cdb,
@@ -400,7 +400,7 @@ impl Connection {
                 note,
                 time_us: clock::unix_micros(),
             };
-            self.budget.note(origin, done, &cdb, status);
+            self.quota.record(origin, event, &cdb, status);
         }
         let header: [u8; HEADER_LENGTH] = ReplyHeader::new(&completion).to_bytes();
         trace!(

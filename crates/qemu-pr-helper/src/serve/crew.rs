@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     confine::Confined,
-    observe::limit::{Limit, Source},
+    log::{RateLimit, Source},
 };
 
 /// The scratch buffers are on the heap; what is left is shallow.
@@ -81,7 +81,7 @@ fn wait(hub: &Hub) -> Option<Token> {
 
 /// Starts a thread in this one's place, if the system has room for it.
 fn start_another(hub: &Arc<Hub>) -> bool {
-    static FAILURES: Limit = Limit::new();
+    static FAILURES: RateLimit = RateLimit::new();
     let Err(error) = spawn(hub) else { return true };
     if let Some(more) = FAILURES.admit(Source::Unknown) {
         error!(

@@ -12,18 +12,14 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::{crew, hub::Hub, wait_for};
 use crate::{
+    audit::{self, Keys},
     cli,
     config::Config,
     confine::Confined,
     device::multipath::Multipath,
     fuzzing::Read,
-    observe::{
-        audit::{self, Keys},
-        format::LogFormat,
-        log,
-        names::Names,
-        sink, trace,
-    },
+    log::{self, format::LogFormat, trace},
+    resolver::names::Names,
 };
 
 /// A server whose threads run until the process ends.
@@ -51,7 +47,7 @@ impl Server {
 
     /// Has all be traced and recorded that can be, and nothing of it written: standard error is the fuzzer's.
     pub fn be_talkative() {
-        sink::silence();
+        log::silence();
         let _ = log::install("fuzz", true, LogFormat::Text);
         trace::set(["*"]);
         // Nobody is at the other end.

@@ -32,10 +32,12 @@ use tracing::{error, trace};
 pub use self::connection::keys;
 use self::hub::Hub;
 use crate::{
+    audit,
     boot::{Booted, listen::Listener, systemd::Notifier},
     config::Config,
     confine::Confined,
-    observe::{self, names::Names},
+    control, log,
+    resolver::names::Names,
     sys::signal,
 };
 
@@ -94,7 +96,7 @@ pub fn run(booted: Booted, confined: &Confined, config: &Config) -> Result<ExitC
         listener.socket().try_clone_to_owned().map_err(ServeError::descriptor("open a socket once more"))
     };
     let signals = signal::descriptor().map_err(ServeError::descriptor("receive signals"))?;
-    observe::start().map_err(ServeError::thread("writes the log"))?;
+    log::start(&audit::Backlog).map_err(ServeError::thread("writes the log"))?;
     if let Some(resolver) = resolver.clone() {
         let thread = thread::Builder::new().name("resolver".into());
         thread.spawn(move || resolver.hear()).map_err(ServeError::thread("reads what the resolver answers"))?;
@@ -103,7 +105,7 @@ pub fn run(booted: Booted, confined: &Confined, config: &Config) -> Result<ExitC
     let hub = Arc::new(hub.map_err(ServeError::descriptor("wait for clients"))?);
     crew::start(&hub, confined).map_err(ServeError::thread("serves clients"))?;
     if let Some(control) = &control {
-        observe::control::start(again(control)?, state::State { hub: Arc::clone(&hub), at_start: config.at_start() })
+        control::start(again(control)?, state::State { hub: Arc::clone(&hub), at_start: config.at_start() })
             .map_err(ServeError::thread("serves the control socket"))?;
     }
 

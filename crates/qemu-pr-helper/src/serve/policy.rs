@@ -33,7 +33,7 @@ use super::{connection, share::Share};
 use crate::{
     clock,
     identity::{Identity, Kind},
-    observe::limit::Limit,
+    log::RateLimit,
     peer::{Origin, Peer},
     resolver::{Aliases, Lookup, Resolver},
     settings::{Decision, Settings},
@@ -269,7 +269,7 @@ impl Policy {
 
 /// A refusal of what can neither be allowed nor denied. Whoever runs the helper should know, audit log or not.
 fn unknown(peer: Peer, cdb: &Cdb, why: String) -> Refused {
-    static BLIND: Limit = Limit::new();
+    static BLIND: RateLimit = RateLimit::new();
     if let Some(more) = BLIND.admit(peer.into()) {
         let Peer { pid, uid } = peer;
         warn!("refusing {} of process {pid} of user {uid}: {why}{more}", cdb.command());

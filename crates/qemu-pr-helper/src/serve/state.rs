@@ -7,9 +7,11 @@ use tracing::info;
 
 use super::{closing, flight::Seen, hub::Hub, policy::Refusal};
 use crate::{
+    audit,
     clock::{self, micros},
+    control::Subject,
+    log::{self, trace},
     metrics::METRICS,
-    observe::{self, audit, control::Subject, trace},
     settings::{self, AtStart, Given},
 };
 
@@ -30,7 +32,7 @@ impl Subject for State {
             started_us: clock::unix_micros().saturating_sub(uptime_us),
             uptime_us,
             max_connections: u64::try_from(self.hub.slots.capacity()).unwrap_or(u64::MAX),
-            totals: METRICS.totals(observe::lost()),
+            totals: METRICS.totals(log::lost()),
             requests: METRICS.requests(),
             violations: METRICS.violations(),
             refusals: METRICS.refusals(&Refusal::NAMES),

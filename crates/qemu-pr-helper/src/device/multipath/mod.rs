@@ -54,8 +54,8 @@ use crate::{
         privilege,
     },
     confine::{self, Sandbox},
+    log::{RateLimit, Source},
     metrics::METRICS,
-    observe::limit::{Limit, Source},
 };
 
 /// The keeper answers in time; this is for one that does not.
@@ -310,7 +310,7 @@ impl Multipath {
 
 /// Logs what there is to say about a map, within limits.
 fn log(device: Identity, words: &str) {
-    static NOTES: Limit = Limit::new();
+    static NOTES: RateLimit = RateLimit::new();
     if let Some(more) = NOTES.admit(Source::Device(device.device)) {
         warn!("{words}{more}");
     }

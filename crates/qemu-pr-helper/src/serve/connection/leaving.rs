@@ -9,7 +9,7 @@ use super::{
     super::{ending::Reason, hub::Hub},
     Connection,
 };
-use crate::{observe::limit::Limit, peer::Origin};
+use crate::{log::RateLimit, peer::Origin};
 
 impl Connection {
     /// Hangs up if the client's time is over; whether it has a deadline.
@@ -38,7 +38,7 @@ impl Connection {
 
     /// Says why a connection ends, if that is worth a word.
     pub(super) fn say(&mut self, hub: &Hub, reason: &Reason) {
-        static COMPLAINTS: Limit = Limit::new();
+        static COMPLAINTS: RateLimit = RateLimit::new();
         reason.count();
         let client = self.origin.client;
         let why = reason.in_words(hub.request_timeout);

@@ -25,6 +25,7 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 use tracing::error;
 
+use super::clean;
 use crate::{
     boot::{
         Privileged,
@@ -33,7 +34,6 @@ use crate::{
     confine::Sandbox,
     identity::{Identity, Kind},
     metrics::METRICS,
-    resolver::clean,
 };
 
 /// How long an answer may take. Nobody waits but the log.

@@ -1,16 +1,16 @@
-use scsi_pr::{InAction, PersistentReserveIn, PersistentReserveOut, ReservationType, SenseCode};
+use scsi_pr::{Cdb, InAction, PersistentReserveIn, PersistentReserveOut, ReservationType, Sense, SenseCode, Status};
 
 use pr_control::request_result;
 
 use super::*;
 use crate::{identity::Kind, metrics::ACTIONS, peer::Peer};
 
-fn scribe(keys: Keys) -> Scribe {
-    Scribe { names: None, keys, hasher: RandomState::new(), clients: VecDeque::new(), devices: VecDeque::new() }
+fn formatter(keys: Keys) -> Formatter {
+    Formatter::new(None, keys)
 }
 
-fn done(cdb: Cdb, keys: [u64; 2]) -> Done {
-    Done {
+fn event(cdb: Cdb, keys: [u64; 2]) -> Event {
+    Event {
         origin: Origin { client: 3, peer: Peer { pid: 12, uid: 107 }, connected: 0 },
         device: Identity { kind: Kind::Block, device: 0x810 },
         cdb,
@@ -25,7 +25,7 @@ fn done(cdb: Cdb, keys: [u64; 2]) -> Done {
 }
 
 fn command(keys: Keys, cdb: Cdb, values: [u64; 2]) -> pr_control::Command {
-    scribe(keys).command(&done(cdb, values))
+    formatter(keys).command(&event(cdb, values))
 }
 
 #[test]
@@ -53,9 +53,9 @@ fn each_action_is_told_with_what_it_uses_and_nothing_else() {
 #[test]
 fn keys_can_be_told_apart_without_being_told() {
     let cdb = PersistentReserveOut::new(OutAction::Register, None, 24).cdb();
-    let scribe = scribe(Keys::Hash);
+    let formatter = formatter(Keys::Hash);
     let told = |keys| {
-        let command = scribe.command(&done(cdb, keys));
+        let command = formatter.command(&event(cdb, keys));
         (command.key.unwrap(), command.service_action_key.unwrap())
     };
     let (first, second) = told([0xabcd, 0xef01]);
@@ -70,19 +70,19 @@ fn keys_can_be_told_apart_without_being_told() {
 #[test]
 fn a_refusal_says_why_and_a_command_what_the_device_said() {
     let cdb = PersistentReserveIn::new(InAction::ReadKeys, 8).cdb();
-    let refused = Done { refusal: Some("because".into()), ..done(cdb, [0, 0]) };
-    let record = scribe(Keys::Show).resolve(Pending::Command(Box::new(refused))).unwrap();
+    let refused = Event { refusal: Some("because".into()), ..event(cdb, [0, 0]) };
+    let record = formatter(Keys::Show).event(refused);
     assert!(matches!(&record.what, What::Refusal { reason, .. } if reason == "because"), "{record}");
 
     let cdb = PersistentReserveOut::new(OutAction::Clear, None, 24).cdb();
-    let noted = Done { note: Some("path sdb is away".to_owned()), ..done(cdb, [7, 0]) };
-    let record = scribe(Keys::Show).resolve(Pending::Command(Box::new(noted))).unwrap();
+    let noted = Event { note: Some("path sdb is away".to_owned()), ..event(cdb, [7, 0]) };
+    let record = formatter(Keys::Show).event(noted);
     let text = record.to_string();
     assert!(text.ends_with("; disk block 8:16; note: path sdb is away; client 3, process 12, user 107"), "{text}");
 
     let sense = Sense::fixed(SenseCode::RESERVATIONS_PREEMPTED);
-    let failed = Done { status: Status::CHECK_CONDITION, sense, ..done(cdb, [7, 0]) };
-    let record = scribe(Keys::Show).resolve(Pending::Command(Box::new(failed))).unwrap();
+    let failed = Event { status: Status::CHECK_CONDITION, sense, ..event(cdb, [7, 0]) };
+    let record = formatter(Keys::Show).event(failed);
     assert_eq!(
         record.to_string(),
         "CLEAR: CHECK CONDITION, UNIT ATTENTION: RESERVATIONS PREEMPTED (6/2a/03) in 5 us; key 0x7; \
@@ -95,7 +95,11 @@ fn what_was_left_out_is_told_by_action_and_result() {
     let cdb = PersistentReserveOut::new(OutAction::Reserve, None, 24).cdb();
     let mut counts: Counts = [[0; REQUEST_RESULTS.len()]; ACTIONS];
     counts[metrics::action(&cdb)][request_result(0x18)] = 900;
-    let record = scribe(Keys::Show).resolve(Pending::LeftOut(Origin::default(), 1, Box::new(counts))).unwrap();
+    let record = formatter(Keys::Show).suppressed(Suppressed {
+        origin: Origin::default(),
+        time_us: 1,
+        counts: Box::new(counts),
+    });
     let What::LeftOut { counts } = record.what else { panic!("{record}") };
     assert_eq!(counts, [Count { action: "RESERVE".into(), result: "conflict".into(), count: 900 }]);
 }

@@ -1,18 +1,17 @@
 //! The queue, and the thread that empties it.
 //!
-//! Whoever has something to say adds it to a vector under a lock that is never held for long; the thread swaps the
-//! vector for an empty one and writes what it got in one go. It alone may be held up by a full pipe, a full disk or a
-//! journal that does not read. What does not fit meanwhile is counted, and said as soon as something can be said.
+//! An entry is added to a vector under a lock that is never held for long; the thread swaps the vector for an empty one
+//! and writes what it got in one go. It alone may be held up by a full pipe, a full disk or a journal that does not read.
+//! What does not fit meanwhile is counted, and reported as soon as something can be written.
 //!
-//! Nobody fills the queue for others: when it is full, room is made by whoever has most in it (first by user, then by
-//! process), so that each of n sources has an n-th of it for certain.
+//! No source fills the queue for others: when it is full, the source with most entries in it (first by user, then by
+//! process) makes room, so that each of n sources has an n-th of it for certain.
 
 use std::{
     collections::{BTreeMap, btree_map},
     io,
-    os::fd::OwnedFd,
     sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
+        Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{RecvTimeoutError, SyncSender, sync_channel},
     },
@@ -21,11 +20,8 @@ use std::{
 };
 
 use super::{
-    audit::Pending,
-    follow,
     format::Level,
     output::{self, Output},
-    share,
 };
 use crate::{clock, peer::Peer};
 
@@ -35,21 +31,42 @@ const MAX_ENTRIES: usize = 1024;
 /// How many bytes of text may wait.
 const MAX_BYTES: usize = 256 * 1024;
 
-/// Where there is one line there are more: looked at after so long, they cost one wake-up and one write together.
-const GATHER: Duration = Duration::from_millis(1);
+/// Batch delay: lines that arrive within it are written together, for one wake-up.
+const BATCH_DELAY: Duration = Duration::from_millis(1);
 
-/// How often it is said at the most that something was lost, and tried again to send followers what they are owed.
+/// How often it is reported at the most that something was lost, and the backlog is tried again.
 const TICK: Duration = Duration::from_secs(1);
 
 /// What an idle program may keep of the queue.
 const KEPT: usize = 16;
 
 static QUEUE: Mutex<Queue> = Mutex::new(Queue::new());
-static BELL: Condvar = Condvar::new();
+static ARRIVED: Condvar = Condvar::new();
 static OUTPUT: Mutex<Output> = Mutex::new(Output::new());
 static RUNNING: AtomicBool = AtomicBool::new(false);
 static SILENT: AtomicBool = AtomicBool::new(false);
 static LOST: AtomicU64 = AtomicU64::new(0);
+static BACKLOG: OnceLock<&'static dyn Backlog> = OnceLock::new();
+
+/// Something whose text the log thread makes, because that takes time.
+pub trait Record: Send {
+    /// Writes it, if there is anything to be written.
+    fn write(self: Box<Self>, output: &mut Output);
+}
+
+/// What else the log thread is to do from time to time.
+pub trait Backlog: Sync {
+    /// Whether there is something to be tried again in a moment. Asked while the queue is locked.
+    fn is_pending(&self) -> bool;
+    /// Tries.
+    fn flush(&self);
+    /// There is no later time.
+    fn finish(&self);
+}
+
+fn has_backlog() -> bool {
+    BACKLOG.get().is_some_and(|backlog| backlog.is_pending())
+}
 
 struct Queue {
     entries: Vec<Entry>,
@@ -57,7 +74,7 @@ struct Queue {
     bytes: usize,
     /// How many of them are whose. In a full queue each new one asks, and there may be many of those.
     counts: BTreeMap<Option<Peer>, usize>,
-    /// Whether the thread waits to be told.
+    /// Whether the thread sleeps.
     waiting: bool,
 }
 
@@ -67,8 +84,8 @@ pub enum Entry {
     Message { time_us: u64, level: Level, text: String },
     /// An event that is traced.
     Trace { time_us: u64, text: String },
-    /// A record of the audit trail, and whose it is.
-    Audit(Peer, Pending),
+    /// A record, and the process that caused it.
+    Record(Peer, Box<dyn Record>),
     /// Everything before this is written.
     Mark(SyncSender<()>),
 }
@@ -77,14 +94,14 @@ impl Entry {
     fn length(&self) -> usize {
         match self {
             Self::Message { text, .. } | Self::Trace { text, .. } => text.len(),
-            Self::Audit(..) | Self::Mark(_) => 0,
+            Self::Record(..) | Self::Mark(_) => 0,
         }
     }
 
-    /// Who fills the queue with it; none for what is the program's own.
+    /// Which process fills the queue with it; none for the program's own messages.
     const fn source(&self) -> Option<Peer> {
         match self {
-            Self::Audit(peer, _) => Some(*peer),
+            Self::Record(peer, _) => Some(*peer),
             Self::Message { .. } | Self::Trace { .. } | Self::Mark(_) => None,
         }
     }
@@ -162,20 +179,12 @@ pub fn trace(text: String) {
     push(Entry::Trace { time_us: clock::unix_micros(), text });
 }
 
-/// A record for the audit trail, about this client.
-pub fn audit(peer: Peer, record: Pending) {
-    push(Entry::Audit(peer, record));
+/// A record that this process has caused.
+pub fn record(peer: Peer, record: Box<dyn Record>) {
+    push(Entry::Record(peer, record));
 }
 
-/// Sends the audit trail from now on to a stream socket as well, after `Following`.
-///
-/// # Errors
-/// Enough of them follow already; here is the socket again.
-pub fn follow(socket: OwnedFd, user: u32) -> Result<(), OwnedFd> {
-    follow::add(socket, user)
-}
-
-/// How many messages, traces and records were lost since the start because nobody took them in time.
+/// How many messages, traces and records were lost since the start because they could not be written in time.
 pub fn lost() -> u64 {
     LOST.load(Ordering::Relaxed)
 }
@@ -185,7 +194,7 @@ pub fn configure(change: impl FnOnce(&mut Output)) {
     change(&mut output());
 }
 
-/// Says nothing from here on: in a process of which neither standard error nor any file is its own.
+/// Writes nothing from here on: for a process that owns neither standard error nor any file.
 pub fn silence() {
     SILENT.store(true, Ordering::Relaxed);
 }
@@ -214,32 +223,34 @@ fn push(entry: Entry) {
         return;
     }
     queue.push(entry);
-    ring(queue);
+    notify(queue);
 }
 
-/// Wakes the thread if it waits. A flood does not cost a system call for each line: it looks again before it does.
-fn ring(mut queue: MutexGuard<'static, Queue>) {
+/// Wakes the thread if it sleeps. A flood does not cost a system call for each line: it looks again before it does.
+fn notify(mut queue: MutexGuard<'static, Queue>) {
     let wake = std::mem::take(&mut queue.waiting);
     drop(queue);
     if wake {
-        BELL.notify_one();
+        ARRIVED.notify_one();
     }
 }
 
-/// Has the thread look at what else there is to tell: it may wait for entries alone, and for ever.
+/// Has the thread look at the backlog: it may be waiting for entries alone, and for ever.
 pub fn wake() {
-    ring(queue());
+    notify(queue());
 }
 
 fn count_lost(count: u64) {
     LOST.fetch_add(count, Ordering::Relaxed);
 }
 
-/// Starts the thread. Until then lines are written where they arise.
+/// Starts the thread, which looks after this backlog as well. Until then lines are written by the thread that has them.
 ///
 /// # Errors
 /// The system has no room for another thread.
-pub fn start() -> io::Result<()> {
+pub fn start(backlog: &'static dyn Backlog) -> io::Result<()> {
+    // Once, at the start.
+    let _ = BACKLOG.set(backlog);
     thread::Builder::new().name("log".into()).stack_size(128 * 1024).spawn(run)?;
     RUNNING.store(true, Ordering::Release);
     Ok(())
@@ -247,15 +258,16 @@ pub fn start() -> io::Result<()> {
 
 fn run() {
     let mut batch = Vec::new();
-    let mut losses = Losses { said: lost(), when: None };
+    let mut losses = Losses { reported: lost(), when: None };
     loop {
-        take(&mut batch, losses.is_due_later() || follow::owing() || share::is_owing());
+        take(&mut batch, losses.is_due_later() || has_backlog());
         let mut output = output();
         count_lost(output.write(batch.drain(..)));
-        losses.say(&mut output);
+        losses.report(&mut output);
         drop(output);
-        follow::settle();
-        share::settle();
+        if let Some(backlog) = BACKLOG.get() {
+            backlog.flush();
+        }
     }
 }
 
@@ -264,7 +276,7 @@ fn take(batch: &mut Vec<Entry>, tick: bool) {
     if queue().entries.is_empty() {
         // Nothing of a flood is kept.
         batch.shrink_to(KEPT);
-        output().rest();
+        output().shrink();
     }
     let mut queue = queue();
     if queue.entries.is_empty() {
@@ -274,14 +286,14 @@ fn take(batch: &mut Vec<Entry>, tick: bool) {
             queue.waiting
         };
         if tick {
-            (queue, _) = BELL.wait_timeout_while(queue, TICK, idle).unwrap_or_else(PoisonError::into_inner);
+            (queue, _) = ARRIVED.wait_timeout_while(queue, TICK, idle).unwrap_or_else(PoisonError::into_inner);
         } else {
-            let idle = |queue: &mut Queue| idle(queue) && !share::is_owing();
-            queue = BELL.wait_while(queue, idle).unwrap_or_else(PoisonError::into_inner);
+            let idle = |queue: &mut Queue| idle(queue) && !has_backlog();
+            queue = ARRIVED.wait_while(queue, idle).unwrap_or_else(PoisonError::into_inner);
         }
         queue.waiting = false;
         drop(queue);
-        thread::sleep(GATHER);
+        thread::sleep(BATCH_DELAY);
         queue = self::queue();
     }
     std::mem::swap(batch, &mut queue.entries);
@@ -289,45 +301,47 @@ fn take(batch: &mut Vec<Entry>, tick: bool) {
     queue.counts.clear();
 }
 
-/// What was lost, and what was said of it.
+/// How many were lost, and how many of them were reported.
 struct Losses {
-    said: u64,
+    reported: u64,
     when: Option<Instant>,
 }
 
 impl Losses {
-    /// Whether there is something to say that was held back.
+    /// Whether there is something to report that was held back.
     fn is_due_later(&self) -> bool {
-        lost() > self.said && self.when.is_some_and(|when| when.elapsed() < TICK)
+        lost() > self.reported && self.when.is_some_and(|when| when.elapsed() < TICK)
     }
 
-    /// Says how many, if it is time to. If this does not get through either, it is for the next time.
-    fn say(&mut self, output: &mut Output) {
+    /// Reports how many, if it is time to. If this does not get through either, it is for the next time.
+    fn report(&mut self, output: &mut Output) {
         let total = lost();
-        if total <= self.said || self.is_due_later() {
+        if total <= self.reported || self.is_due_later() {
             return;
         }
         let text = format!(
             "{} messages were dropped: standard error, the journal or the trace file did not take them in time",
-            total - self.said
+            total - self.reported
         );
         let entry = Entry::Message { time_us: clock::unix_micros(), level: Level::Warning, text };
         self.when = Some(Instant::now());
         if output.write(std::iter::once(entry)) == 0 {
-            self.said = total;
+            self.reported = total;
         }
     }
 }
 
-/// How long the end waits for the log at the most.
+/// How long the shutdown waits for the log at the most.
 const MAX_FINISH: Duration = Duration::from_secs(5);
 
-/// Waits until what was said is written, but not for long: whoever reads it may have stopped reading.
+/// Waits until what is queued is written, but not for long: the reader may have stopped reading.
 pub fn finish() {
     if !RUNNING.load(Ordering::Acquire) {
         return;
     }
-    share::finish();
+    if let Some(backlog) = BACKLOG.get() {
+        backlog.finish();
+    }
     let (sender, receiver) = sync_channel(1);
     push(Entry::Mark(sender));
     let start = Instant::now();
@@ -346,14 +360,19 @@ pub fn finish() {
 #[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
 mod tests {
     use super::*;
-    use crate::peer::Origin;
 
-    /// Offers so many records of a process; how many of anybody's were lost.
+    struct Nothing;
+
+    impl Record for Nothing {
+        fn write(self: Box<Self>, _: &mut Output) {}
+    }
+
+    /// Offers so many records of a process; how many were lost, whichever source's.
     fn offer(queue: &mut Queue, uid: u32, pid: u32, count: usize) -> u64 {
         let mut all = 0;
         for _ in 0..count {
             let peer = Peer { pid, uid };
-            let entry = Entry::Audit(peer, Pending::Introduction(Origin { client: 1, peer, connected: 0 }));
+            let entry = Entry::Record(peer, Box::new(Nothing));
             let (has_room, lost) = queue.has_room_for(&entry);
             all += lost;
             if has_room {
@@ -368,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_makes_room_for_whoever_has_less_in_it() {
+    fn a_full_queue_makes_room_for_the_source_that_has_less_in_it() {
         let mut queue = Queue::new();
         assert_eq!(offer(&mut queue, 1, 10, 2 * MAX_ENTRIES), MAX_ENTRIES as u64);
         assert_eq!(offer(&mut queue, 2, 20, 100), 100, "the other's records make room");

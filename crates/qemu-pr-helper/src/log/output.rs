@@ -13,11 +13,10 @@ use rustix::{
 };
 
 use super::{
-    follow,
     format::{self, Level, Style},
     ftrace,
     journal::Journal,
-    sink::Entry,
+    queue::Entry,
 };
 
 /// Lines for one place go out together, up to about this many bytes.
@@ -31,12 +30,12 @@ pub static REPEATS: AtomicBool = AtomicBool::new(false);
 
 static WRITTEN: AtomicU64 = AtomicU64::new(0);
 
-/// How many entries have been taken up so far: whoever waits sees that it goes on.
+/// How many entries have been taken up so far: a thread that waits sees the progress.
 pub fn written() -> u64 {
     WRITTEN.load(Ordering::Relaxed)
 }
 
-/// The places, and what is on its way to them.
+/// Log destinations and their write buffers.
 pub struct Output {
     /// What stands before messages.
     pub program: String,
@@ -44,7 +43,7 @@ pub struct Output {
     pub style: Style,
     /// The journal; standard error is for what it does not take.
     pub journal: Option<Journal>,
-    /// Standard error is somebody else's.
+    /// Standard error is not the journal.
     pub apart: bool,
     /// `-T file=`; standard error where there is none.
     pub trace_file: Option<File>,
@@ -66,15 +65,15 @@ impl Lines {
         Self { bytes: Vec::new(), count: 0 }
     }
 
-    /// Adds what `write` writes; whether it is time to let it out.
+    /// Adds what `write` writes; whether it is time to flush.
     fn add(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         write(&mut self.bytes);
         self.count += 1;
         self.bytes.len() >= BATCH
     }
 
-    /// How many lines are lost because they do not go out.
-    fn let_out(&mut self, to: BorrowedFd<'_>) -> u64 {
+    /// Writes them; how many lines were lost.
+    fn flush(&mut self, to: BorrowedFd<'_>) -> u64 {
         let lost = if write_all(to, &self.bytes).is_ok() { 0 } else { self.count };
         self.count = 0;
         self.bytes.clear();
@@ -83,7 +82,7 @@ impl Lines {
 }
 
 impl Output {
-    /// Standard error, as the original writes to it.
+    /// Standard error, as QEMU's C helper writes to it.
     pub const fn new() -> Self {
         Self {
             program: String::new(),
@@ -98,7 +97,7 @@ impl Output {
         }
     }
 
-    /// Writes all of it; how many lines nobody took.
+    /// Writes all of it; how many lines could not be written.
     pub fn write(&mut self, entries: impl Iterator<Item = Entry>) -> u64 {
         // Asked once: it is a system call, and a fork changes it.
         let process = std::process::id();
@@ -107,26 +106,20 @@ impl Output {
             match entry {
                 Entry::Message { time_us, level, text } => self.message(time_us, level, &text),
                 Entry::Trace { time_us, text } => self.trace(process, time_us, &text),
-                Entry::Audit(_, pending) => {
-                    if let Some(record) = pending.resolve() {
-                        // They first: they cannot hold anything up.
-                        follow::offer(&record);
-                        self.record(&record);
-                    }
-                }
+                Entry::Record(_, record) => record.write(self),
                 Entry::Mark(done) => {
-                    self.let_out();
-                    // Whoever waited may have given up.
+                    self.flush();
+                    // The thread that waited may have given up.
                     let _ = done.send(());
                 }
             }
         }
-        self.let_out();
+        self.flush();
         std::mem::take(&mut self.lost)
     }
 
     /// Gives the memory of a flood back.
-    pub fn rest(&mut self) {
+    pub fn shrink(&mut self) {
         for lines in [&mut self.standard_error, &mut self.traces] {
             lines.bytes.shrink_to(KEPT);
         }
@@ -137,15 +130,16 @@ impl Output {
         let is_untold = journal.as_ref().is_none_or(|journal| journal.message(program, level, text).is_err());
         if is_untold || (*apart && REPEATS.load(Ordering::Relaxed)) {
             let full = self.standard_error.add(|out| style.message(program, time_us, level, text, out));
-            self.let_out_if(full);
+            self.flush_if(full);
         }
     }
 
-    fn record(&mut self, record: &pr_control::Record) {
+    /// Writes a record of the audit log.
+    pub fn record(&mut self, record: &pr_control::Record) {
         let Self { program, style, journal, .. } = self;
         if journal.as_ref().is_none_or(|journal| journal.record(program, record).is_err()) {
             let full = self.standard_error.add(|out| style.record(program, record, out));
-            self.let_out_if(full);
+            self.flush_if(full);
         }
     }
 
@@ -163,20 +157,20 @@ impl Output {
         } else {
             self.standard_error.add(|out| style.trace(time_us, text, out))
         };
-        self.let_out_if(full);
+        self.flush_if(full);
     }
 
-    fn let_out_if(&mut self, full: bool) {
+    fn flush_if(&mut self, full: bool) {
         if full {
-            self.let_out();
+            self.flush();
         }
     }
 
     /// Messages first: a trace file that hangs does not hold them up this time.
-    fn let_out(&mut self) {
-        self.lost += self.standard_error.let_out(io::stderr().as_fd());
+    fn flush(&mut self) {
+        self.lost += self.standard_error.flush(io::stderr().as_fd());
         if let Some(file) = &self.trace_file {
-            self.lost += self.traces.let_out(file.as_fd());
+            self.lost += self.traces.flush(file.as_fd());
         }
     }
 }
@@ -188,7 +182,7 @@ fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
             Ok(0) => return Err(Errno::IO),
             Ok(written) => bytes = &bytes[written..],
             Err(Errno::INTR) => {}
-            // Whoever shares it with us made it so.
+            // Another process that shares it made it so.
             Err(Errno::AGAIN) => {
                 let _ = poll(&mut [PollFd::from_borrowed_fd(to, PollFlags::OUT)], None);
             }
@@ -234,7 +228,7 @@ mod tests {
         });
         let mut output = Output { trace_file: Some(writer), ..Output::new() };
         assert_eq!(output.write(traces(1000)), 0);
-        output.rest();
+        output.shrink();
         drop(output);
         let text = read.join().expect("the reader");
         assert_eq!(text.split(|byte| *byte == b'\n').count(), 1001);

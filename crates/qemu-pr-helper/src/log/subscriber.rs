@@ -23,33 +23,33 @@ use tracing_subscriber::{
 use super::{
     format::{LogFormat, Style},
     journal::{self, Journal, JournalError},
-    output, sink, trace,
+    output, queue, trace,
 };
 
 /// About the length of a line.
 const LINE: usize = 160;
 
-/// Sends events on their way to the log and the trace.
-struct Output(Level);
+/// Forwards events to the queue.
+struct Forward(Level);
 
-/// Takes over what the program says from here on. `program` stands before each message.
+/// Takes over the log from here on. `program` stands before each message.
 ///
 /// # Errors
-/// The journal is wanted and cannot be reached; what is said then goes to standard error.
+/// The journal is wanted and cannot be reached; messages go to standard error then.
 pub fn install(program: &str, verbose: bool, format: LogFormat) -> Result<(), JournalError> {
     let level = if verbose { Level::DEBUG } else { Level::WARN };
-    let subscriber = Registry::default().with(Output(level));
+    let subscriber = Registry::default().with(Forward(level));
     // The one subscriber of the process, set once.
     let _ = tracing::subscriber::set_global_default(subscriber);
-    sink::configure(|output| program.clone_into(&mut output.program));
+    queue::configure(|output| program.clone_into(&mut output.program));
     let (style, journal) = choose(format)?;
     let apart = journal.is_some() && !journal::is_standard_error();
-    sink::configure(|output| (output.style, output.journal, output.apart) = (style, journal, apart));
+    queue::configure(|output| (output.style, output.journal, output.apart) = (style, journal, apart));
     Ok(())
 }
 
-/// Has everything from here on said on standard error, too, where that is not the journal anyway.
-pub fn say_on_standard_error() {
+/// Writes everything from here on to standard error, too, where that is not the journal anyway.
+pub fn also_to_standard_error() {
     output::REPEATS.store(true, Ordering::Relaxed);
 }
 
@@ -66,7 +66,7 @@ fn choose(format: LogFormat) -> Result<(Style, Option<Journal>), JournalError> {
     })
 }
 
-impl Output {
+impl Forward {
     fn wants(&self, metadata: &Metadata<'_>) -> bool {
         match *metadata.level() {
             Level::TRACE => trace::is_enabled(metadata.target()),
@@ -75,7 +75,7 @@ impl Output {
     }
 }
 
-impl<S: Subscriber> Layer<S> for Output {
+impl<S: Subscriber> Layer<S> for Forward {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
         if self.wants(metadata) { Interest::always() } else { Interest::never() }
     }
@@ -94,10 +94,10 @@ impl<S: Subscriber> Layer<S> for Output {
         if *metadata.level() == Level::TRACE {
             text.0.push_str(metadata.target());
             event.record(&mut text);
-            sink::trace(text.0);
+            queue::trace(text.0);
         } else {
             event.record(&mut text);
-            sink::message((*metadata.level()).into(), text.0);
+            queue::message((*metadata.level()).into(), text.0);
         }
     }
 }

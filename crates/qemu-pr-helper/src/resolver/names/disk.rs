@@ -4,9 +4,9 @@ use std::{fs, path::Path};
 
 use pr_control::Device;
 
-use super::clean;
 use crate::{
     identity::{Identity, Kind},
+    resolver::clean,
     sysfs::MAP,
 };
 

@@ -1,8 +1,8 @@
-//! Messages that others can provoke are limited: so many at once, then so many a second. The next one says how many
-//! there would have been.
+//! Messages that others can cause are limited: so many at once, then so many a second. The next one says how many were
+//! suppressed.
 //!
-//! Each client process has a limit of its own, so that one that keeps provoking messages does not hide what there is
-//! to say about others; and all of them together have one, so that many do not flood the log either.
+//! Each client process has a limit of its own, so that one that keeps causing messages does not hide messages about
+//! others; and all of them together have one, so that many do not flood the log either.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -44,7 +44,7 @@ const TOGETHER: Rate = Rate { per_second: 5, burst: 50 };
 const SOURCES: usize = 64;
 
 /// A limit for one kind of message.
-pub struct Limit(Mutex<State>);
+pub struct RateLimit(Mutex<State>);
 
 struct State {
     together: Bucket,
@@ -60,7 +60,7 @@ struct Known {
     suppressed: u64,
 }
 
-impl Limit {
+impl RateLimit {
     /// A limit that has let nothing through yet.
     pub const fn new() -> Self {
         Self(Mutex::new(State { together: Bucket::new(), sources: Vec::new(), suppressed: 0 }))
@@ -112,13 +112,13 @@ mod tests {
         Instant::now()
     }
 
-    fn passed(limit: &Limit, source: Source, now: Instant, tries: usize) -> usize {
+    fn passed(limit: &RateLimit, source: Source, now: Instant, tries: usize) -> usize {
         (0..tries).filter(|_| limit.admit_at(source, now).is_some()).count()
     }
 
     #[test]
     fn a_burst_passes_then_one_a_second_and_the_rest_is_counted() {
-        let (limit, source, start) = (Limit::new(), Source::Process(1), start());
+        let (limit, source, start) = (RateLimit::new(), Source::Process(1), start());
         assert_eq!(passed(&limit, source, start, 1000), 10);
         let later = limit.admit_at(source, start + Duration::from_secs(1));
         assert_eq!(later.as_deref(), Some(" (990 similar messages were left out)"));
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn one_that_floods_does_not_hide_the_others() {
-        let (limit, start) = (Limit::new(), start());
+        let (limit, start) = (RateLimit::new(), start());
         assert_eq!(passed(&limit, Source::Process(1), start, 1000), 10);
         assert_eq!(passed(&limit, Source::Process(2), start, 3), 3);
         assert_eq!(passed(&limit, Source::User(2), start, 3), 3);
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn many_sources_together_are_limited_and_only_the_last_are_remembered() {
-        let (limit, start) = (Limit::new(), start());
+        let (limit, start) = (RateLimit::new(), start());
         let all: usize = (0..1000).map(|number| passed(&limit, Source::Process(number), start, 1)).sum();
         assert_eq!(all, 50);
         assert_eq!(limit.0.lock().expect("no panic").sources.len(), SOURCES);

@@ -17,7 +17,7 @@ use tracing::callsite::rebuild_interest_cache;
 
 use super::{
     ftrace::{self, MarkerError},
-    sink,
+    queue,
 };
 use crate::{paths, wildcard};
 
@@ -70,7 +70,7 @@ pub fn set(patterns: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Vec<String>
             warnings.push(no_such(pattern));
         }
     }
-    // The places where events arise know by heart whether they are wanted.
+    // tracing caches for each callsite whether it is enabled: invalidate that.
     rebuild_interest_cache();
     warnings
 }
@@ -204,11 +204,11 @@ pub fn apply(options: &[TraceOption], backend: TraceBackend) -> Result<Vec<Strin
     if let Some(path) = options.iter().rev().find_map(|option| option.file.as_deref()) {
         let path = with_pid(path).ok_or_else(|| TraceError::Template(path.to_owned()))?;
         let file = log_file(&path).map_err(|error| TraceError::File { path, error })?;
-        sink::configure(|output| output.trace_file = Some(file));
+        queue::configure(|output| output.trace_file = Some(file));
     }
     if backend == TraceBackend::Ftrace {
         let marker = ftrace::open()?;
-        sink::configure(|output| output.marker = Some(marker));
+        queue::configure(|output| output.marker = Some(marker));
     }
     Ok(warnings)
 }

@@ -1,4 +1,4 @@
-//! Messages about a device that are said once, and not for each command: they are about what it is.
+//! Messages about a device that are logged once, and not for each command: they are about what it is.
 
 use std::{
     collections::VecDeque,

@@ -24,9 +24,10 @@ use rustix::{
 };
 use tracing::trace;
 
-use super::{audit, limit::Limit, sink, trace as events};
 use crate::{
+    audit,
     limits::CONTROL_DESCRIPTORS,
+    log::{RateLimit, trace as events},
     peer::{Origin, Peer},
     settings::Given,
     sys::socket,
@@ -187,7 +188,7 @@ fn turn_away(socket: &UnixStream, user: u32) {
 }
 
 /// Records of those who may not change anything, and try.
-static REFUSED: Limit = Limit::new();
+static REFUSED: RateLimit = RateLimit::new();
 
 /// One conversation; the socket to be closed, unless it follows from here on.
 pub fn converse(socket: UnixStream, subject: &impl Subject, owner: u32) -> Option<UnixStream> {
@@ -245,7 +246,7 @@ fn follow(socket: UnixStream, user: u32) -> Option<UnixStream> {
     if !is_silent {
         return Some(socket);
     }
-    let socket = UnixStream::from(sink::follow(socket.into(), user).err()?);
+    let socket = UnixStream::from(audit::subscribe(socket.into(), user).err()?);
     let reason = "enough clients follow the audit trail already; end one of them".to_owned();
     let _ = deadline::write(&socket, &line(&Answer::Failed { reason }), Instant::now() + PATIENCE);
     Some(socket)

@@ -1,0 +1,149 @@
+//! How much of the audit log a process may fill.
+//!
+//! A process, which is a guest, has a quota: so many records at once, then so many a second, whatever the number of its
+//! connections and however often it connects. What it does beyond that is counted, and recorded as one record when there
+//! is room again; that record comes out of the quota like any other.
+
+use std::sync::{
+    Arc, LazyLock, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use pr_control::{REQUEST_RESULTS, request_result};
+use scsi_pr::{Cdb, Status};
+
+use super::{Counts, Event, Prefetch, Suppressed, is_on};
+use crate::{
+    bucket::{Bucket, Rate, Refills, Shares},
+    clock::{self, now},
+    log,
+    metrics::{self, ACTIONS, METRICS},
+    peer::{Origin, Peer},
+};
+
+/// Records that a process may have.
+const RATE: Rate = Rate { per_second: 10, burst: 100 };
+
+static PROCESSES: LazyLock<Mutex<Shares<Process>>> = LazyLock::new(Mutex::default);
+
+/// How many processes have suppressed records that are to be recorded.
+static PENDING: AtomicUsize = AtomicUsize::new(0);
+
+/// What a process has used of its quota, and what it did beyond that.
+#[derive(Default)]
+struct Process {
+    bucket: Bucket,
+    suppressed: Mutex<Option<Owed>>,
+}
+
+/// Commands without records of their own, and which connection sent the last of them.
+struct Owed {
+    origin: Origin,
+    counts: Box<Counts>,
+}
+
+/// A connection's view of its process' quota.
+pub struct Quota {
+    process: Arc<Process>,
+    is_prefetched: bool,
+}
+
+impl Refills for Process {
+    fn is_new(&self, now: u64) -> bool {
+        self.bucket.is_full(now) && self.suppressed().is_none()
+    }
+}
+
+impl Process {
+    fn suppressed(&self) -> MutexGuard<'_, Option<Owed>> {
+        self.suppressed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records what was suppressed, if there is room for it; whether nothing is left of that.
+    fn flush(&self, now: u64) -> bool {
+        let mut suppressed = self.suppressed();
+        if suppressed.is_some() && self.bucket.take(now, RATE) {
+            queue(&mut suppressed);
+        }
+        suppressed.is_none()
+    }
+}
+
+fn queue(suppressed: &mut Option<Owed>) {
+    if let Some(Owed { origin, counts }) = suppressed.take() {
+        PENDING.fetch_sub(1, Ordering::Relaxed);
+        METRICS.audit_records.count();
+        log::record(origin.peer, Box::new(Suppressed { origin, time_us: clock::unix_micros(), counts }));
+    }
+}
+
+impl Quota {
+    /// A new connection's.
+    pub fn new(peer: Peer) -> Self {
+        Self { process: Shares::of(&PROCESSES, peer), is_prefetched: false }
+    }
+
+    /// A command that is to have a record is about to begin.
+    pub fn prefetch_names(&mut self, origin: Origin) {
+        if !self.is_prefetched && is_on() && self.process.bucket.has(now(), RATE) {
+            self.is_prefetched = true;
+            log::record(origin.peer, Box::new(Prefetch(origin)));
+        }
+    }
+
+    /// A command is over.
+    pub fn record(&self, origin: Origin, event: impl FnOnce() -> Event, cdb: &Cdb, status: Status) {
+        if !is_on() {
+            return;
+        }
+        let now = now();
+        if self.process.flush(now) && self.process.bucket.take(now, RATE) {
+            METRICS.audit_records.count();
+            log::record(origin.peer, Box::new(event()));
+            return;
+        }
+        METRICS.audit_left_out.count();
+        let mut suppressed = self.process.suppressed();
+        let nothing = || {
+            PENDING.fetch_add(1, Ordering::Relaxed);
+            Owed { origin, counts: Box::new([[0; REQUEST_RESULTS.len()]; ACTIONS]) }
+        };
+        let is_first = suppressed.is_none();
+        let owed = suppressed.get_or_insert_with(nothing);
+        owed.origin = origin;
+        let count = &mut owed.counts[metrics::action(cdb)][request_result(status.0)];
+        *count = count.saturating_add(1);
+        drop(suppressed);
+        if is_first {
+            log::wake();
+        }
+    }
+}
+
+/// Whether something was suppressed and has not been recorded.
+pub fn is_pending() -> bool {
+    PENDING.load(Ordering::Relaxed) > 0
+}
+
+/// Records what was suppressed of those that have room again.
+pub fn flush() {
+    if is_pending() {
+        let now = now();
+        for process in all() {
+            process.flush(now);
+        }
+    }
+}
+
+/// Records everything that was suppressed: there is no later time.
+pub fn finish() {
+    // Each of them: what the log thread records just now is on its way to the queue under this lock.
+    for process in all() {
+        queue(&mut process.suppressed());
+    }
+}
+
+/// A list of its own: recording takes other locks.
+fn all() -> Vec<Arc<Process>> {
+    PROCESSES.lock().unwrap_or_else(PoisonError::into_inner).all().map(Arc::clone).collect()
+}
