@@ -19,11 +19,11 @@ use clap::{
 };
 
 use crate::audit::Keys;
-use crate::confine::Sandbox;
 use crate::log::{
     format::LogFormat,
     trace::{self, TraceBackend, TraceOption},
 };
+use crate::sandbox::Sandbox;
 use crate::settings::Defaults;
 use crate::sys::users::{Group, User};
 use crate::values;

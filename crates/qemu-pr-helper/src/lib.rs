@@ -1,20 +1,18 @@
 //! A privileged helper that carries SCSI-3 persistent reservation commands from QEMU guests to the disk.
 //!
-//! Reading order is execution order: the command line becomes a configuration, `boot` takes every privileged step and
-//! gives the privileges up, `serve` answers clients until a signal ends it.
+//! Reading order is execution order: the command line becomes a configuration, `startup` takes every privileged step and
+//! drops the privileges, `serve` answers clients until a signal ends it.
 //!
 //! It is a library so that the man page and the completions are made from the very definition that reads the command
 //! line (`cargo xtask dist`); the program is its [`main`].
 #![deny(unsafe_code)]
 
 mod audit;
-mod boot;
 mod bucket;
 mod check;
 mod cli;
 mod clock;
 mod config;
-mod confine;
 mod control;
 mod device;
 #[cfg(fuzzing)]
@@ -25,9 +23,12 @@ mod log;
 mod metrics;
 mod paths;
 mod peer;
+mod privsep;
 mod resolver;
+mod sandbox;
 mod serve;
 mod settings;
+mod startup;
 mod sys;
 mod sysfs;
 mod values;
@@ -97,7 +98,7 @@ fn run(
     before: &sys::signal::Before,
 ) -> Result<ExitCode, Box<dyn Error>> {
     if options.serve_broker {
-        match boot::broker(options.sandbox)? {}
+        match startup::serve_broker(options.sandbox)? {}
     }
     for warning in settings.iter().flat_map(|(_, settings)| &settings.warnings) {
         warn!("{warning}");
@@ -109,8 +110,8 @@ fn run(
     // Before anything is forked: the other processes live under the same limit.
     let wanted = config.options.max_connections;
     config.max_connections = limits::connections(wanted, config.is_given("max-connections"));
-    let booted = match boot::boot(&config, before) {
-        Ok(booted) => booted,
+    let started = match startup::start(&config, before) {
+        Ok(started) => started,
         Err(error) => match error.interruption() {
             // It was asked to end, and does.
             Some((signal, whom)) => {
@@ -122,8 +123,11 @@ fn run(
             None => return Err(error.into()),
         },
     };
-    let confined = confine::daemon(&booted.unprivileged, &booted.directories(), &config)?;
-    Ok(serve::run(booted, &confined, &config)?)
+    // As many as the connections need, and no way to more.
+    let descriptors = limits::descriptors_for(u64::try_from(config.max_connections).unwrap_or(u64::MAX));
+    let (sandbox, directories) = (config.options.sandbox, started.directories());
+    let sandboxed = privsep::enter_sandbox(&started.unprivileged, sandbox, descriptors, &directories)?;
+    Ok(serve::run(started, &sandboxed, &config)?)
 }
 
 /// What the program calls itself in messages: the last part of its name on the command line.

@@ -24,10 +24,10 @@ hide\t'Not at all'"
 complete -c qemu-pr-helper -l control -d 'Tell qemu-pr-ctl about connections, counters and the audit trail at this Unix socket; %s in the last part of the path stands for -k\'s, with hyphens for slashes' -r -F
 complete -c qemu-pr-helper -l control-group -d 'Let this group (name or number) look there, too; without it root alone may' -r
 complete -c qemu-pr-helper -l config -d 'Read who may do what, and defaults of these options, from this file (see qemu-pr-helper.toml(5)) [default: /etc/qemu-pr-helper.toml if there is one]' -r -F
-complete -c qemu-pr-helper -l sandbox -d 'Confine the program to the system calls and files that it needs: off, log (only say so to the kernel\'s log), seccomp (system calls alone, for a container that forbids Landlock) or enforce' -r -f -a "off\t'There are none'
-log\t'What they would stop is reported to the kernel\'s log, and happens'
-seccomp\t'They stand, but for Landlock: nobody asks whether the kernel has it'
-enforce\t'They stand'"
+complete -c qemu-pr-helper -l sandbox -d 'Confine the program to the system calls and files that it needs: off, log (only say so to the kernel\'s log), seccomp (system calls alone, for a container that forbids Landlock) or enforce' -r -f -a "off\t'No sandbox'
+log\t'Allow, but report what would be denied to the kernel\'s log'
+seccomp\t'Deny system calls. Landlock is not used, and the kernel is not asked whether it has it'
+enforce\t'Deny system calls and files'"
 complete -c qemu-pr-helper -l broker -d 'Have dm-multipath done by the broker at this Unix socket (qemu-pr-broker.socket), not by a process of this one\'s own' -r -F
 complete -c qemu-pr-helper -s d -l daemon -d 'Go to the background once everything is in place'
 complete -c qemu-pr-helper -s v -l verbose -d 'Say more: what each connection does'

@@ -25,12 +25,9 @@ use tracing::error;
 
 pub use self::aliases::Aliases;
 use crate::{
-    boot::{
-        Privileged,
-        companion::{self, CompanionError},
-    },
-    confine::Sandbox,
     identity::{Identity, Kind},
+    privsep::{ChildError, Privileged, await_ready, child},
+    sandbox::Sandbox,
 };
 
 /// How long a request waits for an answer.
@@ -100,15 +97,15 @@ enum Found {
 ///
 /// # Errors
 /// The system has no room for another process.
-pub fn start(privileged: &Privileged, sandbox: Sandbox) -> Result<Resolver, CompanionError> {
-    companion::start_reader(privileged, c"qemu-pr-resolve", sandbox, serve).map(Resolver::over)
+pub fn start(privileged: &Privileged, sandbox: Sandbox) -> Result<Resolver, ChildError> {
+    child::fork_resolver(privileged, c"qemu-pr-resolve", sandbox, serve).map(Resolver::over)
 }
 
 /// Answers until the daemon is gone.
 pub fn serve(socket: &OwnedFd) {
     // Of all this room a question takes little, and what is never written to is no memory.
     let mut bytes = Vec::with_capacity(MAX_MESSAGE);
-    while companion::receive(socket, &mut bytes) {
+    while child::receive(socket, &mut bytes) {
         let Ok(Question { number, about }) = serde_json::from_slice(&bytes) else { continue };
         let found = match about {
             About::ControlGroup { pid, connected } => Found::ControlGroup(unit::control_group(pid, connected)),
@@ -118,7 +115,7 @@ pub fn serve(socket: &OwnedFd) {
         };
         // The daemon has a thread that does nothing but read this.
         if let Ok(answer) = serde_json::to_vec(&Answer { number, found })
-            && companion::say(socket, &answer).is_err()
+            && child::send_message(socket, &answer).is_err()
         {
             return;
         }
@@ -135,8 +132,8 @@ impl Resolver {
     ///
     /// # Errors
     /// It will never be.
-    pub fn await_ready(&self) -> Result<(), CompanionError> {
-        companion::await_ready(&self.socket)
+    pub fn await_ready(&self) -> Result<(), ChildError> {
+        await_ready(&self.socket)
     }
 
     /// The line: it ends when the process does, or when it is given up.
@@ -147,7 +144,7 @@ impl Resolver {
     /// Reads answers, for those who wait for them, until the line ends: for a thread of its own.
     pub fn hear(&self) {
         let mut bytes = Vec::with_capacity(MAX_MESSAGE);
-        while companion::receive(&self.socket, &mut bytes) {
+        while child::receive(&self.socket, &mut bytes) {
             if let Ok(answer) = serde_json::from_slice(&bytes) {
                 self.lock().take(answer);
                 self.heard.notify_all();
@@ -285,7 +282,7 @@ mod tests {
 
     fn answer(socket: &OwnedFd, number: u64, path: &str) {
         let found = Found::ControlGroup(Some(path.to_owned()));
-        companion::say(socket, &serde_json::to_vec(&Answer { number, found }).unwrap()).unwrap();
+        child::send_message(socket, &serde_json::to_vec(&Answer { number, found }).unwrap()).unwrap();
     }
 
     fn ask(resolver: &Arc<Resolver>) -> Lookup {
@@ -317,11 +314,11 @@ mod tests {
         for lie in ["", "{}", "not JSON", r#"{"number":99,"found":{"ControlGroup":"/x"}}"#].map(str::as_bytes) {
             // An empty message would be the end of the line.
             if !lie.is_empty() {
-                companion::say(&theirs, lie).unwrap();
+                child::send_message(&theirs, lie).unwrap();
             }
         }
         let aliases = Found::Aliases(None);
-        companion::say(&theirs, &serde_json::to_vec(&Answer { number: asked.number, found: aliases }).unwrap())
+        child::send_message(&theirs, &serde_json::to_vec(&Answer { number: asked.number, found: aliases }).unwrap())
             .unwrap();
         assert_eq!(asked.control_group(), Err(Silence), "what was not asked for is no answer");
         assert!(resolver.lock().open.is_empty());

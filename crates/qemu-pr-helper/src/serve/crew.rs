@@ -26,15 +26,15 @@ use super::{
     hub::{Hub, Token},
 };
 use crate::{
-    confine::Confined,
     log::{RateLimit, Source},
+    privsep::Sandboxed,
 };
 
 /// The scratch buffers are on the heap; what is left is shallow.
 const STACK: usize = 128 * 1024;
 
 /// Starts the crew.
-pub fn start(hub: &Arc<Hub>, _: &Confined) -> io::Result<()> {
+pub fn start(hub: &Arc<Hub>, _: &Sandboxed) -> io::Result<()> {
     (0..WAITING).try_for_each(|_| hub.crew.begin(|| spawn(hub)))
 }
 

@@ -15,10 +15,10 @@ use crate::{
     audit::{self, Keys},
     cli,
     config::Config,
-    confine::Confined,
     device::multipath::Multipath,
     fuzzing::Read,
     log::{self, format::LogFormat, trace},
+    privsep::Sandboxed,
     resolver::names::Names,
 };
 
@@ -39,7 +39,7 @@ impl Server {
             .map_err(|error| error.to_string())?;
         let hub = Hub::new(listener, Multipath::over(broker), None, &config).map_err(|error| error.to_string())?;
         let hub = Arc::new(hub);
-        crew::start(&hub, &Confined::pretend()).map_err(|error| error.to_string())?;
+        crew::start(&hub, &Sandboxed::pretend()).map_err(|error| error.to_string())?;
         let main = Arc::clone(&hub);
         thread::spawn(move || watch(&main));
         Ok(Self(hub))

@@ -33,11 +33,11 @@ pub use self::connection::keys;
 use self::hub::Hub;
 use crate::{
     audit,
-    boot::{Booted, listen::Listener, systemd::Notifier},
     config::Config,
-    confine::Confined,
     control, log,
+    privsep::Sandboxed,
     resolver::names::Names,
+    startup::{Listener, Notifier, Started},
     sys::signal,
 };
 
@@ -69,9 +69,9 @@ pub enum ServeError {
         /// What the kernel says.
         error: io::Error,
     },
-    /// Whoever started a daemon.
+    /// The process that started a daemon is gone.
     #[error("cannot tell the process that started this one that it serves: {0}; start it again")]
-    Starter(#[source] io::Error),
+    Parent(#[source] io::Error),
     /// The main thread cannot sleep.
     #[error("cannot wait for signals: {0}")]
     Wait(#[source] io::Error),
@@ -90,8 +90,8 @@ impl ServeError {
 }
 
 /// Serves until a signal says stop. The main thread itself only watches: signals, deadlines, systemd's watchdog.
-pub fn run(booted: Booted, confined: &Confined, config: &Config) -> Result<ExitCode, ServeError> {
-    let Booted { mut listener, control, pidfile, notifier, starter, multipath, names, resolver, .. } = booted;
+pub fn run(started: Started, sandboxed: &Sandboxed, config: &Config) -> Result<ExitCode, ServeError> {
+    let Started { mut listener, control, pidfile, notifier, parent, multipath, names, resolver, .. } = started;
     let again = |listener: &Listener| {
         listener.socket().try_clone_to_owned().map_err(ServeError::descriptor("open a socket once more"))
     };
@@ -103,14 +103,14 @@ pub fn run(booted: Booted, confined: &Confined, config: &Config) -> Result<ExitC
     }
     let hub = Hub::new(again(&listener)?, multipath, resolver, config);
     let hub = Arc::new(hub.map_err(ServeError::descriptor("wait for clients"))?);
-    crew::start(&hub, confined).map_err(ServeError::thread("serves clients"))?;
+    crew::start(&hub, sandboxed).map_err(ServeError::thread("serves clients"))?;
     if let Some(control) = &control {
         control::start(again(control)?, state::State { hub: Arc::clone(&hub), at_start: config.at_start() })
             .map_err(ServeError::thread("serves the control socket"))?;
     }
 
     // Everything is in place: whoever waits may know.
-    starter.ready().map_err(ServeError::Starter)?;
+    parent.ready().map_err(ServeError::Parent)?;
     notifier.ready();
 
     let end = watch(&hub, &signals, &notifier, names.as_deref(), config).map_err(ServeError::Wait)?;

@@ -98,7 +98,7 @@ pub fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// There is no `/dev/null`, or what is inherited cannot be closed.
-pub fn seal(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+pub fn detach(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
     close_all_but(keep)?;
     let null = File::options().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;

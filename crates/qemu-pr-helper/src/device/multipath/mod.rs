@@ -48,14 +48,14 @@ use tracing::{Level, error, trace, warn};
 
 use super::{Device, Identity, Kind};
 use crate::{
-    boot::{
-        Privileged,
-        companion::{self, CompanionError, UnreadyError},
-        privilege,
-    },
-    confine::{self, Sandbox},
     log::{RateLimit, Source},
     metrics::METRICS,
+    privsep::{
+        ChildError, Privileged, await_ready,
+        child::{self, UnreadyError},
+        privileges,
+    },
+    sandbox::{self, Sandbox},
 };
 
 /// The keeper answers in time; this is for one that does not.
@@ -91,17 +91,17 @@ pub fn prepare() {
 const NAME: &CStr = c"qemu-pr-broker";
 
 /// Starts the broker.
-pub fn start_broker(privileged: &Privileged, sandbox: Sandbox) -> Result<Multipath, CompanionError> {
+pub fn start_broker(privileged: &Privileged, sandbox: Sandbox) -> Result<Multipath, ChildError> {
     let means = OnceCell::new();
     let reduce = || reduce(sandbox, &means);
-    let broker = companion::start(privileged, NAME, &[], reduce, |line| serve(line, &means))?;
+    let broker = child::fork(privileged, NAME, &[], reduce, |line| serve(line, &means))?;
     Ok(Multipath::over(broker))
 }
 
 /// Makes this process the broker of the daemon at the other end of the line.
 pub fn become_broker(_: &Privileged, line: &OwnedFd, sandbox: Sandbox) -> ! {
     let means = OnceCell::new();
-    companion::become_one(line, NAME, &[], || reduce(sandbox, &means), |line| serve(line, &means))
+    child::run(line, NAME, &[], || reduce(sandbox, &means), |line| serve(line, &means))
 }
 
 fn serve(line: &OwnedFd, means: &OnceCell<Means>) {
@@ -115,8 +115,8 @@ fn serve(line: &OwnedFd, means: &OnceCell<Means>) {
 fn reduce(sandbox: Sandbox, means: &OnceCell<Means>) -> Result<(), UnreadyError> {
     let _ = means.set(Means::new().map_err(UnreadyError::Memory)?);
     lock::prepare();
-    privilege::keep_for_multipath()?;
-    Ok(confine::broker(sandbox)?)
+    privileges::keep_for_multipath()?;
+    Ok(sandbox::broker(sandbox)?)
 }
 
 /// What came of handing a command over.
@@ -136,8 +136,8 @@ impl Multipath {
     }
 
     /// Waits until the broker is ready.
-    pub fn await_ready(&self) -> Result<(), CompanionError> {
-        companion::await_ready(&self.broker)
+    pub fn await_ready(&self) -> Result<(), ChildError> {
+        await_ready(&self.broker)
     }
 
     /// Carries out a command for a block device, if multipath has anything to do with it.

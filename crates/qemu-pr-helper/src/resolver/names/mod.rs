@@ -27,13 +27,10 @@ use tracing::error;
 
 use super::clean;
 use crate::{
-    boot::{
-        Privileged,
-        companion::{self, CompanionError},
-    },
-    confine::Sandbox,
     identity::{Identity, Kind},
     metrics::METRICS,
+    privsep::{ChildError, Privileged, await_ready, child},
+    sandbox::Sandbox,
 };
 
 /// How long an answer may take. Nobody waits but the log.
@@ -91,15 +88,15 @@ enum Found {
 ///
 /// # Errors
 /// The system has no room for another process.
-pub fn start(privileged: &Privileged, sandbox: Sandbox) -> Result<Names, CompanionError> {
-    companion::start_reader(privileged, c"qemu-pr-names", sandbox, serve).map(Names::over)
+pub fn start(privileged: &Privileged, sandbox: Sandbox) -> Result<Names, ChildError> {
+    child::fork_resolver(privileged, c"qemu-pr-names", sandbox, serve).map(Names::over)
 }
 
 /// Answers until the daemon is gone.
 pub fn serve(socket: &OwnedFd) {
     // Of all this room a question takes little, and what is never written to is no memory.
     let mut bytes = Vec::with_capacity(MAX_MESSAGE);
-    while companion::receive(socket, &mut bytes) {
+    while child::receive(socket, &mut bytes) {
         let Ok(Question { number, about }) = serde_json::from_slice(&bytes) else { continue };
         let found = match about {
             About::Process { pid, connected } => Found::Process(peer::look_up(pid, connected)),
@@ -124,8 +121,8 @@ impl Names {
     ///
     /// # Errors
     /// It will never be.
-    pub fn await_ready(&self) -> Result<(), CompanionError> {
-        companion::await_ready(&self.socket)
+    pub fn await_ready(&self) -> Result<(), ChildError> {
+        await_ready(&self.socket)
     }
 
     /// The line; `None` once the process is known to be gone.

@@ -10,15 +10,17 @@ use rustix::{
     stdio::{dup2_stderr, dup2_stdin, dup2_stdout},
 };
 
-use super::Privileged;
-use crate::sys::{
-    process::{self, Fork},
-    signal,
+use crate::{
+    privsep::Privileged,
+    sys::{
+        process::{self, Fork},
+        signal,
+    },
 };
 
-/// The process that started the daemon and waits for word of it.
+/// The process that started the daemon and waits until it is up.
 #[must_use]
-pub struct Starter(Option<Waiting>);
+pub struct ParentNotifier(Option<Waiting>);
 
 /// What is needed to let go, opened while something can be opened.
 struct Waiting {
@@ -26,8 +28,8 @@ struct Waiting {
     null: File,
 }
 
-impl Starter {
-    /// Nobody waits: this is the process that was started.
+impl ParentNotifier {
+    /// No process waits: this is the one that was started.
     pub const fn none() -> Self {
         Self(None)
     }
@@ -49,15 +51,15 @@ impl Starter {
 }
 
 /// Goes on in a new process with a session of its own. The old one waits and never returns from here; what fails
-/// until [`Starter::ready`] is said on its standard error, which the new one shares until then.
-pub fn detach(_: &Privileged, before: &signal::Before) -> io::Result<Starter> {
+/// until [`ParentNotifier::ready`] is said on its standard error, which the new one shares until then.
+pub fn detach(_: &Privileged, before: &signal::Before) -> io::Result<ParentNotifier> {
     let (reader, writer) = io::pipe()?;
     match process::fork()? {
         Fork::Child => {
             drop(reader);
             setsid()?;
             let null = File::options().read(true).write(true).open("/dev/null")?;
-            Ok(Starter(Some(Waiting { pipe: writer, null })))
+            Ok(ParentNotifier(Some(Waiting { pipe: writer, null })))
         }
         Fork::Parent(_) => {
             drop(writer);

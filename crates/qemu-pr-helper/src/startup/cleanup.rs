@@ -1,9 +1,9 @@
-//! What a daemon that has become another user may not remove at its end: a socket or a pidfile in a folder of root's. And
-//! what it had better not: one in a folder like /run, where others' files are.
+//! Files that a daemon which has become another user may not remove when it ends: a socket or a pidfile in a directory of
+//! root's. And those that it had better not: in a directory like /run, where others' files are.
 //!
 //! A process that may is forked before the privileges go, if there is such a file. It can do nothing but remove these
-//! files, by their folders' descriptors and while they are the same files: when the daemon asks for it, and whatever is
-//! left when the daemon has gone, however that came.
+//! files, by their directories' descriptors and while they are the same files: when the daemon asks for it, and whatever is
+//! left when the daemon has gone, however it ended.
 
 use std::{
     io,
@@ -18,24 +18,19 @@ use rustix::{
     net::{RecvFlags, SendFlags, recv, send, sockopt},
 };
 
-use super::{
-    Privileged,
-    companion::{self, CompanionError},
-    privilege,
-};
 use crate::{
-    confine,
-    confine::Sandbox,
     paths::{Entry, FileId, id},
+    privsep::{ChildError, Privileged, await_ready, child, privileges},
+    sandbox::{self, Sandbox},
     sys::users::{Group, User},
 };
 
 /// How long the removal of a file may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The daemon's line to the process.
+/// The daemon's socket to the process.
 pub struct Cleanup {
-    line: OwnedFd,
+    socket: OwnedFd,
     files: Vec<FileId>,
 }
 
@@ -51,7 +46,7 @@ pub fn start(
     user: Option<User>,
     group: Option<Group>,
     sandbox: Sandbox,
-) -> Result<Option<Arc<Cleanup>>, CompanionError> {
+) -> Result<Option<Arc<Cleanup>>, ChildError> {
     let group = group.map_or_else(|| rustix::process::getegid().as_raw(), |Group(group)| group);
     let mut left = Vec::new();
     for (entry, file) in files {
@@ -65,14 +60,14 @@ pub fn start(
         return Ok(None);
     }
     let directories: Vec<BorrowedFd<'_>> = left.iter().map(|(entry, _)| entry.directory()).collect();
-    let confine = || {
-        privilege::keep_user()?;
-        Ok(confine::cleanup(sandbox, &directories)?)
+    let reduce = || {
+        privileges::keep_user()?;
+        Ok(sandbox::cleanup(sandbox, &directories)?)
     };
-    let line = companion::start(privileged, c"qemu-pr-cleanup", &directories, confine, |line| serve(line, &left))?;
-    companion::await_ready(&line)?;
-    sockopt::set_socket_timeout(&line, sockopt::Timeout::Recv, Some(PATIENCE)).map_err(io::Error::from)?;
-    Ok(Some(Arc::new(Cleanup { line, files: left.iter().map(|(_, file)| *file).collect() })))
+    let socket = child::fork(privileged, c"qemu-pr-cleanup", &directories, reduce, |socket| serve(socket, &left))?;
+    await_ready(&socket)?;
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(PATIENCE)).map_err(io::Error::from)?;
+    Ok(Some(Arc::new(Cleanup { socket, files: left.iter().map(|(_, file)| *file).collect() })))
 }
 
 fn is_common(directory: &Stat) -> bool {
@@ -101,9 +96,9 @@ impl Cleanup {
     }
 
     fn ask(&self, index: u8) -> rustix::io::Result<()> {
-        send(&self.line, &[index], SendFlags::NOSIGNAL)?;
+        send(&self.socket, &[index], SendFlags::NOSIGNAL)?;
         let mut answer = [0];
-        match recv(&self.line, &mut answer, RecvFlags::empty())? {
+        match recv(&self.socket, &mut answer, RecvFlags::empty())? {
             (1, _) if answer == [0] => Ok(()),
             (1, _) => Err(Errno::from_raw_os_error(answer[0].into())),
             _ => Err(Errno::PIPE),
@@ -111,15 +106,15 @@ impl Cleanup {
     }
 }
 
-/// Removes what it is asked to, and at the daemon's end the rest.
-fn serve(line: &OwnedFd, entries: &[(&Entry, FileId)]) {
+/// Removes what it is asked to, and when the daemon has ended the rest.
+fn serve(socket: &OwnedFd, entries: &[(&Entry, FileId)]) {
     let mut index = [0];
     loop {
-        match recv(line, &mut index, RecvFlags::empty()) {
+        match recv(socket, &mut index, RecvFlags::empty()) {
             Ok((1, _)) => {
                 let Some((entry, file)) = entries.get(usize::from(index[0])) else { continue };
                 let error = entry.remove(*file).err().map_or(0, Errno::raw_os_error);
-                let _ = send(line, &[u8::try_from(error).unwrap_or(u8::MAX)], SendFlags::NOSIGNAL);
+                let _ = send(socket, &[u8::try_from(error).unwrap_or(u8::MAX)], SendFlags::NOSIGNAL);
             }
             Err(Errno::INTR) => {}
             _ => break,

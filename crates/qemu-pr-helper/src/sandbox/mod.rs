@@ -1,16 +1,17 @@
-//! Walls around each process, put up once it has what it needs: after this even somebody who takes the process over
-//! from inside reaches little.
+//! The sandbox of each process, entered once it has what it needs: after this even an attacker who executes code in the
+//! process reaches little.
 //!
-//! There are two kinds. A seccomp filter lists the system calls that are allowed, with the arguments that matter; what
-//! is not on the list ends the process with a message that names it. Landlock, where the kernel has it, rules out
-//! every file but those that are named. What is left to each process is in `lists.rs` and below, and for
+//! It has two parts. A seccomp filter lists the system calls that are allowed, with the arguments that matter; what
+//! is not on the list ends the process with a message that names it. Landlock, where the kernel has it, denies
+//! every file but those that are named. What is left to each process is in `syscalls.rs` and below, and for
 //! people in SECURITY.md.
 
 mod arch;
 mod bpf;
 mod filter;
 mod landlock;
-mod lists;
+mod rule;
+mod syscalls;
 
 use std::{os::fd::BorrowedFd, path::Path};
 
@@ -22,38 +23,27 @@ use thiserror::Error;
 use tracing::warn;
 
 use landlock::Reach;
-pub use lists::Process;
+use syscalls::Process;
 
-use crate::{boot::privilege::Unprivileged, config::Config, limits::descriptors_for, sys};
+use crate::sys;
 
-/// Whether the walls stand.
+/// `--sandbox`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Sandbox {
-    /// There are none.
+    /// No sandbox.
     Off,
-    /// What they would stop is reported to the kernel's log, and happens.
+    /// Allow, but report what would be denied to the kernel's log.
     Log,
-    /// They stand, but for Landlock: nobody asks whether the kernel has it.
+    /// Deny system calls. Landlock is not used, and the kernel is not asked whether it has it.
     Seccomp,
-    /// They stand.
+    /// Deny system calls and files.
     #[default]
     Enforce,
 }
 
-/// Proof that the walls are up, as far as they were asked for. Threads are started with it.
-pub struct Confined(());
-
-#[cfg(fuzzing)]
-impl Confined {
-    /// A fuzzer has no walls: it measures and reports in ways that they rule out.
-    pub const fn pretend() -> Self {
-        Self(())
-    }
-}
-
-/// Why they are not.
+/// Why a process cannot enter it.
 #[derive(Debug, Error)]
-pub enum ConfineError {
+pub enum SandboxError {
     /// The filter.
     #[error("cannot confine this process: {0}; --sandbox off starts it without")]
     Filter(#[from] filter::FilterError),
@@ -70,31 +60,29 @@ pub enum ConfineError {
     },
 }
 
-/// The daemon's walls. It may remove files in `removable`: what it made it takes away at its end.
-pub fn daemon(_: &Unprivileged, removable: &[BorrowedFd<'_>], config: &Config) -> Result<Confined, ConfineError> {
-    if config.options.sandbox != Sandbox::Off {
-        // As many as the connections need, and no way to more.
-        let connections = u64::try_from(config.max_connections).unwrap_or(u64::MAX);
-        limit(Resource::Nofile, descriptors_for(connections), "limit the number of descriptors")?;
-        confine(Process::Daemon, config.options.sandbox, &landlock::Files { removable, ..Default::default() })?;
+/// For the daemon. It may have so many descriptors, and remove files in `removable`: those that it has made.
+pub fn daemon(sandbox: Sandbox, descriptors: u64, removable: &[BorrowedFd<'_>]) -> Result<(), SandboxError> {
+    if sandbox == Sandbox::Off {
+        return Ok(());
     }
-    Ok(Confined(()))
+    limit(Resource::Nofile, descriptors, "limit the number of descriptors")?;
+    enter(Process::Daemon, sandbox, &landlock::Files { removable, ..Default::default() })
 }
 
-/// The walls of the process that removes what the daemon may not.
-pub fn cleanup(sandbox: Sandbox, removable: &[BorrowedFd<'_>]) -> Result<(), ConfineError> {
+/// For the process that removes what the daemon may not.
+pub fn cleanup(sandbox: Sandbox, removable: &[BorrowedFd<'_>]) -> Result<(), SandboxError> {
     match sandbox {
         Sandbox::Off => Ok(()),
-        _ => confine(Process::Cleanup, sandbox, &landlock::Files { removable, ..Default::default() }),
+        _ => enter(Process::Cleanup, sandbox, &landlock::Files { removable, ..Default::default() }),
     }
 }
 
-/// The walls of the process that looks names up.
-pub fn names(sandbox: Sandbox) -> Result<(), ConfineError> {
+/// For the processes that look up names and what rules need.
+pub fn resolver(sandbox: Sandbox) -> Result<(), SandboxError> {
     let reachable = ["/sys", "/run/udev", "/proc"].map(|folder| (folder, Reach::Read));
     match sandbox {
         Sandbox::Off => Ok(()),
-        _ => confine(Process::Names, sandbox, &landlock::Files { reachable: &reachable, ..Default::default() }),
+        _ => enter(Process::Resolver, sandbox, &landlock::Files { reachable: &reachable, ..Default::default() }),
     }
 }
 
@@ -104,8 +92,8 @@ const MAPPER: &str = "/dev/mapper";
 /// Where the locks of maps are.
 const LOCKS: &str = "/run/qemu-pr-broker";
 
-/// The walls of the multipath broker: its guard, its keeper and its workers.
-pub fn broker(sandbox: Sandbox) -> Result<(), ConfineError> {
+/// For the multipath broker: its guard, its keeper and its workers.
+pub fn broker(sandbox: Sandbox) -> Result<(), SandboxError> {
     // sysfs tells what is a map and what its paths are. The paths are opened for reading, and device-mapper's control
     // node to write to; where there is none yet, nobody knows where it will be made. How many threads there are is asked
     // of /proc. Sockets are not reached by their files.
@@ -120,25 +108,25 @@ pub fn broker(sandbox: Sandbox) -> Result<(), ConfineError> {
     let files = landlock::Files { reachable: &reachable, reaches_abstract_sockets: true, ..Default::default() };
     match sandbox {
         Sandbox::Off => Ok(()),
-        _ => confine(Process::Broker, sandbox, &files),
+        _ => enter(Process::Broker, sandbox, &files),
     }
 }
 
-fn is_there(path: &str) -> Result<bool, ConfineError> {
-    let failed = |error| ConfineError::Step { step: "look for /dev/mapper", error };
+fn is_there(path: &str) -> Result<bool, SandboxError> {
+    let failed = |error| SandboxError::Step { step: "look for /dev/mapper", error };
     Path::new(path).try_exists().map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))
 }
 
-fn confine(process: Process, sandbox: Sandbox, files: &landlock::Files<'_>) -> Result<(), ConfineError> {
+fn enter(process: Process, sandbox: Sandbox, files: &landlock::Files<'_>) -> Result<(), SandboxError> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
-        .map_err(|error| ConfineError::Step { step: "keep debuggers away", error })?;
+        .map_err(|error| SandboxError::Step { step: "keep debuggers away", error })?;
     limit(Resource::Core, 0, "rule out core dumps")?;
     if sandbox == Sandbox::Enforce {
         landlock::restrict(files)?;
     }
     if sandbox != Sandbox::Log {
         sys::sandbox::no_new_code()
-            .map_err(|error| ConfineError::Step { step: "rule out memory that becomes code", error })?;
+            .map_err(|error| SandboxError::Step { step: "rule out memory that becomes code", error })?;
     }
     // One arena is enough for what little is allocated, and to make another one the C library may open files.
     sys::sandbox::one_arena();
@@ -150,11 +138,11 @@ fn confine(process: Process, sandbox: Sandbox, files: &landlock::Files<'_>) -> R
 }
 
 /// Lowers a limit to exactly this, or leaves it where it is lower.
-fn limit(resource: Resource, value: u64, step: &'static str) -> Result<(), ConfineError> {
+fn limit(resource: Resource, value: u64, step: &'static str) -> Result<(), SandboxError> {
     let now = rustix::process::getrlimit(resource);
     let lower = |limit: Option<u64>| Some(limit.map_or(value, |limit| limit.min(value)));
     let limit = Rlimit { current: lower(now.current), maximum: lower(now.maximum) };
-    setrlimit(resource, limit).map_err(|error| ConfineError::Step { step, error })
+    setrlimit(resource, limit).map_err(|error| SandboxError::Step { step, error })
 }
 
 #[cfg(test)]

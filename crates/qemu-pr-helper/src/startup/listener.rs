@@ -29,9 +29,10 @@ use rustix::{
 use thiserror::Error;
 use tracing::warn;
 
-use super::{Privileged, cleanup::Cleanup};
+use super::cleanup::Cleanup;
 use crate::{
     paths::{Entry, FileId, id},
+    privsep::Privileged,
     sys::{self, users::Group},
 };
 
@@ -91,7 +92,7 @@ pub struct Listener {
 
 /// What is wanted of a socket.
 #[derive(Clone, Copy, Default)]
-pub struct Rights {
+pub struct Permissions {
     /// Its mode, whatever the umask.
     pub mode: Option<u32>,
     /// Its group.
@@ -128,10 +129,10 @@ impl Listener {
     }
 
     /// Makes a socket that listens beside `path`, ready to be published there.
-    pub fn bind(_: &Privileged, path: &Path, rights: Rights) -> Result<Self, ListenError> {
+    pub fn bind(_: &Privileged, path: &Path, permissions: Permissions) -> Result<Self, ListenError> {
         let at = |error| ListenError::Bind { path: path.to_owned(), error };
         let entry = Entry::of(path).map_err(at)?;
-        if rights.alone && !entry.is_ours_alone().map_err(at)? {
+        if permissions.alone && !entry.is_ours_alone().map_err(at)? {
             return Err(ListenError::Directory { path: path.parent().unwrap_or(path).to_owned() });
         }
         // Before anything is made: a start that cannot succeed leaves no trace.
@@ -142,16 +143,16 @@ impl Listener {
         let socket = stream_socket().map_err(ListenError::Create)?;
         let temporary = temporary_name(&entry);
         // The kernel makes the file with the mode that the socket has.
-        if let Some(mode) = rights.mode {
+        if let Some(mode) = permissions.mode {
             fchmod(&socket, Mode::from_raw_mode(mode)).map_err(refused("mode"))?;
         }
-        let (made, file) = bind(socket.as_fd(), &temporary, rights.mode.is_some()).map_err(at)?;
+        let (made, file) = bind(socket.as_fd(), &temporary, permissions.mode.is_some()).map_err(at)?;
         let place = Place { path: path.to_owned(), entry, temporary: Some(temporary), file: id(&file), cleanup: None };
         let this = Self { socket, place: Some(place) };
         if !is_our_socket(&file) {
             return Err(ListenError::Exchanged { path: path.to_owned() });
         }
-        if let Some(Group(gid)) = rights.group {
+        if let Some(Group(gid)) = permissions.group {
             chownat(&made, "", None, Some(Gid::from_raw(gid)), AtFlags::EMPTY_PATH).map_err(refused("group"))?;
         }
         listen(&this.socket, BACKLOG).map_err(|error| at(error.into()))?;

@@ -1,17 +1,17 @@
 //! What the lists of system calls have on one architecture and not on another.
 
 #[cfg(target_arch = "s390x")]
-use super::lists::equals;
+use super::rule::equals;
 use super::{
     bpf::Test,
-    lists::{ANY, Call, Process, lacks},
+    rule::{ANY, Call, Process, lacks},
 };
 
 /// Calls that some architectures have, by who may make them.
 pub struct Calls {
     runtime: &'static [Call],
     daemon: &'static [Call],
-    names: &'static [Call],
+    resolver: &'static [Call],
     broker: &'static [Call],
 }
 
@@ -20,7 +20,7 @@ impl Calls {
     pub fn of(&'static self, process: Process) -> impl Iterator<Item = &'static Call> {
         let own = match process {
             Process::Daemon => self.daemon,
-            Process::Names => self.names,
+            Process::Resolver => self.resolver,
             // It removes files by the calls that every architecture has.
             Process::Cleanup => &[],
             Process::Broker => self.broker,
@@ -51,7 +51,7 @@ pub const HERE: &[Calls] = &[];
 const OLD: Calls = Calls {
     runtime: &[(libc::SYS_poll, ANY)],
     daemon: &[(libc::SYS_epoll_wait, ANY), (libc::SYS_dup2, ANY)],
-    names: &[(libc::SYS_readlink, ANY), (libc::SYS_lstat, ANY)],
+    resolver: &[(libc::SYS_readlink, ANY), (libc::SYS_lstat, ANY)],
     broker: &[(libc::SYS_readlink, ANY), (libc::SYS_lstat, ANY)],
 };
 
@@ -75,7 +75,7 @@ const SOCKETS: Calls = {
     const ACCEPT4: Test = equals(0, 18);
     Calls {
         runtime: &[],
-        names: &[(libc::SYS_socketcall, &[SEND, RECV, SENDTO, RECVFROM, SENDMSG, RECVMSG])],
+        resolver: &[(libc::SYS_socketcall, &[SEND, RECV, SENDTO, RECVFROM, SENDMSG, RECVMSG])],
         daemon: &[(
             libc::SYS_socketcall,
             &[SEND, RECV, SENDTO, RECVFROM, SENDMSG, RECVMSG, ACCEPT4, SHUTDOWN, SETSOCKOPT, GETSOCKOPT],

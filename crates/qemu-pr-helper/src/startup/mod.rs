@@ -1,16 +1,13 @@
 //! From a started process to one that may serve: one privileged step after the other.
 //!
-//! The order is the order of the functions that [`boot`] calls, and the types keep it: what has to happen while the
-//! process is alone and privileged takes a [`Privileged`], [`privilege::drop`] consumes it, and only the
-//! [`Unprivileged`] that comes out of that starts threads.
+//! The order is the order of the functions that [`start`] calls, and types keep it, see [`crate::privsep`].
 
-pub mod cleanup;
-pub mod companion;
-pub mod daemonize;
-pub mod listen;
-pub mod pidfile;
-pub mod privilege;
-pub mod systemd;
+mod broker;
+mod cleanup;
+mod daemonize;
+mod listener;
+mod pidfile;
+mod systemd;
 
 use std::{
     convert::Infallible,
@@ -24,52 +21,53 @@ use thiserror::Error;
 use tracing::trace;
 
 use self::{
-    companion::{CompanionError, LineError, Vain},
-    daemonize::Starter,
-    listen::{ListenError, Listener, Rights},
+    broker::BrokerSocketError,
+    daemonize::ParentNotifier,
+    listener::{ListenError, Permissions},
     pidfile::{Pidfile, PidfileError},
-    privilege::{PrivilegeError, Unprivileged},
-    systemd::{ActivationError, Notifier},
+    systemd::ActivationError,
 };
+pub use self::{listener::Listener, systemd::Notifier};
 use crate::{
     audit,
     config::{Config, DEFAULT_SOCKET},
-    confine::Sandbox,
     device::multipath::{self, Multipath},
     paths::{self, Entry},
+    privsep::{
+        ChildError, Privileged, Unprivileged, WaitError,
+        privileges::{self, PrivilegeError},
+    },
     resolver::{
         self, Resolver,
         names::{self, Names},
     },
+    sandbox::Sandbox,
     values,
 };
 
-/// Proof that the process has one thread and whatever rights it was started with.
-pub struct Privileged(());
-
-/// What a booted process has.
-pub struct Booted {
+/// What a process has that may serve.
+pub struct Started {
     /// The socket, listening.
     pub listener: Listener,
     /// The control socket, if there is to be one.
     pub control: Option<Listener>,
-    /// The file with our number in it.
+    /// The file with the PID in it.
     pub pidfile: Option<Pidfile>,
-    /// The line to systemd.
+    /// The socket to systemd.
     pub notifier: Notifier,
-    /// Whoever waits for the daemon to be up.
-    pub starter: Starter,
-    /// The line to the process that does what multipath needs.
+    /// The process that waits for the daemon to be up.
+    pub parent: ParentNotifier,
+    /// The multipath broker.
     pub multipath: Multipath,
-    /// The line to the process that looks names up for the audit log, if somebody reads that.
+    /// The process that looks names up for the audit log, if there can be readers of that.
     pub names: Option<Arc<Names>>,
-    /// The line to the process that finds out what rules need to know, if there can be rules.
+    /// The process that finds out what rules need to know, if there can be rules.
     pub resolver: Option<Arc<Resolver>>,
     /// Proof that nothing is left of the privileges but what the configuration keeps.
     pub unprivileged: Unprivileged,
 }
 
-impl Booted {
+impl Started {
     /// The directories of the files that go with the program and that this process removes itself.
     pub fn directories(&self) -> Vec<BorrowedFd<'_>> {
         let sockets = [Some(&self.listener), self.control.as_ref()].into_iter().flatten();
@@ -80,19 +78,19 @@ impl Booted {
 
 /// Why the program cannot start.
 #[derive(Debug, Error)]
-pub enum BootError {
+pub enum StartError {
     /// The environment says something about activation that cannot be.
     #[error(transparent)]
     Activation(#[from] ActivationError),
-    /// The line to a process that another unit starts.
+    /// The connection to a broker that another unit starts.
     #[error(transparent)]
-    Line(#[from] LineError),
+    BrokerSocket(#[from] BrokerSocketError),
     /// The process cannot go to the background.
     #[error("cannot go to the background: {0}")]
     Daemonize(#[source] io::Error),
     /// The process for multipath.
     #[error("cannot start the multipath broker: {0}")]
-    Broker(#[source] CompanionError),
+    Broker(#[source] ChildError),
     /// The working directory of a daemon.
     #[error("cannot change to the directory '/': {0}")]
     ChangeDirectory(#[source] io::Error),
@@ -101,13 +99,13 @@ pub enum BootError {
     Listen(#[from] ListenError),
     /// The names of processes and disks.
     #[error("cannot start the process that looks names up: {0}")]
-    Names(#[source] CompanionError),
+    Names(#[source] ChildError),
     /// The group of the socket, where anybody may put another one in its place.
     #[error("--socket-group: {0}")]
     SocketGroup(#[source] ListenError),
     /// What rules need to know.
     #[error("cannot start the resolver: {0}")]
-    Resolver(#[source] CompanionError),
+    Resolver(#[source] ChildError),
     /// The control socket.
     #[error("--control: {0}")]
     Control(#[source] ListenError),
@@ -132,7 +130,7 @@ pub enum BootError {
     },
     /// The process that removes what this one may not.
     #[error("cannot start the process that removes the socket: {0}")]
-    Cleanup(#[source] CompanionError),
+    Cleanup(#[source] ChildError),
     /// The pidfile.
     #[error(transparent)]
     Pidfile(#[from] PidfileError),
@@ -141,7 +139,7 @@ pub enum BootError {
     Privilege(#[from] PrivilegeError),
 }
 
-impl BootError {
+impl StartError {
     /// Which signal has ended the start, and for whom it was waiting.
     pub const fn interruption(&self) -> Option<(&'static str, &'static str)> {
         let (error, whom) = match self {
@@ -149,12 +147,12 @@ impl BootError {
             Self::Names(error) => (error, "the process that looks names up"),
             Self::Resolver(error) => (error, "the resolver"),
             Self::Cleanup(error) => (error, "the process that removes the socket"),
-            Self::Line(LineError::Full { vain: Vain::Signal(name), .. }) => {
+            Self::BrokerSocket(BrokerSocketError::Full { wait: WaitError::Signal(name), .. }) => {
                 return Some((*name, "the multipath broker"));
             }
             // Nobody is waited for there.
             Self::Activation(_)
-            | Self::Line(_)
+            | Self::BrokerSocket(_)
             | Self::Daemonize(_)
             | Self::ChangeDirectory(_)
             | Self::Listen(_)
@@ -166,39 +164,39 @@ impl BootError {
             | Self::Privilege(_) => return None,
         };
         match error {
-            CompanionError::Vain(Vain::Signal(name)) => Some((*name, whom)),
+            ChildError::Wait(WaitError::Signal(name)) => Some((*name, whom)),
             _ => None,
         }
     }
 }
 
 /// Takes every step; on failure the steps before are undone.
-pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Booted, BootError> {
-    let privileged = Privileged(());
+pub fn start(config: &Config, before: &crate::sys::signal::Before) -> Result<Started, StartError> {
+    let privileged = Privileged::at_start();
     // Who listens? Asked before the process number changes, because systemd names it.
     let activated = systemd::activation(config.options.socket.is_some(), |name| env::var(name).ok())?;
     let notifier = Notifier::from_environment(|name| env::var_os(name));
 
     // Into the background, if wanted. The parent stays until everything below is done.
-    let starter = if config.options.daemon {
-        daemonize::detach(&privileged, before).map_err(BootError::Daemonize)?
+    let parent = if config.options.daemon {
+        daemonize::detach(&privileged, before).map_err(StartError::Daemonize)?
     } else {
-        Starter::none()
+        ParentNotifier::none()
     };
     if config.options.daemon {
-        env::set_current_dir("/").map_err(BootError::ChangeDirectory)?;
+        env::set_current_dir("/").map_err(StartError::ChangeDirectory)?;
     }
 
     // The one process that keeps more than SG_IO: another unit's, or forked before there is anything that it should not
     // inherit.
     let multipath = match &config.options.broker {
-        Some(path) => Multipath::over(companion::connect(path)?),
-        None => multipath::start_broker(&privileged, config.options.sandbox).map_err(BootError::Broker)?,
+        Some(path) => Multipath::over(broker::connect(path)?),
+        None => multipath::start_broker(&privileged, config.options.sandbox).map_err(StartError::Broker)?,
     };
 
     // Those who read the audit log want names; a process without rights looks them up.
     let names = if config.audit().is_some() || config.options.control.is_some() {
-        let names = Arc::new(names::start(&privileged, config.options.sandbox).map_err(BootError::Names)?);
+        let names = Arc::new(names::start(&privileged, config.options.sandbox).map_err(StartError::Names)?);
         audit::start(Arc::clone(&names), config.audit());
         Some(names)
     } else {
@@ -208,12 +206,12 @@ pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Boot
     // Rules are about units and disks, and may come later by the control socket. Another process finds out what they need,
     // so that what decides does not wait for what is only told.
     let resolver = if config.settings.is_some() || config.options.control.is_some() {
-        Some(Arc::new(resolver::start(&privileged, config.options.sandbox).map_err(BootError::Resolver)?))
+        Some(Arc::new(resolver::start(&privileged, config.options.sandbox).map_err(StartError::Resolver)?))
     } else {
         None
     };
 
-    // The socket listens, under a name that nobody knows yet.
+    // The socket listens, under a name that no client knows yet.
     let listener = if let Some(socket) = activated {
         Listener::activated(socket)?
     } else {
@@ -221,12 +219,12 @@ pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Boot
         let (mode, group) = (config.options.socket_mode, config.options.socket_group);
         // Without a group it may be in a directory of QEMU's user, where libvirt has it. A group is for what stays in its
         // place.
-        Listener::bind(&privileged, path, Rights { mode, group, alone: group.is_some() }).map_err(
-            |error| match error {
-                error @ ListenError::Directory { .. } => BootError::SocketGroup(error),
+        Listener::bind(&privileged, path, Permissions { mode, group, alone: group.is_some() }).map_err(|error| {
+            match error {
+                error @ ListenError::Directory { .. } => StartError::SocketGroup(error),
                 error => error.into(),
-            },
-        )?
+            }
+        })?
     };
 
     let control = match &config.options.control {
@@ -234,13 +232,13 @@ pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Boot
         None => None,
     };
 
-    // Nobody is served without those, and with less than their walls. They have had time to put them up.
-    multipath.await_ready().map_err(BootError::Broker)?;
+    // No client is served before they are in their sandboxes. They have had time to enter them.
+    multipath.await_ready().map_err(StartError::Broker)?;
     if let Some(names) = &names {
-        names.await_ready().map_err(BootError::Names)?;
+        names.await_ready().map_err(StartError::Names)?;
     }
     if let Some(resolver) = &resolver {
-        resolver.await_ready().map_err(BootError::Resolver)?;
+        resolver.await_ready().map_err(StartError::Resolver)?;
     }
 
     // The pidfile: locked, so that a second helper with the same one stops here.
@@ -254,12 +252,12 @@ pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Boot
     let mut listener = listener.publish()?;
     trace!(target: "pr_helper_ready", socket = ?listener.path());
 
-    // What the user that this process becomes may not remove, another one will.
+    // What the user that this process becomes may not remove, another process will.
     let files = [listener.file(), control.as_ref().and_then(Listener::file), pidfile.as_ref().map(Pidfile::file)];
     let files: Vec<_> = files.into_iter().flatten().collect();
     let cleanup =
         cleanup::start(&privileged, &files, config.options.user, config.options.group, config.options.sandbox);
-    if let Some(cleanup) = cleanup.map_err(BootError::Cleanup)? {
+    if let Some(cleanup) = cleanup.map_err(StartError::Cleanup)? {
         listener.leave_to(&cleanup);
         if let Some(control) = &mut control {
             control.leave_to(&cleanup);
@@ -269,32 +267,39 @@ pub fn boot(config: &Config, before: &crate::sys::signal::Before) -> Result<Boot
         }
     }
 
-    // From here on there is nothing that a break-in could use beyond the commands themselves.
-    let unprivileged = privilege::drop(privileged, config.options.user, config.options.group, config.options.simulate)?;
-    Ok(Booted { listener, control, pidfile, notifier, starter, multipath, names, resolver, unprivileged })
+    // From here on an attacker could use nothing beyond the commands themselves.
+    let unprivileged =
+        privileges::drop(privileged, config.options.user, config.options.group, config.options.simulate)?;
+    Ok(Started { listener, control, pidfile, notifier, parent, multipath, names, resolver, unprivileged })
 }
 
 /// The life of a process that a unit starts to be the broker of one daemon.
-pub fn broker(sandbox: Sandbox) -> Result<Infallible, BootError> {
-    let line = companion::handed_over()?;
-    multipath::become_broker(&Privileged(()), &line, sandbox)
+pub fn serve_broker(sandbox: Sandbox) -> Result<Infallible, StartError> {
+    let socket = broker::passed()?;
+    multipath::become_broker(&Privileged::at_start(), &socket, sandbox)
 }
 
 /// The control socket: root's, and a group's if it is given.
-fn control_socket(privileged: &Privileged, path: &Path, socket: &Path, config: &Config) -> Result<Listener, BootError> {
+fn control_socket(
+    privileged: &Privileged,
+    path: &Path,
+    socket: &Path,
+    config: &Config,
+) -> Result<Listener, StartError> {
     let (path, is_shared) = values::control_of(path, socket);
     if is_shared && let Some(folder) = path.parent() {
-        paths::shared_directory(folder).map_err(|error| BootError::ControlFolder { path: folder.to_owned(), error })?;
+        paths::shared_directory(folder)
+            .map_err(|error| StartError::ControlFolder { path: folder.to_owned(), error })?;
     }
     let mode = Some(if config.options.control_group.is_some() { 0o660 } else { 0o600 });
-    let rights = Rights { mode, group: config.options.control_group, alone: true };
+    let rights = Permissions { mode, group: config.options.control_group, alone: true };
     Listener::bind(privileged, &path, rights).map_err(control_error)
 }
 
-fn control_error(error: ListenError) -> BootError {
+fn control_error(error: ListenError) -> StartError {
     match error {
-        ListenError::InUse { path, who } => BootError::ControlInUse { path, who },
-        error => BootError::Control(error),
+        ListenError::InUse { path, who } => StartError::ControlInUse { path, who },
+        error => StartError::Control(error),
     }
 }
 
@@ -305,14 +310,14 @@ mod tests {
 
     #[test]
     fn a_signal_ends_a_start_whichever_process_it_waits_for() {
-        let signal = || CompanionError::Vain(Vain::Signal("SIGTERM"));
+        let signal = || ChildError::Wait(WaitError::Signal("SIGTERM"));
         let rows = [
-            (BootError::Broker(signal()), "the multipath broker"),
-            (BootError::Names(signal()), "the process that looks names up"),
-            (BootError::Resolver(signal()), "the resolver"),
-            (BootError::Cleanup(signal()), "the process that removes the socket"),
+            (StartError::Broker(signal()), "the multipath broker"),
+            (StartError::Names(signal()), "the process that looks names up"),
+            (StartError::Resolver(signal()), "the resolver"),
+            (StartError::Cleanup(signal()), "the process that removes the socket"),
             (
-                LineError::Full { path: "/run/broker".into(), vain: Vain::Signal("SIGTERM") }.into(),
+                BrokerSocketError::Full { path: "/run/broker".into(), wait: WaitError::Signal("SIGTERM") }.into(),
                 "the multipath broker",
             ),
         ];
@@ -320,8 +325,8 @@ mod tests {
             assert_eq!(error.interruption(), Some(("SIGTERM", whom)), "{error}");
         }
         for overdue in [
-            BootError::Resolver(CompanionError::Vain(Vain::Overdue)),
-            LineError::Full { path: "/run/broker".into(), vain: Vain::Overdue }.into(),
+            StartError::Resolver(ChildError::Wait(WaitError::Timeout)),
+            BrokerSocketError::Full { path: "/run/broker".into(), wait: WaitError::Timeout }.into(),
         ] {
             assert_eq!(overdue.interruption(), None, "{overdue}");
         }

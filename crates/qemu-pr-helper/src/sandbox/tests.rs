@@ -1,4 +1,4 @@
-//! Attempts from inside: this test starts itself once for each of them, and the walls go up before it is made.
+//! Attempts from inside: this test starts itself once for each of them, and enters the sandbox before it makes it.
 
 use std::{
     env,
@@ -63,7 +63,7 @@ fn attempts_from_inside_are_stopped_and_named() {
     if let Ok(what) = env::var(VARIABLE) {
         return inside(&what);
     }
-    for who in ["daemon", "names", "cleanup"] {
+    for who in ["daemon", "resolver", "cleanup"] {
         for (index, (call, ..)) in ATTEMPTS.iter().enumerate() {
             let output = start(&format!("{who} {index}"));
             let said = String::from_utf8_lossy(&output.stderr);
@@ -87,7 +87,7 @@ fn attempts_from_inside_are_stopped_and_named() {
         assert_eq!(output.status.code(), Some(159), "broker, attempt {index}, {call}: {output:?}");
         assert!(said.contains(&format!("({call}) is not allowed")), "broker, attempt {index}, {call}: {said}");
     }
-    for who in ["daemon", "names", "cleanup", "broker"] {
+    for who in ["daemon", "resolver", "cleanup", "broker"] {
         // That takes a system call which is on no list, and nobody is to look for the reason there.
         let output = start(&format!("{who} abort"));
         let said = String::from_utf8_lossy(&output.stderr);
@@ -98,8 +98,8 @@ fn attempts_from_inside_are_stopped_and_named() {
         "daemon thread",
         "daemon remove",
         "cleanup remove",
-        "names read",
-        "names elsewhere",
+        "resolver read",
+        "resolver elsewhere",
         "log open",
         "broker reach",
     ] {
@@ -118,7 +118,7 @@ const LOCK: &str = "/run/qemu-pr-broker/.test";
 const MADE: &str = "/run/qemu-pr-helper.test";
 
 fn start(what: &str) -> Output {
-    let test = "confine::tests::attempts_from_inside_are_stopped_and_named";
+    let test = "sandbox::tests::attempts_from_inside_are_stopped_and_named";
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", test, "--nocapture"]).env(VARIABLE, what).output().unwrap()
 }
@@ -133,7 +133,7 @@ fn inside(what: &str) {
     }
     let (process, sandbox) = match who {
         "daemon" => (Process::Daemon, Sandbox::Enforce),
-        "names" => (Process::Names, Sandbox::Enforce),
+        "resolver" => (Process::Resolver, Sandbox::Enforce),
         "cleanup" => (Process::Cleanup, Sandbox::Enforce),
         "broker" => (Process::Broker, Sandbox::Enforce),
         "log" => (Process::Daemon, Sandbox::Log),
@@ -150,7 +150,7 @@ fn inside(what: &str) {
     let directory = File::open(&mine).unwrap();
     let files =
         landlock::Files { removable: &[directory.as_fd()], reachable: &[("/sys", Reach::Read)], ..Default::default() };
-    confine(process, sandbox, &files).unwrap();
+    enter(process, sandbox, &files).unwrap();
     match what {
         "thread" => thread::spawn(|| ()).join().unwrap(),
         "open" => drop(File::open("/dev/null").unwrap()),
@@ -207,7 +207,7 @@ fn security_md_tells_how_many_system_calls_each_process_has() {
     let text = include_str!("../../../../SECURITY.md");
     let row = text.lines().find(|line| line.starts_with("| system calls")).unwrap();
     let told: Vec<&str> = row.trim_matches('|').split('|').skip(1).map(str::trim).collect();
-    let counted = [Process::Daemon, Process::Names, Process::Broker, Process::Cleanup]
+    let counted = [Process::Daemon, Process::Resolver, Process::Broker, Process::Cleanup]
         .map(|process| filter::count(process).to_string());
     // The lists of other architectures lack what only old programs use.
     if cfg!(target_arch = "x86_64") {

@@ -1,52 +1,23 @@
-//! What each process may ask of the kernel.
+//! The system calls that each process may make.
 
-use libc::{c_int, c_long};
+use libc::c_int;
 
-use super::{arch, bpf::Test};
+pub use super::rule::Process;
+use super::{
+    arch,
+    bpf::Test,
+    rule::{ANY, Call, equals, lacks, under},
+};
 use crate::sys::{
     dm,
     sg_io::{SG_GET_VERSION_NUM, SG_IO},
 };
-
-/// Who is confined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Process {
-    /// The one that serves clients.
-    Daemon,
-    /// The one that looks names up.
-    Names,
-    /// The one that removes what the daemon may not.
-    Cleanup,
-    /// The ones that carry out what multipath needs.
-    Broker,
-}
-
-/// A system call and the forms of it that are allowed; all where there are none.
-pub type Call = (c_long, &'static [Test]);
-
-/// This value.
-pub(super) const fn equals(argument: u8, value: c_int) -> Test {
-    under(argument, -1, value)
-}
-
-/// None of these bits set.
-pub(super) const fn lacks(argument: u8, bits: c_int) -> Test {
-    under(argument, bits, 0)
-}
-
-/// Under this mask, this value.
-const fn under(argument: u8, mask: c_int, value: c_int) -> Test {
-    Test { argument, mask: mask.cast_unsigned(), value: value.cast_unsigned() }
-}
 
 /// An ioctl of this number.
 #[expect(clippy::cast_possible_truncation, reason = "the kernel looks at 32 bits of it")]
 const fn ioctl(number: libc::Ioctl) -> Test {
     Test { argument: 1, mask: u32::MAX, value: number as u32 }
 }
-
-/// Every form.
-pub(super) const ANY: &[Test] = &[];
 
 /// What every Rust program with a heap does. No memory becomes code.
 const RUNTIME: &[Call] = &[
@@ -116,7 +87,7 @@ const DAEMON: &[Call] = &[
     (libc::SYS_eventfd2, ANY),
     (libc::SYS_signalfd4, ANY),
     (libc::SYS_getuid, ANY),
-    // Threads of the crew. What clone3 is asked for cannot be seen from here, so it does not exist (see `apply`).
+    // Worker threads. What clone3 is asked for cannot be seen from here, so it does not exist (see `apply`).
     (libc::SYS_clone, &[START_THREAD]),
     (libc::SYS_clone3, ANY),
     // The two signals that glibc keeps for itself, with the first thread; no other handler is ever changed.
@@ -139,7 +110,7 @@ const DAEMON: &[Call] = &[
 const CLEANUP: &[Call] = &[(libc::SYS_newfstatat, ANY), (libc::SYS_unlinkat, ANY)];
 
 /// Reading small files.
-const NAMES: &[Call] = &[
+const RESOLVER: &[Call] = &[
     // For reading: neither of the other access modes, nothing made, nothing cut off.
     (libc::SYS_openat, &[lacks(2, libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC)]),
     (libc::SYS_readlinkat, ANY),
@@ -210,7 +181,7 @@ const BROKER: &[Call] = &[
 pub fn calls(process: Process) -> impl Iterator<Item = Call> {
     let own = match process {
         Process::Daemon => DAEMON,
-        Process::Names => NAMES,
+        Process::Resolver => RESOLVER,
         Process::Cleanup => CLEANUP,
         Process::Broker => BROKER,
     };

@@ -1,7 +1,9 @@
-//! Giving up everything but what commands need.
+//! Dropping all privileges but those that commands need.
 //!
 //! These calls are about the calling thread alone, and threads inherit what their creator has: so they come before
 //! the first other thread is started, and the types keep it that way.
+
+use std::os::fd::BorrowedFd;
 
 use rustix::{
     process::{Gid, Uid, getegid, getgroups},
@@ -14,11 +16,44 @@ use rustix::{
 use thiserror::Error;
 use tracing::{trace, warn};
 
-use super::Privileged;
-use crate::sys::users::{Group, User};
+use crate::{
+    sandbox::{self, Sandbox, SandboxError},
+    sys::users::{Group, User},
+};
 
-/// Proof that the privileges are dropped. Threads are started with it.
+/// Proof that the process has one thread and all the privileges that it was started with.
+pub struct Privileged(());
+
+/// Proof that the privileges are dropped.
 pub struct Unprivileged(());
+
+/// Proof that the process is in its sandbox, as far as that was asked for. Threads are started with it.
+pub struct Sandboxed(());
+
+impl Privileged {
+    /// For the first line of a start.
+    pub const fn at_start() -> Self {
+        Self(())
+    }
+}
+
+/// Enters the daemon's sandbox, see [`sandbox::daemon`].
+pub fn enter_sandbox(
+    _: &Unprivileged,
+    sandbox: Sandbox,
+    descriptors: u64,
+    removable: &[BorrowedFd<'_>],
+) -> Result<Sandboxed, SandboxError> {
+    sandbox::daemon(sandbox, descriptors, removable).map(|()| Sandboxed(()))
+}
+
+#[cfg(fuzzing)]
+impl Sandboxed {
+    /// A fuzzer has no sandbox: it measures and reports in ways that one denies.
+    pub const fn pretend() -> Self {
+        Self(())
+    }
+}
 
 /// A step that failed.
 #[derive(Debug, Error)]
@@ -70,7 +105,7 @@ pub fn keep_user() -> Result<(), PrivilegeError> {
     reduce(CapabilitySet::empty(), None, None, true).map(|_| ())
 }
 
-/// For the process that looks names up: nobody, without any right.
+/// For the resolvers: the user nobody, without any privilege.
 pub fn keep_nothing() -> Result<(), PrivilegeError> {
     let may_change = CapabilitySet::SETUID | CapabilitySet::SETGID;
     let have = capabilities(None).map_err(|error| PrivilegeError { step: "read the capabilities", error })?.permitted;
