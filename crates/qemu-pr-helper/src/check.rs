@@ -5,8 +5,11 @@ use std::{fmt::Write as _, io::Write as _, path::Path, process::ExitCode};
 use rustix::thread::{CapabilitySet, capabilities};
 
 use crate::{
+    config::{
+        self,
+        settings::{DEFAULT_PATH, Settings},
+    },
     device::multipath::is_multipathd_reachable,
-    settings::{DEFAULT_PATH, Settings},
     sys::dm,
 };
 
@@ -34,7 +37,7 @@ pub fn run() -> ExitCode {
 pub fn settings(program: &str, path: Option<&Path>) -> ExitCode {
     let path = path.unwrap_or(Path::new(DEFAULT_PATH));
     // Asked for by its name, it has to be there.
-    let (text, code) = match Settings::load(Some(path)) {
+    let (text, code) = match config::load_settings(Some(path)) {
         Ok(loaded) => {
             (report(path, &loaded.map_or_else(Settings::default, |(_, settings)| settings)), ExitCode::SUCCESS)
         }

@@ -26,10 +26,10 @@ use tracing::trace;
 
 use crate::{
     audit,
+    config::settings::ProvidedIds,
     limits::CONTROL_DESCRIPTORS,
     log::{RateLimit, trace as events},
     peer::{Origin, Peer},
-    settings::Given,
     sys::socket,
 };
 
@@ -58,7 +58,7 @@ pub trait Subject: Send + Sync + 'static {
     /// The state now.
     fn snapshot(&self) -> Snapshot;
     /// Takes these settings from now on; how many rules they have and what is odd about them, or why not.
-    fn reload(&self, path: &str, text: &str, directory: &Given) -> Result<(u64, Vec<String>), String>;
+    fn reload(&self, path: &str, text: &str, directory: &ProvidedIds) -> Result<(u64, Vec<String>), String>;
 }
 
 /// Serves a listening socket from a thread of its own.
@@ -218,7 +218,7 @@ pub fn converse(socket: UnixStream, subject: &impl Subject, owner: u32) -> Optio
         }
         Ok(Ask::Trace { patterns }) => Answer::Done { warnings: events::set(&patterns) },
         Ok(Ask::Reload { path, text, users, groups }) => {
-            let result = subject.reload(&path, &text, &Given { users, groups });
+            let result = subject.reload(&path, &text, &ProvidedIds { users, groups });
             audit::reload(who, &path, result.as_ref().map(|(rules, _)| *rules).map_err(String::as_str));
             match result {
                 Ok((_, warnings)) => Answer::Done { warnings },

@@ -10,7 +10,6 @@
 mod audit;
 mod bucket;
 mod check;
-mod cli;
 mod clock;
 mod config;
 mod control;
@@ -27,33 +26,24 @@ mod privsep;
 mod resolver;
 mod sandbox;
 mod serve;
-mod settings;
 mod startup;
 mod sys;
 mod sysfs;
-mod values;
 mod wildcard;
 
-use std::{
-    env,
-    error::Error,
-    ffi::OsStr,
-    panic,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{env, error::Error, ffi::OsStr, panic, path::PathBuf, process::ExitCode};
 
 use clap::CommandFactory as _;
 use tracing::{error, warn};
 
-use self::{config::Config, settings::Settings};
+use self::config::{Config, cli, settings::Settings};
 
 /// The program, from its command line to its end.
 pub fn main() -> ExitCode {
     // First of all: from here on no signal is lost.
     let before = sys::signal::block();
     let arguments: Vec<_> = env::args_os().collect();
-    let program = program_name(arguments.first().map_or(OsStr::new(""), |program| program));
+    let program = cli::program_name(arguments.first().map_or(OsStr::new(""), |program| program));
     let options = match cli::parse(&arguments) {
         Ok(options) => options,
         Err(code) => return code,
@@ -66,7 +56,7 @@ pub fn main() -> ExitCode {
     }
     // First the options that the settings have, and then what is wrong with them.
     // A broker has no use for them, and a mistake in them does not keep it from its work.
-    let settings = if options.serve_broker { Ok(None) } else { Settings::load(options.config.as_deref()) };
+    let settings = if options.serve_broker { Ok(None) } else { config::load_settings(options.config.as_deref()) };
     let options = match &settings {
         Ok(Some((_, settings))) => match cli::parse_with(&arguments, options, &settings.defaults) {
             Ok(options) => options,
@@ -128,9 +118,4 @@ fn run(
     let (sandbox, directories) = (config.options.sandbox, started.directories());
     let sandboxed = privsep::enter_sandbox(&started.unprivileged, sandbox, descriptors, &directories)?;
     Ok(serve::run(started, &sandboxed, &config)?)
-}
-
-/// What the program calls itself in messages: the last part of its name on the command line.
-fn program_name(program: &OsStr) -> String {
-    Path::new(program).file_name().unwrap_or(OsStr::new("qemu-pr-helper")).display().to_string()
 }

@@ -19,6 +19,7 @@ pub use crate::device::multipath::message::{
     Answer, MAX_VERDICT, Request, Verdict, Word, note_from_bytes, note_to_bytes,
 };
 use crate::{
+    config::{self, settings::ProvidedIds},
     control::{self, Subject},
     device::{
         Device,
@@ -30,7 +31,6 @@ use crate::{
         self, Lookup, Resolver,
         names::{self, Names},
     },
-    settings::{Given, Settings},
     sys::sg_io::Outcome,
 };
 
@@ -138,8 +138,8 @@ impl Subject for Stage {
         Snapshot::default()
     }
 
-    fn reload(&self, path: &str, text: &str, directory: &Given) -> Result<(u64, Vec<String>), String> {
-        let settings = Settings::parse(Path::new(path), text, directory).map_err(|error| error.to_string())?;
+    fn reload(&self, path: &str, text: &str, directory: &ProvidedIds) -> Result<(u64, Vec<String>), String> {
+        let settings = config::parse_settings(Path::new(path), text, directory).map_err(|error| error.to_string())?;
         Ok((0, settings.warnings))
     }
 }

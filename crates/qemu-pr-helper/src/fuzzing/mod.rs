@@ -14,16 +14,19 @@ pub use inside::{
 pub use patterns::{events, matches, switched, take_apart};
 pub use records::{offer, recorded};
 
+pub use crate::config::settings::Glob;
+use crate::config::{
+    self,
+    settings::{ProvidedIds, Settings},
+};
 pub use crate::resolver::unit::{path as control_group, unit, vm};
 pub use crate::serve::fuzzing::Server;
-pub use crate::settings::Glob;
-use crate::settings::{Given, Settings};
 
 /// The users and groups that there are.
-pub fn directory() -> Given {
+pub fn directory() -> ProvidedIds {
     let users = [("root", 0), ("qemu", 107), ("tenant-a", 1001), ("tenant-b", 1002)];
     let map = || users.iter().map(|(name, number)| ((*name).to_owned(), *number)).collect();
-    Given { users: map(), groups: map() }
+    ProvidedIds { users: map(), groups: map() }
 }
 
 /// A settings file that was read.
@@ -37,7 +40,7 @@ impl Read {
     /// # Errors
     /// What is wrong with it, as the program says it.
     pub fn new(text: &str) -> Result<Self, String> {
-        Settings::parse(Path::new("p"), text, &directory())
+        config::parse_settings(Path::new("p"), text, &directory())
             .map(|settings| Self { settings })
             .map_err(|error| error.to_string())
     }

@@ -13,8 +13,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use super::{crew, hub::Hub, wait_for};
 use crate::{
     audit::{self, Keys},
-    cli,
-    config::Config,
+    config::{Config, cli},
     device::multipath::Multipath,
     fuzzing::Read,
     log::{self, format::LogFormat, trace},

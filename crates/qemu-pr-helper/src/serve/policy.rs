@@ -32,11 +32,11 @@ use self::{
 use super::{connection, share::Share};
 use crate::{
     clock,
+    config::settings::{Decision, Settings},
     identity::{Identity, Kind},
     log::RateLimit,
     peer::{Origin, Peer},
     resolver::{Aliases, Lookup, Resolver},
-    settings::{Decision, Settings},
 };
 
 /// Why a request is answered without its device being asked.

@@ -9,10 +9,13 @@ use super::{closing, flight::Seen, hub::Hub, policy::Refusal};
 use crate::{
     audit,
     clock::{self, micros},
+    config::{
+        self,
+        settings::{ProvidedIds, StartupOptions},
+    },
     control::Subject,
     log::{self, trace},
     metrics::METRICS,
-    settings::{self, AtStart, Given},
 };
 
 /// The hub, as the control socket sees it.
@@ -20,7 +23,7 @@ pub struct State {
     /// The hub.
     pub hub: Arc<Hub>,
     /// The options, which stay what they are.
-    pub at_start: AtStart,
+    pub at_start: StartupOptions,
 }
 
 impl Subject for State {
@@ -46,8 +49,8 @@ impl Subject for State {
         }
     }
 
-    fn reload(&self, path: &str, text: &str, directory: &Given) -> Result<(u64, Vec<String>), String> {
-        let settings = settings::Settings::parse(Path::new(path), text, directory).map_err(|error| {
+    fn reload(&self, path: &str, text: &str, directory: &ProvidedIds) -> Result<(u64, Vec<String>), String> {
+        let settings = config::parse_settings(Path::new(path), text, directory).map_err(|error| {
             let still =
                 if self.hub.policy.current().is_some() { "the settings in force stay" } else { "none are in force" };
             format!("{error}; {still}")

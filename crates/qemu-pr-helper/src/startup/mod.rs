@@ -30,7 +30,7 @@ use self::{
 pub use self::{listener::Listener, systemd::Notifier};
 use crate::{
     audit,
-    config::{Config, DEFAULT_SOCKET},
+    config::{Config, DEFAULT_SOCKET, values},
     device::multipath::{self, Multipath},
     paths::{self, Entry},
     privsep::{
@@ -42,7 +42,6 @@ use crate::{
         names::{self, Names},
     },
     sandbox::Sandbox,
-    values,
 };
 
 /// What a process has that may serve.

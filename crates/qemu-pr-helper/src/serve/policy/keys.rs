@@ -9,7 +9,7 @@
 
 use scsi_pr::{BASIC_LENGTH, OutAction, PersistentReserveOut, ReservationKey, ReservationType};
 
-use crate::settings::KeyLimit;
+use crate::config::settings::KeyLimit;
 
 const SPEC_I_PT: u8 = 0x08;
 const ALL_TG_PT: u8 = 0x04;

@@ -3,9 +3,9 @@
 use scsi_pr::Command;
 
 use crate::{
+    config::settings::{Decision, Glob, KeyLimit, Rule, Settings},
     identity::{Identity, Kind},
     resolver::{Aliases, unit},
-    settings::{Decision, Glob, KeyLimit, Rule, Settings},
 };
 
 /// What is known of a request and its client. What takes a question to somebody else is asked only if a rule needs it,

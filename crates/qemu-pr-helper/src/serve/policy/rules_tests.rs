@@ -3,7 +3,7 @@ use std::path::Path;
 use scsi_pr::{InAction, OutAction, PersistentReserveIn, PersistentReserveOut};
 
 use super::*;
-use crate::settings::System;
+use crate::config::settings::SystemUsers;
 
 #[derive(Clone)]
 struct Known {
@@ -61,7 +61,7 @@ fn qemu() -> Known {
 }
 
 fn rules(text: &str) -> Settings {
-    Settings::parse(Path::new("test"), text, &System).unwrap()
+    Settings::parse(Path::new("test"), text, &SystemUsers, crate::config::cli::check).unwrap()
 }
 
 /// Whether a rule with these conditions, which denies, is about it; `Err` with what is missing.

@@ -13,8 +13,8 @@ use scsi_pr::{BASIC_LENGTH, InAction, PersistentReserveIn, PersistentReserveOut}
 
 use super::{facts::Memory, rules::Facts as _, *};
 use crate::{
+    config::settings::SystemUsers,
     resolver,
-    settings::System,
     sys::{clock, peer},
 };
 
@@ -27,7 +27,7 @@ fn policy(text: &str) -> Policy {
 }
 
 fn settings(text: &str) -> Settings {
-    Settings::parse(Path::new("test"), text, &System).unwrap()
+    Settings::parse(Path::new("test"), text, &SystemUsers, crate::config::cli::check).unwrap()
 }
 
 fn reset() -> Cdb {

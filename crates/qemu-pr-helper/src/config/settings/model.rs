@@ -1,37 +1,9 @@
-//! The settings file: who may do what, and how much of it.
-//!
-//! It is read once while the program starts, with whatever rights that has; later `qemu-pr-ctl reload` brings the text
-//! of a new one, because a running helper opens no file. Either way it becomes one immutable [`Settings`], or an error
-//! that says where and what to do; there is no third thing.
-
-mod compile;
-mod defaults;
-mod error;
-mod glob;
-mod written;
-
-use std::{
-    collections::BTreeMap,
-    ffi::CString,
-    fs, io,
-    path::{Path, PathBuf},
-};
+//! What a settings file means.
 
 use scsi_pr::{Command, InAction, OutAction, ReservationKey};
 use serde::Deserialize;
 
-pub use self::{
-    defaults::{AtStart, Defaults},
-    error::SettingsError,
-    glob::Glob,
-};
-use crate::sys::users;
-
-/// Where the file is if nobody says.
-pub const DEFAULT_PATH: &str = "/etc/qemu-pr-helper.toml";
-
-/// The longest file, in bytes.
-pub const MAX_LENGTH: usize = pr_control::MAX_SETTINGS;
+use super::{defaults::Defaults, glob::Glob};
 
 /// What the file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -169,87 +141,3 @@ impl Rule {
             && actions.is_none()
     }
 }
-
-/// Who knows the numbers of users and groups.
-pub trait Directory {
-    /// The number of a user.
-    fn user(&self, name: &str) -> Option<u32>;
-    /// The number of a group.
-    fn group(&self, name: &str) -> Option<u32>;
-}
-
-/// This system, as long as the program may still ask it.
-pub struct System;
-
-impl Directory for System {
-    fn user(&self, name: &str) -> Option<u32> {
-        users::user_id(&CString::new(name).ok()?).ok()?
-    }
-
-    fn group(&self, name: &str) -> Option<u32> {
-        users::group_id(&CString::new(name).ok()?).ok()?
-    }
-}
-
-/// What somebody else looked up: the maps that come with `qemu-pr-ctl reload`.
-pub struct Given {
-    /// Users by name.
-    pub users: BTreeMap<String, u32>,
-    /// Groups by name.
-    pub groups: BTreeMap<String, u32>,
-}
-
-impl Directory for Given {
-    fn user(&self, name: &str) -> Option<u32> {
-        self.users.get(name).copied()
-    }
-
-    fn group(&self, name: &str) -> Option<u32> {
-        self.groups.get(name).copied()
-    }
-}
-
-impl Settings {
-    /// Reads settings. `path` is for the words of an error.
-    ///
-    /// # Errors
-    /// The first thing that is wrong with them.
-    pub fn parse(path: &Path, text: &str, directory: &impl Directory) -> Result<Self, SettingsError> {
-        let place = |span| error::Place::of(text, span);
-        if text.len() > MAX_LENGTH {
-            return Err(SettingsError::TooLong { path: path.to_owned(), length: text.len() });
-        }
-        let file: written::File = toml::from_str(text).map_err(|error| {
-            let problem = error::problem_of(error.message());
-            SettingsError::Wrong { path: path.to_owned(), place: place(error.span().unwrap_or_default()), problem }
-        })?;
-        compile::settings(file, directory).map_err(|wrong| SettingsError::Wrong {
-            path: path.to_owned(),
-            place: place(wrong.span),
-            problem: wrong.problem,
-        })
-    }
-
-    /// Reads the file at `path`; without one the default file, which need not be there. With the path that it was.
-    ///
-    /// # Errors
-    /// The file cannot be read, or what is in it cannot be used.
-    pub fn load(path: Option<&Path>) -> Result<Option<(PathBuf, Self)>, SettingsError> {
-        let wanted = path.unwrap_or(Path::new(DEFAULT_PATH));
-        let bytes = match fs::read(wanted) {
-            Ok(bytes) => bytes,
-            Err(error) if path.is_none() && error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(SettingsError::Unreadable { path: wanted.to_owned(), error }),
-        };
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let error = io::Error::new(io::ErrorKind::InvalidData, format!("{error}; save it as UTF-8"));
-            SettingsError::Unreadable { path: wanted.to_owned(), error }
-        })?;
-        let settings = Self::parse(wanted, &text, &System)?;
-        Ok(Some((std::path::absolute(wanted).unwrap_or_else(|_| wanted.to_owned()), settings)))
-    }
-}
-
-#[cfg(test)]
-#[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
-mod tests;

@@ -1,23 +1,17 @@
 //! From what is written to what it means. Everything that could be a slip is an error here, not a surprise later.
 
-use std::ops::Range;
-
 use scsi_pr::{InAction, OutAction};
 use toml::Spanned;
 
 use super::{
-    Action, Decision, Devices, Directory, Glob, KeyLimit, Limits, Rule, Settings, defaults,
-    written::{self, Number, Who},
+    defaults::{self, CheckOption},
+    error::{self, Invalid, invalid},
+    glob::Glob,
+    model::{Action, Decision, Devices, KeyLimit, Limits, Rule, Settings},
+    schema::{self, Number, number},
+    users::UserDb,
 };
 use crate::resolver::unit::SLICES;
-
-/// Something that cannot be meant.
-pub struct Wrong {
-    /// Where in the text.
-    pub span: Range<usize>,
-    /// What is wrong, and what to do.
-    pub problem: String,
-}
 
 /// The longest pattern: longer than any name that is compared with it.
 const MAX_PATTERN: usize = 512;
@@ -25,18 +19,10 @@ const MAX_PATTERN: usize = 512;
 /// The longest name of a rule.
 const MAX_NAME: usize = 64;
 
-/// The two highest numbers mean "none" to the kernel.
-const MAX_ID: i64 = 4_294_967_293;
-
-/// An error, there.
-pub fn wrong<T>(span: Range<usize>, problem: impl Into<String>) -> Result<T, Wrong> {
-    Err(Wrong { span, problem: problem.into() })
-}
-
 /// The settings that a file means.
-pub fn settings(file: written::File, directory: &impl Directory) -> Result<Settings, Wrong> {
-    let written::File { default, defaults, devices, limits, rule } = file;
-    let defaults = defaults::compile(defaults, directory)?;
+pub fn settings(file: schema::File, users: &impl UserDb, check: CheckOption) -> Result<Settings, Invalid> {
+    let schema::File { default, defaults, devices, limits, rule } = file;
+    let defaults = defaults::resolve(defaults, users, check)?;
     let devices = self::devices(&devices);
     let limits = self::limits(&limits)?;
     let mut rules: Vec<Rule> = Vec::with_capacity(rule.len());
@@ -49,14 +35,14 @@ pub fn settings(file: written::File, directory: &impl Directory) -> Result<Setti
         };
         if rules.iter().any(|other| other.name == name) {
             let at = written.get_ref().name.as_ref().map_or(span, Spanned::span);
-            return wrong(at, format!("there is a rule \"{name}\" already; give each rule a name of its own"));
+            return invalid(at, format!("there is a rule \"{name}\" already; give each rule a name of its own"));
         }
         if let Some(first) = rules.iter().find(|rule| rule.is_unconditional()) {
             let unreached =
                 format!("the rule \"{name}\" is never reached: \"{}\" above it fits everything", first.name);
             warnings.push(unreached);
         }
-        let rule = self::rule(name, written.into_inner(), directory)?;
+        let rule = self::rule(name, written.into_inner(), users)?;
         if let Some(other) = rules.iter().find(|other| overlap(other, &rule)) {
             warnings.push(format!(
                 "some keys are in both \"{}\" and \"{}\": these can take each other's",
@@ -80,7 +66,7 @@ fn overlap(one: &Rule, other: &Rule) -> bool {
     (one.value, one.mask) != (other.value, other.mask) && (one.value ^ other.value) & one.mask & other.mask == 0
 }
 
-fn devices(written: &written::Devices) -> Devices {
+fn devices(written: &schema::Devices) -> Devices {
     let usual = Devices::default();
     Devices {
         parts: written.parts.unwrap_or(usual.parts),
@@ -88,12 +74,12 @@ fn devices(written: &written::Devices) -> Devices {
     }
 }
 
-fn limits(written: &written::Limits) -> Result<Limits, Wrong> {
+fn limits(written: &schema::Limits) -> Result<Limits, Invalid> {
     let number = |limit: &Option<Spanned<i64>>| match limit {
         None => Ok(None),
         Some(limit) => match u32::try_from(*limit.get_ref()) {
             Ok(number @ 1..=1_000_000) => Ok(Some(number)),
-            _ => wrong(
+            _ => invalid(
                 limit.span(),
                 format!("{} is no limit between 1 and 1000000; leave the line out for no limit", limit.get_ref()),
             ),
@@ -108,37 +94,37 @@ fn limits(written: &written::Limits) -> Result<Limits, Wrong> {
     };
     match &written.burst {
         Some(burst) if limits.requests_per_second.is_none() => {
-            wrong(burst.span(), "burst means nothing without requests-per-second; add that, or remove this")
+            invalid(burst.span(), "burst means nothing without requests-per-second; add that, or remove this")
         }
         _ => Ok(limits),
     }
 }
 
-fn name(name: &Spanned<String>) -> Result<String, Wrong> {
+fn name(name: &Spanned<String>) -> Result<String, Invalid> {
     let text = name.get_ref();
     let fits = (1..=MAX_NAME).contains(&text.chars().count()) && !text.chars().any(|c| c.is_control() || c == '"');
     if fits {
         Ok(text.clone())
     } else {
-        wrong(
+        invalid(
             name.span(),
             format!("a rule's name has 1 to {MAX_NAME} printable characters, none of them a quotation mark"),
         )
     }
 }
 
-fn rule(name: String, written: written::Rule, directory: &impl Directory) -> Result<Rule, Wrong> {
+fn rule(name: String, written: schema::Rule, users: &impl UserDb) -> Result<Rule, Invalid> {
     let keys = match &written.keys {
         Some(keys) if written.decision == Decision::Deny => {
-            return wrong(keys.span(), "a rule that denies has no use for keys; remove them, or allow");
+            return invalid(keys.span(), "a rule that denies has no use for keys; remove them, or allow");
         }
         Some(keys) => Some(self::keys(keys)?),
         None => None,
     };
     Ok(Rule {
         name,
-        users: list(written.user, |who| number("user", who, |name| directory.user(name)))?,
-        groups: list(written.group, |who| number("group", who, |name| directory.group(name)))?,
+        users: list(written.user, |who| number("user", who, |name| users.user(name)))?,
+        groups: list(written.group, |who| number("group", who, |name| users.group(name)))?,
         units: list(written.unit, |text| unit(&text))?,
         contexts: list(written.selinux, |text| glob(&text))?,
         devices: list(written.device, |text| device(&text))?,
@@ -151,58 +137,34 @@ fn rule(name: String, written: written::Rule, directory: &impl Directory) -> Res
 /// A list of something. An empty one would fit nothing, which nobody means.
 fn list<W, T>(
     written: Option<Spanned<Vec<Spanned<W>>>>,
-    make: impl Fn(Spanned<W>) -> Result<T, Wrong>,
-) -> Result<Option<Vec<T>>, Wrong> {
+    make: impl Fn(Spanned<W>) -> Result<T, Invalid>,
+) -> Result<Option<Vec<T>>, Invalid> {
     let Some(list) = written else { return Ok(None) };
     if list.get_ref().is_empty() {
-        return wrong(list.span(), "an empty list fits nothing; fill it, or remove the line to leave this open");
+        return invalid(list.span(), "an empty list fits nothing; fill it, or remove the line to leave this open");
     }
     list.into_inner().into_iter().map(make).collect::<Result<_, _>>().map(Some)
 }
 
-/// The number of a user or a group.
-pub fn number(what: &str, who: Spanned<Who>, look_up: impl Fn(&str) -> Option<u32>) -> Result<u32, Wrong> {
-    let span = who.span();
-    let valid = |number: i64| u32::try_from(number).ok().filter(|_| number <= MAX_ID);
-    match who.into_inner() {
-        Who::Number(number) => valid(number)
-            .map_or_else(|| wrong(span, format!("{number} is no {what}'s number; they go from 0 to {MAX_ID}")), Ok),
-        Who::Name(name) => {
-            let number = look_up(&name).or_else(|| name.parse().ok().and_then(valid));
-            number.map_or_else(
-                || {
-                    wrong(
-                        span,
-                        format!(
-                            "there is no {what} \"{}\" on this system; create it, or write its number",
-                            plain(&name)
-                        ),
-                    )
-                },
-                Ok,
-            )
-        }
-    }
-}
-
-fn glob(text: &Spanned<String>) -> Result<Glob, Wrong> {
+fn glob(text: &Spanned<String>) -> Result<Glob, Invalid> {
     match text.get_ref().len() {
         1..=MAX_PATTERN => Ok(Glob::new(text.get_ref().clone())),
-        _ => {
-            wrong(text.span(), format!("a pattern has 1 to {MAX_PATTERN} bytes; * stands for any number of characters"))
-        }
+        _ => invalid(
+            text.span(),
+            format!("a pattern has 1 to {MAX_PATTERN} bytes; * stands for any number of characters"),
+        ),
     }
 }
 
-fn unit(text: &Spanned<String>) -> Result<Glob, Wrong> {
+fn unit(text: &Spanned<String>) -> Result<Glob, Invalid> {
     let pattern = text.get_ref();
     let is_below = |slice: &str| pattern.strip_prefix('/').and_then(|path| path.strip_prefix(slice)?.strip_prefix('/'));
     if pattern.contains('/') && !SLICES.iter().any(|slice| is_below(slice).is_some()) {
-        return wrong(
+        return invalid(
             text.span(),
             format!(
                 "\"{}\" fits no unit: the path of one begins with {}; write that, or the name alone",
-                plain(pattern),
+                error::plain(pattern),
                 SLICES.map(|slice| format!("/{slice}/")).join(" or ")
             ),
         );
@@ -210,18 +172,18 @@ fn unit(text: &Spanned<String>) -> Result<Glob, Wrong> {
     glob(text)
 }
 
-fn device(text: &Spanned<String>) -> Result<Glob, Wrong> {
+fn device(text: &Spanned<String>) -> Result<Glob, Invalid> {
     if text.get_ref().contains('/') {
         let advice = "write the name alone (wwn-0x…, mpatha, sdb) or the number (8:16)";
-        return wrong(
+        return invalid(
             text.span(),
-            format!("\"{}\" is a path, and a disk is known by its names here; {advice}", plain(text.get_ref())),
+            format!("\"{}\" is a path, and a disk is known by its names here; {advice}", error::plain(text.get_ref())),
         );
     }
     glob(text)
 }
 
-fn action(text: &Spanned<String>) -> Result<Action, Wrong> {
+fn action(text: &Spanned<String>) -> Result<Action, Invalid> {
     let words = text.get_ref().to_ascii_uppercase().replace(['-', '_'], " ");
     let ins = InAction::ALL.iter().map(|action| (action.to_string(), Action::In(*action)));
     let outs = OutAction::ALL.iter().map(|action| (action.to_string(), Action::Out(*action)));
@@ -231,29 +193,35 @@ fn action(text: &Spanned<String>) -> Result<Action, Wrong> {
         return Ok(*action);
     }
     let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
-    wrong(text.span(), format!("there is no action \"{}\"; there are {}", plain(text.get_ref()), names.join(", ")))
+    invalid(
+        text.span(),
+        format!("there is no action \"{}\"; there are {}", error::plain(text.get_ref()), names.join(", ")),
+    )
 }
 
-fn keys(keys: &Spanned<written::Keys>) -> Result<KeyLimit, Wrong> {
+fn keys(keys: &Spanned<schema::Keys>) -> Result<KeyLimit, Invalid> {
     let span = keys.span();
-    let written::Keys { prefix, bits, value, mask, own_nexus } = keys.get_ref();
+    let schema::Keys { prefix, bits, value, mask, own_nexus } = keys.get_ref();
     let (value, mask) = match (prefix, bits, value, mask) {
         (Some(prefix), Some(bits), None, None) => by_prefix(prefix, bits)?,
         (None, None, Some(value), Some(mask)) => by_mask(value, mask)?,
         _ => {
-            return wrong(span, "keys are limited by prefix and bits, or by value and mask; write one pair of the two");
+            return invalid(
+                span,
+                "keys are limited by prefix and bits, or by value and mask; write one pair of the two",
+            );
         }
     };
     Ok(KeyLimit { value, mask, own_nexus: *own_nexus })
 }
 
-fn by_prefix(prefix: &Spanned<Number>, bits: &Spanned<i64>) -> Result<(u64, u64), Wrong> {
+fn by_prefix(prefix: &Spanned<Number>, bits: &Spanned<i64>) -> Result<(u64, u64), Invalid> {
     let Some(count) = u32::try_from(*bits.get_ref()).ok().filter(|bits| (1..=64).contains(bits)) else {
-        return wrong(bits.span(), "a prefix has 1 to 64 bits; with none, every key would do");
+        return invalid(bits.span(), "a prefix has 1 to 64 bits; with none, every key would do");
     };
     let Number(prefix_bits) = prefix.get_ref();
     if count < 64 && prefix_bits >> count != 0 {
-        return wrong(
+        return invalid(
             prefix.span(),
             format!("{prefix_bits:#x} has more than {count} bits; write the prefix alone, or raise bits"),
         );
@@ -262,13 +230,16 @@ fn by_prefix(prefix: &Spanned<Number>, bits: &Spanned<i64>) -> Result<(u64, u64)
     Ok((prefix_bits << shift, u64::MAX << shift))
 }
 
-fn by_mask(value: &Spanned<Number>, mask: &Spanned<Number>) -> Result<(u64, u64), Wrong> {
+fn by_mask(value: &Spanned<Number>, mask: &Spanned<Number>) -> Result<(u64, u64), Invalid> {
     let (Number(bits), Number(mask_bits)) = (value.get_ref(), mask.get_ref());
     if *mask_bits == 0 {
-        return wrong(mask.span(), "a mask of zero lets every key through; set the bits that all keys have in common");
+        return invalid(
+            mask.span(),
+            "a mask of zero lets every key through; set the bits that all keys have in common",
+        );
     }
     if bits & !mask_bits != 0 {
-        return wrong(
+        return invalid(
             value.span(),
             format!(
                 "{bits:#x} has bits outside the mask {mask_bits:#x}, so no key fits; clear them, or widen the mask"
@@ -276,9 +247,4 @@ fn by_mask(value: &Spanned<Number>, mask: &Spanned<Number>) -> Result<(u64, u64)
         );
     }
     Ok((*bits, *mask_bits))
-}
-
-/// Text from the file as part of a message.
-fn plain(text: &str) -> String {
-    text.chars().take(80).map(|c| if c.is_control() { '?' } else { c }).collect()
 }

@@ -6,7 +6,7 @@ use std::{
     ffi::{OsStr, OsString},
     fmt::Write as _,
     io::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
@@ -18,15 +18,14 @@ use clap::{
     parser::ValueSource,
 };
 
+use super::{settings::Defaults, values};
 use crate::audit::Keys;
 use crate::log::{
     format::LogFormat,
     trace::{self, TraceBackend, TraceOption},
 };
 use crate::sandbox::Sandbox;
-use crate::settings::Defaults;
 use crate::sys::users::{Group, User};
-use crate::values;
 
 /// Carries SCSI-3 persistent reservation commands from QEMU guests to the disk.
 ///
@@ -272,11 +271,16 @@ fn stop(command: &clap::Command, program: &OsStr, error: &clap::Error) -> ExitCo
         let _ = write!(std::io::stdout(), "{listing}");
         return ExitCode::SUCCESS;
     }
-    let name = crate::program_name(program);
+    let name = program_name(program);
     let mut text = format!("{name}: {}\n", reason(command, error));
     let _ = writeln!(text, "{name}: try '{} --help' for more information", program.display());
     let _ = std::io::stderr().write_all(text.as_bytes());
     ExitCode::FAILURE
+}
+
+/// What the program calls itself in messages: the last part of its name on the command line.
+pub fn program_name(program: &OsStr) -> String {
+    Path::new(program).file_name().unwrap_or(OsStr::new("qemu-pr-helper")).display().to_string()
 }
 
 fn reason(command: &clap::Command, error: &clap::Error) -> String {

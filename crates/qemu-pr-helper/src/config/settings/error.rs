@@ -4,6 +4,9 @@ use std::{fmt, io, ops::Range, path::PathBuf};
 
 use thiserror::Error;
 
+/// The longest file, in bytes.
+pub const MAX_LENGTH: usize = pr_control::MAX_SETTINGS;
+
 /// Why there are no settings.
 #[derive(Debug, Error)]
 pub enum SettingsError {
@@ -16,7 +19,7 @@ pub enum SettingsError {
         error: io::Error,
     },
     /// It is far longer than anything that makes sense.
-    #[error("{}: it has {length} bytes, the limit is {}; use fewer rules with globs", .path.display(), super::MAX_LENGTH)]
+    #[error("{}: it has {length} bytes, the limit is {}; use fewer rules with globs", .path.display(), MAX_LENGTH)]
     TooLong {
         /// The file.
         path: PathBuf,
@@ -87,4 +90,22 @@ pub fn problem_of(message: &str) -> String {
         "see qemu-pr-helper.toml(5)"
     };
     format!("{words}; {remedy}")
+}
+
+/// Something that cannot be meant.
+pub struct Invalid {
+    /// Where in the text.
+    pub span: Range<usize>,
+    /// What is wrong, and what to do.
+    pub problem: String,
+}
+
+/// An error, there.
+pub fn invalid<T>(span: Range<usize>, problem: impl Into<String>) -> Result<T, Invalid> {
+    Err(Invalid { span, problem: problem.into() })
+}
+
+/// Text from the file as part of a message.
+pub fn plain(text: &str) -> String {
+    text.chars().take(80).map(|c| if c.is_control() { '?' } else { c }).collect()
 }

@@ -5,7 +5,10 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
-use super::Decision;
+use super::{
+    error::{Invalid, invalid, plain},
+    model::Decision,
+};
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -18,22 +21,38 @@ pub struct File {
     pub rule: Vec<Spanned<Rule>>,
 }
 
-/// `[defaults]`: each key is the name of an option.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct Defaults {
-    pub verbose: Option<Spanned<Scalar>>,
-    pub quiet: Option<Spanned<Scalar>>,
-    pub log_format: Option<Spanned<Scalar>>,
-    pub max_connections: Option<Spanned<Scalar>>,
-    pub request_timeout: Option<Spanned<Scalar>>,
-    pub command_timeout: Option<Spanned<Scalar>>,
-    pub drain_timeout: Option<Spanned<Scalar>>,
-    pub audit: Option<Spanned<Scalar>>,
-    pub audit_keys: Option<Spanned<Scalar>>,
-    pub control: Option<Spanned<Scalar>>,
-    pub control_group: Option<Spanned<Scalar>>,
-    pub sandbox: Option<Spanned<Scalar>>,
+/// The options that the file may have: each in `[defaults]`, by its long name.
+macro_rules! defaults {
+    ($($field:ident = $name:literal),+ $(,)?) => {
+        /// `[defaults]`: each key is the name of an option.
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct Defaults {
+            $(#[serde(rename = $name)] pub $field: Option<Spanned<Scalar>>,)+
+        }
+
+        impl Defaults {
+            /// Those that are there, by name.
+            pub fn into_values(self) -> impl Iterator<Item = (&'static str, Spanned<Scalar>)> {
+                [$(($name, self.$field)),+].into_iter().filter_map(|(name, value)| Some((name, value?)))
+            }
+        }
+    };
+}
+
+defaults! {
+    verbose = "verbose",
+    quiet = "quiet",
+    log_format = "log-format",
+    max_connections = "max-connections",
+    request_timeout = "request-timeout",
+    command_timeout = "command-timeout",
+    drain_timeout = "drain-timeout",
+    audit = "audit",
+    audit_keys = "audit-keys",
+    control = "control",
+    control_group = "control-group",
+    sandbox = "sandbox",
 }
 
 /// The value of an option.
@@ -117,6 +136,34 @@ impl<'de> Deserialize<'de> for Who {
             }
         }
         deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// The two highest numbers mean "none" to the kernel.
+const MAX_ID: i64 = 4_294_967_293;
+
+/// The number of a user or a group.
+pub fn number(what: &str, who: Spanned<Who>, look_up: impl Fn(&str) -> Option<u32>) -> Result<u32, Invalid> {
+    let span = who.span();
+    let valid = |number: i64| u32::try_from(number).ok().filter(|_| number <= MAX_ID);
+    match who.into_inner() {
+        Who::Number(number) => valid(number)
+            .map_or_else(|| invalid(span, format!("{number} is no {what}'s number; they go from 0 to {MAX_ID}")), Ok),
+        Who::Name(name) => {
+            let number = look_up(&name).or_else(|| name.parse().ok().and_then(valid));
+            number.map_or_else(
+                || {
+                    invalid(
+                        span,
+                        format!(
+                            "there is no {what} \"{}\" on this system; create it, or write its number",
+                            plain(&name)
+                        ),
+                    )
+                },
+                Ok,
+            )
+        }
     }
 }
 

@@ -1,12 +1,16 @@
 //! What the command line and the settings file ask for: one value that never changes once the program serves.
 
+pub mod cli;
+pub mod settings;
+pub mod values;
+
 use std::path::{Path, PathBuf};
 
-use crate::{
-    audit::Keys,
+use self::{
     cli::{Options, Switch},
-    settings::{AtStart, Settings},
+    settings::{ProvidedIds, Settings, SettingsError, StartupOptions},
 };
+use crate::audit::Keys;
 
 /// The default of `-k`.
 pub const DEFAULT_SOCKET: &str = "/var/run/qemu-pr-helper.sock";
@@ -50,8 +54,24 @@ impl Config {
     }
 
     /// The options that the program was started with, to be compared with those of new settings.
-    pub fn at_start(&self) -> AtStart {
+    pub fn at_start(&self) -> StartupOptions {
         let defaults = self.settings.as_ref().map(|(_, settings)| settings.defaults.clone()).unwrap_or_default();
-        AtStart { defaults, given: self.options.given.clone() }
+        StartupOptions { defaults, given: self.options.given.clone() }
     }
+}
+
+/// Reads the settings file at `path`; without one the default file, which need not be there. With the path that it was.
+///
+/// # Errors
+/// The file cannot be read, or what is in it cannot be used.
+pub fn load_settings(path: Option<&Path>) -> Result<Option<(PathBuf, Settings)>, SettingsError> {
+    Settings::load(path, cli::check)
+}
+
+/// Reads the text of a settings file that another program has opened. `path` is for the text of an error.
+///
+/// # Errors
+/// The first thing that is wrong with them.
+pub fn parse_settings(path: &Path, text: &str, ids: &ProvidedIds) -> Result<Settings, SettingsError> {
+    Settings::parse(path, text, ids, cli::check)
 }

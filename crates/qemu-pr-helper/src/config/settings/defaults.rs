@@ -9,11 +9,13 @@ use std::{collections::BTreeSet, ffi::OsString, ops::Range};
 use toml::Spanned;
 
 use super::{
-    Directory,
-    compile::{Wrong, number, wrong},
-    written::{self, Scalar, Who},
+    error::{Invalid, invalid},
+    schema::{self, Scalar, Who, number},
+    users::UserDb,
 };
-use crate::cli;
+
+/// Whether an argument is an option with a value that it may have; otherwise why not.
+pub type CheckOption = fn(&str) -> Result<(), String>;
 
 /// Options that are on when they are there.
 const FLAGS: [&str; 2] = ["quiet", "verbose"];
@@ -27,7 +29,7 @@ pub struct Defaults(Vec<(&'static str, String)>);
 
 /// The options that a helper was started with. It cannot take others.
 #[derive(Clone, Debug, Default)]
-pub struct AtStart {
+pub struct StartupOptions {
     /// Those of the file.
     pub defaults: Defaults,
     /// The names of those on the command line.
@@ -51,7 +53,7 @@ impl Defaults {
     }
 }
 
-impl AtStart {
+impl StartupOptions {
     /// The options that would be others if the helper were started again with these defaults.
     pub fn changed(&self, now: &Defaults) -> Vec<&'static str> {
         let (before, now) = (&self.defaults.0, &now.0);
@@ -79,75 +81,51 @@ fn argument(key: &str, value: &str) -> Option<OsString> {
 }
 
 /// The defaults that a file means.
-pub fn compile(written: written::Defaults, directory: &impl Directory) -> Result<Defaults, Wrong> {
-    let written::Defaults {
-        verbose,
-        quiet,
-        log_format,
-        max_connections,
-        request_timeout,
-        command_timeout,
-        drain_timeout,
-        audit,
-        audit_keys,
-        control,
-        control_group,
-        sandbox,
-    } = written;
-    if let (Some(verbose), Some(quiet)) = (&verbose, &quiet)
+pub fn resolve(written: schema::Defaults, users: &impl UserDb, check: CheckOption) -> Result<Defaults, Invalid> {
+    if let (Some(verbose), Some(quiet)) = (&written.verbose, &written.quiet)
         && (verbose.get_ref(), quiet.get_ref()) == (&Scalar::Flag(true), &Scalar::Flag(true))
     {
-        return wrong(quiet.span(), "verbose and quiet contradict each other; remove one of them");
+        return invalid(quiet.span(), "verbose and quiet contradict each other; remove one of them");
     }
-    let keys = [
-        ("verbose", verbose),
-        ("quiet", quiet),
-        ("log-format", log_format),
-        ("max-connections", max_connections),
-        ("request-timeout", request_timeout),
-        ("command-timeout", command_timeout),
-        ("drain-timeout", drain_timeout),
-        ("audit", audit),
-        ("audit-keys", audit_keys),
-        ("control", control),
-        (GROUP, control_group),
-        ("sandbox", sandbox),
-    ];
-    let there = keys.into_iter().filter_map(|(key, value)| Some((key, value?)));
-    let values = there.map(|(key, value)| Ok((key, self::value(key, value, directory)?)));
+    let values = written.into_values().map(|(key, value)| Ok((key, self::value(key, value, users, check)?)));
     values.collect::<Result<_, _>>().map(Defaults)
 }
 
 /// A value as it would stand on the command line.
-fn value(key: &'static str, written: Spanned<Scalar>, directory: &impl Directory) -> Result<String, Wrong> {
+fn value(
+    key: &'static str,
+    written: Spanned<Scalar>,
+    users: &impl UserDb,
+    check: CheckOption,
+) -> Result<String, Invalid> {
     let span = written.span();
     let is_flag = FLAGS.contains(&key);
     let text = match written.into_inner() {
-        value if key == GROUP => return group(span, value, directory),
+        value if key == GROUP => return group(span, value, users),
         Scalar::Flag(on) if is_flag => return Ok(on.to_string()),
-        _ if is_flag => return wrong(span, format!("{key} is true or false; write one of them")),
+        _ if is_flag => return invalid(span, format!("{key} is true or false; write one of them")),
         Scalar::Text(text) if text.contains(char::is_control) => {
-            return wrong(span, format!("{key} has a control character in it; remove that"));
+            return invalid(span, format!("{key} has a control character in it; remove that"));
         }
         Scalar::Flag(on) => on.to_string(),
         Scalar::Integer(number) => number.to_string(),
         Scalar::Float(number) => number.to_string(),
         Scalar::Text(text) => text,
     };
-    match cli::check(&format!("--{key}={text}")) {
+    match check(&format!("--{key}={text}")) {
         Ok(()) => Ok(text),
-        Err(problem) => wrong(span, problem),
+        Err(problem) => invalid(span, problem),
     }
 }
 
 /// A group's number. The option's own reader would look names up, and a helper that serves may not do that any more.
-fn group(span: Range<usize>, value: Scalar, directory: &impl Directory) -> Result<String, Wrong> {
+fn group(span: Range<usize>, value: Scalar, users: &impl UserDb) -> Result<String, Invalid> {
     let who = match value {
         Scalar::Text(name) => Who::Name(name),
         Scalar::Integer(number) => Who::Number(number),
         Scalar::Flag(_) | Scalar::Float(_) => {
-            return wrong(span, "a group is a name or a number; write one of them");
+            return invalid(span, "a group is a name or a number; write one of them");
         }
     };
-    number("group", Spanned::new(span, who), |name| directory.group(name)).map(|group| group.to_string())
+    number("group", Spanned::new(span, who), |name| users.group(name)).map(|group| group.to_string())
 }

@@ -2,12 +2,18 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::*;
+use scsi_pr::{InAction, OutAction, ReservationKey};
+
+use super::{
+    model::{Action, Devices, Limits},
+    *,
+};
+use crate::config::cli;
 
 /// A system with one user and one group.
 struct One;
 
-impl Directory for One {
+impl UserDb for One {
     fn user(&self, name: &str) -> Option<u32> {
         (name == "libvirt-qemu").then_some(64055)
     }
@@ -22,7 +28,7 @@ impl Directory for One {
 }
 
 fn parse(text: &str) -> Result<Settings, SettingsError> {
-    Settings::parse(Path::new("/etc/p.toml"), text, &One)
+    Settings::parse(Path::new("/etc/p.toml"), text, &One, cli::check)
 }
 
 #[test]
