@@ -21,9 +21,9 @@ const PARTS: [Part; 3] = [
     Part { name: "pr-wire", files: &["crates/pr-wire/src/**"], tests: &[&[]] },
     Part {
         name: "policy",
-        files: &["crates/qemu-pr-helper/src/serve/policy.rs", "crates/qemu-pr-helper/src/serve/policy/**"],
+        files: &["crates/qemu-pr-helper/src/policy/**"],
         // What a unit test notices needs no daemon, whose tests take longer.
-        tests: &[&["--cargo-arg=--lib", "--cargo-test-arg=-Etest(/^serve::policy/)"], &["--cargo-arg=--test=policy"]],
+        tests: &[&["--cargo-arg=--lib", "--cargo-test-arg=-Etest(/^policy/)"], &["--cargo-arg=--test=policy"]],
     },
 ];
 

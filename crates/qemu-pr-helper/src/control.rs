@@ -54,7 +54,7 @@ const MAX_THREADS: usize = 256;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// What the control socket can look at and change.
-pub trait Subject: Send + Sync + 'static {
+pub trait Handler: Send + Sync + 'static {
     /// The state now.
     fn snapshot(&self) -> Snapshot;
     /// Takes these settings from now on; how many rules they have and what is odd about them, or why not.
@@ -65,7 +65,7 @@ pub trait Subject: Send + Sync + 'static {
 ///
 /// # Errors
 /// The system has no room for another thread.
-pub fn start(listener: OwnedFd, subject: impl Subject) -> io::Result<()> {
+pub fn start(listener: OwnedFd, subject: impl Handler) -> io::Result<()> {
     // Besides root, whoever made the socket may change something. The kernel knows who that was, before this process
     // became another user (unix(7), SO_PEERCRED: for a listening socket it is the one who called listen).
     let owner = socket::peer(listener.as_fd())?.uid;
@@ -89,7 +89,7 @@ pub fn start(listener: OwnedFd, subject: impl Subject) -> io::Result<()> {
 
 /// Has a thread of its own serve a client, or turn it away. This one must not close the socket: what has been sent to it
 /// and not been read is closed with it.
-fn take(socket: UnixStream, owner: u32, subject: &Arc<impl Subject>, places: &Arc<Places>) {
+fn take(socket: UnixStream, owner: u32, subject: &Arc<impl Handler>, places: &Arc<Places>) {
     // The peer of a connected socket can always be asked for; one that is not known has the fewest rights.
     let user = socket::peer(socket.as_fd()).map_or(u32::MAX, |peer| peer.uid);
     let has_place = places.take(user);
@@ -191,7 +191,7 @@ fn turn_away(socket: &UnixStream, user: u32) {
 static REFUSED: RateLimit = RateLimit::new();
 
 /// One conversation; the socket to be closed, unless it follows from here on.
-pub fn converse(socket: UnixStream, subject: &impl Subject, owner: u32) -> Option<UnixStream> {
+pub fn converse(socket: UnixStream, subject: &impl Handler, owner: u32) -> Option<UnixStream> {
     let who = Origin::of(0, socket.as_fd());
     let Peer { pid, uid } = who.peer;
     let Ok(text) = question(&socket, Instant::now() + PATIENCE) else { return Some(socket) };

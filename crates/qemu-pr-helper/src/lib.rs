@@ -1,7 +1,7 @@
 //! A privileged helper that carries SCSI-3 persistent reservation commands from QEMU guests to the disk.
 //!
 //! Reading order is execution order: the command line becomes a configuration, `startup` takes every privileged step and
-//! drops the privileges, `serve` answers clients until a signal ends it.
+//! drops the privileges, `server` answers clients until a signal ends it.
 //!
 //! It is a library so that the man page and the completions are made from the very definition that reads the command
 //! line (`cargo xtask dist`); the program is its [`main`].
@@ -22,10 +22,11 @@ mod log;
 mod metrics;
 mod paths;
 mod peer;
+mod policy;
 mod privsep;
 mod resolver;
 mod sandbox;
-mod serve;
+mod server;
 mod startup;
 mod sys;
 mod sysfs;
@@ -117,5 +118,5 @@ fn run(
     let descriptors = limits::descriptors_for(u64::try_from(config.max_connections).unwrap_or(u64::MAX));
     let (sandbox, directories) = (config.options.sandbox, started.directories());
     let sandboxed = privsep::enter_sandbox(&started.unprivileged, sandbox, descriptors, &directories)?;
-    Ok(serve::run(started, &sandboxed, &config)?)
+    Ok(server::run(started, &sandboxed, &config)?)
 }

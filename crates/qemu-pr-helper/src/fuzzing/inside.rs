@@ -20,7 +20,7 @@ pub use crate::device::multipath::message::{
 };
 use crate::{
     config::{self, settings::ProvidedIds},
-    control::{self, Subject},
+    control::{self, Handler},
     device::{
         Device,
         multipath::{self, Multipath, keeper, message::MAX_REQUEST},
@@ -133,7 +133,7 @@ pub fn control(socket: UnixStream) {
 /// A helper that serves nobody.
 struct Stage;
 
-impl Subject for Stage {
+impl Handler for Stage {
     fn snapshot(&self) -> Snapshot {
         Snapshot::default()
     }

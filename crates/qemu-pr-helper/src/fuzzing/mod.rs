@@ -4,6 +4,7 @@
 mod inside;
 mod patterns;
 mod records;
+mod server;
 
 use std::path::Path;
 
@@ -13,6 +14,7 @@ pub use inside::{
 };
 pub use patterns::{events, matches, switched, take_apart};
 pub use records::{offer, recorded};
+pub use server::Server;
 
 pub use crate::config::settings::Glob;
 use crate::config::{
@@ -20,7 +22,6 @@ use crate::config::{
     settings::{ProvidedIds, Settings},
 };
 pub use crate::resolver::unit::{path as control_group, unit, vm};
-pub use crate::serve::fuzzing::Server;
 
 /// The users and groups that there are.
 pub fn directory() -> ProvidedIds {

@@ -10,7 +10,7 @@ use crate::{
     identity::Identity,
     log::format::Style,
     peer::{Origin, Peer},
-    serve::keys,
+    policy::keys_of,
 };
 
 /// What the trail has of a command: the record, and the line in each of the forms, text, with a priority, JSON.
@@ -25,7 +25,7 @@ pub fn recorded(
         origin: Origin { client: 1, peer: Peer { pid: 0, uid: 107 }, connected: 0 },
         device: Identity::default(),
         cdb,
-        keys: keys(parameters),
+        keys: keys_of(parameters),
         status: Status(status),
         sense: Sense::from_device(sense),
         took: Duration::from_millis(1),

@@ -7,9 +7,9 @@
 mod defaults;
 mod error;
 mod glob;
-mod model;
 mod resolve;
 mod schema;
+mod types;
 mod users;
 
 use std::{
@@ -21,7 +21,7 @@ pub use self::{
     defaults::{CheckOption, Defaults, StartupOptions},
     error::{MAX_LENGTH, SettingsError},
     glob::Glob,
-    model::{Decision, KeyLimit, Rule, Settings},
+    types::{Decision, KeyLimit, Rule, Settings},
     users::{ProvidedIds, SystemUsers, UserDb},
 };
 

@@ -7,8 +7,8 @@ use super::{
     defaults::{self, CheckOption},
     error::{self, Invalid, invalid},
     glob::Glob,
-    model::{Action, Decision, Devices, KeyLimit, Limits, Rule, Settings},
     schema::{self, Number, number},
+    types::{Action, Decision, Devices, KeyLimit, Limits, Rule, Settings},
     users::UserDb,
 };
 use crate::resolver::unit::SLICES;

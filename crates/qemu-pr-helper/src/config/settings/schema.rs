@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::{
     error::{Invalid, invalid, plain},
-    model::Decision,
+    types::Decision,
 };
 
 /// The whole file.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use scsi_pr::{InAction, OutAction, ReservationKey};
 
 use super::{
-    model::{Action, Devices, Limits},
+    types::{Action, Devices, Limits},
     *,
 };
 use crate::config::cli;

@@ -130,8 +130,8 @@ impl Names {
         (!self.is_gone.load(Ordering::Relaxed)).then_some(&self.socket)
     }
 
-    /// The process is gone.
-    pub fn mourn(&self) {
+    /// The process is gone: reports that once.
+    pub fn report_gone(&self) {
         if !self.is_gone.swap(true, Ordering::Relaxed) {
             METRICS.without_names.count();
             error!(

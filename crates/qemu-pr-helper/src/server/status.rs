@@ -1,4 +1,4 @@
-//! What a connection is and does, for those who look from outside while its thread is at work or stuck.
+//! What a connection is and does, to be looked at from outside while its thread is at work or stuck.
 
 use std::{
     sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
@@ -15,7 +15,7 @@ use crate::{
 
 /// A connection and its command. The numbers may be of two different moments; that is good enough to be looked at.
 #[derive(Default)]
-pub struct Flight {
+pub struct ConnectionStatus {
     /// The number of the connection; zero while there is none.
     client: AtomicU64,
     pid: AtomicU32,
@@ -41,7 +41,7 @@ pub struct Flight {
 
 /// A connection as it was a moment ago.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct Snapshot {
     /// Whose the connection is.
     pub origin: Origin,
     /// For how long.
@@ -80,9 +80,8 @@ pub struct Failed {
     pub ago: Duration,
 }
 
-impl Flight {
-    /// A client has come.
-    pub fn open(&self, Origin { client, peer, connected }: Origin) {
+impl ConnectionStatus {
+    pub fn accepted(&self, Origin { client, peer, connected }: Origin) {
         for counter in [&self.requests, &self.since, &self.failed, &self.closing] {
             counter.store(0, Ordering::Relaxed);
         }
@@ -93,14 +92,14 @@ impl Flight {
         self.client.store(client, Ordering::Release);
     }
 
-    /// It is gone.
-    pub fn close(&self) {
+    /// The connection is gone.
+    pub fn closed(&self) {
         self.client.store(0, Ordering::Release);
         self.since.store(0, Ordering::Release);
     }
 
-    /// A command goes to its device; when.
-    pub fn begin(&self, cdb: &Cdb, device: Identity) -> Instant {
+    /// A command is sent to its device; when.
+    pub fn command_started(&self, cdb: &Cdb, device: Identity) -> Instant {
         let start = Instant::now();
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.command.store(code(cdb), Ordering::Relaxed);
@@ -110,8 +109,8 @@ impl Flight {
         start
     }
 
-    /// It is back.
-    pub fn end(&self, cdb: &Cdb, status: Status, sense: &Sense) {
+    /// It is over.
+    pub fn command_done(&self, cdb: &Cdb, status: Status, sense: &Sense) {
         self.since.store(0, Ordering::Release);
         if status == Status::GOOD {
             return;
@@ -126,12 +125,12 @@ impl Flight {
     }
 
     /// What the client sent is being closed.
-    pub fn closing(&self) {
+    pub fn closing_started(&self) {
         self.closing.store(now().max(1), Ordering::Release);
     }
 
     /// It is closed.
-    pub fn closed(&self) {
+    pub fn closing_done(&self) {
         self.closing.store(0, Ordering::Release);
     }
 
@@ -141,8 +140,8 @@ impl Flight {
         (self.client.load(Ordering::Acquire) > 0).then(peer)
     }
 
-    /// What there is to see.
-    pub fn look(&self) -> Option<Seen> {
+    /// The connection as it is now, if there is one.
+    pub fn snapshot(&self) -> Option<Snapshot> {
         let client = self.client.load(Ordering::Acquire);
         let past = |at: u64| Duration::from_micros(now().saturating_sub(at));
         let at = |time: &AtomicU64| Some(time.load(Ordering::Acquire)).filter(|time| *time > 0).map(past);
@@ -159,7 +158,7 @@ impl Flight {
             Some(Failed { command, status: Status(status), sense, ago })
         });
         let connected = self.connected.load(Ordering::Relaxed);
-        self.peer().map(|peer| Seen {
+        self.peer().map(|peer| Snapshot {
             origin: Origin { client, peer, connected },
             age: past(self.accepted.load(Ordering::Relaxed)),
             requests: self.requests.load(Ordering::Relaxed),
@@ -171,7 +170,7 @@ impl Flight {
 
     /// What is under way, for how long, and on which device, in words.
     pub fn describe(&self) -> Option<String> {
-        let Seen { under_way, closing, .. } = self.look()?;
+        let Snapshot { under_way, closing, .. } = self.snapshot()?;
         match (under_way, closing) {
             (Some(UnderWay { command, device, since }), _) => {
                 Some(format!("{command} on {device} has been hanging for {:.1} s", since.as_secs_f64()))
@@ -211,31 +210,31 @@ mod tests {
 
     #[test]
     fn what_is_seen_is_what_was_done() {
-        let flight = Flight::default();
-        assert_eq!(flight.look(), None);
+        let status = ConnectionStatus::default();
+        assert_eq!(status.snapshot(), None);
         let origin = Origin { client: 7, peer: Peer { pid: 12, uid: 107 }, connected: 5 };
-        flight.open(origin);
-        let seen = flight.look().unwrap();
+        status.accepted(origin);
+        let seen = status.snapshot().unwrap();
         assert_eq!((seen.origin, seen.requests), (origin, 0));
         assert_eq!((seen.under_way, seen.failure), (None, None));
 
         let cdb = PersistentReserveOut::new(OutAction::Clear, None, 24).cdb();
         let device = Identity { kind: Kind::Block, device: 0x810 };
-        flight.begin(&cdb, device);
-        let under_way = flight.look().unwrap().under_way.unwrap();
+        status.command_started(&cdb, device);
+        let under_way = status.snapshot().unwrap().under_way.unwrap();
         assert_eq!((under_way.command.to_string().as_str(), under_way.device), ("CLEAR", device));
 
         let sense = Sense::fixed(SenseCode::RESERVATIONS_PREEMPTED);
-        flight.end(&cdb, Status::CHECK_CONDITION, &sense);
-        let seen = flight.look().unwrap();
+        status.command_done(&cdb, Status::CHECK_CONDITION, &sense);
+        let seen = status.snapshot().unwrap();
         assert_eq!((seen.requests, seen.under_way), (1, None));
         let failure = seen.failure.unwrap();
         assert_eq!(failure.status, Status::CHECK_CONDITION);
         assert_eq!(failure.sense, Some(SenseCode::RESERVATIONS_PREEMPTED));
 
-        flight.close();
-        assert_eq!(flight.look(), None);
-        flight.open(Origin { client: 8, ..origin });
-        assert_eq!(flight.look().unwrap().failure, None);
+        status.closed();
+        assert_eq!(status.snapshot(), None);
+        status.accepted(Origin { client: 8, ..origin });
+        assert_eq!(status.snapshot().unwrap().failure, None);
     }
 }

@@ -29,7 +29,7 @@ pub trait Facts {
 
 /// What the rules come to.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Verdict<'a> {
+pub enum PolicyDecision<'a> {
     /// It may be carried out, with keys within the limit of the rule of this name.
     Allowed(Option<(KeyLimit, &'a str)>),
     /// The rule of this name forbids it, or no rule allows it.
@@ -40,18 +40,18 @@ pub enum Verdict<'a> {
 
 /// The first rule that is about the request decides. One that may or may not be about it ends the search as well:
 /// guessing would make a rule that forbids fail open.
-pub fn verdict<'a>(settings: &'a Settings, facts: &impl Facts) -> Verdict<'a> {
+pub fn decide<'a>(settings: &'a Settings, facts: &impl Facts) -> PolicyDecision<'a> {
     for rule in &settings.rules {
         match fits(rule, facts) {
             Ok(false) => {}
-            Ok(true) if rule.decision == Decision::Deny => return Verdict::Denied(Some(&rule.name)),
-            Ok(true) => return Verdict::Allowed(rule.keys.map(|limit| (limit, rule.name.as_str()))),
-            Err(what) => return Verdict::Unknown(&rule.name, what),
+            Ok(true) if rule.decision == Decision::Deny => return PolicyDecision::Denied(Some(&rule.name)),
+            Ok(true) => return PolicyDecision::Allowed(rule.keys.map(|limit| (limit, rule.name.as_str()))),
+            Err(what) => return PolicyDecision::Unknown(&rule.name, what),
         }
     }
     match settings.default {
-        Decision::Allow => Verdict::Allowed(None),
-        Decision::Deny => Verdict::Denied(None),
+        Decision::Allow => PolicyDecision::Allowed(None),
+        Decision::Deny => PolicyDecision::Denied(None),
     }
 }
 

@@ -37,7 +37,7 @@ pub fn check(limit: KeyLimit, out: PersistentReserveOut, parameters: &[u8]) -> R
     }
     // Zero proves nothing: a disk takes it for REGISTER where nothing is registered, and for nothing else.
     let outside = |key: ReservationKey| !key.is_zero() && !limit.contains(key);
-    let [key, service_action_key] = super::super::connection::keys(list).ok_or(too_short)?;
+    let [key, service_action_key] = keys_of(list).ok_or(too_short)?;
     if action != OutAction::RegisterAndIgnoreExistingKey && outside(key) {
         return Err(Denied("its RESERVATION KEY is not one of the client's"));
     }
@@ -48,6 +48,13 @@ pub fn check(limit: KeyLimit, out: PersistentReserveOut, parameters: &[u8]) -> R
         return Err(Denied("its SERVICE ACTION RESERVATION KEY is not one of the client's"));
     }
     Ok(())
+}
+
+/// The two keys that every parameter list begins with (SPC-4 table 229).
+pub fn keys_of(parameters: &[u8]) -> Option<[ReservationKey; 2]> {
+    let (key, rest) = parameters.split_first_chunk()?;
+    let service_action_key = rest.first_chunk()?;
+    Some([ReservationKey::from_bytes(*key), ReservationKey::from_bytes(*service_action_key)])
 }
 
 /// Whether the service action is one that can be held to keys at all. Each is named here, so that a new one is not allowed

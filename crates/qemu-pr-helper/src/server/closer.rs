@@ -1,9 +1,8 @@
-//! What clients leave behind is closed here, and not by the threads that serve them.
+//! Closes what clients have sent, so that the worker threads need not.
 //!
 //! Closing may take as long as the client wishes: a TCP socket that lingers is enough. A disk is closed by the thread that
 //! carried the command out, because no client can make that long; everything else that one has sent, and a socket with
-//! something in it that was never read, is left to threads of which nobody is in need. There are few of them unless much
-//! has piled up.
+//! something in it that was never read, is left to threads of their own. There are few of them unless much has piled up.
 
 use std::{
     collections::VecDeque,
@@ -12,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::hub::{Hub, Token};
+use super::token::Token;
 use crate::{
     limits::LEFT_BEHIND,
     peer::{Origin, Peer},
@@ -38,31 +37,38 @@ const STACK: usize = 64 * 1024;
 pub enum Then {
     /// Nothing: the client is gone.
     Nothing,
-    /// The connection is read again.
+    /// This connection is read again.
     Resume(Token),
-    /// This place is free.
+    /// This slot is free.
     Release(u32),
 }
 
 /// Something to be closed, and whose it was.
-pub struct Left {
+pub struct Discarded {
     pub origin: Origin,
     pub then: Then,
     /// Dropped, and nothing else.
     pub what: Box<dyn Send>,
 }
 
+/// What has a closer, and goes on when something is closed.
+pub trait Owner: Send + Sync + 'static {
+    fn closer(&self) -> &Closer;
+    /// Something is closed.
+    fn closed(self: &Arc<Self>, then: Then);
+}
+
 /// What waits and what is being closed.
 #[derive(Default)]
-pub struct Closing {
+pub struct Closer {
     state: Mutex<State>,
-    bell: Condvar,
+    arrived: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<(Left, Instant)>,
-    busy: Vec<Seen>,
+    waiting: VecDeque<(Discarded, Instant)>,
+    busy: Vec<Closing>,
     threads: usize,
     /// Of them, those with nothing to do.
     idle: usize,
@@ -70,72 +76,72 @@ struct State {
     is_refused: bool,
 }
 
-/// Something that is being closed, to look at.
+/// Something that is being closed, to be looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct Closing {
     pub origin: Origin,
     pub since: Instant,
 }
 
 impl State {
-    /// How many things wait for which no connection stands.
+    /// How many things wait that no connection's descriptors are counted for.
     fn strays(&self) -> usize {
         self.waiting.iter().filter(|(left, _)| left.then == Then::Nothing).count()
     }
 
     /// Whether something of this client's is being closed.
     fn is_busy_with(&self, peer: Peer) -> bool {
-        self.busy.iter().any(|seen| seen.origin.peer == peer)
+        self.busy.iter().any(|closing| closing.origin.peer == peer)
     }
 
-    /// Whether another thread is wanted, now that something of this client's is to be closed: few are kept by one that
-    /// makes it long, and nobody waits behind that one.
+    /// Whether another thread is wanted, now that something of this client's is to be closed: one that makes it
+    /// long keeps few, and no other client waits behind it.
     fn wants_thread(&self, peer: Peer) -> bool {
         let is_urgent = self.waiting.len() > MAX_WAITING || !self.is_busy_with(peer);
         self.waiting.len() > self.idle && self.threads < if is_urgent { MANY } else { FEW }
     }
 
     /// What a thread closes next: first that of clients of which nothing is being closed.
-    fn next(&mut self) -> Option<(Left, Seen)> {
+    fn next(&mut self) -> Option<(Discarded, Closing)> {
         let fresh = self.waiting.iter().position(|(left, _)| !self.is_busy_with(left.origin.peer));
         let (left, since) = self.waiting.remove(fresh.unwrap_or(0))?;
-        let seen = Seen { origin: left.origin, since };
-        self.busy.push(seen);
-        Some((left, seen))
+        let closing = Closing { origin: left.origin, since };
+        self.busy.push(closing);
+        Some((left, closing))
     }
 }
 
-impl Closing {
+impl Closer {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether there is room for something of a client that gives its place back.
+    /// Whether there is room for something of a client whose slot is free at once.
     pub fn has_room(&self) -> bool {
         let state = self.state();
         state.strays() < MAX_WAITING || (state.threads < MANY && !state.is_refused)
     }
 
     /// What is being closed or waits for that.
-    pub fn seen(&self) -> Vec<Seen> {
+    pub fn closing(&self) -> Vec<Closing> {
         let state = self.state();
-        let seen = |(left, since): &(Left, Instant)| Seen { origin: left.origin, since: *since };
+        let seen = |(left, since): &(Discarded, Instant)| Closing { origin: left.origin, since: *since };
         state.busy.iter().copied().chain(state.waiting.iter().map(seen)).collect()
     }
 
     /// Has something closed.
-    pub fn take(hub: &Arc<Hub>, left: Left) {
-        let mut state = hub.closing.state();
+    pub fn close(owner: &Arc<impl Owner>, left: Discarded) {
+        let mut state = owner.closer().state();
         let peer = left.origin.peer;
         state.waiting.push_back((left, Instant::now()));
         if state.wants_thread(peer) {
             state.threads += 1;
             drop(state);
             let spawned = {
-                let hub = Arc::clone(hub);
-                thread::Builder::new().name("closing".into()).stack_size(STACK).spawn(move || work(&hub))
+                let owner = Arc::clone(owner);
+                thread::Builder::new().name("closing".into()).stack_size(STACK).spawn(move || work(&owner))
             };
-            state = hub.closing.state();
+            state = owner.closer().state();
             state.is_refused = spawned.is_err();
             if spawned.is_err() {
                 state.threads -= 1;
@@ -143,49 +149,45 @@ impl Closing {
                     // Then it has to be here, while another thread waits for events.
                     let next = state.next();
                     drop(state);
-                    if let Some((left, seen)) = next {
-                        close(hub, left, seen);
+                    if let Some((left, closing)) = next {
+                        close(owner, left, closing);
                     }
                     return;
                 }
             }
         }
         drop(state);
-        hub.closing.bell.notify_one();
+        owner.closer().arrived.notify_one();
     }
 }
 
-fn work(hub: &Arc<Hub>) {
+fn work(owner: &Arc<impl Owner>) {
     loop {
-        let mut state = hub.closing.state();
+        let mut state = owner.closer().state();
         state.idle += 1;
         let is_idle = |state: &mut State| state.waiting.is_empty();
-        let waited = hub.closing.bell.wait_timeout_while(state, IDLE, is_idle);
+        let waited = owner.closer().arrived.wait_timeout_while(state, IDLE, is_idle);
         (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         state.idle -= 1;
-        let Some((left, seen)) = state.next() else {
+        let Some((left, closing)) = state.next() else {
             state.threads -= 1;
             return;
         };
         drop(state);
-        close(hub, left, seen);
+        close(owner, left, closing);
     }
 }
 
-fn close(hub: &Arc<Hub>, left: Left, seen: Seen) {
-    let Left { then, what, .. } = left;
+fn close(owner: &Arc<impl Owner>, left: Discarded, closing: Closing) {
+    let Discarded { then, what, .. } = left;
     drop(what);
-    let mut state = hub.closing.state();
+    let mut state = owner.closer().state();
     state.is_refused = false;
-    if let Some(place) = state.busy.iter().position(|other| *other == seen) {
-        state.busy.swap_remove(place);
+    if let Some(index) = state.busy.iter().position(|other| *other == closing) {
+        state.busy.swap_remove(index);
     }
     drop(state);
-    match then {
-        Then::Nothing => {}
-        Then::Resume(token) => super::connection::closed(hub, token),
-        Then::Release(place) => hub.release(place),
-    }
+    owner.closed(then);
 }
 
 #[cfg(test)]
@@ -193,14 +195,14 @@ fn close(hub: &Arc<Hub>, left: Left, seen: Seen) {
 mod tests {
     use super::*;
 
-    fn left(client: u64, pid: u32) -> (Left, Instant) {
+    fn left(client: u64, pid: u32) -> (Discarded, Instant) {
         let peer = Peer { pid, uid: 1 };
         let origin = Origin { client, peer, connected: 0 };
-        (Left { origin, then: Then::Nothing, what: Box::new(()) }, Instant::now())
+        (Discarded { origin, then: Then::Nothing, what: Box::new(()) }, Instant::now())
     }
 
     #[test]
-    fn one_client_keeps_few_threads_and_nobody_waits_behind_it() {
+    fn one_client_keeps_few_threads_and_no_other_waits_behind_it() {
         let mut state = State::default();
         let (hostile, other) = (Peer { pid: 7, uid: 1 }, Peer { pid: 8, uid: 1 });
         for client in 0..10 {

@@ -1,4 +1,4 @@
-//! The server as a fuzzer runs it: the crew on a listening socket, without the steps of a start.
+//! The server as a fuzzer runs it: workers on a listening socket, without the steps of a start.
 
 use std::{
     ffi::OsString,
@@ -10,19 +10,20 @@ use std::{
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use super::{crew, hub::Hub, wait_for};
+use super::Read;
 use crate::{
     audit::{self, Keys},
     config::{Config, cli},
-    device::multipath::Multipath,
-    fuzzing::Read,
+    device::{Router, multipath::Multipath},
     log::{self, format::LogFormat, trace},
+    policy::Policy,
     privsep::Sandboxed,
     resolver::names::Names,
+    server::{self, Shared, start_workers, wait_for},
 };
 
 /// A server whose threads run until the process ends.
-pub struct Server(Arc<Hub>);
+pub struct Server(Arc<server::Server>);
 
 impl Server {
     /// Serves a listening socket, with these options of the command line.
@@ -36,12 +37,15 @@ impl Server {
         // Nobody is at the other end: what a broker may answer has a fuzzer of its own.
         let (broker, _) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(|error| error.to_string())?;
-        let hub = Hub::new(listener, Multipath::over(broker), None, &config).map_err(|error| error.to_string())?;
-        let hub = Arc::new(hub);
-        crew::start(&hub, &Sandboxed::pretend()).map_err(|error| error.to_string())?;
-        let main = Arc::clone(&hub);
+        let options = &config.options;
+        let router = Router::new(options.command_timeout, Multipath::over(broker), options.simulate);
+        let server = Shared::new(router, Policy::new(None, None), options.request_timeout, options.quiet)
+            .and_then(|shared| server::Server::new(listener, shared, config.max_connections));
+        let server = Arc::new(server.map_err(|error| error.to_string())?);
+        start_workers(&server, &Sandboxed::pretend()).map_err(|error| error.to_string())?;
+        let main = Arc::clone(&server);
         thread::spawn(move || watch(&main));
-        Ok(Self(hub))
+        Ok(Self(server))
     }
 
     /// Has all be traced and recorded that can be, and nothing of it written: standard error is the fuzzer's.
@@ -57,35 +61,35 @@ impl Server {
 
     /// How many connections there are, those included that are being closed.
     pub fn connections(&self) -> usize {
-        self.0.slots.in_use()
+        self.0.connections.in_use()
     }
 
     /// Looks for what would be overdue after `time`, as the main thread does.
     pub fn look_after(&self, time: Duration) {
-        self.0.slots.sweep(Instant::now() + time);
+        self.0.connections.expire(Instant::now() + time);
     }
 
     /// Forgets the simulated disks.
     pub fn forget_disks(&self) {
-        self.0.router.clear();
+        self.0.shared.router.clear();
     }
 
     /// Puts what a settings file says into force.
     pub fn reload(&self, read: &Read) {
-        self.0.policy.replace("/fuzz.toml".into(), read.settings.clone());
+        self.0.shared.policy.replace("/fuzz.toml".into(), read.settings.clone());
     }
 }
 
 /// What the main thread does but for signals and the watchdog.
-fn watch(hub: &Hub) {
+fn watch(server: &server::Server) {
     loop {
-        let tick = hub.is_ticking().then_some(Duration::from_secs(1));
-        let pause = [tick, hub.rates.pause()].into_iter().flatten().min();
-        if wait_for(&[hub.wake()], &[], pause).is_err() {
+        let tick = server.shared.is_timer_armed().then_some(Duration::from_secs(1));
+        let pause = [tick, server.delayed.next()].into_iter().flatten().min();
+        if wait_for(&[server.shared.wakeup()], &[], pause).is_err() {
             return;
         }
-        hub.heard();
-        hub.sweep();
-        hub.resume();
+        server.shared.ack_wakeup();
+        server.expire();
+        server.resume_delayed();
     }
 }

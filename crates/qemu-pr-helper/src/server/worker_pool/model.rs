@@ -1,6 +1,6 @@
-//! The crew in a world whose threads run in every order that a scheduler can think of.
+//! The worker pool in a world whose threads run in every order that a scheduler can think of.
 //!
-//! What runs here is what runs in the program: who waits, who is summoned, who rests. Only the system's end is a
+//! What runs here is what runs in the program: which thread waits, is woken, or is parked. Only the system's end is a
 //! stand-in: sockets that report once what is unread, threads, and time, which passes whenever it likes. A request that
 //! nobody answers leaves every thread asleep at last, and the scheduler says so.
 
@@ -20,8 +20,8 @@ use shuttle::{
 };
 
 use super::{
-    super::sync::{IS_OVER, MISTAKE, Mistake},
-    Crew, Place, WAITING,
+    WAITING, WorkerPool, WorkerState,
+    sync::{IS_OVER, MISTAKE, Mistake},
 };
 
 /// What a client has sent.
@@ -43,13 +43,13 @@ struct Client {
 }
 
 struct World {
-    crew: Crew,
+    pool: WorkerPool,
     clients: Mutex<Vec<Client>>,
     /// Something was sent or answered, or is waited for again.
     stir: Condvar,
     is_dead: Mutex<bool>,
     revived: Condvar,
-    /// Threads that wait for an event or have one, and neither rest nor are on their way to either.
+    /// Threads that wait for an event or have one, and are neither parked nor are on their way to either.
     at_work: AtomicUsize,
     has_room: AtomicBool,
     is_over: AtomicBool,
@@ -64,12 +64,12 @@ fn wait<'a, T>(bell: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
 }
 
 impl World {
-    /// Clients that have sent this, and a crew as it begins.
+    /// Clients that have sent this, and a pool as it begins.
     fn new(sent: &[&[Command]]) -> Arc<Self> {
         IS_OVER.set(false);
         let client = |sent: &&[Command]| Client { unread: sent.iter().copied().collect(), is_armed: true, answers: 0 };
         let world = Arc::new(Self {
-            crew: Crew::default(),
+            pool: WorkerPool::default(),
             clients: Mutex::new(sent.iter().map(client).collect()),
             stir: Condvar::new(),
             is_dead: Mutex::new(true),
@@ -79,7 +79,7 @@ impl World {
             is_over: AtomicBool::new(false),
         });
         for _ in 0..WAITING {
-            world.crew.begin(|| world.start().then_some(()).ok_or_else(|| ErrorKind::OutOfMemory.into())).unwrap();
+            world.pool.begin(|| world.start().then_some(()).ok_or_else(|| ErrorKind::OutOfMemory.into())).unwrap();
         }
         world
     }
@@ -105,9 +105,9 @@ impl World {
     fn work(self: &Arc<Self>) {
         loop {
             let Some(number) = self.wait() else { return };
-            let is_covered = self.crew.leave(|| self.start());
-            let place = self.serve(number, is_covered);
-            if !self.crew.take(place) {
+            let is_covered = self.pool.leave(|| self.start());
+            let state = self.serve(number, is_covered);
+            if !self.pool.park(state) {
                 return;
             }
             self.count();
@@ -130,7 +130,7 @@ impl World {
         }
     }
 
-    fn serve(&self, number: usize, is_covered: bool) -> Place {
+    fn serve(&self, number: usize, is_covered: bool) -> WorkerState {
         let command = lock(&self.clients)[number].unread.pop_front();
         if command == Some(Hangs) && is_covered {
             let mut is_dead = lock(&self.is_dead);
@@ -141,10 +141,10 @@ impl World {
         lock(&self.clients)[number].answers += usize::from(command.is_some());
         self.stir.notify_all();
         self.at_work.fetch_sub(1, SeqCst);
-        let place = self.crew.rejoin();
+        let state = self.pool.resume();
         lock(&self.clients)[number].is_armed = true;
         self.stir.notify_all();
-        place
+        state
     }
 
     fn send(&self, number: usize, command: Command) {
@@ -165,14 +165,14 @@ impl World {
         self.revived.notify_all();
     }
 
-    /// Threads that wait or rest do so no longer.
+    /// Threads that wait or are parked do so no longer.
     fn end(&self) {
         self.is_over.store(true, SeqCst);
         drop(lock(&self.clients));
         self.stir.notify_all();
         IS_OVER.set(true);
-        drop(lock(&self.crew.reserve));
-        self.crew.bell.notify_all();
+        drop(lock(&self.pool.reserve));
+        self.pool.woken.notify_all();
     }
 }
 
@@ -189,7 +189,7 @@ fn a_dead_disk() {
     world.end();
 }
 
-/// The disk has been dead before: threads rest that were needed then, and are needed again, some more than once.
+/// The disk has been dead before: threads are parked that were needed then, and are needed again, some more than once.
 fn a_disk_that_dies_again() {
     let world = World::new(&[&[Hangs], &[Hangs], &[Hangs], &[]]);
     world.revive();
@@ -236,7 +236,7 @@ fn play(story: fn()) {
 }
 
 #[test]
-fn nobody_waits_for_another_s_command() {
+fn no_client_waits_for_another_s_command() {
     play(a_dead_disk);
 }
 
@@ -252,7 +252,7 @@ fn without_room_for_threads_one_still_waits() {
 
 #[test]
 fn the_model_finds_mistakes() {
-    for mistake in [Mistake::LeavesNobody, Mistake::RingsNoBell, Mistake::StaysSummoned, Mistake::NeverRests] {
+    for mistake in [Mistake::LeavesNobody, Mistake::WakesNobody, Mistake::StaysWoken, Mistake::NeverParks] {
         MISTAKE.set(Some(mistake));
         let found = STORIES.map(|story| catch_unwind(|| play(story)).is_err());
         MISTAKE.set(None);

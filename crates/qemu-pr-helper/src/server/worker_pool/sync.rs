@@ -59,14 +59,14 @@ pub fn wait_for<'a, T>(
 /// A mistake that the model makes on purpose, to see that it would be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mistake {
-    /// The last one that waits goes to work, and nobody waits in its place.
+    /// The last one that waits goes to work, and none waits in its place.
     LeavesNobody,
     /// A thread in reserve is counted as waiting, and does not learn of it.
-    RingsNoBell,
-    /// One that is summoned leaves the summons to the next one as well.
-    StaysSummoned,
+    WakesNobody,
+    /// One that is woken leaves the next one to be woken as well.
+    StaysWoken,
     /// A thread that is not needed waits all the same, and is not counted.
-    NeverRests,
+    NeverParks,
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! May this request be carried out? A refusal is a SCSI answer, not a hang-up.
+//! Whether a request may be carried out. A refusal is a SCSI answer; the connection stays.
 //!
 //! What the settings refuse is answered ILLEGAL REQUEST, ACCESS DENIED - NO ACCESS RIGHTS (5/20/02): SPC's words for
 //! just this, which no disk says for any other reason, and which nobody tries again. RESERVATION CONFLICT would tell a
@@ -6,6 +6,7 @@
 
 mod facts;
 mod keys;
+mod limits;
 mod rules;
 
 use std::{
@@ -23,14 +24,14 @@ use rustix::fs::{OFlags, fcntl_getfl};
 use scsi_pr::{Cdb, Command, Completion, OutAction, PersistentReserveOut, ReservationKey, Sense, SenseCode, Status};
 use tracing::warn;
 
-pub use self::facts::Known;
 use self::{
     facts::{Live, Memory},
     keys::Denied,
-    rules::Verdict,
+    rules::PolicyDecision,
 };
-use super::{connection, share::Share};
+pub use self::{keys::keys_of, limits::ClientState};
 use crate::{
+    bucket::{Bucket, Shares},
     clock,
     config::settings::{Decision, Settings},
     identity::{Identity, Kind},
@@ -39,7 +40,7 @@ use crate::{
     resolver::{Aliases, Lookup, Resolver},
 };
 
-/// Why a request is answered without its device being asked.
+/// Why a request is answered without its device being request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Refusal {
@@ -97,7 +98,7 @@ pub struct InForce {
     pub settings: Settings,
 }
 
-/// What decides. Without settings it costs a request one look at a flag.
+/// Decides about requests. Without settings that is one look at a flag.
 pub struct Policy {
     on: AtomicBool,
     /// Whether parts of disks may be changed.
@@ -107,10 +108,12 @@ pub struct Policy {
     current: RwLock<Option<Arc<InForce>>>,
     memory: Memory,
     under_way: Mutex<HashMap<Identity, u32>>,
+    /// How often the client processes may send requests.
+    buckets: Mutex<Shares<Bucket>>,
 }
 
-/// A request, and who sent it.
-pub struct Asked<'a> {
+/// A request, and its client.
+pub struct Request<'a> {
     /// The command.
     pub cdb: &'a Cdb,
     /// Its parameter list.
@@ -119,19 +122,19 @@ pub struct Asked<'a> {
     pub descriptor: BorrowedFd<'a>,
     /// What is there.
     pub device: Identity,
-    /// Who wants it.
+    /// The client.
     pub origin: Origin,
     /// The client's socket.
     pub socket: BorrowedFd<'a>,
     /// What is kept for the client, if anything is.
-    pub share: &'a mut Option<Box<Share>>,
+    pub state: &'a mut Option<Box<ClientState>>,
 }
 
-/// A command's place among those that are under way on its device.
+/// A command among those that are under way on its device, until this is dropped.
 #[must_use]
-pub struct Place<'a>(&'a Policy, Identity);
+pub struct DeviceSlot<'a>(&'a Policy, Identity);
 
-impl Drop for Place<'_> {
+impl Drop for DeviceSlot<'_> {
     fn drop(&mut self) {
         let mut under_way = self.0.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = under_way.get_mut(&self.1) {
@@ -153,6 +156,7 @@ impl Policy {
             current: RwLock::default(),
             memory: Memory::new(resolver),
             under_way: Mutex::default(),
+            buckets: Mutex::default(),
         };
         if let Some((path, settings)) = settings {
             policy.replace(path, settings);
@@ -174,7 +178,7 @@ impl Policy {
         self.parts.load(Ordering::Relaxed)
     }
 
-    /// Who finds out what rules need to know.
+    /// The process that finds out what rules need to know.
     pub const fn resolver(&self) -> Option<&Arc<Resolver>> {
         self.memory.resolver()
     }
@@ -192,35 +196,35 @@ impl Policy {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether a request may go to its device; until its place is dropped it counts as being there.
-    pub fn admit(&self, asked: Asked<'_>) -> Result<Option<Place<'_>>, Refused> {
-        // Who may only read the disk must not change who may write it. The kernel does not look at this for us.
-        if matches!(asked.cdb.command(), Command::Out(_)) && is_read_only(asked.descriptor) {
+    /// Whether a request may go to its device. It counts as being there until the slot is dropped.
+    pub fn admit(&self, request: Request<'_>) -> Result<Option<DeviceSlot<'_>>, Refused> {
+        // A client that may only read the disk must not change who may write it. The kernel does not check this.
+        if matches!(request.cdb.command(), Command::Out(_)) && is_read_only(request.descriptor) {
             return Err(Refusal::ReadOnly.because("the descriptor is open for reading only"));
         }
         let Some(current) = self.current() else { return Ok(None) };
-        self.judge(&current.settings, asked)
+        self.judge(&current.settings, request)
     }
 
-    fn judge(&self, settings: &Settings, asked: Asked<'_>) -> Result<Option<Place<'_>>, Refused> {
-        let Asked { cdb, parameters, device, origin, socket, share, .. } = asked;
+    fn judge(&self, settings: &Settings, request: Request<'_>) -> Result<Option<DeviceSlot<'_>>, Refused> {
+        let Request { cdb, parameters, device, origin, socket, state, .. } = request;
         if !settings.rules.is_empty() || settings.default != Decision::Allow {
-            let known = &*share.get_or_insert_default().known;
+            let known = &*state.get_or_insert_default().known;
             let live = Live { origin, socket, device, command: cdb.command(), known, memory: &self.memory };
-            match rules::verdict(settings, &live) {
-                Verdict::Allowed(None) => {}
-                Verdict::Allowed(Some((limit, rule))) => {
+            match rules::decide(settings, &live) {
+                PolicyDecision::Allowed(None) => {}
+                PolicyDecision::Allowed(Some((limit, rule))) => {
                     if let Command::Out(out) = cdb.command()
                         && let Err(Denied(why)) = keys::check(limit, out, parameters)
                     {
                         return Err(Refusal::Keys.because(format!("{why} (rule \"{rule}\")")));
                     }
                 }
-                Verdict::Denied(Some(rule)) => {
+                PolicyDecision::Denied(Some(rule)) => {
                     return Err(Refusal::Policy.because(format!("the rule \"{rule}\" denies it")));
                 }
-                Verdict::Denied(None) => return Err(Refusal::Policy.because("no rule allows it")),
-                Verdict::Unknown(rule, what) => {
+                PolicyDecision::Denied(None) => return Err(Refusal::Policy.because("no rule allows it")),
+                PolicyDecision::Unknown(rule, what) => {
                     let why = format!("the rule \"{rule}\" needs {what}, and that cannot be found out now");
                     return Err(unknown(origin.peer, cdb, why));
                 }
@@ -235,7 +239,7 @@ impl Policy {
             self.refuse_several_paths(device, origin.peer, cdb)?;
         }
         match settings.limits.commands_per_device {
-            Some(limit) => self.enter(device, limit).map(Some),
+            Some(limit) => self.take_slot(device, limit).map(Some),
             None => Ok(None),
         }
     }
@@ -255,7 +259,7 @@ impl Policy {
         }
     }
 
-    fn enter(&self, device: Identity, limit: u32) -> Result<Place<'_>, Refused> {
+    fn take_slot(&self, device: Identity, limit: u32) -> Result<DeviceSlot<'_>, Refused> {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         let count = under_way.entry(device).or_default();
         if *count >= limit {
@@ -263,11 +267,11 @@ impl Policy {
             return Err(Refusal::BusyDevice.because(why));
         }
         *count += 1;
-        Ok(Place(self, device))
+        Ok(DeviceSlot(self, device))
     }
 }
 
-/// A refusal of what can neither be allowed nor denied. Whoever runs the helper should know, audit log or not.
+/// A refusal of what can neither be allowed nor denied. The administrator should know, audit log or not.
 fn unknown(peer: Peer, cdb: &Cdb, why: String) -> Refused {
     static BLIND: RateLimit = RateLimit::new();
     if let Some(more) = BLIND.admit(peer.into()) {
@@ -286,7 +290,7 @@ fn reserves_for_one_path(out: PersistentReserveOut, parameters: &[u8]) -> bool {
         && match out.action() {
             Some(OutAction::Reserve | OutAction::ReplaceLostReservation) => true,
             Some(OutAction::Preempt | OutAction::PreemptAndAbort) => {
-                connection::keys(parameters).is_none_or(|[own, victim]| own != victim)
+                keys_of(parameters).is_none_or(|[own, victim]| own != victim)
             }
             // What is not known is refused on a map in any case.
             None

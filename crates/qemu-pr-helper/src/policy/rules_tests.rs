@@ -67,10 +67,10 @@ fn rules(text: &str) -> Settings {
 /// Whether a rule with these conditions, which denies, is about it; `Err` with what is missing.
 fn fits(conditions: &str, facts: &Known) -> Result<bool, &'static str> {
     let settings = rules(&format!("[[rule]]\ndecision = \"deny\"\n{conditions}"));
-    match verdict(&settings, facts) {
-        Verdict::Denied(Some("rule 1")) => Ok(true),
-        Verdict::Allowed(None) => Ok(false),
-        Verdict::Unknown("rule 1", what) => Err(what),
+    match decide(&settings, facts) {
+        PolicyDecision::Denied(Some("rule 1")) => Ok(true),
+        PolicyDecision::Allowed(None) => Ok(false),
+        PolicyDecision::Unknown("rule 1", what) => Err(what),
         other => panic!("{other:?}"),
     }
 }
@@ -159,9 +159,9 @@ fn a_process_in_no_unit_of_the_systems_manager_is_neither_allowed_nor_cleared_of
         let what = "the client's unit below /machine.slice or /system.slice";
         assert_eq!(fits("unit = [\"*\"]", &user), Err(what), "{path}");
         assert_eq!(fits("unit = [\"*\"]\nuser = [1]", &user), Ok(false), "the user rules it out");
-        assert_eq!(verdict(&allowing("*"), &user), Verdict::Denied(None), "{path}");
+        assert_eq!(decide(&allowing("*"), &user), PolicyDecision::Denied(None), "{path}");
         let root = Known { user: 0, ..user };
-        assert_eq!(verdict(&allowing("*"), &root), Verdict::Allowed(None), "another rule is about that one");
+        assert_eq!(decide(&allowing("*"), &root), PolicyDecision::Allowed(None), "another rule is about that one");
     }
 }
 
@@ -183,9 +183,9 @@ fn the_first_rule_that_fits_decides_and_otherwise_the_default() {
          decision = \"deny\"",
     );
     let limit = KeyLimit { value: 1 << 56, mask: 0xff << 56, own_nexus: false };
-    assert_eq!(verdict(&settings, &qemu()), Verdict::Allowed(Some((limit, "tenant"))));
+    assert_eq!(decide(&settings, &qemu()), PolicyDecision::Allowed(Some((limit, "tenant"))));
     let preempt = PersistentReserveOut::new(OutAction::Preempt, None, 24).cdb().command();
-    assert_eq!(verdict(&settings, &Known { command: preempt, ..qemu() }), Verdict::Denied(Some("not these")));
-    assert_eq!(verdict(&settings, &Known { user: 1, ..qemu() }), Verdict::Denied(None));
-    assert_eq!(verdict(&rules(""), &qemu()), Verdict::Allowed(None));
+    assert_eq!(decide(&settings, &Known { command: preempt, ..qemu() }), PolicyDecision::Denied(Some("not these")));
+    assert_eq!(decide(&settings, &Known { user: 1, ..qemu() }), PolicyDecision::Denied(None));
+    assert_eq!(decide(&rules(""), &qemu()), PolicyDecision::Allowed(None));
 }

@@ -1,11 +1,11 @@
-//! The helper as it is now, for the control socket.
+//! What the control socket can ask of the server.
 
 use std::{path::Path, sync::Arc};
 
 use pr_control::{Connection, Failure, InFlight, Settings, Snapshot};
 use tracing::info;
 
-use super::{closing, flight::Seen, hub::Hub, policy::Refusal};
+use super::{closer::Closing, context::Server, status::Snapshot as Status};
 use crate::{
     audit,
     clock::{self, micros},
@@ -13,20 +13,20 @@ use crate::{
         self,
         settings::{ProvidedIds, StartupOptions},
     },
-    control::Subject,
+    control::Handler,
     log::{self, trace},
     metrics::METRICS,
+    policy::Refusal,
 };
 
-/// The hub, as the control socket sees it.
-pub struct State {
-    /// The hub.
-    pub hub: Arc<Hub>,
-    /// The options, which stay what they are.
-    pub at_start: StartupOptions,
+/// Answers for the server.
+pub struct ControlHandler {
+    pub server: Arc<Server>,
+    /// They cannot change any more.
+    pub options: StartupOptions,
 }
 
-impl Subject for State {
+impl Handler for ControlHandler {
     fn snapshot(&self) -> Snapshot {
         let uptime_us = micros(clock::uptime());
         Snapshot {
@@ -34,14 +34,14 @@ impl Subject for State {
             pid: std::process::id(),
             started_us: clock::unix_micros().saturating_sub(uptime_us),
             uptime_us,
-            max_connections: u64::try_from(self.hub.slots.capacity()).unwrap_or(u64::MAX),
+            max_connections: u64::try_from(self.server.connections.capacity()).unwrap_or(u64::MAX),
             totals: METRICS.totals(log::lost()),
             requests: METRICS.requests(),
             violations: METRICS.violations(),
             refusals: METRICS.refusals(&Refusal::NAMES),
             connections: self.connections(),
             trace: trace::enabled().into_iter().map(str::to_owned).collect(),
-            settings: self.hub.policy.current().map(|current| Settings {
+            settings: self.server.shared.policy.current().map(|current| Settings {
                 path: current.path.display().to_string(),
                 rules: u64::try_from(current.settings.rules.len()).unwrap_or(u64::MAX),
                 since_us: current.since_us,
@@ -51,30 +51,34 @@ impl Subject for State {
 
     fn reload(&self, path: &str, text: &str, directory: &ProvidedIds) -> Result<(u64, Vec<String>), String> {
         let settings = config::parse_settings(Path::new(path), text, directory).map_err(|error| {
-            let still =
-                if self.hub.policy.current().is_some() { "the settings in force stay" } else { "none are in force" };
+            let still = if self.server.shared.policy.current().is_some() {
+                "the settings in force stay"
+            } else {
+                "none are in force"
+            };
             format!("{error}; {still}")
         })?;
         info!("{path}: new settings are in force, with {} rules", settings.rules.len());
         let rules = u64::try_from(settings.rules.len()).unwrap_or(u64::MAX);
         let mut warnings = settings.warnings.clone();
-        let changed = self.at_start.changed(&settings.defaults);
+        let changed = self.options.changed(&settings.defaults);
         if !changed.is_empty() {
             warnings.push(format!(
                 "[defaults] counts when a helper starts, and this one was started with others ({}); start it again for them",
                 changed.join(", ")
             ));
         }
-        self.hub.policy.replace(path.into(), settings);
+        self.server.shared.policy.replace(path.into(), settings);
         Ok((rules, warnings))
     }
 }
 
-impl State {
-    /// Those that have a place, and then those that are gone and have left something behind.
+impl ControlHandler {
+    /// Those that have a slot, and then those that are gone and of which something is being closed.
     fn connections(&self) -> Vec<Connection> {
-        let mut all: Vec<_> = self.hub.slots.all().filter_map(|slot| slot.flight.look()).map(connection).collect();
-        for closing::Seen { origin, since } in self.hub.closing.seen() {
+        let mut all: Vec<_> =
+            self.server.connections.all().filter_map(|slot| slot.status.snapshot()).map(connection).collect();
+        for Closing { origin, since } in self.server.closer.closing() {
             if all.iter().all(|connection| connection.client.connection != origin.client) {
                 let closing_us = Some(micros(since.elapsed()));
                 all.push(Connection { client: audit::client(origin), closing_us, ..Connection::default() });
@@ -84,22 +88,22 @@ impl State {
     }
 }
 
-fn connection(seen: Seen) -> Connection {
+fn connection(status: Status) -> Connection {
     Connection {
-        client: audit::client(seen.origin),
-        age_us: micros(seen.age),
-        requests: seen.requests,
-        in_flight: seen.under_way.map(|under_way| InFlight {
+        client: audit::client(status.origin),
+        age_us: micros(status.age),
+        requests: status.requests,
+        in_flight: status.under_way.map(|under_way| InFlight {
             action: under_way.command.to_string(),
             device: Some(audit::device(under_way.device)),
             for_us: micros(under_way.since),
         }),
-        last_failure: seen.failure.map(|failed| Failure {
+        last_failure: status.failure.map(|failed| Failure {
             action: failed.command.to_string(),
             status: failed.status.to_string(),
             sense: failed.sense.map(|sense| sense.to_string()),
             ago_us: micros(failed.ago),
         }),
-        closing_us: seen.closing.map(micros),
+        closing_us: status.closing.map(micros),
     }
 }

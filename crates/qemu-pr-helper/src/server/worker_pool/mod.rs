@@ -1,16 +1,17 @@
-//! Who waits for events, and who waits in whose place. `watch/model.rs` plays this with every primitive replaced by one whose
-//! order a scheduler chooses.
+//! Which threads wait for events, and which are on standby (leader/followers). `model.rs` plays this with every primitive
+//! replaced by one whose order a scheduler chooses.
 
 #[cfg(test)]
 #[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
 mod model;
+mod sync;
 
 use std::{io, time::Duration};
 
-use super::{
-    super::ORDER,
-    sync::{AtomicUsize, Condvar, Mistake, Mutex, Ordering, lock, makes, wait_for},
-};
+use self::sync::{AtomicUsize, Condvar, Mistake, Mutex, Ordering, lock, makes, wait_for};
+
+/// The order between the counts here and what other threads see of them.
+const ORDER: Ordering = Ordering::SeqCst;
 
 /// How many threads wait while nothing happens. One would do if every request went on without blocking; the second
 /// is there when it does not, without being started first.
@@ -19,40 +20,40 @@ pub const WAITING: usize = 2;
 /// How long a thread that is not needed stays in reserve.
 const RESERVE: Duration = Duration::from_secs(10);
 
-/// Where a thread goes that has done its work.
+/// What a thread does next that has done its work.
 #[derive(Clone, Copy)]
 #[must_use = "a thread that counts as waiting has to wait"]
-pub enum Place {
+pub enum WorkerState {
     /// Back to waiting; it counts as waiting already.
     Waiting,
     /// To the reserve: enough others wait.
     Reserve,
 }
 
-/// Who waits, and who could.
+/// The threads that wait for events, and those in reserve.
 #[derive(Default)]
-pub struct Crew {
+pub struct WorkerPool {
     /// Threads that wait for an event or are on their way to.
     waiting: AtomicUsize,
     reserve: Mutex<Reserve>,
-    bell: Condvar,
+    woken: Condvar,
 }
 
 #[derive(Default)]
 struct Reserve {
     threads: usize,
-    summoned: usize,
+    woken: usize,
 }
 
-impl Crew {
+impl WorkerPool {
     /// One of the first threads, which counts as waiting.
     pub fn begin(&self, start: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         self.waiting.fetch_add(1, ORDER);
         start()
     }
 
-    /// Whether anybody waits for events.
-    pub fn is_attentive(&self) -> bool {
+    /// Whether any thread waits for events.
+    pub fn is_alive(&self) -> bool {
         self.waiting.load(ORDER) > 0
     }
 
@@ -61,19 +62,19 @@ impl Crew {
     /// block for long.
     pub fn leave(&self, start: impl FnOnce() -> bool) -> bool {
         // In one step: were the last one not counted for a moment, others would come back to wait in its place, besides the
-        // one that it summons.
+        // one that it wakes.
         let go = |waiting: usize| (waiting > 1 || makes(Mistake::LeavesNobody)).then(|| waiting - 1);
-        self.waiting.fetch_update(ORDER, Ordering::SeqCst, go).is_ok() || self.summon(start)
+        self.waiting.fetch_update(ORDER, Ordering::SeqCst, go).is_ok() || self.wake(start)
     }
 
     /// Hands this thread's place among those that wait on.
-    fn summon(&self, start: impl FnOnce() -> bool) -> bool {
+    fn wake(&self, start: impl FnOnce() -> bool) -> bool {
         {
             let mut reserve = lock(&self.reserve);
-            if reserve.summoned < reserve.threads {
-                reserve.summoned += 1;
-                if !makes(Mistake::RingsNoBell) {
-                    self.bell.notify_one();
+            if reserve.woken < reserve.threads {
+                reserve.woken += 1;
+                if !makes(Mistake::WakesNobody) {
+                    self.woken.notify_one();
                 }
                 return true;
             }
@@ -86,33 +87,33 @@ impl Crew {
     }
 
     /// This thread has nothing more to do that could block. To be called before the socket is armed again: its next
-    /// event may wake another thread at once, which is then to find that somebody waits.
-    pub fn rejoin(&self) -> Place {
+    /// event may wake another thread at once, which is then to find that a thread waits.
+    pub fn resume(&self) -> WorkerState {
         let wait = |waiting| (waiting < WAITING).then_some(waiting + 1);
         match self.waiting.fetch_update(ORDER, Ordering::SeqCst, wait) {
-            Ok(_) => Place::Waiting,
-            Err(_) => Place::Reserve,
+            Ok(_) => WorkerState::Waiting,
+            Err(_) => WorkerState::Reserve,
         }
     }
 
-    /// Takes the place; false when this thread is not needed any more.
-    pub fn take(&self, place: Place) -> bool {
-        match place {
-            Place::Waiting => true,
-            Place::Reserve => makes(Mistake::NeverRests) || self.rest(),
+    /// Parks a thread that is in reserve; false when it is not needed any more.
+    pub fn park(&self, state: WorkerState) -> bool {
+        match state {
+            WorkerState::Waiting => true,
+            WorkerState::Reserve => makes(Mistake::NeverParks) || self.idle(),
         }
     }
 
-    /// Waits to be summoned; false when nobody does for a while. Whoever summons counts this thread as waiting.
-    fn rest(&self) -> bool {
+    /// Waits to be woken; false when that does not happen for a while. The thread that wakes this one counts it as waiting.
+    fn idle(&self) -> bool {
         let mut reserve = lock(&self.reserve);
         reserve.threads += 1;
-        let mut reserve = wait_for(&self.bell, &self.reserve, reserve, RESERVE, |reserve| reserve.summoned > 0);
+        let mut reserve = wait_for(&self.woken, &self.reserve, reserve, RESERVE, |reserve| reserve.woken > 0);
         reserve.threads -= 1;
-        let summoned = reserve.summoned > 0;
-        if summoned && !makes(Mistake::StaysSummoned) {
-            reserve.summoned -= 1;
+        let woken = reserve.woken > 0;
+        if woken && !makes(Mistake::StaysWoken) {
+            reserve.woken -= 1;
         }
-        summoned
+        woken
     }
 }

@@ -1,25 +1,10 @@
-//! The room where clients are served, and the life of the program from ready to end.
-
-mod accept;
-mod closing;
-mod connection;
-mod crew;
-mod ending;
-mod flight;
-#[cfg(fuzzing)]
-pub mod fuzzing;
-mod hub;
-mod policy;
-mod rate;
-mod share;
-mod slots;
-mod state;
+//! The life of the program from ready to its end: the main thread waits for signals, deadlines and systemd's watchdog.
 
 use std::{
     io,
     os::fd::{AsFd, OwnedFd},
     process::ExitCode,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -28,13 +13,14 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use thiserror::Error;
 use tracing::{error, trace};
 
-#[cfg(fuzzing)]
-pub use self::connection::keys;
-use self::hub::Hub;
+use super::{context::Server, control_handler::ControlHandler, shared::Shared, worker};
 use crate::{
     audit,
     config::Config,
-    control, log,
+    control,
+    device::Router,
+    log,
+    policy::Policy,
     privsep::Sandboxed,
     resolver::names::Names,
     startup::{Listener, Notifier, Started},
@@ -44,13 +30,13 @@ use crate::{
 /// How often the main thread looks at connections that owe something, at least.
 const MAX_TICK: Duration = Duration::from_secs(1);
 
-/// At the end, how long to wait for the rest of a request: QEMU sends it at once.
+/// During the shutdown, how long to wait for the rest of a request: QEMU sends it at once.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// At the end, how often to look for clients that got their answer while nobody could tell them.
-const GLANCE: Duration = Duration::from_millis(20);
+/// During the shutdown, how often to look for connections that have become idle since.
+const IDLE_CHECK: Duration = Duration::from_millis(20);
 
-/// Why nobody is served, or nobody any more.
+/// Why no client is served, or none any more.
 #[derive(Debug, Error)]
 pub enum ServeError {
     /// What takes a descriptor.
@@ -101,32 +87,37 @@ pub fn run(started: Started, sandboxed: &Sandboxed, config: &Config) -> Result<E
         let thread = thread::Builder::new().name("resolver".into());
         thread.spawn(move || resolver.hear()).map_err(ServeError::thread("reads what the resolver answers"))?;
     }
-    let hub = Hub::new(again(&listener)?, multipath, resolver, config);
-    let hub = Arc::new(hub.map_err(ServeError::descriptor("wait for clients"))?);
-    crew::start(&hub, sandboxed).map_err(ServeError::thread("serves clients"))?;
+    let options = &config.options;
+    let router = Router::new(options.command_timeout, multipath, options.simulate);
+    let policy = Policy::new(config.settings.clone(), resolver);
+    let socket = again(&listener)?;
+    let server = Shared::new(router, policy, options.request_timeout, options.quiet)
+        .and_then(|shared| Server::new(socket, shared, config.max_connections));
+    let server = Arc::new(server.map_err(ServeError::descriptor("wait for clients"))?);
+    worker::start(&server, sandboxed).map_err(ServeError::thread("serves clients"))?;
     if let Some(control) = &control {
-        control::start(again(control)?, state::State { hub: Arc::clone(&hub), at_start: config.at_start() })
+        control::start(again(control)?, ControlHandler { server: Arc::clone(&server), options: config.at_start() })
             .map_err(ServeError::thread("serves the control socket"))?;
     }
 
-    // Everything is in place: whoever waits may know.
+    // Everything is in place.
     parent.ready().map_err(ServeError::Parent)?;
     notifier.ready();
 
-    let end = watch(&hub, &signals, &notifier, names.as_deref(), config).map_err(ServeError::Wait)?;
+    let end = watch(&server, &signals, &notifier, names.as_deref(), config).map_err(ServeError::Wait)?;
     let name = end.unwrap_or("none: a process that this one cannot do without is gone");
-    trace!(target: "pr_helper_shutdown", signal = name, in_flight = hub.in_flight());
+    trace!(target: "pr_helper_shutdown", signal = name, in_flight = server.shared.in_flight());
     notifier.stopping();
-    let code = drain(&hub, &mut listener, config).map_err(ServeError::Wait)?;
+    let code = drain(&server, &mut listener, config).map_err(ServeError::Wait)?;
     drop(pidfile);
     drop(control);
-    // Whoever starts this program again when it has failed is to do that now.
+    // A service manager that restarts this program when it has failed is to do that now.
     Ok(if end.is_some() { code } else { ExitCode::FAILURE })
 }
 
 /// Waits for a signal to end; its name, or none when it is the multipath broker or the resolver that has ended.
 fn watch(
-    hub: &Hub,
+    server: &Server,
     signals: &OwnedFd,
     notifier: &Notifier,
     names: Option<&Names>,
@@ -139,16 +130,16 @@ fn watch(
             return Ok(Some(name));
         }
         let watchdog = notifier.watchdog_interval();
-        // A crew without anybody waiting serves nobody; then systemd had better know.
-        if watchdog.is_some_and(|interval| fed.elapsed() >= interval) && hub.crew.is_attentive() {
+        // Without a thread that waits no client is served; then systemd had better know.
+        if watchdog.is_some_and(|interval| fed.elapsed() >= interval) && server.workers.is_alive() {
             notifier.watchdog();
             fed = Instant::now();
         }
-        let pause = hub.is_ticking().then_some(tick);
-        let pause = [pause, watchdog, hub.rates.pause()].into_iter().flatten().min();
-        let Some(notes) = hub.router.notes() else { return Ok(None) };
-        let sources = [signals, hub.wake(), notes];
-        let resolver = hub.policy.resolver().map(|resolver| resolver.line());
+        let pause = server.shared.is_timer_armed().then_some(tick);
+        let pause = [pause, watchdog, server.delayed.next()].into_iter().flatten().min();
+        let Some(notes) = server.shared.router.notes() else { return Ok(None) };
+        let sources = [signals, server.shared.wakeup(), notes];
+        let resolver = server.shared.policy.resolver().map(|resolver| resolver.line());
         let names_line = names.and_then(Names::line);
         let ends: Vec<_> = resolver.into_iter().chain(names_line).collect();
         wait_for(&sources, &ends, pause)?;
@@ -160,37 +151,37 @@ fn watch(
             return Ok(None);
         }
         if let Some(names) = names.filter(|_| names_line.is_some_and(has_ended)) {
-            names.mourn();
+            names.report_gone();
         }
-        hub.router.hear();
-        hub.heard();
-        hub.sweep();
-        hub.resume();
+        server.shared.router.hear();
+        server.shared.ack_wakeup();
+        server.expire();
+        server.resume_delayed();
     }
 }
 
-/// Takes no more clients, and lets those go that there are: each as soon as it has its answer, and none with a request
-/// that it has sent and nobody reads, unless it sends ahead of its answers, which QEMU never does
+/// Accepts no more clients, and closes the connections: each as soon as the client has its answer, and none with a request
+/// that the client has sent and that is never read, unless it sends ahead of its answers, which QEMU never does
 /// (`of_clients_that_never_pause_none_loses_a_command_that_it_has_sent`,
 /// `what_a_limited_client_has_sent_is_answered_at_the_end`).
-fn drain(hub: &Hub, listener: &mut Listener, config: &Config) -> io::Result<ExitCode> {
+fn drain(server: &Server, listener: &mut Listener, config: &Config) -> io::Result<ExitCode> {
     let ours = listener.is_ours();
     listener.withdraw();
-    hub.close_down(ours);
+    server.close_down(ours);
     let start = Instant::now();
-    while !hub.dismiss() {
-        // Whoever has to wait for its turn does so no more.
-        hub.resume();
+    while !server.close_idle() {
+        // No connection is delayed any more.
+        server.resume_delayed();
         let waited = start.elapsed();
         if waited >= GRACE.min(config.options.drain_timeout) {
-            // Whoever is left has sent half a request or does not read its answer, unless its command is under way.
-            hub.finish();
-            if hub.in_flight() == 0 {
+            // A client that is left has sent half a request or does not read its answer, unless its command is under way.
+            server.shared.refuse_requests();
+            if server.shared.in_flight() == 0 {
                 break;
             }
         }
         let Some(left) = config.options.drain_timeout.checked_sub(waited) else {
-            let (timeout, hung) = (config.options.drain_timeout, hub.hung());
+            let (timeout, hung) = (config.options.drain_timeout, server.hung());
             for hung in &hung {
                 error!("giving up after {timeout:?}: {hung}");
             }
@@ -199,23 +190,22 @@ fn drain(hub: &Hub, listener: &mut Listener, config: &Config) -> io::Result<Exit
                 error!(
                     "giving up after {timeout:?}: {} requests are not over, and none is with its disk (a descriptor \
                      that a client has sent hangs)",
-                    hub.in_flight()
+                    server.shared.in_flight()
                 );
             }
             return Ok(ExitCode::FAILURE);
         };
-        wait_for(&[hub.wake()], &[], Some(left.min(GLANCE)))?;
-        hub.heard();
-        hub.sweep();
+        wait_for(&[server.shared.wakeup()], &[], Some(left.min(IDLE_CHECK)))?;
+        server.shared.ack_wakeup();
+        server.expire();
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Waits until one of the descriptors is readable, there is nobody at the other end of one of the lines, or the time is
-/// over.
-fn wait_for(descriptors: &[&OwnedFd], lines: &[&OwnedFd], timeout: Option<Duration>) -> io::Result<()> {
+/// Waits until one of the descriptors is readable, the other end of one of the sockets is closed, or the time is over.
+pub fn wait_for(descriptors: &[&OwnedFd], sockets: &[&OwnedFd], timeout: Option<Duration>) -> io::Result<()> {
     let readable = descriptors.iter().map(|fd| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN));
-    let ended = lines.iter().map(|fd| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::empty()));
+    let ended = sockets.iter().map(|fd| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::empty()));
     let mut set: Vec<PollFd<'_>> = readable.chain(ended).collect();
     let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
     match poll(&mut set, timeout.as_ref()) {
@@ -224,12 +214,9 @@ fn wait_for(descriptors: &[&OwnedFd], lines: &[&OwnedFd], timeout: Option<Durati
     }
 }
 
-/// Whether there is nobody at the other end of a line.
-fn has_ended(line: &OwnedFd) -> bool {
+/// Whether the other end of a socket is closed.
+fn has_ended(socket: &OwnedFd) -> bool {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     // That is told without being asked for.
-    matches!(poll(&mut [PollFd::from_borrowed_fd(line.as_fd(), PollFlags::empty())], Some(&now)), Ok(1..))
+    matches!(poll(&mut [PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::empty())], Some(&now)), Ok(1..))
 }
-
-/// The order between "a request begins" and "no more requests": one of the two sides always sees the other.
-const ORDER: Ordering = Ordering::SeqCst;

@@ -47,7 +47,7 @@ fn null(write: bool) -> File {
 }
 
 /// What a policy says to a command on a disk.
-fn ask<'a>(policy: &'a Policy, cdb: &Cdb, device: Identity) -> Result<Option<Place<'a>>, Refused> {
+fn ask<'a>(policy: &'a Policy, cdb: &Cdb, device: Identity) -> Result<Option<DeviceSlot<'a>>, Refused> {
     ask_about(policy, cdb, &[0; BASIC_LENGTH], device, &null(true))
 }
 
@@ -57,16 +57,16 @@ fn ask_about<'a>(
     parameters: &[u8],
     device: Identity,
     descriptor: &File,
-) -> Result<Option<Place<'a>>, Refused> {
+) -> Result<Option<DeviceSlot<'a>>, Refused> {
     let (socket, _other) = UnixStream::pair().unwrap();
     let (descriptor, socket) = (descriptor.as_fd(), socket.as_fd());
-    let share = &mut None;
+    let state = &mut None;
     let origin = Origin { client: 1, peer: PEER, connected: clock::ticks() };
-    policy.admit(Asked { cdb, parameters, descriptor, device, origin, socket, share })
+    policy.admit(Request { cdb, parameters, descriptor, device, origin, socket, state })
 }
 
 #[track_caller]
-fn expect_refused(said: Result<Option<Place<'_>>, Refused>, kind: Refusal, reason: &str) {
+fn expect_refused(said: Result<Option<DeviceSlot<'_>>, Refused>, kind: Refusal, reason: &str) {
     let refused = said.err().expect("a refusal");
     assert_eq!((refused.kind, &*refused.reason), (kind, reason));
 }
@@ -206,7 +206,7 @@ fn names_of_disks_are_remembered() {
     let (names, stop) = somebody();
     let memory = Memory::new(Some(names));
     let (socket, _other) = UnixStream::pair().unwrap();
-    let known = Known::default();
+    let known = facts::Known::default();
     let names_of = |minor| {
         let device = Identity { kind: Kind::Character, device: rustix::fs::makedev(1, minor) };
         let command = read_keys().command();
@@ -232,16 +232,16 @@ fn what_the_kernel_knows_of_a_client_is_what_a_rule_goes_by() {
         let origin = Origin { client: 1, peer: Peer { pid, ..PEER }, connected: clock::ticks() };
         Live { origin, socket, device: disk(16), command, known, memory: &memory }
     };
-    let known = Known::default();
+    let known = facts::Known::default();
     let own = live(&known, std::process::id());
     assert_eq!(own.groups(), peer::groups(socket).ok());
     assert_eq!(own.context(), peer::context(socket).ok());
-    let unknown = Known::default();
+    let unknown = facts::Known::default();
     let path = own.control_group().expect("a control group");
     let all = std::fs::read_to_string("/proc/self/cgroup").unwrap();
     assert!(all.lines().any(|line| line.ends_with(&format!(":{path}"))), "{path:?} in {all}");
     // Asked for when it connected, it is what it was then.
-    let early = Known::default();
+    let early = facts::Known::default();
     early.expect(memory.ask(live(&unknown, std::process::id()).origin).expect("a question"));
     assert_eq!(live(&early, std::process::id()).control_group(), Some(path.clone()));
     let origin = Origin { connected: 0, ..live(&unknown, std::process::id()).origin };
@@ -250,4 +250,55 @@ fn what_the_kernel_knows_of_a_client_is_what_a_rule_goes_by() {
     assert_eq!(live(&unknown, 0).control_group(), None, "of a client that has no number here");
     stop();
     assert_eq!(own.control_group(), Some(path), "it is known by now");
+}
+
+#[test]
+fn a_process_and_a_user_have_as_many_connections_as_the_settings_say() {
+    let policy = policy("[limits]\nconnections-per-user = 3\nconnections-per-process = 2");
+    let peer = |pid| Peer { pid, uid: 107 };
+    let check = |connected: &[Peer]| policy.check_connections(peer(7), connected.iter().copied(), 1000);
+    assert_eq!(check(&[peer(7)]), Ok(()));
+    let reason = "process 7 has 2 connections already (connections-per-process)";
+    assert_eq!(check(&[peer(7), peer(7)]), Err(reason.to_owned()));
+    let reason = "user 107 has 3 connections already (connections-per-user)";
+    assert_eq!(check(&[peer(7), peer(8), peer(9)]), Err(reason.to_owned()));
+    // Of other users there may be any number, and a PID that is not known here is no process' that could be counted.
+    assert_eq!(check(&[Peer { pid: 7, uid: 1 }; 10]), Ok(()));
+    let nameless = Peer { pid: 0, uid: 107 };
+    assert_eq!(policy.check_connections(nameless, [nameless; 2].into_iter(), 1000), Ok(()));
+}
+
+#[test]
+fn without_limits_a_process_leaves_half_of_the_connections_to_others_and_a_user_a_sixteenth() {
+    let policy = Policy::new(None, None);
+    let is_ok = |count: u32, is_one_process: bool, capacity| {
+        let peer = |pid| Peer { pid, uid: 107 };
+        let connected = (1..=count).map(|number| peer(if is_one_process { 1 } else { number }));
+        policy.check_connections(peer(1), connected, capacity).is_ok()
+    };
+    assert!(is_ok(511, true, 1024) && !is_ok(512, true, 1024));
+    assert!(is_ok(63, true, 64) && !is_ok(64, true, 64), "sixty-four in any case");
+    assert!(is_ok(959, false, 1024) && !is_ok(960, false, 1024));
+    assert!(is_ok(255, false, 256) && !is_ok(256, false, 256), "two hundred and fifty-six in any case");
+}
+
+#[test]
+fn requests_over_the_rate_of_a_process_are_delayed_each_once() {
+    let policy = policy("[limits]\nrequests-per-second = 1\nburst = 5");
+    let peer = |pid| Peer { pid, uid: 107 };
+    let (mut one, mut other, mut elsewhere) = (None, None, None);
+    for _ in 0..5 {
+        assert_eq!(policy.delay(&mut one, peer(7)), None);
+    }
+    // One a second: some of a thousand come too soon, however slow this machine is.
+    let due = (0..1000).find_map(|_| policy.delay(&mut one, peer(7)));
+    assert!(due.is_some());
+    assert_eq!(policy.delay(&mut one, peer(7)), None, "it has waited");
+    assert!(
+        (0..1000).any(|_| policy.delay(&mut other, peer(7)).is_some()),
+        "its other connections have no burst of their own"
+    );
+    assert_eq!(policy.delay(&mut elsewhere, peer(8)), None, "another process has");
+    assert!(one.is_some_and(|state| state.is_limited()));
+    assert_eq!(Policy::new(None, None).delay(&mut None, peer(7)), None);
 }

@@ -1,0 +1,120 @@
+//! New clients.
+
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+};
+
+use rustix::{
+    io::Errno,
+    net::{SocketFlags, accept_with},
+};
+use tracing::{debug, trace, warn};
+
+use super::{
+    closer::{Closer, Discarded, Then},
+    connection::{self, Connection},
+    context::Server,
+    token::Token,
+    worker_pool::WorkerState,
+};
+use crate::{
+    log::{RateLimit, Source},
+    metrics::METRICS,
+    peer::Origin,
+};
+
+/// Messages about clients for which there is no room.
+static FULL: RateLimit = RateLimit::new();
+
+/// Messages about clients that have enough connections.
+static OVER_LIMIT: RateLimit = RateLimit::new();
+
+/// Accepts one client, if there is a thread for whatever it does and room for what it may leave to be closed.
+pub fn accept(server: &Arc<Server>, has_standby: bool) -> WorkerState {
+    if !has_standby || !server.closer.has_room() {
+        server.pause_accepting();
+        return server.workers.resume();
+    }
+    let accepted = accept_with(&server.listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC);
+    let again = match accepted {
+        Ok(socket) => {
+            admit(server, socket);
+            true
+        }
+        Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
+            // The listener stays readable; asking again at once would only burn the processor.
+            if let Some(more) = FULL.admit(Source::Unknown) {
+                warn!("cannot accept a client now: {error}; trying again shortly{more}");
+            }
+            server.pause_accepting();
+            false
+        }
+        // Whatever went wrong with one client, the next may connect.
+        Err(_) => true,
+    };
+    let state = server.workers.resume();
+    // It is registered; arming it takes nothing that could run out. Should it fail all the same, no client would be accepted
+    // any more.
+    if again && !server.shared.is_draining() && server.arm_listener().is_err() {
+        server.pause_accepting();
+    }
+    state
+}
+
+/// Gives a client a slot, or rejects it.
+fn admit(server: &Arc<Server>, socket: OwnedFd) {
+    let client = server.next_client();
+    let origin = Origin::of(client, socket.as_fd());
+    let peer = origin.peer;
+    trace!(target: "pr_helper_accept", client, pid = peer.pid, uid = peer.uid);
+    let (connected, capacity) = (server.connections.peers(), server.connections.capacity());
+    if let Err(why) = server.shared.policy.check_connections(peer, connected, capacity) {
+        METRICS.over_limit.count();
+        if let Some(more) = OVER_LIMIT.admit(peer.into()) {
+            warn!("turning a client away: {why}{more}");
+        }
+        return reject(server, socket, origin);
+    }
+    let Some(slot) = server.connections.reserve() else {
+        METRICS.turned_away.count();
+        if let Some(more) = FULL.admit(peer.into()) {
+            warn!("turning a client away: all {capacity} connections are in use (--max-connections){more}");
+        }
+        return reject(server, socket, origin);
+    };
+    let mut connection = Connection::new(socket, origin);
+    connection.look_up(&server.shared.policy);
+    // The first message is four bytes into an empty socket: it fits, or the client is gone.
+    if let Err(error) = open(server, Token::new(slot, client), connection) {
+        debug!("client {client} left before it was served: {error}");
+    }
+}
+
+/// Closes the connection of a client that was never served. It may have sent something all the same.
+fn reject(server: &Arc<Server>, socket: OwnedFd, origin: Origin) {
+    if !connection::is_empty(&socket) {
+        Closer::close(server, Discarded { origin, then: Then::Nothing, what: Box::new(socket) });
+    }
+}
+
+/// Puts a connection into its slot, speaks first and waits for the client. It is closed again if that fails.
+fn open(server: &Arc<Server>, token: Token, connection: Connection) -> rustix::io::Result<()> {
+    METRICS.accepted.count();
+    let slot = server.connections.get(token.slot());
+    slot.status.accepted(connection.origin());
+    let socket = Arc::clone(connection.socket());
+    // The slot is not locked from here on: the client's first event may wake another thread at once.
+    *slot.lock() = Some(connection);
+    let opened = connection::handshake(&socket).and_then(|()| server.shared.add(&socket, token));
+    drop(socket);
+    if opened.is_err() {
+        server.remove(token);
+    }
+    opened
+}
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
+#[path = "accept_tests.rs"]
+mod tests;
