@@ -1,4 +1,4 @@
-//! Counters. They are written by every thread and read by whoever asks; none of them ever waits for another.
+//! Counters. Every thread writes them, and the control socket reads them; none ever waits for another.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -21,8 +21,30 @@ const OUT_ACTIONS: usize = OutAction::ALL.len();
 /// The service actions, and one place for those without a name of each command.
 pub const ACTIONS: usize = IN_ACTIONS + 1 + OUT_ACTIONS + 1;
 
-/// How many refusals have a counter.
-const REFUSALS: usize = 16;
+/// Why a request is answered without its device being asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Refusal {
+    /// A PERSISTENT RESERVE OUT on a descriptor that is open for reading only.
+    ReadOnly,
+    /// A rule says so, or no rule says otherwise.
+    Policy,
+    /// A key, or an action, beyond what the client may use.
+    Keys,
+    /// Whether a rule is about it cannot be told now.
+    NoNames,
+    /// As many commands as there may be are under way on the device.
+    BusyDevice,
+    /// The device is a part of a disk, and the command would reach all of it.
+    Part,
+}
+
+impl Refusal {
+    /// Each in one word, in the order of the variants.
+    const NAMES: [&str; 6] = ["read-only-descriptor", "policy", "keys", "no-names", "busy-device", "part-of-disk"];
+}
+
+const _: () = assert!(Refusal::Part as usize + 1 == Refusal::NAMES.len(), "each refusal has a name");
 
 /// A number that only grows.
 pub struct Counter(AtomicU64);
@@ -33,11 +55,11 @@ struct Histogram {
     sum_us: Counter,
 }
 
-/// All of them.
+/// The counters of a process.
 pub struct Metrics {
     requests: [[Histogram; RESULTS]; ACTIONS],
     violations: [Counter; Violation::RULES.len()],
-    refusals: [Counter; REFUSALS],
+    refusals: [Counter; Refusal::NAMES.len()],
     /// Connections accepted.
     pub accepted: Counter,
     /// Connections for which there was no place.
@@ -60,7 +82,7 @@ pub struct Metrics {
     pub audit_records: Counter,
     /// Commands that are only counted in an audit record.
     pub audit_left_out: Counter,
-    /// One once the process that looks names up is gone.
+    /// One once the name lookup process is gone.
     pub without_names: Counter,
 }
 
@@ -69,7 +91,6 @@ impl Counter {
         Self(AtomicU64::new(0))
     }
 
-    /// One more.
     pub fn count(&self) {
         self.add(1);
     }
@@ -93,7 +114,7 @@ impl Metrics {
         Self {
             requests: [const { [const { histogram() }; RESULTS] }; ACTIONS],
             violations: [const { Counter::new() }; Violation::RULES.len()],
-            refusals: [const { Counter::new() }; REFUSALS],
+            refusals: [const { Counter::new() }; Refusal::NAMES.len()],
             accepted: Counter::new(),
             turned_away: Counter::new(),
             over_limit: Counter::new(),
@@ -123,9 +144,9 @@ impl Metrics {
         self.violations[violation.rule()].count();
     }
 
-    /// A request was answered without its device being asked; which reason by its place in the table of reasons.
-    pub fn refusal(&self, reason: usize) {
-        self.refusals[reason.min(REFUSALS - 1)].count();
+    /// A request was answered without its device being asked.
+    pub fn refusal(&self, reason: Refusal) {
+        self.refusals[reason as usize].count();
     }
 
     /// The sums.
@@ -170,8 +191,8 @@ impl Metrics {
     }
 
     /// The refusals, by reason.
-    pub fn refusals(&self, names: &[&str]) -> Vec<Named> {
-        named(names, &self.refusals)
+    pub fn refusals(&self) -> Vec<Named> {
+        named(&Refusal::NAMES, &self.refusals)
     }
 }
 
@@ -218,6 +239,20 @@ mod tests {
         assert_eq!(outs[5], "PREEMPT AND ABORT");
         assert_eq!(outs[8..10], ["REPLACE LOST RESERVATION", "OTHER OUT"]);
         assert_eq!((ins[31].as_str(), outs[31].as_str()), ("OTHER IN", "OTHER OUT"));
+    }
+
+    #[test]
+    fn every_refusal_is_counted_by_its_own_name() {
+        let metrics = Metrics::new();
+        // In the order of the names.
+        let all =
+            [Refusal::ReadOnly, Refusal::Policy, Refusal::Keys, Refusal::NoNames, Refusal::BusyDevice, Refusal::Part];
+        for (times, refusal) in all.into_iter().enumerate() {
+            (0..times).for_each(|_| metrics.refusal(refusal));
+        }
+        let counted: Vec<_> = metrics.refusals().into_iter().map(|named| (named.name, named.count)).collect();
+        let expected = Refusal::NAMES.iter().map(|name| (*name).to_owned()).zip(0..);
+        assert_eq!(counted, expected.collect::<Vec<_>>());
     }
 
     #[test]

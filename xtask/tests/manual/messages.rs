@@ -60,6 +60,7 @@ const NO_MESSAGES: &[&str] = &[
     // For those who read the source.
     "a process with several threads must not fork",
     "a thousand idle clients are to cost next to nothing",
+    "each refusal has a name",
     "there is a bit for each in ENABLED",
     // What the TOML reader says, to be recognised.
     "expected a sequence",

@@ -1,7 +1,7 @@
 //! Whether a request may be carried out. A refusal is a SCSI answer; the connection stays.
 //!
 //! What the settings refuse is answered ILLEGAL REQUEST, ACCESS DENIED - NO ACCESS RIGHTS (5/20/02): SPC's words for
-//! just this, which no disk says for any other reason, and which nobody tries again. RESERVATION CONFLICT would tell a
+//! just this, which no disk says for any other reason, and which no guest retries. RESERVATION CONFLICT would tell a
 //! cluster that another node has the disk, and it would begin to fence.
 
 mod facts;
@@ -30,6 +30,7 @@ use self::{
     rules::PolicyDecision,
 };
 pub use self::{keys::keys_of, limits::ClientState};
+pub use crate::metrics::Refusal;
 use crate::{
     bucket::{Bucket, Shares},
     clock,
@@ -39,24 +40,6 @@ use crate::{
     peer::{Origin, Peer},
     resolver::{Aliases, Lookup, Resolver},
 };
-
-/// Why a request is answered without its device being request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Refusal {
-    /// A PERSISTENT RESERVE OUT on a descriptor that is open for reading only.
-    ReadOnly,
-    /// A rule says so, or no rule says otherwise.
-    Policy,
-    /// A key, or an action, beyond what the client may use.
-    Keys,
-    /// Whether a rule is about it cannot be told now.
-    NoNames,
-    /// As many commands as there may be are under way on the device.
-    BusyDevice,
-    /// The device is a part of a disk, and the command would reach all of it.
-    Part,
-}
 
 /// A refusal, and why in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,9 +51,6 @@ pub struct Refused {
 }
 
 impl Refusal {
-    /// Each in one word, in the order of the variants.
-    pub const NAMES: [&str; 6] = ["read-only-descriptor", "policy", "keys", "no-names", "busy-device", "part-of-disk"];
-
     fn because(self, reason: impl Into<Cow<'static, str>>) -> Refused {
         Refused { kind: self, reason: reason.into() }
     }

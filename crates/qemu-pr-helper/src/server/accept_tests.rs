@@ -12,7 +12,7 @@ use crate::{
         cli,
         settings::{Settings, SystemUsers},
     },
-    server::for_tests,
+    server::testing,
 };
 
 /// A server of so many connections, and where it listens. What the pool of workers is made of runs in a scheduler's world
@@ -23,7 +23,7 @@ fn with_server(max_connections: usize, test: impl Fn(&Arc<Server>, &Path) + Send
         let path = folder.path().join("socket");
         let listener = UnixListener::bind(&path).expect("a socket");
         listener.set_nonblocking(true).expect("a flag");
-        let server = Server::new(listener.into(), for_tests::shared(true), max_connections).expect("a server");
+        let server = Server::new(listener.into(), testing::shared(true), max_connections).expect("a server");
         test(&Arc::new(server), &path);
     };
     shuttle::check_random(world, 1);

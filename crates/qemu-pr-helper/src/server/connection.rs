@@ -278,7 +278,7 @@ impl Connection {
                     None => (completion, None, None),
                     Some(Remark::Note(note)) => (completion, None, Some(note)),
                     Some(Remark::Refused(reason)) => {
-                        METRICS.refusal(Refusal::Part as usize);
+                        METRICS.refusal(Refusal::Part);
                         (completion, Some(reason.into()), None)
                     }
                 }
@@ -328,7 +328,7 @@ impl Connection {
 
     fn refuse(&self, Refused { kind, reason }: &Refused, is_probe: bool) -> Completion<'static> {
         if !is_probe {
-            METRICS.refusal(*kind as usize);
+            METRICS.refusal(*kind);
         }
         let answer = kind.answer();
         trace!(

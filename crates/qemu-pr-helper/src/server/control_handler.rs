@@ -16,7 +16,6 @@ use crate::{
     control::Handler,
     log::{self, trace},
     metrics::METRICS,
-    policy::Refusal,
 };
 
 /// Answers for the server.
@@ -38,7 +37,7 @@ impl Handler for ControlHandler {
             totals: METRICS.totals(log::lost()),
             requests: METRICS.requests(),
             violations: METRICS.violations(),
-            refusals: METRICS.refusals(&Refusal::NAMES),
+            refusals: METRICS.refusals(),
             connections: self.connections(),
             trace: trace::enabled().into_iter().map(str::to_owned).collect(),
             settings: self.server.shared.policy.current().map(|current| Settings {

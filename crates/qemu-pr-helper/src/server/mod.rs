@@ -15,7 +15,7 @@ mod shared;
 mod status;
 #[cfg(test)]
 #[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
-mod for_tests;
+mod testing;
 mod token;
 mod worker;
 mod worker_pool;

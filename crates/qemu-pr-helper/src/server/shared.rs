@@ -167,7 +167,7 @@ mod tests {
     use rustix::event::{PollFd, PollFlags, Timespec, epoll::EventFlags, poll};
 
     use super::*;
-    use crate::server::for_tests::shared;
+    use crate::server::testing::shared;
 
     fn is_woken(shared: &Shared) -> bool {
         poll(&mut [PollFd::new(shared.wakeup(), PollFlags::IN)], Some(&Timespec::default()))
