@@ -94,7 +94,7 @@ impl Refills for Bucket {
 #[derive(Debug)]
 pub struct Shares<T> {
     by_owner: HashMap<Owner, Arc<T>>,
-    /// At so many, those that are as good as new and in nobody's hands are forgotten.
+    /// At so many, those that are as good as new and not in use are forgotten.
     forget_at: usize,
 }
 
@@ -120,7 +120,6 @@ impl<T: Refills> Shares<T> {
         self.forget_at = (self.by_owner.len() * 2).max(64);
     }
 
-    /// All of them.
     pub fn all(&self) -> impl Iterator<Item = &Arc<T>> {
         self.by_owner.values()
     }

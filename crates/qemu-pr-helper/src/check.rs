@@ -28,7 +28,7 @@ pub fn run() -> ExitCode {
         let _ = writeln!(text, "{mark:<8} {what:<18} {words}");
     }
     let _ = writeln!(text, "{:<8} {:<18} {}", "note", "systemd", systemd());
-    // Whoever asked for this and does not read it has left.
+    // The reader may have closed it.
     let _ = std::io::stdout().write_all(text.as_bytes());
     if findings.iter().all(|(_, finding)| finding.is_ok()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

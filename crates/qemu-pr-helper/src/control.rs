@@ -1,9 +1,9 @@
-//! The control socket: whoever may connect asks for the state, follows the audit trail or changes what is traced.
+//! The control socket: a client asks for the state, subscribes to the audit log, or changes settings and traces.
 //!
-//! Whoever looks disturbs nobody. A conversation has a thread of its own and a deadline. One user has few conversations
-//! at a time and others theirs, root's apart. Nobody has reason to send descriptors here: they are not received, and what
-//! closes them is the thread of the one who sent them, which may take as long as it likes. Following is passed on to the
-//! thread that writes the log, with a socket on which nothing can come any more.
+//! No client delays another one. A conversation has a thread of its own and a deadline. A user has few conversations
+//! at a time and others theirs, root's apart. No client has reason to send descriptors here: they are not received, and
+//! the thread of the conversation in which they were sent closes them, however long that takes. A subscriber is passed on
+//! to the audit log, with a socket on which nothing can arrive any more.
 
 use std::{
     collections::HashMap,
@@ -66,18 +66,18 @@ pub trait Handler: Send + Sync + 'static {
 /// # Errors
 /// The system has no room for another thread.
 pub fn start(listener: OwnedFd, subject: impl Handler) -> io::Result<()> {
-    // Besides root, whoever made the socket may change something. The kernel knows who that was, before this process
+    // Besides root, the user who made the socket may change something. The kernel knows who that was, before this process
     // became another user (unix(7), SO_PEERCRED: for a listening socket it is the one who called listen).
     let owner = socket::peer(listener.as_fd())?.uid;
     let listener = UnixListener::from(listener);
     // Not by an ioctl, which the sandbox keeps for disks.
     fcntl_setfl(&listener, fcntl_getfl(&listener)? - OFlags::NONBLOCK)?;
     let subject = Arc::new(subject);
-    let places = Arc::new(Places::default());
+    let slots = Arc::new(Slots::default());
     let serve = move || {
         loop {
             match listener.accept() {
-                Ok((socket, _)) => take(socket, owner, &subject, &places),
+                Ok((socket, _)) => take(socket, owner, &subject, &slots),
                 // Out of descriptors, most likely: it passes.
                 Err(_) => thread::sleep(PAUSE),
             }
@@ -87,27 +87,27 @@ pub fn start(listener: OwnedFd, subject: impl Handler) -> io::Result<()> {
     Ok(())
 }
 
-/// Has a thread of its own serve a client, or turn it away. This one must not close the socket: what has been sent to it
+/// Has a thread of its own serve a client, or reject it. This one must not close the socket: what has been sent to it
 /// and not been read is closed with it.
-fn take(socket: UnixStream, owner: u32, subject: &Arc<impl Handler>, places: &Arc<Places>) {
-    // The peer of a connected socket can always be asked for; one that is not known has the fewest rights.
+fn take(socket: UnixStream, owner: u32, subject: &Arc<impl Handler>, slots: &Arc<Slots>) {
+    // The peer of a connected socket can always be asked for; one that is not known has the fewest privileges.
     let user = socket::peer(socket.as_fd()).map_or(u32::MAX, |peer| peer.uid);
-    let has_place = places.take(user);
+    let has_slot = slots.take(user);
     let socket = Arc::new(Mutex::new(Some(socket)));
     loop {
-        let (socket, subject, places) = (Arc::clone(&socket), Arc::clone(subject), Arc::clone(places));
+        let (socket, subject, slots) = (Arc::clone(&socket), Arc::clone(subject), Arc::clone(slots));
         let talk = move || {
             let Some(socket) = lock(&socket).take() else { return };
-            let rest = if has_place {
+            let rest = if has_slot {
                 converse(socket, &*subject, owner)
             } else {
-                turn_away(&socket, user);
+                reject(&socket, user);
                 Some(socket)
             };
-            places.give_back(user, has_place);
+            slots.give_back(user, has_slot);
             // From here on it may take long, and is counted as a thread only.
             drop(rest);
-            places.end();
+            slots.end();
         };
         match thread::Builder::new().name("control".into()).stack_size(STACK).spawn(talk) {
             Ok(_) => return,
@@ -120,9 +120,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Who is in a conversation.
+/// The conversations.
 #[derive(Default)]
-struct Places {
+struct Slots {
     taken: Mutex<Taken>,
     freed: Condvar,
 }
@@ -130,8 +130,8 @@ struct Places {
 #[derive(Default)]
 struct Taken {
     by_user: HashMap<u32, usize>,
-    /// Clients that are being turned away, and have their descriptors still.
-    turned_away: usize,
+    /// Clients that are being rejected, and have their descriptors still.
+    rejected: usize,
     threads: usize,
 }
 
@@ -144,27 +144,27 @@ impl Taken {
     }
 }
 
-impl Places {
-    /// A thread for a client; whether it has a place.
+impl Slots {
+    /// A thread for a client; whether it has a slot.
     fn take(&self, user: u32) -> bool {
         let taken = lock(&self.taken);
-        let is_full = |taken: &mut Taken| taken.threads >= MAX_THREADS || taken.turned_away > 0;
+        let is_full = |taken: &mut Taken| taken.threads >= MAX_THREADS || taken.rejected > 0;
         let mut taken = self.freed.wait_while(taken, is_full).unwrap_or_else(PoisonError::into_inner);
         taken.threads += 1;
         let has_room = taken.has_room_for(user);
         if has_room {
             *taken.by_user.entry(user).or_default() += 1;
         } else {
-            taken.turned_away += 1;
+            taken.rejected += 1;
         }
         has_room
     }
 
     /// The conversation is over.
-    fn give_back(&self, user: u32, has_place: bool) {
+    fn give_back(&self, user: u32, has_slot: bool) {
         let mut taken = lock(&self.taken);
-        if !has_place {
-            taken.turned_away -= 1;
+        if !has_slot {
+            taken.rejected -= 1;
         } else if let Some(count) = taken.by_user.get_mut(&user) {
             *count -= 1;
             if *count == 0 {
@@ -181,9 +181,9 @@ impl Places {
     }
 }
 
-fn turn_away(socket: &UnixStream, user: u32) {
-    let reason = format!("enough questions of user {user} are being answered already; ask again in a moment");
-    // It fits into an empty socket, or nobody is there to read it.
+fn reject(socket: &UnixStream, user: u32) {
+    let reason = format!("user {user} has too many requests open already; try again in a moment");
+    // It fits into an empty socket, or the client is gone.
     let _ = send(socket, &line(&Answer::Failed { reason }), SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
 }
 
@@ -209,7 +209,7 @@ pub fn converse(socket: UnixStream, subject: &impl Handler, owner: u32) -> Optio
         Ok(ask @ (Ask::Trace { .. } | Ask::Reload { .. })) if !may_change => {
             let reason = format!("user {uid} may look; root, and whoever made this socket, may change something");
             if let Ask::Reload { path, .. } = ask {
-                // Whoever may look may fill the trail with this, but slowly.
+                // Every user who may query may fill the audit log with this, but slowly.
                 if let Some(more) = REFUSED.admit(who.peer.into()) {
                     audit::reload(who, &path, Err(&format!("{reason}{more}")));
                 }
@@ -227,7 +227,7 @@ pub fn converse(socket: UnixStream, subject: &impl Handler, owner: u32) -> Optio
         }
         Err(error) => Answer::Failed { reason: format!("this is no question that this helper knows: {error}") },
     };
-    // Whoever does not take its answer has had its time.
+    // A client that does not read its answer has had its time.
     let _ = deadline::write(&socket, &line(&answer), Instant::now() + PATIENCE);
     Some(socket)
 }
@@ -308,23 +308,23 @@ mod tests {
 
     #[test]
     fn each_user_has_few_conversations_and_root_has_its_own() {
-        let places = Places::default();
-        assert_eq!([5; 4].map(|user| places.take(user)), [true; 4]);
-        assert_eq!([6; 4].map(|user| places.take(user)), [true; 4]);
-        // Only one at a time is turned away: it has a descriptor, and those are counted.
+        let slots = Slots::default();
+        assert_eq!([5; 4].map(|user| slots.take(user)), [true; 4]);
+        assert_eq!([6; 4].map(|user| slots.take(user)), [true; 4]);
+        // Only one at a time is rejected: it has a descriptor, and those are counted.
         for user in [5, 7] {
-            assert!(!places.take(user));
-            places.give_back(user, false);
+            assert!(!slots.take(user));
+            slots.give_back(user, false);
         }
-        assert_eq!([0; 4].map(|user| places.take(user)), [true; 4]);
-        assert!(!places.take(0));
-        places.give_back(0, false);
-        places.give_back(6, true);
-        assert!(places.take(7));
-        let threads = lock(&places.taken).threads;
+        assert_eq!([0; 4].map(|user| slots.take(user)), [true; 4]);
+        assert!(!slots.take(0));
+        slots.give_back(0, false);
+        slots.give_back(6, true);
+        assert!(slots.take(7));
+        let threads = lock(&slots.taken).threads;
         assert_eq!(threads, 16, "they count until their sockets are closed");
-        (0..threads).for_each(|_| places.end());
-        assert_eq!(lock(&places.taken).threads, 0);
+        (0..threads).for_each(|_| slots.end());
+        assert_eq!(lock(&slots.taken).threads, 0);
     }
 
     #[test]

@@ -74,7 +74,7 @@ impl Identity {
         matches!(self.kind, Kind::Block | Kind::Character)
     }
 
-    /// Whether its closing is nobody's to delay: a disk's, which its client has open itself, and that of pipes and of
+    /// Whether no client can delay its closing: a disk's, which its client has open itself, and that of pipes and of
     /// memory devices (/dev/null). Everything else takes as long as who made it wishes.
     pub fn closes_at_once(self) -> bool {
         match self.kind {
@@ -167,7 +167,7 @@ mod tests {
             // The kernel goes on with minor numbers above 255, in the same steps.
             (135, 0x10100, None),
             (135, 0x10102, Some(2)),
-            // A loop device, a device-mapper device, an NVMe name space.
+            // A loop device, a device-mapper device, an NVMe namespace.
             (7, 1, None),
             (253, 3, None),
             (259, 1, None),

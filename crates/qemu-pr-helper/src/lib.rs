@@ -104,11 +104,9 @@ fn run(
     let started = match startup::start(&config, before) {
         Ok(started) => started,
         Err(error) => match error.interruption() {
-            // It was asked to end, and does.
+            // It was asked to end.
             Some((signal, whom)) => {
-                warn!(
-                    "{signal} has come while this program was waiting for {whom}: it ends before it has served anybody"
-                );
+                warn!("{signal} while waiting for {whom}: exiting before any client was served");
                 return Ok(ExitCode::SUCCESS);
             }
             None => return Err(error.into()),

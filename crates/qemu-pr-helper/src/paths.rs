@@ -1,7 +1,7 @@
 //! Files and directories of this program, by descriptor: a path is looked up once, and whatever is done after that is
 //! done in the directory that was found then.
 //!
-//! The program starts as root, and its socket may be in a directory of somebody else: libvirt gives the user that QEMU
+//! The program starts as root, and its socket may be in a directory of another user: libvirt gives the user that QEMU
 //! runs as one for each machine. So a symbolic link of another user is followed nowhere, neither on the way nor at its
 //! end; `/var/run`, which is root's, is.
 
@@ -26,7 +26,7 @@ use rustix::{
     process::{fchdir, geteuid},
 };
 
-/// Device and inode: which file it is, so that nobody else's is ever removed.
+/// Device and inode: which file it is, so that no other file is ever removed.
 pub type FileId = (u64, u64);
 
 /// Which file this is.
@@ -210,7 +210,7 @@ impl Entry {
         Ok(fstat(&self.directory)?)
     }
 
-    /// Whether nobody but root and this user may put something else in the place of what this one makes there. In a
+    /// Whether no user but root and this one may put something else in the place of what this one makes there. In a
     /// sticky directory like /tmp others may make files, and only their owner may move them.
     pub fn is_ours_alone(&self) -> io::Result<bool> {
         let stat = self.directory_stat()?;

@@ -47,7 +47,7 @@ fn collect(folder: &Path, texts: &mut Vec<Text>) {
         let path = entry.expect("an entry").path();
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();
         if path.file_stem().is_some_and(|stem| stem == "fuzzing" || stem == "model") {
-            // Doors for fuzzers, and what plays the crew: never in what is shipped.
+            // Entry points for fuzzers, and the model of the worker pool: never in what is shipped.
             continue;
         }
         if path.is_dir() {

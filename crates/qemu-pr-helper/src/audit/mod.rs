@@ -37,12 +37,12 @@ use crate::{
 /// `--audit-keys`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Keys {
-    /// As they are.
+    /// Print the key.
     #[default]
     Show,
-    /// As a number that is the same for the same key until the program ends.
+    /// Print a salted hash, which is the same for the same key until the program ends.
     Hash,
-    /// Not at all.
+    /// Omit the key.
     Hide,
 }
 

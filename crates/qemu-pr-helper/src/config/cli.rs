@@ -46,7 +46,7 @@ pub struct Options {
     #[arg(short = 'k', long, value_name = "PATH", allow_hyphen_values = true, value_parser = OsStringValueParser::new().try_map(values::socket_path))]
     pub socket: Option<PathBuf>,
 
-    /// Write the process number to this file; with -d the default is /var/run/qemu-pr-helper.pid
+    /// Write the PID to this file; with -d the default is /var/run/qemu-pr-helper.pid
     #[arg(short = 'f', long, value_name = "PATH", allow_hyphen_values = true)]
     pub pidfile: Option<PathBuf>,
 
@@ -70,11 +70,11 @@ pub struct Options {
     #[arg(short = 'g', long, value_name = "GROUP", allow_hyphen_values = true, value_parser = OsStringValueParser::new().try_map(values::group))]
     pub group: Option<Group>,
 
-    /// Say more: what each connection does
+    /// Log more: what each connection does
     #[arg(short = 'v', long)]
     pub verbose: bool,
 
-    /// Say nothing about clients that break the protocol
+    /// Do not log clients that break the protocol
     #[arg(short = 'q', long)]
     pub quiet: bool,
 
@@ -91,11 +91,11 @@ pub struct Options {
     #[arg(long, value_name = "GROUP", allow_hyphen_values = true, value_parser = OsStringValueParser::new().try_map(values::group))]
     pub socket_group: Option<Group>,
 
-    /// Serve this many clients at a time; more are turned away
+    /// Serve this many clients at a time; more are rejected
     #[arg(long, value_name = "N", allow_hyphen_values = true, default_value = "1024", value_parser = values::connections)]
     pub max_connections: u32,
 
-    /// Hang up on a client that leaves a request half sent or an answer unread for so long
+    /// Close the connection of a client that leaves a request half sent or an answer unread for this long
     #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, default_value = "30", value_parser = values::seconds)]
     pub request_timeout: Duration,
 
@@ -103,7 +103,7 @@ pub struct Options {
     #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, default_value = "30", value_parser = values::seconds)]
     pub command_timeout: Duration,
 
-    /// At the end, how long to wait for commands that are under way
+    /// On shutdown, how long to wait for commands that are in progress
     #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, default_value = "30", value_parser = values::seconds)]
     pub drain_timeout: Duration,
 
@@ -111,37 +111,37 @@ pub struct Options {
     #[arg(long, value_name = "WHETHER", value_enum, default_value = "on")]
     pub audit: Switch,
 
-    /// How the audit trail tells reservation keys; a hash is another one after a restart
+    /// How reservation keys appear in the audit log. The hash is salted at startup, so it changes with every restart
     #[arg(long, value_name = "HOW", value_enum, default_value = "show")]
     pub audit_keys: Keys,
 
-    /// Tell qemu-pr-ctl about connections, counters and the audit trail at this Unix socket; %s in the last part of the
-    /// path stands for -k's, with hyphens for slashes
+    /// Serve qemu-pr-ctl at this Unix socket (state, counters, audit log, reload); %s in the last part of the path stands
+    /// for -k's path, with hyphens for slashes
     #[arg(long, value_name = "PATH", allow_hyphen_values = true, value_parser = OsStringValueParser::new().try_map(values::control_path))]
     pub control: Option<PathBuf>,
 
-    /// Let this group (name or number) look there, too; without it root alone may
+    /// Allow members of this group (name or number) to query the control socket; by default root only
     #[arg(long, value_name = "GROUP", allow_hyphen_values = true, value_parser = OsStringValueParser::new().try_map(values::group))]
     pub control_group: Option<Group>,
 
-    /// Read who may do what, and defaults of these options, from this file (see qemu-pr-helper.toml(5)) [default: /etc/qemu-pr-helper.toml if there is one]
+    /// Read rules, and defaults of these options, from this file (see qemu-pr-helper.toml(5)) [default: /etc/qemu-pr-helper.toml if it exists]
     #[arg(long, value_name = "PATH", allow_hyphen_values = true)]
     pub config: Option<PathBuf>,
 
-    /// Say whether that file is in order, and exit (0: it is)
+    /// Check the configuration file and exit; 0 means valid
     #[arg(long)]
     pub check_config: bool,
 
-    /// Confine the program to the system calls and files that it needs: off, log (only say so to the kernel's log), seccomp (system calls alone, for a container that forbids Landlock) or enforce
+    /// Restrict the program to the system calls and files that it needs: off, log (only report to the kernel's log), seccomp (system calls alone, for a container that forbids Landlock) or enforce
     #[arg(long, value_name = "HOW", value_enum, default_value = "enforce")]
     pub sandbox: Sandbox,
 
-    /// Have dm-multipath done by the broker at this Unix socket (qemu-pr-broker.socket), not by a process of this one's own
+    /// Send dm-multipath commands to the broker that listens at this Unix socket (qemu-pr-broker.socket) instead of forking one
     #[arg(long, value_name = "PATH", allow_hyphen_values = true, value_parser = OsStringValueParser::new().try_map(values::socket_path))]
     pub broker: Option<PathBuf>,
 
-    /// Be that broker, for the helper at the other end of the connection that systemd hands over (qemu-pr-broker@.service);
-    /// of the other options it minds --sandbox
+    /// Run as the multipath broker on a connection passed by systemd (qemu-pr-broker@.service); of the other options only
+    /// --sandbox is honoured
     #[arg(long)]
     pub serve_broker: bool,
 
@@ -149,7 +149,7 @@ pub struct Options {
     #[arg(long)]
     pub simulate: bool,
 
-    /// Say what this host has of what multipath needs, and exit (0: everything is there)
+    /// Report what this host has of what multipath needs, and exit; 0 means everything
     #[arg(long)]
     pub check: bool,
 
@@ -170,12 +170,12 @@ pub struct Options {
     pub given: BTreeSet<String>,
 }
 
-/// Something that is done or not.
+/// `on` or `off`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Switch {
-    /// It is done.
+    /// Write audit records.
     On,
-    /// It is not.
+    /// Do not.
     Off,
 }
 
@@ -260,7 +260,7 @@ fn abbreviated(command: clap::Command) -> clap::Command {
 /// Says what clap found, in the program's own way, and chooses the exit status.
 fn stop(command: &clap::Command, program: &OsStr, error: &clap::Error) -> ExitCode {
     match error.kind() {
-        // Nothing is wrong when help cannot be written: whoever asked for it has left.
+        // Nothing is wrong when help cannot be written: the reader has closed it.
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             let _ = write!(std::io::stdout(), "{}", error.render());
             return ExitCode::SUCCESS;
@@ -305,7 +305,7 @@ fn reason(command: &clap::Command, error: &clap::Error) -> String {
             }
         }
         ErrorKind::TooManyValues => format!("option '{option}' doesn't allow a value"),
-        _ => error.kind().as_str().unwrap_or("the command line makes no sense").to_owned(),
+        _ => error.kind().as_str().unwrap_or("invalid command line").to_owned(),
     }
 }
 

@@ -55,7 +55,7 @@ pub fn control_path(path: OsString) -> Result<PathBuf, String> {
     Ok(path)
 }
 
-/// The path of the control socket of a helper that listens at `socket`, and whether helpers share its folder: then each
+/// The path of the control socket of a helper that listens at `socket`, and whether helpers share its directory: then each
 /// has a name of its own there.
 pub fn control_of(path: &Path, socket: &Path) -> (PathBuf, bool) {
     let bytes = path.as_os_str().as_bytes();
@@ -100,7 +100,7 @@ fn named_or_numbered(name: &OsStr, look_up: fn(&std::ffi::CStr) -> io::Result<Op
     let number = || name.to_str()?.trim_start().parse().ok().filter(|id| *id < u32::MAX - 1);
     match found {
         Ok(Some(id)) => Ok(Some(id)),
-        // Whoever gives a number needs no data base.
+        // A number needs no database.
         found => number().map_or(found, |id| Ok(Some(id))),
     }
 }

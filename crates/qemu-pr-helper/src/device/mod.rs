@@ -1,4 +1,4 @@
-//! The room where commands meet devices. Nothing here knows a socket or a client's bytes.
+//! Carries out commands on devices. Nothing here knows a client's socket or its bytes.
 
 mod buffer;
 pub mod multipath;
@@ -34,7 +34,7 @@ pub struct Device<'a> {
     pub remark: &'a Cell<Option<Remark>>,
 }
 
-/// What the audit trail is to have of a command besides its answer.
+/// What the audit log is to have of a command besides its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Remark {
     /// The device was not asked, and why.
@@ -49,7 +49,7 @@ pub enum Remark {
 /// says that a CDB that asks for it has an invalid field.
 const NACA: u8 = 0x04;
 
-/// Chooses who carries out a command.
+/// Chooses the executor of a command.
 pub struct Router {
     scsi: sg_io::SgIo,
     multipath: Multipath,
@@ -68,7 +68,7 @@ impl Router {
         identity.closes_at_once() || self.simulator.is_some()
     }
 
-    /// The line on which the multipath broker has notes, if it is there.
+    /// The socket on which the multipath broker sends notes, if it is there.
     pub fn notes(&self) -> Option<&std::os::fd::OwnedFd> {
         self.multipath.line()
     }
@@ -119,7 +119,7 @@ impl Target<Device<'_>> for Router {
             return simulator.execute(device, cdb, parameters, buffer);
         }
         if !identity.is_device() {
-            // No ioctl is made on it: what that comes to, and when, would be whoever's business that made it.
+            // No ioctl is made on it: what that does, and when, would be up to the program behind it.
             let error = std::io::Error::from_raw_os_error(libc::ENOTTY);
             no_scsi::tell(identity, &error);
             let (status, sense) = outcome::errno_failure(&error).parts();

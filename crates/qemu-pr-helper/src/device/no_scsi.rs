@@ -15,7 +15,7 @@ pub fn says(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOTTY | libc::EINVAL | libc::EPERM))
 }
 
-/// Tells of it, once for each device. Nobody takes a pipe or /dev/null for a disk: who sends one asks about this program.
+/// Logs it, once for each device. A pipe or /dev/null is not taken for a disk: a client that sends one asks about this program.
 pub fn tell(identity: Identity, error: &io::Error) {
     static SAID: Once = Once::new();
     let is_probe = match identity.kind {

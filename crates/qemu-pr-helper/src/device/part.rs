@@ -1,7 +1,7 @@
 //! Parts of disks: partitions, logical volumes and whatever else has some of a disk's blocks.
 //!
 //! A persistent reservation is about a whole logical unit. The kernel sends nothing to one by way of a part of it, except
-//! for who has `CAP_SYS_RAWIO`: that is this program, and not whoever gave it the descriptor.
+//! for a program with `CAP_SYS_RAWIO`: that is this one, and not the one that passed the descriptor.
 
 use std::{io, os::fd::BorrowedFd, path::Path};
 

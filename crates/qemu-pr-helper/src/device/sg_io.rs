@@ -34,15 +34,15 @@ impl SgIo {
         }
     }
 
-    /// Sends a command that may take so long, again while device-mapper says that the device is suspended, and tells what
-    /// the kernel said of it. The data goes to the start of `buffer`.
-    fn carry(
+    /// Sends a command that may take so long, again while device-mapper says that the device is suspended. With the result
+    /// of the ioctl itself. The data goes to the start of `buffer`.
+    fn send(
         device: Device<'_>,
         cdb: &Cdb,
         parameters: &[u8],
         buffer: &mut [u8],
         timeout: Duration,
-    ) -> (Came, io::Result<Outcome>) {
+    ) -> (CommandResult, io::Result<Outcome>) {
         let length = match cdb.command() {
             Command::In(command) => usize::from(command.allocation_length).min(buffer.len()),
             Command::Out(_) => 0,
@@ -64,25 +64,25 @@ impl SgIo {
             thread::sleep(Duration::from_millis(wait));
             result = once();
         }
-        let came = match &result {
+        let answer = match &result {
             Ok(outcome) => {
                 let (status, sense) = outcome::answer(*outcome, &sense);
                 let resid = usize::try_from(outcome.resid).unwrap_or(0);
                 let data = if status == Status::GOOD { length.saturating_sub(resid) } else { 0 };
-                Came { status, sense, data }
+                CommandResult { status, sense, data }
             }
             Err(error) => {
                 let (status, sense) = outcome::errno_failure(error).parts();
-                Came { status, sense, data: 0 }
+                CommandResult { status, sense, data: 0 }
             }
         };
-        (came, result)
+        (answer, result)
     }
 }
 
-/// What came of sending a command.
+/// The result of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Came {
+struct CommandResult {
     status: Status,
     sense: Sense,
     /// How many bytes of data there are.
@@ -103,9 +103,9 @@ impl Target<Device<'_>> for SgIo {
             client = device.client, device = %device.identity.number(), timeout_ms = timeout.as_millis()
         );
         let start = tracing::enabled!(target: "pr_helper_command_done", Level::TRACE).then(Instant::now);
-        let (came, kernel) = Self::carry(device, cdb, parameters, buffer, timeout);
+        let (result, kernel) = Self::send(device, cdb, parameters, buffer, timeout);
         if let Some(start) = start {
-            trace_done(device.client, &came, &kernel, start);
+            trace_done(device.client, &result, &kernel, start);
         }
         if let Err(error) = &kernel
             && no_scsi::says(error)
@@ -116,13 +116,13 @@ impl Target<Device<'_>> for SgIo {
                 return Completion::check_condition(Sense::fixed(SenseCode::INVALID_OPERATION_CODE));
             }
         }
-        Completion { status: came.status, sense: came.sense, data: &buffer[..came.data] }
+        Completion { status: result.status, sense: result.sense, data: &buffer[..result.data] }
     }
 }
 
-/// Status and sense are what the guest is told, the rest is what they were made of.
-fn trace_done(client: u64, came: &Came, kernel: &io::Result<Outcome>, start: Instant) {
-    let Came { status, sense, .. } = came;
+/// Status and sense are the answer to the guest, the rest is what they were made of.
+fn trace_done(client: u64, result: &CommandResult, kernel: &io::Result<Outcome>, start: Instant) {
+    let CommandResult { status, sense, .. } = result;
     let outcome = kernel.as_ref().ok();
     trace!(
         target: "pr_helper_command_done",

@@ -103,7 +103,7 @@ impl Style {
         };
     }
 
-    /// A record of the audit trail.
+    /// A record of the audit log.
     pub fn record(self, program: &str, record: &Record, out: &mut Vec<u8>) {
         let level = level_of(record);
         let _ = match self {
@@ -113,7 +113,7 @@ impl Style {
         };
     }
 
-    /// A trace: bare, as the original has it.
+    /// A trace: bare, as QEMU's C helper has it.
     pub fn trace(self, time_us: u64, text: &str, out: &mut Vec<u8>) {
         let _ = match self {
             Self::Text => writeln!(out, "{text}"),

@@ -37,10 +37,10 @@ const AGAIN: Duration = Duration::from_millis(10);
 )]
 pub struct JournalError(#[from] io::Error);
 
-/// The line to the journal.
+/// The socket to the journal.
 pub struct Journal(UnixDatagram);
 
-/// Whether standard error is the journal, by the word of whoever started us (systemd.exec(5), `JOURNAL_STREAM`).
+/// Whether standard error is the journal, as the service manager says (systemd.exec(5), `JOURNAL_STREAM`).
 pub fn is_standard_error() -> bool {
     let Ok(named) = env::var("JOURNAL_STREAM") else { return false };
     fstat(io::stderr()).is_ok_and(|stat| format!("{}:{}", stat.st_dev, stat.st_ino) == named)
@@ -62,7 +62,7 @@ impl Journal {
         self.send(&entry.0)
     }
 
-    /// Sends a record of the audit trail: as a sentence, and each value in a field of its own.
+    /// Sends a record of the audit log: as a sentence, and each value in a field of its own.
     pub fn record(&self, program: &str, record: &Record) -> io::Result<()> {
         let mut entry = Entry::new(program, level_of(record));
         entry.field("MESSAGE", record);
@@ -80,15 +80,15 @@ impl Journal {
                 Err(Errno::AGAIN) => {
                     let _ = poll(&mut [PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::OUT)], None);
                 }
-                // It was started anew, with another socket at the same place.
-                Err(Errno::CONNREFUSED | Errno::NOTCONN | Errno::PIPE) => return self.send_anew(entry),
+                // It was restarted, with another socket at the same place.
+                Err(Errno::CONNREFUSED | Errno::NOTCONN | Errno::PIPE) => return self.send_to_path(entry),
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
     /// The same by name: the sandbox does not let us connect again. There is no waiting for room in this way.
-    fn send_anew(&self, entry: &[u8]) -> io::Result<()> {
+    fn send_to_path(&self, entry: &[u8]) -> io::Result<()> {
         let address = SocketAddrUnix::new(SOCKET)?;
         loop {
             match sendto(&self.0, entry, SendFlags::NOSIGNAL, &address) {

@@ -2,7 +2,7 @@
 //! `trace` is one of `-T`'s events.
 //!
 //! What is switched off costs a load and a branch where it would arise: the answers to "is this wanted?" are kept
-//! there, and made anew when the set of traced events changes.
+//! there, and made again when the set of traced events changes.
 
 use std::{
     fmt::{self, Write as _},

@@ -228,7 +228,7 @@ fn no_such(pattern: &OsStr) -> String {
     format!("warning: trace event '{name}' does not exist; -T help lists those that do")
 }
 
-/// `%d` in the name of a log file is the process number. It may stand there once; no other `%` has a meaning.
+/// `%d` in the name of a log file is the PID. It may stand there once; no other `%` has a meaning.
 fn with_pid(path: &Path) -> Option<PathBuf> {
     let bytes = path.as_os_str().as_bytes();
     let Some(at) = bytes.iter().position(|byte| *byte == b'%') else { return Some(path.to_owned()) };

@@ -2,8 +2,8 @@
 //!
 //! Users, groups and security contexts come from the kernel: they are those of the moment when the client connected.
 //! So is the unit, which the resolver is asked for then, if there are rules that name units. The names of disks come
-//! from it as well. It has no rights and reads what everybody may read; but whoever takes it over decides which rule
-//! fits a client, as far as rules name units or disks. It hears from nobody but this process.
+//! from it as well. It has no privileges and reads what every user may read; but an attacker who controls it decides which
+//! rule fits a client, as far as rules name units or disks. It receives nothing but this process' questions.
 
 use std::{
     cell::{Cell, OnceCell},
@@ -63,7 +63,7 @@ impl Memory {
         self.resolver.as_ref()
     }
 
-    /// Asks for the control group of a client; `None` where nobody is there to be asked.
+    /// Asks for the control group of a client; `None` where the resolver cannot be asked.
     pub fn ask(&self, Origin { peer, connected, .. }: Origin) -> Option<Lookup> {
         let resolver = self.resolver.as_ref().filter(|_| peer.pid != 0)?;
         resolver.control_group(peer.pid, connected).ok()

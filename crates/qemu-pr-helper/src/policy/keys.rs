@@ -4,8 +4,8 @@
 //! all of them, and the only thing that tells them apart is the key that they name. So a client with a key limit is
 //! held to commands that name its own keys and touch nothing else.
 //!
-//! What this cannot prevent, because the disk's rules are made so: whoever reserves first, has the reservation; APTPL
-//! counts for everybody; PREEMPT AND ABORT of an own key aborts what else goes on at that path.
+//! What this cannot prevent, because the disk's rules are made so: the client that reserves first has the reservation; APTPL
+//! counts for all; PREEMPT AND ABORT of an own key aborts what else goes on at that path.
 
 use scsi_pr::{BASIC_LENGTH, OutAction, PersistentReserveOut, ReservationKey, ReservationType};
 
@@ -58,7 +58,7 @@ pub fn keys_of(parameters: &[u8]) -> Option<[ReservationKey; 2]> {
 }
 
 /// Whether the service action is one that can be held to keys at all. Each is named here, so that a new one is not allowed
-/// by nobody having thought of it.
+/// by omission.
 fn check_action(limit: KeyLimit, action: OutAction) -> Result<(), Denied> {
     match action {
         OutAction::Register
@@ -143,7 +143,7 @@ mod tests {
             assert!(!is_allowed(OURS, action, kind, &list(MINE, MINE, flags)), "{action} {kind:?} {flags:#x}");
         }
         assert!(!is_allowed(OURS, OutAction::Preempt, kind, &list(MINE, 0, 0)), "zero stands for all others");
-        // On a path of its own two of these harm nobody.
+        // On a path of its own two of these harm no other client.
         let own = KeyLimit { own_nexus: true, ..OURS };
         for (action, kind, flags) in rows {
             let harmless = action == OutAction::RegisterAndIgnoreExistingKey || flags == ALL_TG_PT;
@@ -187,7 +187,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the rest of the command is: a key of somebody else's in a field that counts, and it is refused.
+        /// Whatever the rest of the command is: another client's key in a field that counts, and it is refused.
         #[test]
         fn no_key_of_others_gets_through(
             action in prop::sample::select(OutAction::ALL),

@@ -8,7 +8,7 @@ use crate::{
     resolver::{Aliases, unit},
 };
 
-/// What is known of a request and its client. What takes a question to somebody else is asked only if a rule needs it,
+/// What is known of a request and its client. What takes a question to another process is asked only if a rule needs it,
 /// and `None` where there is no answer.
 pub trait Facts {
     /// The client's user.
@@ -60,7 +60,7 @@ fn fits(rule: &Rule, facts: &impl Facts) -> Result<bool, &'static str> {
     let Rule { users, groups, units, contexts, devices, actions, .. } = rule;
     let user = users.as_ref().is_none_or(|users| users.contains(&facts.user()));
     let action = actions.as_ref().is_none_or(|actions| actions.iter().any(|action| action.covers(facts.command())));
-    // What costs nothing comes first, so that most rules are out before anybody is asked.
+    // What costs nothing comes first, so that most rules are out before the resolver is asked.
     if !user || !action {
         return Ok(false);
     }

@@ -133,7 +133,7 @@ fn a_refusal_names_the_rule() {
     assert_eq!(ask(&keys, &reset(), disk(16)).err().unwrap().kind, Refusal::Keys);
     assert!(ask(&keys, &read_keys(), disk(16)).is_ok(), "there are no keys in it");
 
-    // Nobody is there who could tell.
+    // There is no resolver.
     let names = policy("[[rule]]\nname = \"disk\"\ndecision = \"deny\"\ndevice = [\"wwn-*\"]");
     let reason = "the rule \"disk\" needs the names of the disk, and that cannot be found out now";
     expect_refused(ask(&names, &reset(), disk(16)), Refusal::NoNames, reason);
@@ -185,7 +185,7 @@ fn only_a_harmless_command_to_a_pipe_is_a_probe() {
 }
 
 /// A resolver, until this is called.
-fn somebody() -> (Arc<Resolver>, impl FnOnce()) {
+fn resolver() -> (Arc<Resolver>, impl FnOnce()) {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
     let theirs: Arc<OwnedFd> = Arc::new(theirs);
     let end = Arc::clone(&theirs);
@@ -203,7 +203,7 @@ fn somebody() -> (Arc<Resolver>, impl FnOnce()) {
 
 #[test]
 fn names_of_disks_are_remembered() {
-    let (names, stop) = somebody();
+    let (names, stop) = resolver();
     let memory = Memory::new(Some(names));
     let (socket, _other) = UnixStream::pair().unwrap();
     let known = facts::Known::default();
@@ -217,13 +217,13 @@ fn names_of_disks_are_remembered() {
     let [null, zero] = [3, 5].map(|minor| names_of(minor).expect("names"));
     assert!(null.names.contains(&"null".to_owned()) && zero.names.contains(&"zero".to_owned()));
     stop();
-    assert_eq!([3, 5].map(names_of), [Some(null), Some(zero)], "nobody has to be asked");
-    assert_eq!(names_of(7), None, "nobody can be asked");
+    assert_eq!([3, 5].map(names_of), [Some(null), Some(zero)], "the resolver need not be asked");
+    assert_eq!(names_of(7), None, "the resolver cannot be asked");
 }
 
 #[test]
 fn what_the_kernel_knows_of_a_client_is_what_a_rule_goes_by() {
-    let (names, stop) = somebody();
+    let (names, stop) = resolver();
     let memory = Memory::new(Some(names));
     let (socket, _other) = UnixStream::pair().unwrap();
     let socket = socket.as_fd();

@@ -99,7 +99,7 @@ pub fn run(
 #[derive(Debug, Error)]
 pub enum UnreadyError {
     /// It cannot close the daemon's files.
-    #[error("cannot let go of the files of the process that started it: {0}")]
+    #[error("cannot close the files of its parent process: {0}")]
     Detach(#[source] io::Error),
     /// It has no memory for what it has to know.
     #[error("cannot have the memory that the processes for multipath share: {0}")]

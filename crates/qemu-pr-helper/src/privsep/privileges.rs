@@ -94,7 +94,7 @@ pub fn drop(
     Ok(Unprivileged(()))
 }
 
-/// The same for the multipath broker: it stays root, because multipathd listens to nobody else, and keeps
+/// The same for the multipath broker: it stays root, because multipathd only accepts commands from root, and keeps
 /// [`KEPT_FOR_MULTIPATH`] as far as it was there.
 pub fn keep_for_multipath() -> Result<(), PrivilegeError> {
     reduce(KEPT_FOR_MULTIPATH, None, None, true).map(|_| ())
@@ -131,7 +131,7 @@ fn reduce(
     // Ids change without losing the capability.
     set_keep_capabilities(true).map_err(step("keep capabilities across a change of user"))?;
 
-    // The groups of whoever started us. Without the right to do that, there must be nothing to give up.
+    // The groups of the process that started us. Without the privilege to do that, there must be nothing to give up.
     if have.contains(CapabilitySet::SETGID) || !(may_lack || has_no_other_group().map_err(step("read the groups"))?) {
         set_thread_groups(&[]).map_err(step("give up the supplementary groups"))?;
     }

@@ -29,10 +29,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum WaitError {
     /// The program is to end.
-    #[error("{0} has come")]
+    #[error("interrupted by {0}")]
     Signal(&'static str),
     /// It has taken too long.
-    #[error("nothing has come of it for {PATIENCE:?}")]
+    #[error("it was not ready within {PATIENCE:?}")]
     Timeout,
 }
 
@@ -40,7 +40,7 @@ pub enum WaitError {
 #[derive(Debug, Error)]
 pub enum ChildError {
     /// The start does not wait for it any longer.
-    #[error("{0}; what does it do? (its stack is in /proc/PID/stack, its log in the journal)")]
+    #[error("{0}; see its stack in /proc/PID/stack and its log in the journal")]
     Wait(#[from] WaitError),
     /// The system has no room for another process, or for the socket to it.
     #[error(transparent)]

@@ -188,9 +188,9 @@ impl Search<'_> {
         text.ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
     }
 
-    /// What is in a folder; nothing where there is none.
-    fn entries(&mut self, folder: &Path) -> Vec<PathBuf> {
-        let entries = self.there(fs::read_dir(folder)).into_iter().flatten();
+    /// What is in a directory; nothing where there is none.
+    fn entries(&mut self, directory: &Path) -> Vec<PathBuf> {
+        let entries = self.there(fs::read_dir(directory)).into_iter().flatten();
         let entries: io::Result<Vec<_>> = entries.map(|entry| Ok(entry?.path())).collect();
         self.is_complete &= entries.is_ok();
         entries.unwrap_or_default()
@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn names_that_cannot_be_read_are_missed() {
-        // Whoever breaks one of these would have all names without it.
+        // A mistake in one of these would go unnoticed without it.
         let breaks: [(&str, &str, Kind); 9] = [
             ("slaves", "devices/dm-1/slaves", Kind::Block),
             ("holders", "devices/sdb/holders", Kind::Block),

@@ -6,7 +6,7 @@
 //! need: the names in the audit log come from another process (`names`), and nothing here waits for that one.
 //!
 //! What it does not answer is refused. If it is gone, or has not answered for a long time, the daemon ends: it cannot
-//! start another one without the rights that it has given up, and whoever starts the next daemon starts both.
+//! start another one without the privileges that it has dropped, and the next daemon comes with another one.
 
 mod aliases;
 pub mod names;
@@ -39,7 +39,7 @@ const HUNG: Duration = Duration::from_secs(15);
 /// The longest message: the names of a map of many paths.
 pub const MAX_MESSAGE: usize = 64 * 1024;
 
-/// The line to the process.
+/// The socket to the process.
 pub struct Resolver {
     socket: OwnedFd,
     line: Mutex<Line>,
@@ -53,7 +53,7 @@ struct Line {
     answered: u64,
     /// Since when it owes an answer.
     owes_since: Option<Instant>,
-    /// The questions that somebody wants to have answered.
+    /// The questions whose answers are waited for.
     open: HashMap<u64, Option<Found>>,
     is_gone: bool,
 }
@@ -136,12 +136,12 @@ impl Resolver {
         await_ready(&self.socket)
     }
 
-    /// The line: it ends when the process does, or when it is given up.
+    /// The socket: its other end is closed when the process ends, or when it is given up.
     pub const fn line(&self) -> &OwnedFd {
         &self.socket
     }
 
-    /// Reads answers, for those who wait for them, until the line ends: for a thread of its own.
+    /// Reads answers, for the threads that wait for them, until the socket is closed: for a thread of its own.
     pub fn hear(&self) {
         let mut bytes = Vec::with_capacity(MAX_MESSAGE);
         while child::receive(&self.socket, &mut bytes) {
@@ -157,7 +157,7 @@ impl Resolver {
     /// ([`crate::sys::clock::ticks`]).
     ///
     /// # Errors
-    /// Nobody is there to be asked.
+    /// The process cannot be asked.
     pub fn control_group(self: &Arc<Self>, pid: u32, connected: u64) -> Result<Lookup, Silence> {
         self.ask(About::ControlGroup { pid, connected })
     }
@@ -190,14 +190,14 @@ impl Resolver {
     /// An answer did not come: if that has been so for long enough, none will.
     fn blame(&self, line: &mut Line) {
         if !line.is_gone && line.owes_since.is_some_and(|since| since.elapsed() >= HUNG) {
-            error!("the resolver has not answered for {HUNG:?}; it is given up");
+            error!("the resolver has not answered for {HUNG:?}; giving it up");
             self.give_up(line);
         }
     }
 
     fn give_up(&self, line: &mut Line) {
         line.is_gone = true;
-        // Whoever watches the line sees this, and so does the thread that reads from it.
+        // The main thread sees this, and so does the thread that reads from it.
         let _ = shutdown(&self.socket, Shutdown::Both);
         self.heard.notify_all();
     }
@@ -214,7 +214,7 @@ impl Line {
         }
         self.answered = self.answered.max(number);
         self.owes_since = (self.answered < self.asked).then(Instant::now);
-        // Nobody may want it any more.
+        // It may not be waited for any more.
         if let Some(open) = self.open.get_mut(&number) {
             *open = Some(found);
         }
@@ -290,12 +290,12 @@ mod tests {
     }
 
     #[test]
-    fn each_question_has_its_own_answer_whoever_waits_first() {
+    fn each_question_has_its_own_answer_in_any_order() {
         let (resolver, theirs) = line();
-        let [one, other, nobodys] = [(); 3].map(|()| ask(&resolver));
-        let numbers = [one.number, other.number, nobodys.number];
-        drop(nobodys);
-        for (number, path) in numbers.into_iter().zip(["/one", "/other", "/nobody's"]) {
+        let [one, other, dropped] = [(); 3].map(|()| ask(&resolver));
+        let numbers = [one.number, other.number, dropped.number];
+        drop(dropped);
+        for (number, path) in numbers.into_iter().zip(["/one", "/other", "/dropped"]) {
             answer(&theirs, number, path);
         }
         assert_eq!(other.control_group(), Ok(Some("/other".to_owned())));
@@ -308,11 +308,11 @@ mod tests {
     }
 
     #[test]
-    fn a_resolver_that_was_taken_over_can_only_be_silent() {
+    fn a_resolver_that_an_attacker_controls_can_only_be_silent() {
         let (resolver, theirs) = line();
         let asked = ask(&resolver);
         for lie in ["", "{}", "not JSON", r#"{"number":99,"found":{"ControlGroup":"/x"}}"#].map(str::as_bytes) {
-            // An empty message would be the end of the line.
+            // An empty message would be the end of the socket.
             if !lie.is_empty() {
                 child::send_message(&theirs, lie).unwrap();
             }

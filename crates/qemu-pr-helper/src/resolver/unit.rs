@@ -1,8 +1,8 @@
 //! The systemd unit of a process, by the path of its control group.
 //!
-//! Whoever may make control groups below his own calls them what he likes. The system's own manager makes every folder
+//! A process that may make control groups below its own calls them what it likes. The system's own manager makes every directory
 //! of a path from the root down to the first service or scope, if all those before it are slices, and the first of them
-//! is one where nobody else makes any. So that one is the unit, and what is below it is the unit's own business. A
+//! is one where no other process makes any. So that one is the unit, and what is below it is the unit's own business. A
 //! process anywhere else is in no unit. (`a_unit_is_what_the_systems_own_manager_made_and_nothing_else`)
 
 use std::{fs, path::Path};
@@ -22,7 +22,7 @@ fn find(process: &Path, connected: u64) -> Option<String> {
     if was_there(process, connected) { path(&groups).map(str::to_owned) } else { None }
 }
 
-/// Whether the process of this folder lives, and was there by then.
+/// Whether the process of this directory lives, and was there by then.
 pub fn was_there(process: &Path, connected: u64) -> bool {
     fs::read(process.join("stat")).is_ok_and(|stat| birth(&stat).is_some_and(|born| born <= connected))
 }
@@ -79,7 +79,7 @@ pub fn name(unit: &str) -> &str {
     unit.rsplit('/').next().unwrap_or(unit)
 }
 
-/// The innermost of the units that there are below a unit, by the account of whoever made them.
+/// The innermost of the units that there are below a unit, as the process that made them calls them.
 pub fn inner<'a>(path: &'a str, unit: &str) -> Option<&'a str> {
     path.strip_prefix(unit)?.rsplit('/').find(|part| is_unit(part))
 }

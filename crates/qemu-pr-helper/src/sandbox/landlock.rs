@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::sys;
 
-/// What may be done with the files in a folder.
+/// What may be done with the files in a directory.
 #[derive(Clone, Copy, Debug)]
 pub enum Reach {
     /// They may be read.
@@ -38,7 +38,7 @@ impl Reach {
     }
 }
 
-/// Folders, with everything in them.
+/// Directories, with everything in them.
 #[derive(Default)]
 pub struct Files<'a> {
     /// Those that may be reached, and for what.
@@ -58,7 +58,7 @@ pub enum FilesError {
     /// The kernel does not take the rules.
     #[error(transparent)]
     Rules(#[from] RulesetError),
-    /// It is not known whether there is Landlock. Walls that are promised where it is must not be left out for that.
+    /// It is not known whether there is Landlock. A sandbox that is promised where there is must not be weaker for that.
     #[error(
         "whether this kernel has Landlock cannot be found out: {0}; allow landlock_create_ruleset (a container's seccomp profile may forbid it), or go without: --sandbox seccomp"
     )]
@@ -66,9 +66,9 @@ pub enum FilesError {
     /// The kernel has it and the rules do not count.
     #[error("the kernel has Landlock and does not enforce the rules")]
     NotEnforced,
-    /// A folder that a rule is about.
+    /// A directory that a rule is about.
     #[error(transparent)]
-    Folder(#[from] PathFdError),
+    Directory(#[from] PathFdError),
 }
 
 /// Rules out every file but these, every TCP port, and signals and abstract sockets of others.
@@ -83,13 +83,13 @@ pub fn restrict(files: &Files<'_>) -> Result<(), FilesError> {
         .handle_access(AccessNet::from_all(NEWEST))?
         .scope(scope)?
         .create()?;
-    for folder in files.removable {
-        ruleset = ruleset.add_rule(PathBeneath::new(folder, AccessFs::RemoveFile))?;
+    for directory in files.removable {
+        ruleset = ruleset.add_rule(PathBeneath::new(directory, AccessFs::RemoveFile))?;
     }
-    for (folder, reach) in files.reachable {
-        match PathFd::new(folder) {
-            Ok(folder) => ruleset = ruleset.add_rule(PathBeneath::new(folder, reach.access()))?,
-            // A folder that is not there now, or that nothing can be reached in, is none that could be needed.
+    for (directory, reach) in files.reachable {
+        match PathFd::new(directory) {
+            Ok(directory) => ruleset = ruleset.add_rule(PathBeneath::new(directory, reach.access()))?,
+            // A directory that is not there now, or that nothing can be reached in, is none that could be needed.
             Err(PathFdError::OpenCall { source, .. })
                 if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {}
             Err(error) => return Err(error.into()),

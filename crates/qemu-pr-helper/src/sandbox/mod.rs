@@ -34,9 +34,9 @@ pub enum Sandbox {
     Off,
     /// Allow, but report what would be denied to the kernel's log.
     Log,
-    /// Deny system calls. Landlock is not used, and the kernel is not asked whether it has it.
+    /// Deny all other system calls. Landlock is not used, and the kernel is not asked whether it has it.
     Seccomp,
-    /// Deny system calls and files.
+    /// Deny all other system calls and files.
     #[default]
     Enforce,
 }
@@ -45,13 +45,13 @@ pub enum Sandbox {
 #[derive(Debug, Error)]
 pub enum SandboxError {
     /// The filter.
-    #[error("cannot confine this process: {0}; --sandbox off starts it without")]
+    #[error("cannot enter the sandbox: {0}; start without it: --sandbox off")]
     Filter(#[from] filter::FilterError),
     /// The files.
-    #[error("cannot confine this process to its files: {0}; --sandbox seccomp starts it without that")]
+    #[error("cannot restrict access to files: {0}; start without that: --sandbox seccomp")]
     Files(#[from] landlock::FilesError),
     /// Everything else.
-    #[error("cannot {step}: {error}; --sandbox off starts the program without")]
+    #[error("cannot {step}: {error}; start without the sandbox: --sandbox off")]
     Step {
         /// What was tried.
         step: &'static str,
@@ -79,7 +79,7 @@ pub fn cleanup(sandbox: Sandbox, removable: &[BorrowedFd<'_>]) -> Result<(), San
 
 /// For the processes that look up names and what rules need.
 pub fn resolver(sandbox: Sandbox) -> Result<(), SandboxError> {
-    let reachable = ["/sys", "/run/udev", "/proc"].map(|folder| (folder, Reach::Read));
+    let reachable = ["/sys", "/run/udev", "/proc"].map(|directory| (directory, Reach::Read));
     match sandbox {
         Sandbox::Off => Ok(()),
         _ => enter(Process::Resolver, sandbox, &landlock::Files { reachable: &reachable, ..Default::default() }),
@@ -95,7 +95,7 @@ const LOCKS: &str = "/run/qemu-pr-broker";
 /// For the multipath broker: its guard, its keeper and its workers.
 pub fn broker(sandbox: Sandbox) -> Result<(), SandboxError> {
     // sysfs tells what is a map and what its paths are. The paths are opened for reading, and device-mapper's control
-    // node to write to; where there is none yet, nobody knows where it will be made. How many threads there are is asked
+    // node to write to; where there is none yet, it may be made anywhere there. How many threads there are is asked
     // of /proc. Sockets are not reached by their files.
     let control = if is_there(MAPPER)? { MAPPER } else { "/dev" };
     let reachable = [

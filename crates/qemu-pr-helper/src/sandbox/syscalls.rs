@@ -58,8 +58,7 @@ const RUNTIME: &[Call] = &[
 /// What a thread needs to start another one.
 const THREAD: c_int = libc::CLONE_THREAD | libc::CLONE_VM | libc::CLONE_SIGHAND;
 
-/// What neither a thread nor a child may have: another name space is another world, and another parent's child is nobody's
-/// here.
+/// What neither a thread nor a child may have: another namespace, or another parent.
 const ELSEWHERE: c_int = libc::CLONE_PARENT
     | libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP

@@ -20,7 +20,7 @@ const THREAD: i32 = libc::CLONE_THREAD | libc::CLONE_VM | libc::CLONE_SIGHAND;
 
 const VARIABLE: &str = "QEMU_PR_HELPER_ATTEMPT";
 
-/// What somebody could try who has taken a process over: the system call, and its arguments.
+/// What an attacker could try who executes code in a process: the system call, and its arguments.
 const ATTEMPTS: [(&str, libc::c_long, [i64; 6]); 32] = [
     ("openat", libc::SYS_openat, [libc::AT_FDCWD as i64, PATH, libc::O_RDWR as i64, 0, 0, 0]),
     ("openat", libc::SYS_openat, [libc::AT_FDCWD as i64, PATH, (libc::O_CREAT | libc::O_WRONLY) as i64, 0o600, 0, 0]),
@@ -37,7 +37,7 @@ const ATTEMPTS: [(&str, libc::c_long, [i64; 6]); 32] = [
     ("execveat", libc::SYS_execveat, [libc::AT_FDCWD as i64, PATH, 0, 0, 0, 0]),
     ("clone", libc::SYS_clone, [libc::SIGCHLD as i64, 0, 0, 0, 0, 0]),
     ("clone", libc::SYS_clone, [(libc::SIGCHLD | libc::CLONE_NEWUSER) as i64, 0, 0, 0, 0, 0]),
-    // A thread has no parent but its process', and the kernel gives it no user name space either: what matters is who says no.
+    // A thread has no parent but its process', and the kernel gives it no user namespace either: what matters is that the filter denies it.
     ("clone", libc::SYS_clone, [(THREAD | libc::CLONE_NEWUSER) as i64, 0, 0, 0, 0, 0]),
     ("clone", libc::SYS_clone, [(libc::SIGCHLD | libc::CLONE_PARENT) as i64, 0, 0, 0, 0, 0]),
     ("clone", libc::SYS_clone, [(THREAD | libc::CLONE_NEWPID) as i64, 0, 0, 0, 0, 0]),
@@ -88,7 +88,7 @@ fn attempts_from_inside_are_stopped_and_named() {
         assert!(said.contains(&format!("({call}) is not allowed")), "broker, attempt {index}, {call}: {said}");
     }
     for who in ["daemon", "resolver", "cleanup", "broker"] {
-        // That takes a system call which is on no list, and nobody is to look for the reason there.
+        // That takes a system call which is on no list: the message is not to blame the list.
         let output = start(&format!("{who} abort"));
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(134), "{who}: {output:?}");
@@ -125,8 +125,8 @@ fn start(what: &str) -> Output {
 
 fn inside(what: &str) {
     let (who, what) = what.split_once(' ').unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let (mine, other) = (folder.path().join("mine"), folder.path().join("other"));
+    let root = tempfile::tempdir().unwrap();
+    let (mine, other) = (root.path().join("mine"), root.path().join("other"));
     for place in [&mine, &other] {
         fs::create_dir(place).unwrap();
         fs::write(place.join("file"), "").unwrap();
@@ -137,7 +137,7 @@ fn inside(what: &str) {
         "cleanup" => (Process::Cleanup, Sandbox::Enforce),
         "broker" => (Process::Broker, Sandbox::Enforce),
         "log" => (Process::Daemon, Sandbox::Log),
-        other => panic!("nobody is called {other}"),
+        other => panic!("there is no process {other}"),
     };
     has_landlock();
     if what == "reach" {
@@ -158,8 +158,8 @@ fn inside(what: &str) {
         "read" => drop(fs::read_dir("/sys/kernel").unwrap()),
         "elsewhere" => assert_eq!(File::open("/etc/passwd").is_ok(), !has_landlock()),
         "remove" => {
-            let remove = |folder: &Path| unlinkat(CWD, folder.join("file"), AtFlags::empty());
-            assert_eq!(remove(&other).is_ok(), !has_landlock(), "another folder's file");
+            let remove = |directory: &Path| unlinkat(CWD, directory.join("file"), AtFlags::empty());
+            assert_eq!(remove(&other).is_ok(), !has_landlock(), "another directory's file");
             remove(&mine).unwrap();
         }
         index => {

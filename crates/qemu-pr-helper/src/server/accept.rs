@@ -72,14 +72,14 @@ fn admit(server: &Arc<Server>, socket: OwnedFd) {
     if let Err(why) = server.shared.policy.check_connections(peer, connected, capacity) {
         METRICS.over_limit.count();
         if let Some(more) = OVER_LIMIT.admit(peer.into()) {
-            warn!("turning a client away: {why}{more}");
+            warn!("rejecting a client: {why}{more}");
         }
         return reject(server, socket, origin);
     }
     let Some(slot) = server.connections.reserve() else {
         METRICS.turned_away.count();
         if let Some(more) = FULL.admit(peer.into()) {
-            warn!("turning a client away: all {capacity} connections are in use (--max-connections){more}");
+            warn!("rejecting a client: all {capacity} connections are in use (--max-connections){more}");
         }
         return reject(server, socket, origin);
     };

@@ -12,18 +12,18 @@ use crate::{
         cli,
         settings::{Settings, SystemUsers},
     },
-    server::testing,
+    server::for_tests,
 };
 
 /// A server of so many connections, and where it listens. What the pool of workers is made of runs in a scheduler's world
 /// in tests (`worker_pool`).
 fn with_server(max_connections: usize, test: impl Fn(&Arc<Server>, &Path) + Send + Sync + 'static) {
     let world = move || {
-        let folder = tempfile::tempdir().expect("a directory");
-        let path = folder.path().join("socket");
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("socket");
         let listener = UnixListener::bind(&path).expect("a socket");
         listener.set_nonblocking(true).expect("a flag");
-        let server = Server::new(listener.into(), testing::shared(true), max_connections).expect("a server");
+        let server = Server::new(listener.into(), for_tests::shared(true), max_connections).expect("a server");
         test(&Arc::new(server), &path);
     };
     shuttle::check_random(world, 1);
@@ -88,7 +88,7 @@ fn a_client_over_the_limit_of_the_settings_is_rejected_although_there_are_slots(
 }
 
 #[test]
-fn a_thread_without_a_standby_accepts_nobody_and_the_next_look_does() {
+fn a_thread_without_a_standby_accepts_no_client_and_the_next_look_does() {
     with_server(2, |server, path| {
         let mut client = UnixStream::connect(path).unwrap();
         assert_eq!(server.shared.next_event(), Some(Token::LISTENER));

@@ -125,7 +125,7 @@ mod tests {
     use std::{io::Read, os::unix::net::UnixStream, time::Duration};
 
     use super::*;
-    use crate::server::testing::origin;
+    use crate::server::for_tests::origin;
 
     /// Puts a connection of this client into a slot; the client's end.
     fn open(table: &ConnectionTable, client: u64) -> (Token, UnixStream) {

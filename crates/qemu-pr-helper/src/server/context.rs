@@ -84,7 +84,7 @@ impl Server {
         drop(socket);
         if let Err(error) = armed {
             // Nothing would ever be heard of it again; then its client had better know.
-            warn!("hanging up on client {client}, which cannot be waited for: {error}");
+            warn!("closing the connection of client {client}: cannot wait for its events: {error}");
             self.remove(token);
         }
     }

@@ -56,7 +56,7 @@ pub enum ServeError {
         error: io::Error,
     },
     /// The process that started a daemon is gone.
-    #[error("cannot tell the process that started this one that it serves: {0}; start it again")]
+    #[error("cannot notify the parent process that this one serves: {0}; start it again")]
     Parent(#[source] io::Error),
     /// The main thread cannot sleep.
     #[error("cannot wait for signals: {0}")]
@@ -145,8 +145,8 @@ fn watch(
         wait_for(&sources, &ends, pause)?;
         if resolver.is_some_and(has_ended) {
             error!(
-                "the resolver is gone; this program cannot start another one without the rights that it has given up, and \
-                 ends: the next one has a resolver (Restart= in the unit)"
+                "the resolver has exited; this program shuts down, because it has dropped the privileges that it takes to start \
+                 another one (set Restart= in the unit)"
             );
             return Ok(None);
         }

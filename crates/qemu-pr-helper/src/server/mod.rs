@@ -10,12 +10,12 @@ mod connection_table;
 mod context;
 mod control_handler;
 mod delayed;
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
+mod for_tests;
 mod main_loop;
 mod shared;
 mod status;
-#[cfg(test)]
-#[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
-mod testing;
 mod token;
 mod worker;
 mod worker_pool;

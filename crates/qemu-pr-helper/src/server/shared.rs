@@ -167,7 +167,7 @@ mod tests {
     use rustix::event::{PollFd, PollFlags, Timespec, epoll::EventFlags, poll};
 
     use super::*;
-    use crate::server::testing::shared;
+    use crate::server::for_tests::shared;
 
     fn is_woken(shared: &Shared) -> bool {
         poll(&mut [PollFd::new(shared.wakeup(), PollFlags::IN)], Some(&Timespec::default()))
@@ -199,7 +199,7 @@ mod tests {
         assert!(request.is_some());
         assert_eq!(shared.in_flight(), 1);
         drop(request);
-        assert!(!is_woken(&shared), "nobody waits for it");
+        assert!(!is_woken(&shared), "the main thread does not wait for it");
         shared.drain();
         let requests = [shared.begin(), shared.begin()];
         let [one, other] = requests;

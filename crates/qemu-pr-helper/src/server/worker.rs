@@ -78,7 +78,7 @@ fn start_another(server: &Arc<Server>) -> bool {
     let Err(error) = spawn(server) else { return true };
     if let Some(more) = FAILURES.admit(Source::Unknown) {
         error!(
-            "cannot start another thread: {error}; nobody is read until one is free \
+            "cannot start another thread: {error}; no client is read until one is free \
              (raise TasksMax= in the unit, or ulimit -u){more}"
         );
     }

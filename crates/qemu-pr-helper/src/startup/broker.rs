@@ -33,10 +33,12 @@ pub enum BrokerSocketError {
     #[error("cannot wait for the multipath broker: {0}")]
     Wait(#[source] io::Error),
     /// There is no daemon at the other end.
-    #[error("--serve-broker is for qemu-pr-broker@.service: no connection to a helper was handed over")]
+    #[error("--serve-broker is for qemu-pr-broker@.service: systemd passed no connection to a helper")]
     NotActivated,
     /// What systemd has passed is something else.
-    #[error("--serve-broker is for qemu-pr-broker@.service: what was handed over is no connection to a helper")]
+    #[error(
+        "--serve-broker is for qemu-pr-broker@.service: the socket that systemd passed is not a connection to a helper"
+    )]
     WrongSocketType,
     /// What systemd says about it cannot be.
     #[error(transparent)]

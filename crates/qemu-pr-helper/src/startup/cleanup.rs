@@ -74,12 +74,12 @@ fn is_common(directory: &Stat) -> bool {
     COMMON.iter().any(|path| stat(*path).is_ok_and(|common| id(&common) == id(directory)))
 }
 
-/// Whether a user and group may remove a file of root's from this folder.
-fn may_remove(folder: &Stat, user: u32, group: u32) -> bool {
-    let (mode, is_owner) = (folder.st_mode, folder.st_uid == user);
+/// Whether a user and group may remove a file of root's from this directory.
+fn may_remove(directory: &Stat, user: u32, group: u32) -> bool {
+    let (mode, is_owner) = (directory.st_mode, directory.st_uid == user);
     let class = if is_owner {
         6
-    } else if folder.st_gid == group {
+    } else if directory.st_gid == group {
         3
     } else {
         0
@@ -133,9 +133,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_may_remove_a_file_from_a_folder_goes_by_its_mode() {
-        let folder = tempfile::tempdir().unwrap();
-        let metadata = stat(folder.path()).unwrap();
+    fn who_may_remove_a_file_from_a_directory_goes_by_its_mode() {
+        let directory = tempfile::tempdir().unwrap();
+        let metadata = stat(directory.path()).unwrap();
         let (user, group) = (metadata.st_uid, metadata.st_gid);
         let other = |number: u32| number + 4711;
         for (mode, of_user, of_group, of_others) in [
@@ -146,8 +146,8 @@ mod tests {
             (0o1777, true, false, false),
             (0o705, true, false, false),
         ] {
-            fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
-            let metadata = stat(folder.path()).unwrap();
+            fs::set_permissions(directory.path(), fs::Permissions::from_mode(mode)).unwrap();
+            let metadata = stat(directory.path()).unwrap();
             assert_eq!(may_remove(&metadata, user, other(group)), of_user, "{mode:o}, its owner");
             assert_eq!(may_remove(&metadata, other(user), group), of_group, "{mode:o}, its group");
             assert_eq!(may_remove(&metadata, other(user), other(group)), of_others, "{mode:o}, others");

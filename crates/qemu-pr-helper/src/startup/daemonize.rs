@@ -37,7 +37,7 @@ impl ParentNotifier {
     /// Lets go of its terminal and tells it that the daemon is up.
     ///
     /// # Errors
-    /// It is gone: somebody killed it, and with it this start.
+    /// It is gone: it was killed, and with it this start.
     pub fn ready(self) -> io::Result<()> {
         let Some(Waiting { mut pipe, null }) = self.0 else { return Ok(()) };
         dup2_stdin(&null)?;

@@ -1,8 +1,8 @@
 //! The listening socket: where its path comes from, and whose it is.
 //!
 //! The socket is bound and listens under a temporary name and gets its real one by a rename: the path appears when
-//! connections are accepted, and not before. What stands at that path already is looked at: only a socket that nobody
-//! answers is replaced.
+//! connections are accepted, and not before. What stands at that path already is looked at: only a socket on which
+//! no process listens is replaced.
 //!
 //! All of that happens in one directory, which is looked up once. It may be another user's, who may put anything in the
 //! place of anything there; so nothing that this program may do is done to a name: the mode is the socket's before there
@@ -48,14 +48,14 @@ pub enum ListenError {
     /// The directory does not take it.
     #[error("cannot bind the socket {}: {error}; check that its directory exists and can be written", .path.display())]
     Bind { path: PathBuf, error: io::Error },
-    /// Somebody else's directory, for what is to be ours alone.
+    /// Another user's directory, for what is to be ours alone.
     #[error(
         "others than root may change the directory {}, and put another socket in its place; name another one, or see that \
          it is root's and nobody else's (chown root, chmod go-w)",
         .path.display()
     )]
     Directory { path: PathBuf },
-    /// Somebody has put another file in its place.
+    /// There is another file in its place.
     #[error("the socket that was made in the directory of {} is gone, and another file is in its place", .path.display())]
     Exchanged { path: PathBuf },
     /// Its permissions.
@@ -97,7 +97,7 @@ pub struct Permissions {
     pub mode: Option<u32>,
     /// Its group.
     pub group: Option<Group>,
-    /// Nobody but root and this user may be able to put another one in its place.
+    /// No user but root and this one may be able to put another one in its place.
     pub alone: bool,
 }
 
@@ -203,7 +203,7 @@ impl Listener {
         self.path().map(Into::into).or_else(named).unwrap_or_else(|| "unnamed".into())
     }
 
-    /// Removes the path, if our socket is still there. New clients find nobody.
+    /// Removes the path, if our socket is still there. New clients are refused.
     pub fn withdraw(&mut self) {
         self.place = None;
     }
@@ -218,7 +218,7 @@ impl Place {
     fn publish(&mut self) -> Result<(), ListenError> {
         let Some(temporary) = self.temporary.clone() else { return Ok(()) };
         let failed = |error: Errno| ListenError::Publish { path: self.path.clone(), error: error.into() };
-        // More than one round only when somebody else works on the same path.
+        // More than one round only when another program works on the same path.
         for _ in 0..8 {
             match temporary.rename(&self.entry) {
                 Err(Errno::EXIST) => {}
@@ -265,8 +265,8 @@ impl Drop for Place {
     }
 }
 
-/// Looks at what stands at the path: nothing (`None`), or a socket that nobody answers (which one). Everything else is
-/// somebody's and an error.
+/// Looks at what stands at the path: nothing (`None`), or a socket on which no process listens (which one). Everything else
+/// is in use and an error.
 fn examine(entry: &Entry, path: &Path) -> Result<Option<FileId>, ListenError> {
     let unknown = |error| ListenError::Unknown { path: path.to_owned(), error };
     let stat = match entry.stat() {
@@ -279,7 +279,7 @@ fn examine(entry: &Entry, path: &Path) -> Result<Option<FileId>, ListenError> {
             return match connect(entry) {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(Some(id(&stat))),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                // Somebody listens and has no room for one more client just now.
+                // A process listens and has no room for one more client just now.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => in_use(path, String::new()),
                 Err(error) => Err(unknown(error)),
                 Ok(who) => in_use(path, who),
@@ -325,7 +325,7 @@ fn bind(socket: BorrowedFd<'_>, entry: &Entry, exactly: bool) -> io::Result<(Own
     if made.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::AddrInUse)
         && let Ok(stat) = entry.stat()
     {
-        // Nobody else chooses this name.
+        // No other program chooses this name.
         let _ = entry.remove(id(&stat));
     }
     made

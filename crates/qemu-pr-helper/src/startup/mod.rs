@@ -97,9 +97,9 @@ pub enum StartError {
     #[error(transparent)]
     Listen(#[from] ListenError),
     /// The names of processes and disks.
-    #[error("cannot start the process that looks names up: {0}")]
+    #[error("cannot start the name lookup process: {0}")]
     Names(#[source] ChildError),
-    /// The group of the socket, where anybody may put another one in its place.
+    /// The group of the socket, where other users may put another one in its place.
     #[error("--socket-group: {0}")]
     SocketGroup(#[source] ListenError),
     /// What rules need to know.
@@ -119,16 +119,16 @@ pub enum StartError {
         /// Whose it is.
         who: String,
     },
-    /// The folder of control sockets.
-    #[error("--control: cannot make the folder {}: {error}; make it, or name another", .path.display())]
-    ControlFolder {
-        /// The folder.
+    /// The directory of control sockets.
+    #[error("--control: cannot create the directory {}: {error}; create it, or name another", .path.display())]
+    ControlDirectory {
+        /// The directory.
         path: PathBuf,
         /// What the system says.
         error: io::Error,
     },
     /// The process that removes what this one may not.
-    #[error("cannot start the process that removes the socket: {0}")]
+    #[error("cannot start the cleanup process: {0}")]
     Cleanup(#[source] ChildError),
     /// The pidfile.
     #[error(transparent)]
@@ -143,13 +143,13 @@ impl StartError {
     pub const fn interruption(&self) -> Option<(&'static str, &'static str)> {
         let (error, whom) = match self {
             Self::Broker(error) => (error, "the multipath broker"),
-            Self::Names(error) => (error, "the process that looks names up"),
+            Self::Names(error) => (error, "the name lookup process"),
             Self::Resolver(error) => (error, "the resolver"),
-            Self::Cleanup(error) => (error, "the process that removes the socket"),
+            Self::Cleanup(error) => (error, "the cleanup process"),
             Self::BrokerSocket(BrokerSocketError::Full { wait: WaitError::Signal(name), .. }) => {
                 return Some((*name, "the multipath broker"));
             }
-            // Nobody is waited for there.
+            // No process is waited for there.
             Self::Activation(_)
             | Self::BrokerSocket(_)
             | Self::Daemonize(_)
@@ -158,7 +158,7 @@ impl StartError {
             | Self::SocketGroup(_)
             | Self::Control(_)
             | Self::ControlInUse { .. }
-            | Self::ControlFolder { .. }
+            | Self::ControlDirectory { .. }
             | Self::Pidfile(_)
             | Self::Privilege(_) => return None,
         };
@@ -172,7 +172,7 @@ impl StartError {
 /// Takes every step; on failure the steps before are undone.
 pub fn start(config: &Config, before: &crate::sys::signal::Before) -> Result<Started, StartError> {
     let privileged = Privileged::at_start();
-    // Who listens? Asked before the process number changes, because systemd names it.
+    // Does systemd pass a socket? Asked before the PID changes, because systemd names it.
     let activated = systemd::activation(config.options.socket.is_some(), |name| env::var(name).ok())?;
     let notifier = Notifier::from_environment(|name| env::var_os(name));
 
@@ -193,7 +193,7 @@ pub fn start(config: &Config, before: &crate::sys::signal::Before) -> Result<Sta
         None => multipath::start_broker(&privileged, config.options.sandbox).map_err(StartError::Broker)?,
     };
 
-    // Those who read the audit log want names; a process without rights looks them up.
+    // Readers of the audit log want names; a process without privileges looks them up.
     let names = if config.audit().is_some() || config.options.control.is_some() {
         let names = Arc::new(names::start(&privileged, config.options.sandbox).map_err(StartError::Names)?);
         audit::start(Arc::clone(&names), config.audit());
@@ -246,7 +246,7 @@ pub fn start(config: &Config, before: &crate::sys::signal::Before) -> Result<Sta
         None => None,
     };
 
-    // The socket gets its real name; needs the rights to its directory.
+    // The socket gets its real name; needs write access to its directory.
     let mut control = control.map(Listener::publish).transpose().map_err(control_error)?;
     let mut listener = listener.publish()?;
     trace!(target: "pr_helper_ready", socket = ?listener.path());
@@ -286,13 +286,13 @@ fn control_socket(
     config: &Config,
 ) -> Result<Listener, StartError> {
     let (path, is_shared) = values::control_of(path, socket);
-    if is_shared && let Some(folder) = path.parent() {
-        paths::shared_directory(folder)
-            .map_err(|error| StartError::ControlFolder { path: folder.to_owned(), error })?;
+    if is_shared && let Some(directory) = path.parent() {
+        paths::shared_directory(directory)
+            .map_err(|error| StartError::ControlDirectory { path: directory.to_owned(), error })?;
     }
     let mode = Some(if config.options.control_group.is_some() { 0o660 } else { 0o600 });
-    let rights = Permissions { mode, group: config.options.control_group, alone: true };
-    Listener::bind(privileged, &path, rights).map_err(control_error)
+    let permissions = Permissions { mode, group: config.options.control_group, alone: true };
+    Listener::bind(privileged, &path, permissions).map_err(control_error)
 }
 
 fn control_error(error: ListenError) -> StartError {
@@ -312,9 +312,9 @@ mod tests {
         let signal = || ChildError::Wait(WaitError::Signal("SIGTERM"));
         let rows = [
             (StartError::Broker(signal()), "the multipath broker"),
-            (StartError::Names(signal()), "the process that looks names up"),
+            (StartError::Names(signal()), "the name lookup process"),
             (StartError::Resolver(signal()), "the resolver"),
-            (StartError::Cleanup(signal()), "the process that removes the socket"),
+            (StartError::Cleanup(signal()), "the cleanup process"),
             (
                 BrokerSocketError::Full { path: "/run/broker".into(), wait: WaitError::Signal("SIGTERM") }.into(),
                 "the multipath broker",

@@ -1,4 +1,4 @@
-//! The file with our process number in it, locked for as long as we live.
+//! The file with our PID in it, locked for as long as we live.
 
 use std::{
     fs::File,
@@ -50,7 +50,7 @@ impl Pidfile {
     /// the lock says that it is gone.
     pub fn create(path: &Path) -> Result<Self, PidfileError> {
         let at = || path.to_owned();
-        // Without NONBLOCK, opening a FIFO would wait for somebody who reads it.
+        // Without NONBLOCK, opening a FIFO would wait for a reader.
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NONBLOCK;
         let (file, entry, stat) =
             paths::open(path, flags, Mode::RUSR | Mode::WUSR).map_err(|error| match error.raw_os_error() {
@@ -104,7 +104,7 @@ impl Drop for Pidfile {
         if is_ours && remove().is_ok() {
             return;
         }
-        // In a directory that the user we became may not change: at least nobody shall take the number for a
+        // In a directory that the user we became may not change: at least the number is not to be taken for a
         // running helper.
         let _ = self.file.set_len(0);
     }

@@ -1,4 +1,4 @@
-//! systemd's side channels: the socket it hands over, and the words it waits for.
+//! systemd: the socket that it passes, and the notifications that it waits for.
 
 use std::{
     ffi::OsString,
@@ -20,7 +20,7 @@ use tracing::warn;
 
 use crate::sys::process::adopt;
 
-/// Where descriptors that are handed over start (`SD_LISTEN_FDS_START`).
+/// Where descriptors that are passed start (`SD_LISTEN_FDS_START`).
 const FIRST: i32 = 3;
 
 /// What is wrong with an activation.
@@ -42,8 +42,8 @@ pub enum ActivationError {
     },
 }
 
-/// The descriptor that was handed to this process; none where the environment does not speak to it (`LISTEN_PID` names
-/// another process, or nothing is handed over).
+/// The descriptor that was passed to this process; none where the environment is not about it (`LISTEN_PID` names
+/// another process, or nothing is passed).
 pub fn activation(
     socket_given: bool,
     variable: impl Fn(&str) -> Option<String>,
@@ -65,7 +65,7 @@ pub fn activation(
     adopt(FIRST).map(Some).map_err(|error| ActivationError::Missing { fd: FIRST, error })
 }
 
-/// Whether a descriptor is a connection of this kind, with somebody at its other end.
+/// Whether a descriptor is a socket of this type that is connected.
 pub fn is_connection(socket: &OwnedFd, kind: SocketType) -> bool {
     socket_type(socket) == Ok(kind) && getpeername(socket).is_ok()
 }
@@ -83,7 +83,10 @@ impl Notifier {
         let socket = variable("NOTIFY_SOCKET").and_then(|name| match connect(&name) {
             Ok(socket) => Some(socket),
             Err(error) => {
-                warn!("cannot reach NOTIFY_SOCKET={}: {error}; nobody is told that this is ready", name.display());
+                warn!(
+                    "cannot reach NOTIFY_SOCKET={}: {error}; systemd is not notified that this program is ready",
+                    name.display()
+                );
                 None
             }
         });
@@ -99,7 +102,7 @@ impl Notifier {
         self.say(&format!("READY=1\nMAINPID={}\nSTATUS=Serving.", std::process::id()));
     }
 
-    /// The end has begun.
+    /// The shutdown has begun.
     pub fn stopping(&self) {
         self.say("STOPPING=1\nSTATUS=Finishing commands.");
     }

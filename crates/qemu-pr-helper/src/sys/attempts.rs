@@ -1,4 +1,4 @@
-//! For tests: system calls as somebody would make them who has taken a process over.
+//! For tests: system calls as an attacker would make them who executes code in a process.
 
 use std::{ffi::CStr, io};
 

@@ -14,7 +14,7 @@ pub fn ticks() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is to a live `timespec`, and any time that the kernel writes there is valid.
     let result = unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
-    // The only errors are a wrong pointer and a clock that Linux has had since 2.6.39. Without a time nobody is known.
+    // The only errors are a wrong pointer and a clock that Linux has had since 2.6.39. Without a time no client is known.
     if result != 0 {
         return 0;
     }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-/// Nobody else's: the daemon's other processes block or ignore it.
+/// Used for nothing else: the daemon's other processes block or ignore it.
 const SIGNAL: libc::c_int = libc::SIGUSR2;
 
 extern "C" fn nothing(_: libc::c_int) {}

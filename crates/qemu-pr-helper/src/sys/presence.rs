@@ -6,7 +6,7 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd},
 };
 
-/// Locks a byte; false if somebody else has it.
+/// Locks a byte; false if another process has it.
 ///
 /// # Errors
 /// What the kernel says.
@@ -20,7 +20,7 @@ pub fn claim(file: BorrowedFd<'_>, byte: i32) -> io::Result<bool> {
     if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) { Ok(false) } else { Err(error) }
 }
 
-/// Whether somebody else has locked a byte.
+/// Whether another process has locked a byte.
 ///
 /// # Errors
 /// What the kernel says.

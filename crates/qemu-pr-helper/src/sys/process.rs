@@ -28,7 +28,7 @@ const ALLOWED_THREADS: usize = if cfg!(thread_sanitizer) { 2 } else { 1 };
 /// # Panics
 /// When this process has more than one thread: the child would have the other threads' locks without the threads.
 pub fn fork() -> io::Result<Fork> {
-    // Where there is no /proc nobody can tell.
+    // Without /proc that is not known.
     let threads = match std::fs::read_dir("/proc/self/task") {
         Ok(threads) => threads.collect::<io::Result<Vec<_>>>()?.len(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => 1,
@@ -44,7 +44,7 @@ pub fn fork() -> io::Result<Fork> {
 }
 
 /// Closes every descriptor but the standard ones and those named: what a process inherited from one that has other
-/// things to do. Whoever calls this never returns to code that owns one of them.
+/// things to do. The caller never returns to code that owns one of them.
 ///
 /// # Errors
 /// There is neither `close_range` (Linux 5.9) nor a list of them.
@@ -53,7 +53,7 @@ pub fn close_all_but(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
     keep.sort_unstable();
     let mut first = 3;
     for fd in keep.iter().copied().chain([libc::c_uint::MAX]) {
-        // SAFETY: closing descriptors breaks those who still use them; this process has nobody of that kind left.
+        // SAFETY: closing descriptors breaks code that still uses them; this process has none of that kind left.
         if first < fd && unsafe { libc::close_range(first, fd - 1, 0) } < 0 {
             return close_listed(&keep);
         }

@@ -1,4 +1,4 @@
-//! What the walls around a process need from the C library.
+//! What the sandbox needs from the C library.
 
 use std::{
     ffi::{c_int, c_void},
@@ -14,7 +14,7 @@ use rustix::{
 use super::layout::layout;
 
 /// Has the C library's allocator stay with the memory that it has: it asks the system how many processors there are
-/// before it makes another arena, and idle threads' arenas are memory that nobody uses.
+/// before it makes another arena, and idle threads' arenas are memory that is not used.
 #[cfg(target_env = "gnu")]
 pub fn one_arena() {
     // SAFETY: sets a number of the allocator's; it may be called at any time.
@@ -39,7 +39,7 @@ pub fn no_new_code() -> Result<(), Errno> {
         },
         now => now.cast_unsigned(),
     };
-    // Whoever has started this program may have done it already.
+    // The process that started this one may have done it already.
     if now & libc::PR_MDWE_REFUSE_EXEC_GAIN != 0 {
         return Ok(());
     }
@@ -125,7 +125,7 @@ extern "C" fn violation(_: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
         }
         message.add(" is not allowed; please report this, --sandbox log goes on\n");
     }
-    // Whoever does not read standard error must not keep this process alive.
+    // A reader that does not read standard error must not keep this process alive.
     let patience = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
     if matches!(poll(&mut [PollFd::new(&stderr(), PollFlags::OUT)], Some(&patience)), Ok(1)) {
         let _ = write(stderr(), &message.bytes[..message.length]);

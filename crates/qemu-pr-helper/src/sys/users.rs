@@ -21,7 +21,7 @@ const BUFFER: usize = 16 * 1024;
 /// The user id of a name, where there is such a user.
 ///
 /// # Errors
-/// Nobody can tell: the data base cannot be read.
+/// The database cannot be read.
 pub fn user_id(name: &CStr) -> io::Result<Option<u32>> {
     let mut entry = MaybeUninit::<libc::passwd>::uninit();
     let mut buffer = [0; BUFFER];
@@ -62,7 +62,7 @@ fn uninterrupted(mut look: impl FnMut() -> c_int) -> c_int {
     }
 }
 
-/// "There is none" is an answer, and some data bases say it with an error.
+/// "There is none" is an answer, and some databases say it with an error.
 fn looked_up(error: c_int) -> io::Result<()> {
     match error {
         0 | libc::ENOENT | libc::ESRCH => Ok(()),

@@ -111,7 +111,7 @@ fn a_trace_of_one_reserve_tells_the_whole_story() {
                 "host=0x03 driver=0x00 residual=0 microseconds=",
             ],
             &["reply ", "status=CHECK CONDITION", "(b/2e/02)", "bytes=104"],
-            &["close ", "reason=\"the client hung up\""],
+            &["close ", "reason=\"the client closed the connection\""],
         ];
         assert_eq!(story.len(), wanted.len(), "{story:#?}");
         for (line, parts) in story.iter().zip(wanted) {
@@ -149,8 +149,10 @@ fn a_refusal_is_traced_with_its_rule_and_goes_nowhere() {
 #[test]
 fn each_format_of_the_log_can_be_asked_for() {
     ours(|bed| {
-        let text =
-            format!("hanging up on process {} of user 0: Unknown protocol features 0x01010101", std::process::id());
+        let text = format!(
+            "closing the connection of process {} of user 0: Unknown protocol features 0x01010101",
+            std::process::id()
+        );
         for (format, wanted) in [
             ("text", format!("qemu-pr-helper: {text}\n")),
             ("prefix", format!("<4>qemu-pr-helper: {text}\n")),
@@ -211,7 +213,7 @@ fn the_journal_gets_entries_with_fields() {
         assert_eq!(entry["PRIORITY"], "4");
         assert_eq!(entry["SYSLOG_IDENTIFIER"], "qemu-pr-helper");
         assert_eq!(entry["SYSLOG_PID"], helper.process().id().to_string());
-        assert!(entry["MESSAGE"].starts_with("hanging up on process "), "{entry:?}");
+        assert!(entry["MESSAGE"].starts_with("closing the connection of process "), "{entry:?}");
         helper.end(Signal::TERM).expect_silent_success();
     });
 }
@@ -236,7 +238,7 @@ fn by_itself_the_journal_is_spoken_to_where_standard_error_is_the_journal() {
         // An environment that was inherited names something else.
         let helper = launch_after(bed, WITH_A_JOURNAL).at(bed.path("other")).env("JOURNAL_STREAM", "1:1").start();
         violate(&helper);
-        helper.await_stderr("qemu-pr-helper: hanging up");
+        helper.await_stderr("qemu-pr-helper: closing the connection");
         assert!(helper.stderr().starts_with("qemu-pr-helper: "), "{}", helper.stderr());
     });
 }
@@ -247,7 +249,7 @@ fn a_journal_that_reads_standard_error_alone_gets_priorities_in_front() {
         let (stderr, name, mut reader) = stream();
         let helper = launch_after(bed, WITH_A_JOURNAL).env("JOURNAL_STREAM", &name).stream(2, stderr).start();
         violate(&helper);
-        assert!(line(&mut reader).starts_with("<4>qemu-pr-helper: hanging up on "));
+        assert!(line(&mut reader).starts_with("<4>qemu-pr-helper: closing the connection of "));
     });
 }
 
@@ -259,7 +261,7 @@ fn a_journal_that_goes_away_leaves_standard_error_and_one_that_comes_back_is_fou
         let helper = launch_after(bed, WITH_A_JOURNAL).env("JOURNAL_STREAM", &name).stream(2, stderr).start();
         drop(first);
         violate(&helper);
-        assert!(line(&mut reader).starts_with("<4>qemu-pr-helper: hanging up on "));
+        assert!(line(&mut reader).starts_with("<4>qemu-pr-helper: closing the connection of "));
         fs::remove_file(bed.path("socket")).unwrap();
         let second = journal(bed);
         violate(&helper);

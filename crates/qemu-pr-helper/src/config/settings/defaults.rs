@@ -1,8 +1,8 @@
-//! `[defaults]`: options for helpers whose command line somebody else writes. libvirt gives a managed helper a socket and
+//! `[defaults]`: options for helpers whose command line another program writes. libvirt gives a managed helper a socket and
 //! nothing else.
 //!
-//! They are put in front of the command line itself: of several values the last one wins, and each is read by whoever
-//! reads that option.
+//! They are put in front of the command line itself: of several values the last one wins, and each is read by the reader
+//! of that option.
 
 use std::{collections::BTreeSet, ffi::OsString, ops::Range};
 

@@ -134,7 +134,7 @@ fn rule(name: String, written: schema::Rule, users: &impl UserDb) -> Result<Rule
     })
 }
 
-/// A list of something. An empty one would fit nothing, which nobody means.
+/// A list of something. An empty one would fit nothing, which is not meant.
 fn list<W, T>(
     written: Option<Spanned<Vec<Spanned<W>>>>,
     make: impl Fn(Spanned<W>) -> Result<T, Invalid>,

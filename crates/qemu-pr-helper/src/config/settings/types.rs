@@ -106,7 +106,7 @@ pub struct KeyLimit {
     pub value: u64,
     /// Which bits those are.
     pub mask: u64,
-    /// Nobody else uses the path to the disk: whatever is registered there is this client's own.
+    /// No other client uses the path to the disk: whatever is registered there is this client's own.
     pub own_nexus: bool,
 }
 

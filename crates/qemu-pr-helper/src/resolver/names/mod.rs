@@ -1,6 +1,6 @@
 //! The names of processes and disks, for people who read the audit log.
 //!
-//! They are in `/proc`, `/sys` and udev's data base. The daemon opens nothing once it serves; a process without any
+//! They are in `/proc`, `/sys` and udev's database. The daemon opens nothing once it serves; a process without any
 //! privileges, forked before the daemon gave its own up, does it on request. If that process is gone or slow, the log
 //! has numbers and no names, and nothing else is different: what rules need to know another one finds out (`resolver`).
 
@@ -33,7 +33,7 @@ use crate::{
     sandbox::Sandbox,
 };
 
-/// How long an answer may take. Nobody waits but the log.
+/// How long an answer may take. Only the log waits.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// How long a process that did not answer is left alone after that, so that a log without names does not become one
@@ -43,7 +43,7 @@ const REST: Duration = Duration::from_secs(1);
 /// More than any names have.
 const MAX_MESSAGE: usize = 16 * 1024;
 
-/// The line to the process.
+/// The socket to the process.
 pub struct Names {
     socket: OwnedFd,
     asked: Mutex<Asked>,
@@ -125,7 +125,7 @@ impl Names {
         await_ready(&self.socket)
     }
 
-    /// The line; `None` once the process is known to be gone.
+    /// The socket; `None` once the process is known to be gone.
     pub fn line(&self) -> Option<&OwnedFd> {
         (!self.is_gone.load(Ordering::Relaxed)).then_some(&self.socket)
     }
@@ -135,8 +135,8 @@ impl Names {
         if !self.is_gone.swap(true, Ordering::Relaxed) {
             METRICS.without_names.count();
             error!(
-                "the process that looks up names for the audit log is gone; from here on records have numbers alone, \
-                 until this program is started again"
+                "the name lookup process has exited; audit records have numbers instead of names until this program is \
+                 restarted"
             );
         }
     }
@@ -166,7 +166,7 @@ impl Names {
         if asked.resting.is_some_and(|until| Instant::now() < until) {
             return None;
         }
-        // While it is at an earlier question nobody waits for it.
+        // While it is at an earlier question it is not waited for.
         while asked.answered < asked.last {
             asked.answered = self.receive(Instant::now())?.number;
         }
@@ -205,8 +205,8 @@ impl Names {
     }
 }
 
-/// Names as they go into the trail. Whoever has taken the other process over answers what he likes, and must not make
-/// lines of his own there.
+/// Names as they go into the audit log. The resolver may be controlled by an attacker, who must not make lines of their
+/// own there.
 fn clean_client(client: Client) -> Client {
     let Client { program, unit, inner_unit, vm, .. } = client;
     let [program, unit, inner_unit, vm] = [program, unit, inner_unit, vm].map(|name| clean(&name?));
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_names_process_that_was_taken_over_makes_no_lines_in_the_trail() {
+    fn a_name_lookup_process_that_an_attacker_controls_makes_no_lines_in_the_audit_log() {
         let lie = r#"{"number":1,"found":{"Process":{"connection":9,"program":"qemu\nqemu-pr-helper: audit: CLEAR",
                       "unit":"\u001b[2J","vm":""}}}"#;
         let (names, _theirs) = told(lie);
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn while_it_is_at_one_question_nobody_waits_for_another() {
+    fn while_it_is_at_one_question_no_other_waits() {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
         let names = Names::over(ours);
@@ -260,8 +260,8 @@ mod tests {
         for _ in 0..1000 {
             assert_eq!(names.process(8, 0), None);
         }
-        assert_eq!(asked(&names), 1, "nothing else has been asked, and nobody has waited");
-        // The late answer is nobody's, and from then on it is asked again.
+        assert_eq!(asked(&names), 1, "nothing else has been asked, and nothing has waited");
+        // The late answer is dropped, and from then on it is asked again.
         let late = r#"{"number":1,"found":{"Process":{"connection":0,"program":"late"}}}"#;
         send(&theirs, late.as_bytes(), SendFlags::empty()).unwrap();
         let next = r#"{"number":2,"found":{"Process":{"connection":0,"program":"next"}}}"#;

@@ -46,7 +46,7 @@ mod tests {
         let write = |name: &str, text: &str| fs::write(process.path().join(name), text).unwrap();
         write("comm", "qemu-system-x86\n");
         for slow in ["cmdline", "environ", "maps"] {
-            // Whoever opens one of these waits for ever.
+            // Opening one of these waits for ever.
             mknodat(CWD, process.path().join(slow), FileType::Fifo, Mode::RUSR, 0).unwrap();
         }
         let client = |groups: &str| {
@@ -71,6 +71,10 @@ mod tests {
         let now = crate::sys::clock::ticks();
         assert!(look_up(std::process::id(), now).program.is_some());
         assert_eq!(look_up(0, now), Client::default());
-        assert_eq!(look_up(std::process::id(), 0), Client::default(), "who has the number since is somebody else");
+        assert_eq!(
+            look_up(std::process::id(), 0),
+            Client::default(),
+            "a process that has the number since is another one"
+        );
     }
 }

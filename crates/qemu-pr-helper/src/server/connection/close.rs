@@ -44,8 +44,8 @@ impl Reason {
     /// In words; `timeout` is `--request-timeout`.
     pub fn in_words(&self, timeout: Duration) -> String {
         match self {
-            Self::Finished => "the client hung up".to_owned(),
-            Self::Draining => "this program ends".to_owned(),
+            Self::Finished => "the client closed the connection".to_owned(),
+            Self::Draining => "this program shuts down".to_owned(),
             Self::Violation(violation) => violation.to_string(),
             Self::Overdue => format!("it left a request or an answer unfinished for {timeout:?}"),
             Self::Broken(error) => error.to_string(),
@@ -88,9 +88,9 @@ impl Connection {
         }
         trace!(target: "pr_helper_close", client, reason = why);
         if !reason.is_complaint() || shared.quiet {
-            debug!("client {client} is gone: {why}");
+            debug!("client {client} is disconnected: {why}");
         } else if let Some(more) = COMPLAINTS.admit(self.origin.peer.into()) {
-            warn!("hanging up on {}: {why}{more}", self.peer());
+            warn!("closing the connection of {}: {why}{more}", self.peer());
         }
     }
 

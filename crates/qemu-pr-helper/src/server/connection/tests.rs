@@ -8,7 +8,7 @@ use rustix::net::sockopt::set_socket_send_buffer_size;
 use scsi_pr::Status;
 
 use super::*;
-use crate::server::testing::{Served, TIMEOUT, read_keys, register};
+use crate::server::for_tests::{Served, TIMEOUT, read_keys, register};
 
 /// Whether the socket's next input is waited for.
 fn waits(next: &Next) -> bool {

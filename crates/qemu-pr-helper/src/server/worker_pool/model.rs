@@ -2,7 +2,7 @@
 //!
 //! What runs here is what runs in the program: which thread waits, is woken, or is parked. Only the system's end is a
 //! stand-in: sockets that report once what is unread, threads, and time, which passes whenever it likes. A request that
-//! nobody answers leaves every thread asleep at last, and the scheduler says so.
+//! no thread answers leaves every thread asleep at last, and the scheduler says so.
 
 use std::{
     collections::VecDeque,
@@ -35,7 +35,7 @@ enum Command {
 
 use Command::{Hangs, Quick};
 
-/// A client: what it has sent that nobody has read, and whether the kernel would report it.
+/// A client: what it has sent that has not been read, and whether the kernel would report it.
 struct Client {
     unread: VecDeque<Command>,
     is_armed: bool,

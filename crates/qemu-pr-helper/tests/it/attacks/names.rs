@@ -82,7 +82,7 @@ fn a_resolver_that_dies_ends_the_helper_with_an_error() {
         resolver(&helper).signal(Signal::KILL);
         let end = helper.finish();
         assert_eq!(end.code(), 1, "{}", end.stderr);
-        assert!(end.stderr.contains("the resolver is gone"), "{}", end.stderr);
+        assert!(end.stderr.contains("the resolver has exited"), "{}", end.stderr);
         assert!(!bed.socket().exists(), "it cleans up");
     });
 }
@@ -116,7 +116,7 @@ fn a_names_process_that_dies_is_told_at_once_and_the_helper_serves_on() {
         let helper = launch(bed, "").start();
         assert_eq!(bed.control().snapshot().expect("an answer").totals.without_names, 0);
         helper.child("qemu-pr-names").signal(Signal::KILL);
-        helper.await_stderr("the process that looks up names for the audit log is gone");
+        helper.await_stderr("the name lookup process has exited");
         assert_eq!(bed.control().snapshot().expect("an answer").totals.without_names, 1);
         clear(&helper.connect()).expect_bare(0);
         assert_eq!(helper.end(Signal::TERM).code(), 0);

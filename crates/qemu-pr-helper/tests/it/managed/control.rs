@@ -128,7 +128,7 @@ fn a_folder_that_cannot_be_made_stops_the_start_and_leaves_nothing() {
         let settings = format!("[defaults]\ncontrol = \"{}/%s\"\n", bed.path("no/where").display());
         managed(bed, &settings).run().expect_refusal(&[
             "--control",
-            "cannot make the folder",
+            "cannot create the directory",
             "no/where",
             "no such file",
         ]);

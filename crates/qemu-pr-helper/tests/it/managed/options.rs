@@ -36,8 +36,8 @@ fn the_command_line_wins() {
         helper.connect().pr_in(null(), 0, 8);
         assert_eq!(helper.device().seen()[0].timeout_ms, 3000);
         violate(&helper);
-        helper.await_stderr("qemu-pr-helper: hanging up on");
-        helper.await_stderr("is gone");
+        helper.await_stderr("qemu-pr-helper: closing the connection of");
+        helper.await_stderr("is disconnected");
         helper.end(Signal::TERM);
     });
 }
@@ -90,9 +90,9 @@ fn words_are_as_many_and_of_the_form_that_the_file_says() {
 
         let helper = with(bed, "verbose = true\nquiet = false\nlog-format = \"json\"\n").start();
         violate(&helper);
-        helper.await_stderr("hanging up on");
+        helper.await_stderr("closing the connection of");
         let words = helper.end(Signal::TERM).stderr;
-        assert!(words.lines().all(|line| line.starts_with('{')) && words.contains("is gone"), "{words}");
+        assert!(words.lines().all(|line| line.starts_with('{')) && words.contains("is disconnected"), "{words}");
     });
 }
 
@@ -144,7 +144,7 @@ fn who_started_it_hears_why_it_cannot_start_although_the_log_is_in_the_journal()
         // Once it serves, the journal has what there is to say, and the trail.
         let helper = managed("").start();
         violate(&helper);
-        assert!(entry().contains("hanging up on"));
+        assert!(entry().contains("closing the connection of"));
         helper.connect().pr_out(null(), 3, &keys(0xabc, 0));
         assert!(entry().contains("CLEAR"));
         let ended = helper.end(Signal::TERM);

@@ -142,7 +142,7 @@ fn a_command_on_every_connection(maps: u32) {
         assert_eq!(client.reply().status, 0, "{}", helper.stderr());
     }
     let words = helper.stderr();
-    assert_eq!(words.lines().filter(|line| !line.contains("turning a client away")).count(), 0, "{words}");
+    assert_eq!(words.lines().filter(|line| !line.contains("rejecting a client")).count(), 0, "{words}");
 }
 
 #[test]

@@ -95,9 +95,9 @@ fn without_the_connection_that_it_is_for_it_says_what_it_is_for() {
     let stream = launch().activated("1", ListenPid::Own).fd(listener("stream"), 3).run();
     let unconnected = launch().activated("1", ListenPid::Own).fd(listening(&place(&lab)), 3).run();
     for (ended, reason) in [
-        (alone, "no connection to a helper was handed over"),
-        (stream, "what was handed over is no connection to a helper"),
-        (unconnected, "what was handed over is no connection to a helper"),
+        (alone, "systemd passed no connection to a helper"),
+        (stream, "the socket that systemd passed is not a connection to a helper"),
+        (unconnected, "the socket that systemd passed is not a connection to a helper"),
     ] {
         assert_eq!(ended.code(), 1);
         let due = format!("--serve-broker is for qemu-pr-broker@.service: {reason}");
