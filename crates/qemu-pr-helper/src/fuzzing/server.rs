@@ -15,6 +15,7 @@ use crate::{
     audit::{self, Keys},
     config::{Config, cli},
     device::{Router, multipath::Multipath},
+    limits,
     log::{self, format::LogFormat, trace},
     policy::Policy,
     privsep::Sandboxed,
@@ -33,7 +34,9 @@ impl Server {
     pub fn start(listener: OwnedFd, options: &[&str]) -> Result<Self, String> {
         let arguments: Vec<OsString> = ["qemu-pr-helper"].iter().chain(options).map(OsString::from).collect();
         let options = cli::parse(&arguments).map_err(|code| format!("the options are wrong: {code:?}"))?;
-        let config = Config::new(options, None);
+        let mut config = Config::new(options, None);
+        let wanted = config.options.max_connections;
+        config.max_connections = limits::connections(wanted, config.is_given("max-connections"));
         // Nobody is at the other end: what a broker may answer has a fuzzer of its own.
         let (broker, _) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(|error| error.to_string())?;
