@@ -1,7 +1,7 @@
-//! The operator's tool: asks about, and changes, the persistent reservations of a disk through `qemu-pr-helper`.
+//! The command line tool: shows and changes the persistent reservations of a disk through `qemu-pr-helper`.
 //!
-//! It is a client like QEMU. One run is one command: the command line becomes a CDB and a parameter list, the link
-//! carries them to the helper and back, and the answer becomes words and an exit status.
+//! It is a client like QEMU. One run is one command: the command line becomes a CDB and a parameter list, the
+//! transport carries them to the helper and the answer back, which becomes text and an exit status.
 //!
 //! It is a library so that the man pages and the completions are made from the very definition that reads the command
 //! line (`cargo xtask dist`); the program is its [`main`].
@@ -26,7 +26,7 @@ use clap::CommandFactory as _;
 
 use self::output::{json, terminal};
 
-/// The program, from its command line to its end.
+/// The program.
 pub fn main() -> ExitCode {
     let options = match commands::parse(env::args_os()) {
         Ok(options) => options,

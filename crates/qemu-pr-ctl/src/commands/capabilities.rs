@@ -1,5 +1,3 @@
-//! `capabilities`.
-
 use clap::Args;
 use scsi_pr::InAction;
 

@@ -1,5 +1,3 @@
-//! `clear`.
-
 use clap::Args;
 use scsi_pr::{OutAction, ReservationKey};
 

@@ -102,7 +102,7 @@ fn run(global: &Global, path: &Path) -> Result<u8, Error> {
     } else {
         terminal::print(&answers.iter().map(text).collect::<String>())?;
     }
-    Ok(if same { exit::GOOD } else { exit::FALSE })
+    Ok(if same { exit::GOOD } else { exit::NEGATIVE })
 }
 
 fn text(Pair { action, same, helper, direct }: &Pair) -> String {

@@ -19,7 +19,7 @@ pub fn removal(disk: &mut Disk<'_>, request: &Request) -> Result<(), Error> {
         return Ok(());
     }
     let device = disk.path().to_path_buf();
-    let error = Error::WantsYes { device, action: request.action, others };
+    let error = Error::NotConfirmed { device, action: request.action, others };
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Err(error);
     }

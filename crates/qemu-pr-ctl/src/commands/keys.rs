@@ -1,5 +1,3 @@
-//! `keys`.
-
 use clap::Args;
 use scsi_pr::InAction;
 

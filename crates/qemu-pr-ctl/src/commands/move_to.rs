@@ -1,5 +1,3 @@
-//! `move`.
-
 use clap::Args;
 use scsi_pr::{MoveParameters, ReservationKey};
 

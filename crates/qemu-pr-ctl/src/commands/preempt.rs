@@ -1,5 +1,3 @@
-//! `preempt`.
-
 use clap::Args;
 use scsi_pr::{OutAction, ReservationKey};
 

@@ -1,5 +1,3 @@
-//! `preempt-abort`.
-
 use clap::Args;
 use scsi_pr::{OutAction, ReservationKey};
 

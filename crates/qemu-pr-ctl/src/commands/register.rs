@@ -1,5 +1,3 @@
-//! `register`.
-
 use clap::Args;
 use scsi_pr::{BasicParameters, OutAction, ReservationKey, TransportIds};
 

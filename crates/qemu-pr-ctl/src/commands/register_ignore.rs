@@ -1,5 +1,3 @@
-//! `register-ignore`.
-
 use clap::Args;
 use scsi_pr::{OutAction, ReservationKey};
 

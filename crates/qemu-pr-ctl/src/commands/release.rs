@@ -1,5 +1,3 @@
-//! `release`.
-
 use clap::Args;
 use scsi_pr::{OutAction, ReservationKey};
 

@@ -1,5 +1,3 @@
-//! `replace-lost`.
-
 use clap::Args;
 use scsi_pr::{BasicParameters, OutAction, ReservationKey};
 

@@ -1,5 +1,3 @@
-//! `reservation`.
-
 use clap::Args;
 use scsi_pr::InAction;
 

@@ -1,5 +1,3 @@
-//! `reserve`.
-
 use clap::Args;
 use scsi_pr::{OutAction, ReservationKey};
 

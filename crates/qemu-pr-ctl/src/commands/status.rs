@@ -1,5 +1,3 @@
-//! `status`.
-
 use clap::Args;
 use scsi_pr::InAction;
 

@@ -1,5 +1,3 @@
-//! `unregister`.
-
 use clap::Args;
 use scsi_pr::{OutAction, ReservationKey};
 

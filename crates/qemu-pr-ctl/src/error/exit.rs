@@ -9,8 +9,8 @@ pub const COMMAND_LINE: u8 = 1;
 pub const NOT_OPENED: u8 = 15;
 pub const TIMED_OUT: u8 = 33;
 pub const LOST: u8 = 35;
-pub const FALSE: u8 = 36;
-pub const NONSENSE: u8 = 97;
+pub const NEGATIVE: u8 = 36;
+pub const INVALID_ANSWER: u8 = 97;
 pub const OTHER_SENSE: u8 = 98;
 pub const TRANSPORT: u8 = 99;
 
@@ -38,8 +38,8 @@ pub const ALL: [(u8, &str); 29] = [
     (29, "the command was aborted by another initiator"),
     (TIMED_OUT, "the helper did not answer in time"),
     (LOST, "the command did not reach the device (--direct)"),
-    (FALSE, "negative result (compare, validate, trace, reload)"),
-    (NONSENSE, "the answer is invalid"),
+    (NEGATIVE, "negative result (compare, validate, trace, reload)"),
+    (INVALID_ANSWER, "the answer is invalid"),
     (OTHER_SENSE, "the device refused for another reason"),
     (TRANSPORT, "the helper closed the connection, or the connection failed"),
     (129, "terminated by SIGHUP (validate has cleaned up)"),

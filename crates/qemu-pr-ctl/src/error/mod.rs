@@ -30,7 +30,7 @@ pub enum Error {
         "cannot connect to {}: Connection refused; no process listens there: start the helper again (systemctl \
          restart qemu-pr-helper)", .0.display()
     )]
-    NobodyListens(PathBuf),
+    ConnectionRefused(PathBuf),
     #[error(
         "cannot connect to {}{owner}: Permission denied; run as a user who may write to the socket and search its \
          directory, such as root, or start the helper with --socket-group and --socket-mode", .path.display()
@@ -39,7 +39,7 @@ pub enum Error {
     #[error("cannot connect to {}: {error}", .path.display())]
     Connect { path: PathBuf, error: io::Error },
     #[error("the helper at {} closed the connection {}", .socket.display(), .phase.closed())]
-    HungUp { socket: PathBuf, phase: Phase },
+    Closed { socket: PathBuf, phase: Phase },
     #[error("the helper at {} did not {} within {timeout:?}; {}", .socket.display(), .phase.verb(), .phase.waited())]
     TimedOut { socket: PathBuf, timeout: Duration, phase: Phase },
     #[error("connection to the helper at {} failed: {error}; try again", .socket.display())]
@@ -69,7 +69,7 @@ pub enum Error {
     )]
     Lost { device: PathBuf, reason: String },
     #[error("{}: {}, so {action} was not sent; confirm with --yes", .device.display(), Registered(*.others))]
-    WantsYes { device: PathBuf, action: OutAction, others: usize },
+    NotConfirmed { device: PathBuf, action: OutAction, others: usize },
     #[error("cannot listen on {}: {error}; choose another path with --socket", .path.display())]
     Listen { path: PathBuf, error: io::Error },
     #[error("{} is in use (registrations: {registrations}); --force removes all of them", .device.display())]
@@ -112,7 +112,7 @@ pub enum Error {
     #[error("only root can change the user; omit --user, or run as root")]
     NotRoot,
     #[error("cannot change to user {user}: {error}; run as that user, without --user")]
-    Become { user: String, error: io::Error },
+    ChangeUser { user: String, error: io::Error },
     #[error(
         "user {user} may not use the control socket {}; start the helper with --control-group GROUP, and choose a \
          member of that group with --user", .control.display()
@@ -176,7 +176,7 @@ impl Error {
         match (error.kind(), file) {
             (io::ErrorKind::NotFound, _) => Self::NoSocket(path),
             (io::ErrorKind::ConnectionRefused, Ok(file)) if !file.file_type().is_socket() => Self::NotASocket(path),
-            (io::ErrorKind::ConnectionRefused, _) => Self::NobodyListens(path),
+            (io::ErrorKind::ConnectionRefused, _) => Self::ConnectionRefused(path),
             (io::ErrorKind::PermissionDenied, file) => {
                 let owner = file.map_or_else(
                     |_| String::new(),
@@ -208,25 +208,25 @@ impl Error {
         match self {
             Self::NoSocket(_)
             | Self::NotASocket(_)
-            | Self::NobodyListens(_)
+            | Self::ConnectionRefused(_)
             | Self::Connect { .. }
             | Self::NoControl(_)
             | Self::WhichControl { .. }
             | Self::ControlDirectory { .. } => "no-socket",
             Self::NoPermission { .. } | Self::DeviceDenied { .. } | Self::CommandDenied(_) => "no-permission",
-            Self::HungUp { .. } | Self::Broken { .. } | Self::LogEnded(_) => "hung-up",
+            Self::Closed { .. } | Self::Broken { .. } | Self::LogEnded(_) => "hung-up",
             Self::TimedOut { .. } => "timed-out",
             Self::Malformed { .. } | Self::TooShort { .. } => "nonsense",
             Self::Refused { .. } => "refused",
             Self::Lost { .. } => "lost",
             Self::Listen { .. } | Self::ListenTcp { .. } => "listen",
             Self::NoDevice(_) | Self::Device { .. } | Self::NotScsi(_) => "no-device",
-            Self::WantsYes { .. } => "wants-yes",
+            Self::NotConfirmed { .. } => "wants-yes",
             Self::InUse { .. } => "in-use",
             Self::NotCleaned { .. } => "not-cleaned",
             Self::OtherDisk { .. } | Self::SameInitiator { .. } | Self::NoInitiator => "no-pair",
             Self::Control(error) => control_kind(error),
-            Self::NoUser(_) | Self::NotRoot | Self::Become { .. } | Self::UserDenied { .. } => "user",
+            Self::NoUser(_) | Self::NotRoot | Self::ChangeUser { .. } | Self::UserDenied { .. } => "user",
             Self::Settings { .. } => "settings",
             Self::Output(_) | Self::Signals(_) | Self::Pipe(_) | Self::NoThread { .. } => "output",
         }
@@ -243,7 +243,7 @@ impl Error {
     /// The exit status.
     pub fn exit_status(&self) -> u8 {
         match self {
-            Self::WantsYes { .. }
+            Self::NotConfirmed { .. }
             | Self::InUse { .. }
             | Self::OtherDisk { .. }
             | Self::SameInitiator { .. }
@@ -252,7 +252,7 @@ impl Error {
             | Self::NotRoot => exit::COMMAND_LINE,
             Self::NoSocket(_)
             | Self::NotASocket(_)
-            | Self::NobodyListens(_)
+            | Self::ConnectionRefused(_)
             | Self::NoPermission { .. }
             | Self::Connect { .. }
             | Self::NoDevice(_)
@@ -261,7 +261,7 @@ impl Error {
             | Self::CommandDenied(_)
             | Self::Listen { .. }
             | Self::ListenTcp { .. }
-            | Self::Become { .. }
+            | Self::ChangeUser { .. }
             | Self::Settings { .. }
             | Self::UserDenied { .. }
             | Self::NotScsi(_)
@@ -273,11 +273,11 @@ impl Error {
             | Self::NoThread { .. }
             | Self::Output(_) => exit::NOT_OPENED,
             Self::Control(error) => control_exit(error),
-            Self::HungUp { .. } | Self::Broken { .. } | Self::LogEnded(_) => exit::TRANSPORT,
+            Self::Closed { .. } | Self::Broken { .. } | Self::LogEnded(_) => exit::TRANSPORT,
             Self::NotCleaned { exit, .. } => *exit,
             Self::Lost { .. } => exit::LOST,
             Self::TimedOut { .. } => exit::TIMED_OUT,
-            Self::Malformed { .. } | Self::TooShort { .. } => exit::NONSENSE,
+            Self::Malformed { .. } | Self::TooShort { .. } => exit::INVALID_ANSWER,
             Self::Refused { status, sense, .. } => exit::of_answer(*status, *sense),
         }
     }
@@ -306,8 +306,8 @@ const fn control_exit(error: &ControlError) -> u8 {
         | ControlError::Broken { .. } => exit::NOT_OPENED,
         ControlError::TimedOut { .. } => exit::TIMED_OUT,
         ControlError::HungUp(_) => exit::TRANSPORT,
-        ControlError::Senseless { .. } => exit::NONSENSE,
-        ControlError::Refused(_) => exit::FALSE,
+        ControlError::Senseless { .. } => exit::INVALID_ANSWER,
+        ControlError::Refused(_) => exit::NEGATIVE,
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
     request::{Access, Action, Request},
 };
 
-/// As much as the protocol has room for.
+/// The most data that the protocol allows.
 #[expect(clippy::cast_possible_truncation, reason = "8192 fits, and the test for it is this line's compilation")]
 const ALL: u16 = {
     assert!(MAX_DATA <= u16::MAX as usize);

@@ -42,7 +42,7 @@ impl<'a> Transport<'a> {
     }
 }
 
-/// A connection on which every wait has an end, that for being connected at all included.
+/// A connection with a timeout for each wait, that for being accepted included.
 fn connected(socket: &Path, timeout: Duration) -> io::Result<UnixStream> {
     let address = SocketAddrUnix::new(socket)?;
     let stream = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
@@ -57,9 +57,9 @@ fn failed(error: ClientError, socket: &Path, timeout: Duration, phase: Phase) ->
     let socket = socket.to_path_buf();
     match error {
         ClientError::Connect(error) => Error::connecting(&socket, error),
-        ClientError::HungUp => Error::HungUp { socket, phase },
+        ClientError::HungUp => Error::Closed { socket, phase },
         ClientError::Malformed(what) => Error::Malformed { socket, what },
-        // What an expired timeout of a socket looks like.
+        // An expired timeout of the socket.
         ClientError::Io(error) if error.kind() == io::ErrorKind::WouldBlock => {
             Error::TimedOut { socket, timeout, phase }
         }

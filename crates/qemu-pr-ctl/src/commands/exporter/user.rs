@@ -23,7 +23,7 @@ pub fn become_unprivileged(user: Option<&str>, controls: &[PathBuf]) -> Result<O
     let mut found = users::find(name).ok_or_else(|| Error::NoUser(name.to_owned()))?;
     // The group of a control socket exists for its clients.
     found.groups.extend(controls.iter().filter_map(group));
-    users::switch_to(&found).map_err(|error| Error::Become { user: name.to_owned(), error })?;
+    users::switch_to(&found).map_err(|error| Error::ChangeUser { user: name.to_owned(), error })?;
     Ok(Some(name.to_owned()))
 }
 

@@ -120,7 +120,7 @@ fn run(global: &Global, validate: &Validate) -> Result<u8, Error> {
         }
     }
     report.finish(&left, interrupt.status().is_some())?;
-    Ok(interrupt.status().unwrap_or(if report.passed() && left.is_empty() { exit::GOOD } else { exit::FALSE }))
+    Ok(interrupt.status().unwrap_or(if report.passed() && left.is_empty() { exit::GOOD } else { exit::NEGATIVE }))
 }
 
 /// Checks that the disk is not in use, and that two devices are one disk and two initiators.
