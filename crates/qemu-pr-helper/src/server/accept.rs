@@ -37,9 +37,10 @@ pub fn accept(server: &Arc<Server>, has_standby: bool) -> WorkerState {
         return server.workers.resume();
     }
     let accepted = accept_with(&server.listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC);
+    let mut state = None;
     let again = match accepted {
         Ok(socket) => {
-            admit(server, socket);
+            state = admit(server, socket);
             true
         }
         Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
@@ -53,7 +54,7 @@ pub fn accept(server: &Arc<Server>, has_standby: bool) -> WorkerState {
         // Whatever went wrong with one client, the next may connect.
         Err(_) => true,
     };
-    let state = server.workers.resume();
+    let state = state.unwrap_or_else(|| server.workers.resume());
     // It is registered; arming it takes nothing that could run out. Should it fail all the same, no client would be accepted
     // any more.
     if again && !server.shared.is_draining() && server.arm_listener().is_err() {
@@ -62,8 +63,8 @@ pub fn accept(server: &Arc<Server>, has_standby: bool) -> WorkerState {
     state
 }
 
-/// Gives a client a slot, or rejects it.
-fn admit(server: &Arc<Server>, socket: OwnedFd) {
+/// Gives a client a slot, or rejects it. This thread's state, where it has resumed on the way.
+fn admit(server: &Arc<Server>, socket: OwnedFd) -> Option<WorkerState> {
     let client = server.next_client();
     let origin = Origin::of(client, socket.as_fd());
     let peer = origin.peer;
@@ -74,21 +75,20 @@ fn admit(server: &Arc<Server>, socket: OwnedFd) {
         if let Some(more) = OVER_LIMIT.admit(peer.into()) {
             warn!("rejecting a client: {why}{more}");
         }
-        return reject(server, socket, origin);
+        reject(server, socket, origin);
+        return None;
     }
     let Some(slot) = server.connections.reserve() else {
         METRICS.turned_away.count();
         if let Some(more) = FULL.admit(peer.into()) {
             warn!("rejecting a client: all {capacity} connections are in use (--max-connections){more}");
         }
-        return reject(server, socket, origin);
+        reject(server, socket, origin);
+        return None;
     };
     let mut connection = Connection::new(socket, origin);
     connection.look_up(&server.shared.policy);
-    // The first message is four bytes into an empty socket: it fits, or the client is gone.
-    if let Err(error) = open(server, Token::new(slot, client), connection) {
-        debug!("client {client} left before it was served: {error}");
-    }
+    open(server, Token::new(slot, client), connection)
 }
 
 /// Closes the connection of a client that was never served. It may have sent something all the same.
@@ -99,19 +99,32 @@ fn reject(server: &Arc<Server>, socket: OwnedFd, origin: Origin) {
 }
 
 /// Puts a connection into its slot, speaks first and waits for the client. It is closed again if that fails.
-fn open(server: &Arc<Server>, token: Token, connection: Connection) -> rustix::io::Result<()> {
+fn open(server: &Arc<Server>, token: Token, connection: Connection) -> Option<WorkerState> {
     METRICS.accepted.count();
     let slot = server.connections.get(token.slot());
+    let client = connection.origin().client;
+    let failed = |error: Errno| {
+        debug!("client {client} left before it was served: {error}");
+        server.remove(token);
+    };
     slot.status.accepted(connection.origin());
     let socket = Arc::clone(connection.socket());
-    // The slot is not locked from here on: the client's first event may wake another thread at once.
     *slot.lock() = Some(connection);
-    let opened = connection::handshake(&socket).and_then(|()| server.shared.add(&socket, token));
-    drop(socket);
-    if opened.is_err() {
-        server.remove(token);
+    // Four bytes into an empty socket: they fit, or the client is gone.
+    if let Err(error) = connection::handshake(&socket) {
+        drop(socket);
+        failed(error);
+        return None;
     }
-    opened
+    // The client's first event may wake another thread at once, which is to find that a thread waits and that the slot is
+    // not locked.
+    let state = server.workers.resume();
+    let added = server.shared.add(&socket, token);
+    drop(socket);
+    if let Err(error) = added {
+        failed(error);
+    }
+    Some(state)
 }
 
 #[cfg(test)]

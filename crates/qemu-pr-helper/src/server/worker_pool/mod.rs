@@ -69,21 +69,26 @@ impl WorkerPool {
 
     /// Hands this thread's place among those that wait on.
     fn wake(&self, start: impl FnOnce() -> bool) -> bool {
-        {
-            let mut reserve = lock(&self.reserve);
-            if reserve.woken < reserve.threads {
-                reserve.woken += 1;
-                if !makes(Mistake::WakesNobody) {
-                    self.woken.notify_one();
-                }
-                return true;
+        if self.claim() {
+            // Unlocked, or the other thread would wake up to find the lock taken.
+            if !makes(Mistake::WakesNobody) {
+                self.woken.notify_one();
             }
+            return true;
         }
         let started = start();
         if !started {
             self.waiting.fetch_sub(1, ORDER);
         }
         started
+    }
+
+    /// Claims a thread of the reserve; false if there is none. It is still to be woken.
+    fn claim(&self) -> bool {
+        let mut reserve = lock(&self.reserve);
+        let is_there = reserve.woken < reserve.threads;
+        reserve.woken += usize::from(is_there);
+        is_there
     }
 
     /// This thread has nothing more to do that could block. To be called before the socket is armed again: its next
