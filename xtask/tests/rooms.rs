@@ -19,6 +19,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 const CRATES: &[&str] = &[
     "pr-control",
     "qemu-pr-ctl",
+    "qemu-pr-helper",
 ];
 
 /// The name of a crate's root among its rooms.

@@ -52,9 +52,12 @@ impl<I: Io> Engine<'_, I> {
             if let Some(from) = left.has.first().copied().filter(|_| answer.status == Status::GOOD) {
                 // A reservation has come about in between, and is ours now.
                 self.restore(from, own)?;
-            } else if left.has.is_empty() && left.silent.is_empty() {
+            } else if left.has.is_empty() && (left.silent.is_empty() || answer.status == Status::GOOD) {
                 if answer.status != Status::GOOD && !judged.lost.is_empty() && victim == key {
                     answer = Answer::GOOD;
+                }
+                for id in &left.silent {
+                    self.memory.path(*id).unsettled = true;
                 }
                 self.set_user(User::Unregistered)?;
             }

@@ -444,6 +444,13 @@ impl<I: Io> Engine<'_, I> {
         refused: &[PathId],
         mut answer: Answer,
     ) -> Result<Answer, I::Stop> {
+        // One that hangs may carry it out when nobody waits for it any more.
+        let is_new = self.memory.key() != Some(plan.new.key);
+        for id in lost.iter().filter(|_| is_new) {
+            let known = self.memory.path(*id);
+            known.unsettled = true;
+            known.leave_over(plan.new.key);
+        }
         // The kernel's own target registers and then answers NOT READY if it cannot write its file (target_core_pr.c).
         let doubtful: Vec<PathId> = match plan.action {
             _ if plan.new.key.is_zero() => Vec::new(),
