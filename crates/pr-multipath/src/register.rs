@@ -147,7 +147,9 @@ impl<I: Io> Engine<'_, I> {
                 .iter()
                 .filter_map(|id| Some((*id, registered(self, *id).filter(|key| !key.is_zero())?)))
                 .collect();
-            if let Some((_, first)) = keyed.first() {
+            // What a path has that just came back may be a key of the past.
+            let users = keyed.iter().find(|(_, key)| Some(*key) == self.memory.key());
+            if let Some((_, first)) = users.or(keyed.first()) {
                 old = *first;
                 had = keyed.iter().filter(|(_, key)| key == first).map(|(id, _)| *id).collect();
             }
