@@ -157,7 +157,7 @@ fn the_group_may_look_and_root_alone_may_change_something() {
             }
         });
         let stranger = as_user(NOBODY, NOBODY, || control.snapshot().unwrap_err().to_string());
-        assert!(stranger.contains("no permission"), "{stranger}");
+        assert!(stranger.contains("Permission denied"), "{stranger}");
         helper.end(Signal::TERM).expect_silent_success();
     });
 }
