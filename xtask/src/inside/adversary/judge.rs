@@ -78,6 +78,8 @@ impl fmt::Display for Came {
 /// One command as it was played.
 pub struct Played<'a> {
     pub before: &'a Disk,
+    /// The LUN's books before it.
+    pub books: &'a Books,
     pub act: Act,
     pub came: &'a Came,
     /// What the other node sent from the moment that the command was sent, with the answers.
@@ -196,7 +198,9 @@ impl Played<'_> {
             Came::Nothing(_) => false,
         };
         let with = self.fit(done.into_iter(), books, active);
+        let is_unchanged = self.books.keys == books.keys && self.books.held == books.held;
         match (with, &without) {
+            (_, Ok(_)) if is_unchanged => {}
             // Where no path carries I/O both may be so; what the paths have says which it is.
             (Ok(with), Ok(without)) if !is_refused && distance(&with.disk, books) < distance(&without.disk, books) => {
                 return Ok(Right { unknown: true, ..with });

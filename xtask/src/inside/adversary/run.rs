@@ -42,6 +42,8 @@ pub struct Run {
     known_stale: BTreeSet<(usize, u64)>,
     /// Keys that are left on paths which carry no I/O.
     left: Vec<u64>,
+    /// The LUN's books when they were right last.
+    books: Books,
     /// The round ends: what one disk would be like is not known any more.
     is_over: bool,
 }
@@ -60,6 +62,7 @@ impl Run {
             active: [true; PATHS],
             known_stale: BTreeSet::new(),
             left: Vec::new(),
+            books: Books::default(),
             is_over: false,
         })
     }
@@ -160,9 +163,18 @@ impl Run {
         let old = self.disk.clone();
         let paths_tell = disturbed || self.host.faults.may_tell();
         let fenced = self.fenced;
-        let left = self.left.clone();
-        let played =
-            Played { before: &old, act, came: &came, acts: &done.acts, disturbed, paths_tell, fenced, left: &left };
+        let (left, books) = (self.left.clone(), self.books.clone());
+        let played = Played {
+            before: &old,
+            books: &books,
+            act,
+            came: &came,
+            acts: &done.acts,
+            disturbed,
+            paths_tell,
+            fenced,
+            left: &left,
+        };
         let mut verdict = self.judge(&played, before, mark)?;
         if matches!(verdict, Err(Broken(Rule::NothingElse, _))) && self.host.has_named_a_path(mark) {
             self.record.count("changed in part, and said");
@@ -190,6 +202,7 @@ impl Run {
         self.active = [true; PATHS];
         self.known_stale.clear();
         self.left.clear();
+        self.books = Books::default();
         Ok(())
     }
 
@@ -297,6 +310,7 @@ impl Run {
     /// The books are right: what one disk cannot know is as they have it.
     fn settle_on(&mut self, books: &Books, active: [bool; PATHS]) {
         self.active = active;
+        self.books.clone_from(books);
         self.left = judge::stale(&self.disk, books, active).into_iter().map(|(_, key)| key).collect();
         if let (Some(held), Some((by, ..))) = (&mut self.disk.held, books.held)
             && held.by_all()
