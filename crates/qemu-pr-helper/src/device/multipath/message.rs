@@ -85,11 +85,11 @@ impl Request {
     /// Reads it; `None` where it makes no sense.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let (millis, rest) = bytes.split_first_chunk::<4>()?;
-        let (only_recovers, rest) = rest.split_first()?;
+        let ([only_recovers @ (0 | 1)], rest) = rest.split_first_chunk()? else { return None };
         let (cdb, parameters) = rest.split_first_chunk::<16>()?;
         Some(Self {
             timeout: Duration::from_millis(u32::from_le_bytes(*millis).into()),
-            only_recovers: *only_recovers != 0,
+            only_recovers: *only_recovers == 1,
             cdb: Cdb::new(*cdb).ok()?,
             parameters: parameters.to_vec(),
         })
@@ -272,6 +272,7 @@ mod tests {
         }
         assert_eq!(note_from_bytes(&[0; 7]), None);
         assert_eq!(Request::parse(&[0; 20]), None);
+        assert_eq!(Request::parse(&[2; 21]), None);
         assert_eq!(Answer::parse(&[0; 98]), None);
     }
 
