@@ -6,7 +6,7 @@ use scsi_pr::{
 };
 
 use crate::{
-    Budget, Class, CommandResult, Identity, Io, Memory, Multipathd, Path, PathId, Registration, Step, Untold, User,
+    Budget, Class, CommandResult, Io, Memory, Multipathd, Path, PathId, Registration, Step, Untold, User,
     ask::{self, REPEATS, is_in_transition},
     survey::Survey,
 };
@@ -168,70 +168,6 @@ impl<'a, I: Io> Engine<'a, I> {
         Ok(engine)
     }
 
-    /// Looks at the map's paths.
-    pub fn look(&mut self) -> Result<(), I::Stop> {
-        self.paths = self.io.paths()?;
-        let seen: Vec<PathId> = self.memory.paths.iter().map(|path| path.id).collect();
-        for path in &self.paths {
-            let known = self.memory.path(path.id);
-            if path.identity.is_some() {
-                known.identity.clone_from(&path.identity);
-            }
-        }
-        self.merge_renamed();
-        self.inherit(&seen);
-        for path in &self.paths {
-            // What takes no commands may miss whatever happens now.
-            self.memory.path(path.id).unsettled |= !path.active || path.busy;
-        }
-        Ok(())
-    }
-
-    /// A path that has left the map may come back under another device number: what is known of it goes with it. One that
-    /// has not come back keeps what it has registered.
-    pub fn merge_renamed(&mut self) {
-        let gone = std::mem::take(&mut self.gone);
-        self.paths.retain(|path| !gone.contains(&path.id));
-        let paths = &self.paths;
-        let is_there = |id: PathId| paths.iter().any(|path| path.id == id);
-        let known = &mut self.memory.paths;
-        let (here, gone): (Vec<_>, Vec<_>) = std::mem::take(known).into_iter().partition(|path| is_there(path.id));
-        *known = here;
-        for old in gone {
-            let same = known.iter_mut().find(|path| path.identity.is_some() && path.identity == old.identity);
-            let Some(same) = same else {
-                known.push(old);
-                continue;
-            };
-            for key in old.leftovers {
-                same.leave_over(key);
-            }
-            same.expected.extend(old.expected);
-            same.expected.sort_unstable();
-            same.expected.dedup();
-            same.expected.truncate(crate::memory::LEFTOVERS);
-            same.unsettled = true;
-        }
-        for known in &self.memory.paths {
-            if self.paths.iter().all(|path| path.id != known.id) {
-                self.paths.push(known.id.absent());
-                self.gone.push(known.id);
-            }
-        }
-    }
-
-    /// A path that was not there before may be one that has left the map, as long as the host cannot tell who it is. What
-    /// may be registered through that one is looked for on it.
-    fn inherit(&mut self, seen: &[PathId]) {
-        let gone = self.memory.paths.iter().filter(|path| self.gone.contains(&path.id));
-        let left: Vec<ReservationKey> = gone.flat_map(|path| path.leftovers.clone()).collect();
-        for path in self.memory.paths.iter_mut().filter(|path| path.identity.is_none() && !seen.contains(&path.id)) {
-            for key in &left {
-                path.leave_over(*key);
-            }
-        }
-    }
-
     pub fn keep(&mut self) -> Result<(), I::Stop> {
         self.io.keep(self.memory)
     }
@@ -244,27 +180,19 @@ impl<'a, I: Io> Engine<'a, I> {
     /// The user's registration is this from now on; multipathd is told, and a complaint of its is a note.
     pub fn set_user(&mut self, user: User) -> Result<(), I::Stop> {
         let is_over = user == User::Unregistered;
-        if let (Some(old), User::Registered(new)) = (self.memory.key(), user)
-            && old != new.key
-        {
-            // A path that hung may yet carry out what it was sent while the user had the old key.
-            for path in &mut self.memory.paths {
-                let is_fit = self.paths.iter().any(|other| other.id == path.id && other.active && !other.busy);
-                if path.unsettled || !is_fit {
-                    path.unsettled = true;
-                    path.leave_over(old);
-                }
-            }
-        }
-        // multipathd may give these to a path that comes back before it hears of this.
-        let mut given: Vec<ReservationKey> = self.memory.key().into_iter().collect();
+        // A path that hangs may yet carry out what it was sent, and multipathd may give one that comes back what it has not
+        // heard to be over.
+        let mut given_up: Vec<ReservationKey> = self.memory.key().into_iter().collect();
         if let Step::Registering { new: registration, .. } | Step::Preempting { own: registration } = self.memory.step {
-            given.push(registration.key);
+            given_up.push(registration.key);
         }
-        for path in self.paths.iter().filter(|_| is_over) {
+        if let User::Registered(new) = user {
+            given_up.retain(|key| *key != new.key);
+        }
+        for path in &self.paths {
             let known = self.memory.path(path.id);
-            if !path.active || known.unsettled {
-                for key in &given {
+            if !path.active || path.busy || known.unsettled {
+                for key in &given_up {
                     known.leave_over(*key);
                 }
                 known.unsettled |= !known.leftovers.is_empty();
@@ -280,7 +208,7 @@ impl<'a, I: Io> Engine<'a, I> {
         if !is_told {
             // It goes on to give them to whoever comes back.
             for path in &mut self.memory.paths {
-                for key in &given {
+                for key in &given_up {
                     path.leave_over(*key);
                 }
             }
@@ -313,25 +241,25 @@ impl<'a, I: Io> Engine<'a, I> {
         if self.memory.suspended && order != Multipathd::Forget {
             // What it does with that is about paths that come back; guests do not wait for it.
             self.to_tell.push(order);
-            self.memory.owes = true;
-            self.memory.may_have(key);
+            self.memory.multipathd_is_outdated = true;
+            self.memory.multipathd_may_have(key);
             self.keep()?;
             return Ok(true);
         }
         self.to_tell.retain(|later| matches!(later, Multipathd::Hold(_)));
         match self.io.multipathd(order)? {
             Ok(()) => {
-                self.memory.may_have.clear();
-                self.memory.owes = false;
+                self.memory.multipathd_keys.clear();
+                self.memory.multipathd_is_outdated = false;
             }
             Err(Untold { words, again }) => {
                 self.told = None;
-                self.memory.owes = again;
+                self.memory.multipathd_is_outdated = again;
                 self.notes.push(words);
             }
         }
         // Of what it has not heard it may have heard half.
-        self.memory.may_have(key);
+        self.memory.multipathd_may_have(key);
         self.keep()?;
         Ok(self.told.is_some())
     }
@@ -369,73 +297,6 @@ impl<'a, I: Io> Engine<'a, I> {
                     self.fail(&unfit, &format!("may have kept key {key}"))?;
                     break;
                 }
-            }
-        }
-        Ok(())
-    }
-
-    /// The name of a path.
-    pub fn name(&self, id: PathId) -> String {
-        self.paths.iter().find(|path| path.id == id).map_or_else(|| format!("{:#x}", id.0), |path| path.name.clone())
-    }
-
-    /// The paths that carry I/O and take commands, in the order in which they are asked.
-    pub fn active(&self) -> Vec<PathId> {
-        self.paths.iter().filter(|path| path.active && path.open && !path.busy).map(|path| path.id).collect()
-    }
-
-    /// The paths that carry no I/O, but might take a command.
-    pub fn inactive(&self) -> Vec<PathId> {
-        self.paths.iter().filter(|path| !path.active && path.open && !path.busy).map(|path| path.id).collect()
-    }
-
-    /// All other paths.
-    pub fn unusable(&self) -> Vec<PathId> {
-        self.paths.iter().filter(|path| !path.active || !path.open || path.busy).map(|path| path.id).collect()
-    }
-
-    /// Before something that has to be on all paths: a path that hangs is failed, so that it carries no I/O. One whose
-    /// node cannot be opened may carry I/O, and cannot be reached: then nothing is done.
-    pub fn reach_all(&mut self) -> Result<Option<Answer>, I::Stop> {
-        if let Some(path) = self.paths.iter().find(|path| path.active && !path.open) {
-            return Ok(Some(Answer::failure(format!(
-                "path {} cannot be opened, and the map uses it; give the helper its node in /dev, or fail the path",
-                path.name
-            ))));
-        }
-        self.fail_hung()?;
-        Ok(self.active().is_empty().then(no_path))
-    }
-
-    /// Paths that device-mapper uses and that hang are to carry no I/O.
-    pub fn fail_hung(&mut self) -> Result<(), I::Stop> {
-        let hung: Vec<PathId> = self.paths.iter().filter(|path| path.active && path.busy).map(|path| path.id).collect();
-        self.fail(&hung, "does not answer")
-    }
-
-    pub fn identity(&self, id: PathId) -> Option<&Identity> {
-        self.memory.paths.iter().find(|path| path.id == id)?.identity.as_ref()
-    }
-
-    /// Has device-mapper use these paths no more: they are not as they should be. What could not be failed is a note.
-    /// While the map is suspended device-mapper fails no path (`dm-mpath.c`: EBUSY); they are failed as soon as it goes on.
-    pub fn fail(&mut self, paths: &[PathId], why: &str) -> Result<(), I::Stop> {
-        for id in paths {
-            self.memory.path(*id).unsettled = true;
-            self.keep()?;
-            if self.memory.suspended {
-                self.to_fail.push((*id, why.to_owned()));
-                continue;
-            }
-            let name = self.name(*id);
-            let failed = self.io.fail_path(*id)?;
-            self.notes.push(if failed {
-                format!("path {name} {why}, and carries no I/O until it is repaired")
-            } else {
-                format!("path {name} {why}, and could not be failed: take it out of the map")
-            });
-            if let Some(path) = self.paths.iter_mut().find(|path| path.id == *id) {
-                path.active &= !failed;
             }
         }
         Ok(())
@@ -486,7 +347,7 @@ impl<'a, I: Io> Engine<'a, I> {
         let active = self.active();
         if self.memory.user != User::Unknown
             && (self.memory.paths.iter().any(|path| path.unsettled && active.contains(&path.id))
-                || !self.memory.stale().is_empty())
+                || !self.memory.outdated_keys().is_empty())
         {
             self.settle()?;
         }
@@ -514,7 +375,7 @@ impl<'a, I: Io> Engine<'a, I> {
             self.drain(&active)?;
         }
         self.set_step(Step::Idle)?;
-        self.see()?;
+        self.note_count()?;
         Ok(answer)
     }
 
@@ -573,6 +434,6 @@ impl<'a, I: Io> Engine<'a, I> {
 const CAPABILITIES_LENGTH: u8 = 8;
 
 /// No path is left: what the kernel says of a map without one.
-fn no_path() -> Answer {
+pub(crate) fn no_path() -> Answer {
     Answer { notes: vec!["no path is left".to_owned()], ..Answer::check(SenseCode::NO_RESPONSE_TO_SELECTION) }
 }

@@ -33,6 +33,7 @@ mod io;
 mod leave;
 mod memory;
 mod overwritten;
+mod paths;
 mod preempt;
 mod reconcile;
 mod register;

@@ -128,12 +128,12 @@ pub struct Memory {
     /// A unit attention that the user is to be told with its next command: sense key, additional sense code, qualifier.
     pub news: Option<[u8; 3]>,
     /// multipathd has not heard of the user's registration, or of its end: it was away.
-    pub owes: bool,
+    pub multipathd_is_outdated: bool,
     /// The keys that multipathd may have for the map, at most [`LEFTOVERS`]. It may register any path with one of them.
-    pub may_have: Vec<ReservationKey>,
+    pub multipathd_keys: Vec<ReservationKey>,
     /// Where multipathd has not heard: PRGENERATION when all paths were seen to have the user's key, less the registrations
     /// that others had.
-    pub seen: Option<u32>,
+    pub count_when_complete: Option<u32>,
 }
 
 impl Memory {
@@ -154,17 +154,23 @@ impl Memory {
     }
 
     /// multipathd may have this key from now on.
-    pub fn may_have(&mut self, key: ReservationKey) {
-        if !key.is_zero() && !self.may_have.contains(&key) {
-            self.may_have.truncate(LEFTOVERS - 1);
-            self.may_have.insert(0, key);
+    pub fn multipathd_may_have(&mut self, key: ReservationKey) {
+        if !key.is_zero() && !self.multipathd_keys.contains(&key) {
+            self.multipathd_keys.truncate(LEFTOVERS - 1);
+            self.multipathd_keys.insert(0, key);
         }
     }
 
+    /// Something is left to do, whether the user sends commands or not.
+    pub fn is_unfinished(&self) -> bool {
+        let leaves_keys = self.paths.iter().any(|path| !path.leftovers.is_empty());
+        self.step != Step::Idle || self.suspended || self.multipathd_is_outdated || leaves_keys
+    }
+
     /// Keys that multipathd may give to any path, and that the user does not have.
-    pub fn stale(&self) -> Vec<ReservationKey> {
+    pub fn outdated_keys(&self) -> Vec<ReservationKey> {
         let own = self.key();
-        self.may_have.iter().copied().filter(|key| self.owes && Some(*key) != own).collect()
+        self.multipathd_keys.iter().copied().filter(|key| self.multipathd_is_outdated && Some(*key) != own).collect()
     }
 
     /// The key that the user is known to have.

@@ -8,12 +8,12 @@ use crate::{Io, PathId, User, engine::Engine, survey::Survey};
 impl<I: Io> Engine<'_, I> {
     /// Tells multipathd what it has not heard, if it answers now, and looks at what it may have done until then.
     pub fn tell_again(&mut self) -> Result<(), I::Stop> {
-        if self.memory.owes
+        if self.memory.multipathd_is_outdated
             && !self.memory.suspended
             && let Some(has) = self.io.key_of_multipathd()?
         {
-            self.memory.may_have(has);
-            let stale = self.memory.stale();
+            self.memory.multipathd_may_have(has);
+            let stale = self.memory.outdated_keys();
             // What another node has taken is not to be given again: from 0.13 on it gives the key to all paths when it is told.
             self.settle_from(&stale)?;
             if has != self.memory.key().unwrap_or(ReservationKey::ZERO) {
@@ -23,7 +23,7 @@ impl<I: Io> Engine<'_, I> {
                 }
             }
             let said = self.notes.len();
-            if !self.tell_user()? && self.memory.owes {
+            if !self.tell_user()? && self.memory.multipathd_is_outdated {
                 // That was said when it was told first.
                 self.notes.truncate(said);
             }
@@ -72,19 +72,19 @@ impl<I: Io> Engine<'_, I> {
     }
 
     /// Takes note of [`Self::count`] while multipathd has a key from before and all paths have the user's.
-    pub fn see(&mut self) -> Result<(), I::Stop> {
-        let stale = self.memory.stale();
+    pub fn note_count(&mut self) -> Result<(), I::Stop> {
+        let stale = self.memory.outdated_keys();
         let own = match self.memory.user {
             User::Registered(own) if !stale.is_empty() => own,
             _ => {
-                return if self.memory.seen.take().is_some() { self.keep() } else { Ok(()) };
+                return if self.memory.count_when_complete.take().is_some() { self.keep() } else { Ok(()) };
             }
         };
         let Some(survey) = self.survey()? else { return Ok(()) };
         let have_own = self.active().iter().all(|id| self.is_registered(&survey, *id, own.key));
         let have_stale = survey.registrants.iter().any(|r| stale.contains(&r.key) && self.is_own(&r.identity));
         if have_own && !have_stale {
-            self.memory.seen = Some(self.count(&survey));
+            self.memory.count_when_complete = Some(self.count(&survey));
             self.keep()?;
         }
         Ok(())
@@ -94,7 +94,7 @@ impl<I: Io> Engine<'_, I> {
     /// user's: a path of the map holds the reservation, which a PREEMPT of the user's key would have ended; or there were as
     /// many registrations as there are such paths.
     fn is_multipathds(&self, survey: &Survey, stale: &[ReservationKey]) -> bool {
-        let Some(seen) = self.memory.seen else { return false };
+        let Some(seen) = self.memory.count_when_complete else { return false };
         let is_given = |key: ReservationKey| stale.contains(&key);
         if survey.holder().is_some_and(|holder| is_given(holder.key) && self.is_own(&holder.identity)) {
             return true;

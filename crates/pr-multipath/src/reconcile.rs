@@ -117,7 +117,7 @@ impl<I: Io> Engine<'_, I> {
             self.adopt()?;
         }
         self.tell_again()?;
-        self.see()
+        self.note_count()
     }
 
     /// An engine that is started anew knows of no registration. The key that multipathd has for the map is the user's if a
@@ -128,7 +128,7 @@ impl<I: Io> Engine<'_, I> {
         let Some(survey) = self.survey()? else { return Ok(()) };
         if survey.has(key) && self.is_exclusive(&survey, key) {
             self.memory.user = User::Registered(self.own(key, Some(&survey))?);
-            self.memory.may_have(key);
+            self.memory.multipathd_may_have(key);
             for id in self.active() {
                 self.memory.path(id).unsettled = true;
             }
@@ -139,7 +139,7 @@ impl<I: Io> Engine<'_, I> {
 
     /// Looks after paths that came back.
     pub fn settle(&mut self) -> Result<(), I::Stop> {
-        let stale = self.memory.stale();
+        let stale = self.memory.outdated_keys();
         self.settle_from(&stale)
     }
 

@@ -176,7 +176,8 @@ fn word(bytes: &[u8]) -> u64 {
 
 /// The bytes of what is known of a map.
 pub(super) fn encode(memory: &Memory) -> Vec<u8> {
-    let Memory { user, step, suspended, paths, news, owes, may_have, seen } = memory;
+    let Memory { user, step, suspended, paths, news, multipathd_is_outdated, multipathd_keys, count_when_complete } =
+        memory;
     let mut bytes = Vec::with_capacity(256);
     match user {
         User::Unknown => bytes.push(0),
@@ -202,10 +203,10 @@ pub(super) fn encode(memory: &Memory) -> Vec<u8> {
     bytes.push(u8::from(*suspended));
     bytes.push(u8::from(news.is_some()));
     bytes.extend(news.unwrap_or_default());
-    bytes.push(u8::from(*owes));
-    bytes.push(u8::from(seen.is_some()));
-    bytes.extend(seen.unwrap_or_default().to_le_bytes());
-    put_keys(&mut bytes, may_have);
+    bytes.push(u8::from(*multipathd_is_outdated));
+    bytes.push(u8::from(count_when_complete.is_some()));
+    bytes.extend(count_when_complete.unwrap_or_default().to_le_bytes());
+    put_keys(&mut bytes, multipathd_keys);
     for path in paths {
         let mut one = path.id.0.to_le_bytes().to_vec();
         one.push(u8::from(path.unsettled));
@@ -261,9 +262,9 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Memory> {
     let suspended = rest.byte()? != 0;
     let has_news = rest.byte()? != 0;
     let news = Some(rest.take::<3>()?).filter(|_| has_news);
-    let [owes, has_seen] = rest.take()?.map(|byte: u8| byte != 0);
-    let seen = Some(u32::from_le_bytes(rest.take()?)).filter(|_| has_seen);
-    let may_have = rest.keys()?;
+    let [multipathd_is_outdated, has_count] = rest.take()?.map(|byte: u8| byte != 0);
+    let count_when_complete = Some(u32::from_le_bytes(rest.take()?)).filter(|_| has_count);
+    let multipathd_keys = rest.keys()?;
     let mut paths = Vec::new();
     while !rest.0.is_empty() {
         let (id, unsettled) = (PathId(rest.word()?), rest.byte()? != 0);
@@ -277,7 +278,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Memory> {
         let identity = (length > 0).then(|| Identity { target_port, transport_id: name.to_vec() });
         paths.push(PathMemory { id, identity, leftovers, expected, unsettled });
     }
-    Some(Memory { user, step, suspended, paths, news, owes, may_have, seen })
+    Some(Memory { user, step, suspended, paths, news, multipathd_is_outdated, multipathd_keys, count_when_complete })
 }
 
 struct Rest<'a>(&'a [u8]);
@@ -337,9 +338,9 @@ mod tests {
             suspended: true,
             paths: vec![path(1, b""), path(2, &[7; 228]), path(3, &[0; 24])],
             news: Some([6, 0x2a, 3]),
-            owes: key.is_multiple_of(2),
-            may_have: (1..key % 4).map(ReservationKey).collect(),
-            seen: (key.is_multiple_of(3)).then_some(7),
+            multipathd_is_outdated: key.is_multiple_of(2),
+            multipathd_keys: (1..key % 4).map(ReservationKey).collect(),
+            count_when_complete: (key.is_multiple_of(3)).then_some(7),
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::{fs::File, io, os::unix::fs::FileExt as _};
 
-use pr_multipath::{Memory, Step};
+use pr_multipath::Memory;
 
 use super::journal::{CONTENTS, checksum, decode, encode};
 
@@ -62,12 +62,6 @@ impl Kept {
         let header = [&self.number.to_le_bytes()[..], &sum.to_le_bytes(), &length.to_le_bytes()];
         let place = PLACES[usize::from(!self.number.is_multiple_of(2))];
         file.write_all_at(&[&header.concat()[..], &contents].concat(), place)
-    }
-
-    /// Something is left to do, whether there are commands or not.
-    pub fn is_unfinished(&self) -> bool {
-        let Memory { step, suspended, owes, paths, .. } = &self.memory;
-        *step != Step::Idle || *suspended || *owes || paths.iter().any(|path| !path.leftovers.is_empty())
     }
 }
 

@@ -116,7 +116,7 @@ impl Broker {
         for entry in fs::read_dir(format!("/run/{DIRECTORY}"))? {
             let name = entry?.file_name();
             let Some(map) = name.to_str().and_then(map_of) else { continue };
-            if let Some(kept) = Kept::read(&open(&file_of(map))?)?.filter(Kept::is_unfinished) {
+            if let Some(kept) = Kept::read(&open(&file_of(map))?)?.filter(|kept| kept.memory.is_unfinished()) {
                 maps.push((map, kept.uuid));
             }
         }
@@ -215,12 +215,11 @@ impl MapLock {
     }
 
     /// Keeps what is known of the map, for whoever has the lock next. Without the lock it is not.
-    pub fn keep(&self, memory: &Memory) {
+    pub fn keep(&self, memory: Memory) {
         if !self.is_held.load(Ordering::Relaxed) {
             return;
         }
-        let kept =
-            Kept { number: self.number.load(Ordering::Relaxed) + 1, uuid: self.uuid.clone(), memory: memory.clone() };
+        let kept = Kept { number: self.number.load(Ordering::Relaxed) + 1, uuid: self.uuid.clone(), memory };
         // Where there is no room for it what was there before stays.
         if kept.write(&self.file).is_ok() {
             self.number.store(kept.number, Ordering::Relaxed);
@@ -324,12 +323,12 @@ mod tests {
     #[test]
     fn who_takes_the_lock_learns_what_another_one_has_kept_of_the_same_map() {
         let file = File::from(rustix::fs::memfd_create("map", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
-        let of = |key| Memory { may_have: vec![scsi_pr::ReservationKey(key)], ..Memory::default() };
+        let of = |key| Memory { multipathd_keys: vec![scsi_pr::ReservationKey(key)], ..Memory::default() };
         let (first, second, other) = (lock(&file, "mpath-a", 1), lock(&file, "mpath-a", 2), lock(&file, "mpath-b", 3));
-        first.keep(&of(9));
+        first.keep(of(9));
         let held = first.take().unwrap().unwrap();
         assert_eq!(held.memory, None, "nothing is kept without the lock");
-        first.keep(&of(1));
+        first.keep(of(1));
         held.end(true);
         let held = first.take().unwrap().unwrap();
         assert_eq!((&held.memory, held.was_orphaned), (&None, false), "it is its own");
@@ -343,8 +342,8 @@ mod tests {
         held.end(true);
         let held = second.take().unwrap().unwrap();
         assert_eq!(held.memory, Some(of(1)), "it has kept nothing itself");
-        second.keep(&of(2));
-        second.keep(&of(3));
+        second.keep(of(2));
+        second.keep(of(3));
         held.end(true);
         assert_eq!(first.take().unwrap().unwrap().memory, Some(of(3)));
     }

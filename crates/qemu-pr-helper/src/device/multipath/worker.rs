@@ -132,13 +132,13 @@ pub fn run(map: Map, line: OwnedFd, slot: Slot, broker: &Result<Arc<Broker>, Str
             let to_keep = Memory { suspended: memory.suspended || may_be_suspended, ..memory.clone() };
             writer.store(&to_keep);
             if let Some(lock) = &lock {
-                lock.keep(&to_keep);
+                lock.keep(to_keep);
             }
         })
     };
     let executor = Executor::new(map.clone(), keep);
     // Nobody knows whether a predecessor came to it.
-    memory.owes |= matches!(memory.user, User::Registered(_));
+    memory.multipathd_is_outdated |= matches!(memory.user, User::Registered(_));
     let complaint = lock
         .as_ref()
         .err()
@@ -173,11 +173,7 @@ pub fn run(map: Map, line: OwnedFd, slot: Slot, broker: &Result<Arc<Broker>, Str
 
 /// Whether somebody has to look after a map.
 fn stays(memory: &Memory) -> bool {
-    matches!(memory.user, User::Registered(_))
-        || memory.step != Step::Idle
-        || memory.suspended
-        || memory.owes
-        || memory.paths.iter().any(|path| !path.leftovers.is_empty())
+    matches!(memory.user, User::Registered(_)) || memory.is_unfinished()
 }
 
 impl Worker {
@@ -374,7 +370,7 @@ impl State {
             self.memory = found;
             self.memory.news = self.memory.news.or(news);
             self.recovers |= *was_orphaned || self.memory.step != Step::Idle;
-            self.memory.owes |= self.recovers && matches!(self.memory.user, User::Registered(_));
+            self.memory.multipathd_is_outdated |= self.recovers && matches!(self.memory.user, User::Registered(_));
         }
         self.recovers |= self.memory.suspended;
         self.executor.begin(deadline, self.memory.suspended);
