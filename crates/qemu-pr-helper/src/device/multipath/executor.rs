@@ -75,6 +75,8 @@ pub struct Executor {
     map: Map,
     control: Option<Arc<File>>,
     lanes: BTreeMap<u64, Lane>,
+    /// The paths that the map uses, as the engine saw them last, without those that it has failed since.
+    active: Vec<u64>,
     to_done: Sender<Done>,
     done: Receiver<Done>,
     orders: u64,
@@ -104,6 +106,7 @@ impl Executor {
             map,
             control: None,
             lanes,
+            active: Vec::new(),
             to_done,
             done,
             orders: 0,
@@ -356,6 +359,7 @@ impl Io for Executor {
             }
         }
         self.open();
+        self.active = table.iter().filter(|path| path.active).map(|path| path.device).collect();
         let mut paths = Vec::with_capacity(table.len());
         for path in table {
             let lane = self.lanes.get(&path.device);
@@ -464,20 +468,20 @@ impl Io for Executor {
     }
 
     fn fail_path(&mut self, path: PathId) -> Result<bool, Infallible> {
-        let device = self.map.device;
-        let message = format!("fail_path {}", Number(self.device_of(path)));
-        Ok(self.control().and_then(|control| dm::message(control.as_fd(), device, &message)).is_ok())
+        let (map, device) = (self.map.device, self.device_of(path));
+        let message = format!("fail_path {}", Number(device));
+        let is_failed = self.control().and_then(|control| dm::message(control.as_fd(), map, &message)).is_ok();
+        self.active.retain(|active| !is_failed || *active != device);
+        Ok(is_failed)
     }
 
     fn multipathd(&mut self, order: Multipathd) -> Result<Result<(), Untold>, Infallible> {
         let usual = if self.silent { MOMENT } else { multipathd::PATIENCE };
-        let registered = match order {
-            Multipathd::Register { .. } => self.table().unwrap_or_default(),
+        // The engine gives it a key that all paths have which the map uses.
+        let registered: Vec<String> = match order {
+            Multipathd::Register { .. } => self.active.iter().map(|device| Number(*device).to_string()).collect(),
             Multipathd::Forget | Multipathd::Hold(_) => Vec::new(),
         };
-        // The engine gives it a key that all paths have which the map uses.
-        let registered: Vec<String> =
-            registered.iter().filter(|path| path.active).map(|path| Number(path.device).to_string()).collect();
         let told = multipathd::tell(&self.map, order, &registered, self.within(usual));
         self.silent = told.as_ref().is_err_and(|failure| failure.is_silent);
         Ok(told.map_err(|failure| failure.untold))
