@@ -17,7 +17,8 @@ use scsi_pr::{
 
 use crate::{
     Logic,
-    world::{Play, Stop, Suspended, id},
+    play::{Play, Stop},
+    world::{Suspended, id},
 };
 
 /// How often a command is sent again to a path that answers with a unit attention.

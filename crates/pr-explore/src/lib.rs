@@ -10,6 +10,7 @@ pub mod before;
 pub mod choice;
 pub mod chooser;
 pub mod oracle;
+pub mod play;
 pub mod scenario;
 pub mod world;
 
@@ -20,7 +21,8 @@ use scsi_pr::{Cdb, SenseCode};
 
 use chooser::Chooser;
 use oracle::{Played, Verdict, Violation};
-use world::{Act, Condition, Course, Play, Rules, Stop, World};
+use play::{Course, Play, Rules, Stop};
+use world::{Act, Condition, World};
 
 /// What carries out commands on a map.
 pub trait Logic {
@@ -146,7 +148,7 @@ impl Plan {
 
 /// The plans in which a deliberate mistake is looked for: first where nothing happens, then where the engine dies, then
 /// where paths fail.
-pub fn plans(mistake: Option<world::Mistake>) -> [Plan; 3] {
+pub fn plans(mistake: Option<play::Mistake>) -> [Plan; 3] {
     let rules = |events, deaths, faults| Rules { events, deaths, faults, only: None, others: false, mistake };
     [(rules(0, false, false), 4), (rules(1, true, false), 3), (rules(1, false, true), 2)].map(|(rules, depth)| Plan {
         rules,
@@ -196,7 +198,7 @@ pub fn by_chance(events: u32) -> Vec<Plan> {
 }
 
 /// Looks for a deliberate mistake.
-pub fn find(logic: &impl Logic, mistake: world::Mistake) -> Found {
+pub fn find(logic: &impl Logic, mistake: play::Mistake) -> Found {
     let mut sum = Found::default();
     for plan in plans(Some(mistake)) {
         let found = explore(logic, &plan);

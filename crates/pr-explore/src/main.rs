@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use pr_explore::{
-    Found, MapEngine, Plan, by_chance, explore, find, more_plans, plans, scenario, wander,
-    world::{Mistake, Release},
+    Found, MapEngine, Plan, by_chance, explore, find, more_plans, plans, play::Mistake, scenario, wander,
+    world::Release,
 };
 
 fn main() -> ExitCode {

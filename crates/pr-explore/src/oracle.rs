@@ -5,8 +5,9 @@ use scsi_pr::{OutAction, ReservationKey, ReservationType, SenseCode, SenseKey, S
 use pr_multipath::{Answer, Step};
 use pr_sim::{LogicalUnit, Nexus};
 
+use crate::play::Course;
 use crate::world::{
-    Act, Condition, Course, GUEST, OTHER, Suspended, Target, World, id, identity, key_of, nexus, number, quietly,
+    Act, Condition, GUEST, OTHER, Suspended, Target, World, id, identity, key_of, nexus, number, quietly,
 };
 
 /// A promise, and how it was broken.

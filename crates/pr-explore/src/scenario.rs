@@ -17,8 +17,10 @@ use crate::{
     chooser::Chooser,
     every, once,
     oracle::{self, Played, Verdict},
-    other, settle, start,
-    world::{self, Act, Condition, Fault, Flags, K, L, M, Play, Rules, Stop, Suspended, Target, World},
+    other,
+    play::{Fault, Play, Rules, Stop},
+    settle, start,
+    world::{self, Act, Condition, Flags, K, L, M, Suspended, Target, World},
 };
 
 /// What has happened before.

@@ -2,7 +2,7 @@
 
 #![expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
 
-use pr_explore::{MapEngine, by_chance, explore, find, more_plans, plans, scenario, wander, world::Mistake};
+use pr_explore::{MapEngine, by_chance, explore, find, more_plans, plans, play::Mistake, scenario, wander};
 
 #[test]
 fn no_play_without_faults_with_deaths_or_with_failing_paths_breaks_a_promise() {
