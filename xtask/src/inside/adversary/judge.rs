@@ -78,8 +78,9 @@ impl fmt::Display for Came {
 /// One command as it was played.
 pub struct Played<'a> {
     pub before: &'a Disk,
-    /// The LUN's books before it.
+    /// The LUN's books before it, and the paths that carried I/O.
     pub books: &'a Books,
+    pub active: [bool; PATHS],
     pub act: Act,
     pub came: &'a Came,
     /// What the other node sent from the moment that the command was sent, with the answers.
@@ -90,8 +91,6 @@ pub struct Played<'a> {
     pub paths_tell: bool,
     /// Whether the guest's key was taken by the other node, and not registered again since.
     pub fenced: bool,
-    /// Keys that the guest has given up and that were left on paths that carry no I/O.
-    pub left: &'a [u64],
 }
 
 /// What one disk would have made of it in one order.
@@ -121,6 +120,7 @@ impl Played<'_> {
 
     fn line(&self, at: Option<usize>) -> Option<Line> {
         let mut disk = self.before.clone();
+        let left = stale(self.before, self.books, self.active);
         let mut line = Line { disk: Disk::default(), told: None, conflicts: false, news: Vec::new() };
         for place in 0..=self.acts.len() {
             if at == Some(place) {
@@ -129,7 +129,7 @@ impl Played<'_> {
             }
             if let Some((act, told)) = self.acts.get(place) {
                 let (due, news): (Told, News) = disk.play(Who::Other, act);
-                if due != *told && !ends_what_was_left(act, *told, due, self.left) {
+                if due != *told && !ends_what_was_left(act, *told, due, &left) {
                     return None;
                 }
                 line.news.extend(news);
@@ -242,9 +242,9 @@ pub fn is_of_the_path(code: SenseCode) -> bool {
 }
 
 /// Whether the other node was told GOOD for a PREEMPT of a key that one disk would not have, and that is left on a path.
-pub fn ends_what_was_left(act: &Act, told: Told, due: Told, left: &[u64]) -> bool {
+pub fn ends_what_was_left(act: &Act, told: Told, due: Told, left: &[(usize, u64)]) -> bool {
     use scsi_pr::OutAction::{Preempt, PreemptAndAbort};
-    let preempts = matches!(act.action, Preempt | PreemptAndAbort) && left.contains(&act.other_key);
+    let preempts = matches!(act.action, Preempt | PreemptAndAbort) && left.iter().any(|(_, key)| *key == act.other_key);
     preempts && told == Told::Good && due == Told::Conflict
 }
 

@@ -40,8 +40,6 @@ pub struct Run {
     fenced: bool,
     active: [bool; PATHS],
     known_stale: BTreeSet<(usize, u64)>,
-    /// Keys that are left on paths which carry no I/O.
-    left: Vec<u64>,
     /// The LUN's books when they were right last.
     books: Books,
     /// The round ends: what one disk would be like is not known any more.
@@ -61,7 +59,6 @@ impl Run {
             fenced: false,
             active: [true; PATHS],
             known_stale: BTreeSet::new(),
-            left: Vec::new(),
             books: Books::default(),
             is_over: false,
         })
@@ -163,17 +160,17 @@ impl Run {
         let old = self.disk.clone();
         let paths_tell = disturbed || self.host.faults.may_tell();
         let fenced = self.fenced;
-        let (left, books) = (self.left.clone(), self.books.clone());
+        let books = self.books.clone();
         let played = Played {
             before: &old,
             books: &books,
+            active: before,
             act,
             came: &came,
             acts: &done.acts,
             disturbed,
             paths_tell,
             fenced,
-            left: &left,
         };
         let mut verdict = self.judge(&played, before, mark)?;
         if matches!(verdict, Err(Broken(Rule::NothingElse, _))) && self.host.has_named_a_path(mark) {
@@ -201,7 +198,6 @@ impl Run {
         self.fenced = false;
         self.active = [true; PATHS];
         self.known_stale.clear();
-        self.left.clear();
         self.books = Books::default();
         Ok(())
     }
@@ -311,7 +307,6 @@ impl Run {
     fn settle_on(&mut self, books: &Books, active: [bool; PATHS]) {
         self.active = active;
         self.books.clone_from(books);
-        self.left = judge::stale(&self.disk, books, active).into_iter().map(|(_, key)| key).collect();
         if let (Some(held), Some((by, ..))) = (&mut self.disk.held, books.held)
             && held.by_all()
         {
@@ -353,8 +348,9 @@ impl Run {
         };
         self.record.add(&format!("{told:?}"));
         let had = self.disk.guest;
+        let left = judge::stale(&self.disk, &self.books, self.active);
         let (due, news) = self.disk.play(Who::Other, &act);
-        if due != told && !judge::ends_what_was_left(&act, told, due, &self.left) {
+        if due != told && !judge::ends_what_was_left(&act, told, due, &left) {
             return Ok(Err(Broken(Rule::Others, format!("the other node was told {told:?}, one disk says {due:?}"))));
         }
         self.owed.extend(news);
