@@ -6,13 +6,17 @@
 //! (`pub use`) what is in another room.
 #![expect(clippy::missing_panics_doc, reason = "a test is there to panic")]
 
+#[path = "manual/test_code.rs"]
+mod test_code;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     fs,
     path::Path,
 };
 
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use proc_macro2::{TokenStream, TokenTree};
+use test_code::test_item;
 
 /// The crates that are judged.
 #[rustfmt::skip]
@@ -76,20 +80,6 @@ fn is_punct(token: Option<&TokenTree>, character: char) -> bool {
 /// Whether `::` stands here.
 fn is_separator(tokens: &[TokenTree]) -> bool {
     is_punct(tokens.first(), ':') && is_punct(tokens.get(1), ':')
-}
-
-/// How many tokens a `#[cfg(test)]` and what it is about take.
-fn test_item(tokens: &[TokenTree]) -> Option<usize> {
-    let [TokenTree::Punct(hash), TokenTree::Group(attribute), ..] = tokens else { return None };
-    if hash.as_char() != '#' || attribute.to_string().replace(' ', "") != "[cfg(test)]" {
-        return None;
-    }
-    let is_end = |token: &TokenTree| match token {
-        TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
-        TokenTree::Punct(punct) => punct.as_char() == ';',
-        _ => false,
-    };
-    tokens.iter().position(is_end).map(|end| end + 1)
 }
 
 /// Walks through the code of a module.
@@ -322,7 +312,7 @@ fn a_circle_is_found_in_whatever_way_it_is_written() {
         "use crate::{a as other};",
         "use super::a::X;",
         "pub(crate) use super::{a::{self, X}, c};",
-        "fn f() -> crate::a::X { todo!() }",
+        "fn f() -> crate::a::X { g() }",
         "fn f() { println!(\"{}\", crate::a::X) }",
         "mod inner { use super::super::a::X; }",
         "mod inner { fn f() { super::super::a::f() } }",

@@ -11,6 +11,7 @@ mod promises;
 #[path = "../../src/session.rs"]
 mod session;
 mod sources;
+mod test_code;
 mod world;
 
 use std::fs;

@@ -10,7 +10,7 @@ use std::path::Path;
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use syn::Lit;
 
-use crate::root;
+use crate::{root, test_code::test_item};
 
 /// A text in a source file.
 #[expect(clippy::struct_field_names, reason = "it is what the text is called everywhere")]
@@ -68,7 +68,7 @@ fn walk(tokens: TokenStream, file: &str, in_message: bool, texts: &mut Vec<Text>
     let mut first = in_message;
     while index < tokens.len() {
         let rest = &tokens[index..];
-        if let Some(skipped) = test_module(rest) {
+        if let Some(skipped) = test_item(rest) {
             index += skipped;
             continue;
         }
@@ -117,20 +117,6 @@ fn error_attribute(attribute: TokenStream, file: &str, texts: &mut Vec<Text>) {
     {
         add(&text.value(), file, true, texts);
     }
-}
-
-/// How many tokens a `#[cfg(test)]` and what it is about take.
-fn test_module(tokens: &[TokenTree]) -> Option<usize> {
-    let [TokenTree::Punct(hash), TokenTree::Group(attribute), ..] = tokens else { return None };
-    if hash.as_char() != '#' || attribute.to_string().replace(' ', "") != "[cfg(test)]" {
-        return None;
-    }
-    let is_end = |token: &TokenTree| match token {
-        TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
-        TokenTree::Punct(punct) => punct.as_char() == ';',
-        _ => false,
-    };
-    tokens.iter().position(is_end).map(|end| end + 1)
 }
 
 fn add(text: &str, file: &str, is_message: bool, texts: &mut Vec<Text>) {
