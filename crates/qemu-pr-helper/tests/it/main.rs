@@ -42,6 +42,9 @@ mod systemd;
 mod timeouts;
 mod trace;
 
+use std::os::fd::AsFd;
+use std::time::Duration;
+
 use pr_lab::prelude::*;
 
 /// The program.
@@ -50,4 +53,19 @@ const OURS: &str = env!("CARGO_BIN_EXE_qemu-pr-helper");
 /// Something that the C helper has not.
 fn ours(test: impl Fn(&Bed)) {
     pr_lab::ours(OURS, test);
+}
+
+/// A client that asks a helper for more than a socket buffer holds and reads nothing, when the helper has stopped at that.
+fn client_that_never_reads(helper: &Helper) -> Raw {
+    let client = helper.connect();
+    let device = null();
+    for _ in 0..60 {
+        client.send_with(&Raw::cdb_in(0, 8192), &[device.as_fd()]);
+    }
+    eventually("the connection stalls", || {
+        let before = helper.device().count();
+        std::thread::sleep(Duration::from_millis(150));
+        before > 0 && helper.device().count() == before
+    });
+    client
 }

@@ -10,7 +10,6 @@ use pr_lab::prelude::*;
 use crate::OURS;
 
 /// Long enough for a helper that is wrong to answer.
-const QUIET: Duration = Duration::from_millis(150);
 
 #[test]
 fn the_helper_speaks_first() {
@@ -230,17 +229,7 @@ fn a_client_that_leaves_while_its_command_runs_harms_nobody() {
 fn a_client_that_never_reads_holds_up_only_itself() {
     both(OURS, |bed| {
         let helper = bed.launch().device(|_| Answer::good(&[1; 8192]).into()).start();
-        let greedy = helper.connect();
-        let device = null();
-        for _ in 0..60 {
-            greedy.send_with(&Raw::cdb_in(0, 8192), &[device.as_fd()]);
-        }
-        // The helper stops at what a socket buffer holds.
-        eventually("the connection stalls", || {
-            let before = helper.device().count();
-            std::thread::sleep(QUIET);
-            before > 0 && helper.device().count() == before
-        });
+        let greedy = crate::client_that_never_reads(&helper);
         assert!(helper.device().count() < 60, "replies are not stored without bound");
         helper.connect().expect_served();
         for _ in 0..60 {
