@@ -11,7 +11,14 @@ use crate::{request::Request, target::Device};
 #[derive(Debug, Args)]
 pub struct Preempt {
     #[command(flatten)]
-    device: Device,
+    options: Options,
+}
+
+/// The options of PREEMPT and of PREEMPT AND ABORT.
+#[derive(Debug, Args)]
+pub struct Options {
+    #[command(flatten)]
+    pub device: Device,
 
     #[command(flatten)]
     own: OwnKey,
@@ -24,32 +31,39 @@ pub struct Preempt {
     reservation: Type,
 
     #[command(flatten)]
-    confirmed: Confirmed,
+    pub confirmed: Confirmed,
+}
+
+impl Options {
+    /// The command.
+    pub fn request(&self, action: OutAction) -> Request {
+        Request::new(action, Some(self.reservation.kind), self.own.key, self.victim)
+    }
+
+    /// The registrations that it removes.
+    pub fn victims(&self) -> String {
+        if self.victim.is_zero() {
+            "the registrations of all other initiators are".to_owned()
+        } else {
+            format!("the registrations with key {} are", self.victim)
+        }
+    }
 }
 
 impl Change for Preempt {
     fn device(&self) -> &Device {
-        &self.device
+        &self.options.device
     }
 
     fn is_confirmed(&self) -> bool {
-        self.confirmed.yes
+        self.options.confirmed.yes
     }
 
     fn request(&self) -> Request {
-        Request::new(OutAction::Preempt, Some(self.reservation.kind), self.own.key, self.victim)
+        self.options.request(OutAction::Preempt)
     }
 
     fn done(&self) -> String {
-        format!("{} removed", victims(self.victim))
-    }
-}
-
-/// The registrations that a PREEMPT removes.
-pub fn victims(key: ReservationKey) -> String {
-    if key.is_zero() {
-        "the registrations of all other initiators are".to_owned()
-    } else {
-        format!("the registrations with key {key} are")
+        format!("{} removed", self.options.victims())
     }
 }

@@ -1,47 +1,30 @@
 use clap::Args;
-use scsi_pr::{OutAction, ReservationKey};
+use scsi_pr::OutAction;
 
-use super::{
-    change::{Change, Confirmed, OwnKey, Type},
-    preempt::victims,
-    values,
-};
+use super::{change::Change, preempt::Options};
 use crate::{request::Request, target::Device};
 
 /// Preempt, and abort the commands of the victim (PREEMPT AND ABORT)
 #[derive(Debug, Args)]
 pub struct PreemptAbort {
     #[command(flatten)]
-    device: Device,
-
-    #[command(flatten)]
-    own: OwnKey,
-
-    /// Key to remove; 0 for all other holders, if all registrants hold it
-    #[arg(long, value_name = "KEY", value_parser = values::key)]
-    victim: ReservationKey,
-
-    #[command(flatten)]
-    reservation: Type,
-
-    #[command(flatten)]
-    confirmed: Confirmed,
+    options: Options,
 }
 
 impl Change for PreemptAbort {
     fn device(&self) -> &Device {
-        &self.device
+        &self.options.device
     }
 
     fn is_confirmed(&self) -> bool {
-        self.confirmed.yes
+        self.options.confirmed.yes
     }
 
     fn request(&self) -> Request {
-        Request::new(OutAction::PreemptAndAbort, Some(self.reservation.kind), self.own.key, self.victim)
+        self.options.request(OutAction::PreemptAndAbort)
     }
 
     fn done(&self) -> String {
-        format!("{} removed and their commands aborted", victims(self.victim))
+        format!("{} removed and their commands aborted", self.options.victims())
     }
 }
