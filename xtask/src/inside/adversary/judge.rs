@@ -100,6 +100,8 @@ struct Line {
     told: Option<Told>,
     /// SPC asks for RESERVATION CONFLICT, and the kernel's target says GOOD: nothing changes either way.
     conflicts: bool,
+    /// A key that the guest has given up is taken from a path that is away, which one disk does not have: GOOD is right, too.
+    ends_left: bool,
     news: Vec<SenseCode>,
 }
 
@@ -121,11 +123,13 @@ impl Played<'_> {
     fn line(&self, at: Option<usize>) -> Option<Line> {
         let mut disk = self.before.clone();
         let left = stale(self.before, self.books, self.active);
-        let mut line = Line { disk: Disk::default(), told: None, conflicts: false, news: Vec::new() };
+        let mut line = Line { disk: Disk::default(), told: None, conflicts: false, ends_left: false, news: Vec::new() };
         for place in 0..=self.acts.len() {
             if at == Some(place) {
                 line.conflicts = disk.is_released_with_another_key(Who::Guest, &self.act);
-                line.told = Some(disk.play(Who::Guest, &self.act).0);
+                let due = disk.play(Who::Guest, &self.act).0;
+                line.ends_left = ends_what_was_left(&self.act, Told::Good, due, &left);
+                line.told = Some(due);
             }
             if let Some((act, told)) = self.acts.get(place) {
                 let (due, news): (Told, News) = disk.play(Who::Other, act);
@@ -167,8 +171,10 @@ impl Played<'_> {
         }
         let Some(told) = Told::by(answer) else { return self.failed(lines, books, active) };
         // A path's own trouble looks the same as the target's answer to an initiator that is not registered.
-        let (fitting, others): (Vec<Line>, Vec<Line>) =
-            lines.into_iter().partition(|line| line.told == Some(told) || line.conflicts && told == Told::Conflict);
+        let (fitting, others): (Vec<Line>, Vec<Line>) = lines.into_iter().partition(|line| {
+            let may_be = line.conflicts && told == Told::Conflict || line.ends_left && told == Told::Good;
+            line.told == Some(told) || may_be
+        });
         if fitting.is_empty() {
             if told == Told::NotRegistered && self.disturbed {
                 return self.failed(others, books, active);
