@@ -230,6 +230,21 @@ impl MapLock {
         }
     }
 
+    /// The same after a reading, which needs no lock: what the user has been told the next helper is not to tell again. Where
+    /// another broker has the map, or had it since, that one knows better.
+    pub fn keep_if_free(&self, memory: &Memory) {
+        if flock(&self.file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return;
+        }
+        let own = self.broker.number;
+        let is_ours = Record::read(&self.file).is_ok_and(|record| record == Record { broker: 0, writer: own });
+        if is_ours && self.number.load(Ordering::Relaxed) != 0 {
+            self.is_held.store(true, Ordering::Relaxed);
+            self.keep(memory.clone());
+        }
+        self.unlock();
+    }
+
     fn unlock(&self) {
         self.is_held.store(false, Ordering::Relaxed);
         let _ = flock(&self.file, FlockOperation::Unlock);

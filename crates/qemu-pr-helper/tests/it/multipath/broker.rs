@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 use crate::multipath::disk::{keys, keys_with, willing};
 use crate::multipath::lab::{Lab, broker, children, device, guard, keeper, kill_at_once, node, worker};
-use crate::multipath::mapped::{Guest, Mapped, PATHS, Way};
+use crate::multipath::mapped::{Guest, Mapped, OTHER, PATHS, Way};
 
 const RAWIO: &str = "0000000000020000";
 const RAWIO_AND_ADMIN: &str = "0000000000220000";
@@ -290,6 +290,29 @@ fn the_next_helper_knows_the_key_of_the_map_and_gives_it_to_a_path_that_comes_ba
     Guest::of(&next).read();
     mapped.comes_back(&lab, 1);
     eventually("both paths have the key", || mapped.keys() == [Some(KEY); 2]);
+}
+
+#[test]
+fn a_unit_attention_that_a_reading_has_told_is_not_told_again_by_the_next_helper() {
+    let lab = Lab::new();
+    let (helper, mapped) = Mapped::start(&lab);
+    let guest = Guest::of(&helper);
+    guest.change(0, 0, &keys(0, KEY)).expect_good();
+    mapped.act(OTHER, 0, 0, &keys(0, 0xb1));
+    mapped.act(OTHER, 3, 0, &keys(0xb1, 0));
+    // Whoever looks at a path that came back meets what the others have to tell, and keeps it for the guest.
+    mapped.goes(1);
+    lab.mapper().set_active(device(2), false);
+    eventually("that is seen", || !lab.mapper().is_active(device(2)));
+    mapped.comes_back(&lab, 1);
+    eventually("it is looked for", || mapped.disk().unit.unit_attentions(PATHS[0]).is_empty());
+    assert_eq!(guest.read().status, 2, "a unit attention");
+    kill_at_once(&broker(&helper));
+    helper.finish();
+    let next = mapped.launch(&lab).start();
+    let guest = Guest::of(&next);
+    guest.begin(6, 0, &keys(0, KEY));
+    assert_eq!(guest.end(), (0, [0; 3]));
 }
 
 #[test]
