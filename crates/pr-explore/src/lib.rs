@@ -101,7 +101,7 @@ pub struct Plan {
     /// Which multipathd there is.
     pub release: world::Release,
     /// Whether the host can tell who each path is to the logical unit, as it can with Fibre Channel and SAS.
-    pub host_tells: bool,
+    pub host_tells: world::Tells,
     /// Whether the other node may use the guest's key.
     pub shared_keys: bool,
     /// Whether a path that is away is taken out of the map.
@@ -124,7 +124,7 @@ impl Plan {
         paths: 2,
         target: world::Target::Simulated,
         release: world::Release::Old,
-        host_tells: false,
+        host_tells: world::Tells::Nothing,
         shared_keys: true,
         removes: false,
         rules: Rules { events: 1, deaths: true, faults: true, only: None, others: true, mistake: None },
@@ -157,9 +157,11 @@ pub fn plans(mistake: Option<play::Mistake>) -> [Plan; 3] {
     })
 }
 
+const SURELY: world::Tells = world::Tells::Surely;
+
 /// What else is explored each time: paths leave the map, and the other node acts, where the host can tell who its paths
 /// are to the logical unit and where it cannot.
-pub fn more_plans() -> [(&'static str, Plan); 9] {
+pub fn more_plans() -> [(&'static str, Plan); 10] {
     let removed = Plan { removes: true, ..plans(None)[2].clone() };
     let rules = Rules { faults: false, deaths: false, ..Plan::EVERYTHING.rules };
     let others = Plan { rules, ..Plan::EVERYTHING };
@@ -169,15 +171,16 @@ pub fn more_plans() -> [(&'static str, Plan); 9] {
         ("paths fail and leave the map", removed),
         ("the other node acts", others.clone()),
         ("the other node acts, newer multipathd", newer.clone()),
-        ("the other node acts, newer multipathd, identities known", Plan { host_tells: true, ..newer }),
-        ("the other node acts, identities known", Plan { host_tells: true, ..others.clone() }),
+        ("the other node acts, newer multipathd, identities known", Plan { host_tells: SURELY, ..newer }),
+        ("the other node acts, identities known", Plan { host_tells: SURELY, ..others.clone() }),
         ("the kernel's own target, paths fail", Plan { target: world::Target::Kernel, ..plans(None)[2].clone() }),
+        ("the kernel's own target, the engine dies", Plan { target: world::Target::Kernel, ..plans(None)[1].clone() }),
         ("the kernel's own target, the other node acts", Plan { target: world::Target::Kernel, ..others.clone() }),
         (
             "the kernel's own target, the other node acts, identities known",
-            Plan { target: world::Target::Kernel, host_tells: true, ..others.clone() },
+            Plan { target: world::Target::Kernel, host_tells: SURELY, ..others.clone() },
         ),
-        ("the other node acts, three paths, identities known", Plan { paths: 3, host_tells: true, ..others }),
+        ("the other node acts, three paths, identities known", Plan { paths: 3, host_tells: SURELY, ..others }),
     ]
 }
 
@@ -188,8 +191,8 @@ pub fn by_chance(events: u32) -> Vec<Plan> {
     let mut plans = Vec::new();
     for paths in 2..=4 {
         for target in [world::Target::Simulated, world::Target::Kernel] {
-            for host_tells in [true, false] {
-                let shared_keys = host_tells;
+            for host_tells in [SURELY, world::Tells::Likely, world::Tells::Nothing] {
+                let shared_keys = host_tells != world::Tells::Nothing;
                 plans.push(Plan { paths, target, rules, host_tells, shared_keys, wanted: 40, ..Plan::EVERYTHING });
             }
         }

@@ -5,8 +5,10 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use pr_explore::{
-    Found, MapEngine, Plan, by_chance, explore, find, more_plans, plans, play::Mistake, scenario, wander,
-    world::Release,
+    Found, MapEngine, Plan, by_chance, explore, find, more_plans, plans,
+    play::Mistake,
+    scenario, wander,
+    world::{Release, Tells},
 };
 
 fn main() -> ExitCode {
@@ -27,7 +29,7 @@ fn main() -> ExitCode {
     }
     for scenario in scenario::MORE {
         let started = Instant::now();
-        sound &= tell(scenario.name, &scenario.explore(&MapEngine, true), started);
+        sound &= tell(scenario.name, &scenario.explore(&MapEngine, Tells::Surely), started);
     }
     for mistake in Mistake::ALL {
         let found = find(&MapEngine, mistake);
@@ -45,9 +47,9 @@ fn main() -> ExitCode {
             ("everything, no multipathd", Plan { release: Release::Absent, ..Plan::EVERYTHING }),
         ];
         for (name, plan) in plans {
-            for host_tells in [false, true] {
+            for host_tells in [Tells::Nothing, Tells::Likely, Tells::Surely] {
                 let started = Instant::now();
-                let name = if host_tells { format!("{name}, identities known") } else { name.to_owned() };
+                let name = format!("{name}, {host_tells}");
                 sound &= tell(&name, &explore(&MapEngine, &Plan { host_tells, ..plan.clone() }), started);
             }
         }
@@ -59,9 +61,7 @@ fn main() -> ExitCode {
             // The shortest is the one to read.
             found.wrong.sort_by_key(|bad| bad.story.len());
             let Plan { paths, target, host_tells, .. } = plan;
-            let known = if host_tells { "known" } else { "unknown" };
-            let name =
-                format!("by chance, {events} events in a command, {paths} paths, {target:?}, identities {known}");
+            let name = format!("by chance, {events} events in a command, {paths} paths, {target:?}, {host_tells}");
             sound &= tell(&name, &found, started);
         }
     }

@@ -5,13 +5,14 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-use pr_multipath::{Budget, CommandResult, Io, Memory, Multipathd, Path, PathCommand, PathId, Untold};
+use pr_multipath::{Budget, CommandResult, HostSays, Io, Memory, Multipathd, Path, PathCommand, PathId, Untold};
 use scsi_pr::{BasicParameters, Cdb, Command, OutAction, ReservationKey, SenseCode, Status};
 
 use crate::{
     chooser::Chooser,
     world::{
-        Act, Condition, Daemon, Event, OTHER, PathState, RENAMED, Release, Suspended, World, id, identity, number, told,
+        Act, Condition, Daemon, Event, OTHER, PathState, RENAMED, Release, Suspended, Tells, World, id, identity,
+        number, told,
     },
 };
 
@@ -393,7 +394,11 @@ impl Io for Play<'_> {
                 active: state.active,
                 open: state.open,
                 busy: state.busy,
-                identity: self.world.host_tells.then(|| identity(number)),
+                identity: match self.world.host_tells {
+                    Tells::Surely => HostSays::Surely(identity(number)),
+                    Tells::Likely => HostSays::Likely(identity(number)),
+                    Tells::Nothing => HostSays::Nothing,
+                },
             })
             .collect();
         self.learn(&paths);

@@ -20,7 +20,7 @@ use crate::{
     other,
     play::{Fault, Play, Rules, Stop},
     settle, start,
-    world::{self, Act, Condition, Flags, K, L, M, Suspended, Target, World},
+    world::{self, Act, Condition, Flags, K, L, M, Suspended, Target, Tells, World},
 };
 
 /// What has happened before.
@@ -102,8 +102,8 @@ impl Scenario {
     ///
     /// # Errors
     /// The way there breaks a promise already.
-    fn begin(&self, logic: &impl Logic, host_tells: bool) -> Result<World, Counterexample> {
-        let host_tells = host_tells && self.host == Host::Any;
+    fn begin(&self, logic: &impl Logic, host_tells: Tells) -> Result<World, Counterexample> {
+        let host_tells = if self.host == Host::Any { host_tells } else { Tells::Nothing };
         let mut world = World { target: self.target, host_tells, ..World::new(self.paths, world::Release::Old) };
         for past in self.past {
             match *past {
@@ -131,7 +131,7 @@ impl Scenario {
 
     /// Plays everything that may happen in it, where the host can tell who its paths are to the logical unit, or cannot.
     /// Of each promise that is broken the first counterexample is kept.
-    pub fn explore(&self, logic: &impl Logic, host_tells: bool) -> Found {
+    pub fn explore(&self, logic: &impl Logic, host_tells: Tells) -> Found {
         let mut found = Found::default();
         let start = match self.begin(logic, host_tells) {
             Ok(start) => start,
@@ -300,9 +300,9 @@ impl Scenario {
 /// What was found in all of [`ALL`], a row for each.
 pub fn table() -> impl Iterator<Item = (&'static Scenario, Found, Found)> {
     ALL.iter().map(|scenario| {
-        let before = scenario.explore(&Before, false);
-        let mut engine = scenario.explore(&MapEngine, false);
-        let told = scenario.explore(&MapEngine, true);
+        let before = scenario.explore(&Before, Tells::Nothing);
+        let mut engine = scenario.explore(&MapEngine, Tells::Nothing);
+        let told = scenario.explore(&MapEngine, Tells::Surely);
         engine.plays += told.plays;
         engine.wrong.extend(told.wrong);
         (scenario, before, engine)

@@ -152,6 +152,56 @@ impl Target {
             _ => None,
         }
     }
+
+    /// Carries a command out for a nexus, past its unit attentions.
+    pub fn play(self, act: &Act, unit: &mut LogicalUnit, nexus: Nexus) -> Completion<'static> {
+        quietly(unit, nexus);
+        self.preempts(act, unit, nexus).unwrap_or_else(|| act.play(unit, nexus))
+    }
+
+    /// PREEMPT while all registrants hold the reservation, where the target has a way of its own for that.
+    fn preempts(self, act: &Act, unit: &mut LogicalUnit, nexus: Nexus) -> Option<Completion<'static>> {
+        use OutAction::{Preempt, PreemptAndAbort, RegisterAndIgnoreExistingKey, Release, Reserve};
+        let held = unit.reservation().filter(|held| held.holder.is_none())?;
+        let is_preempt = matches!(act.action, Preempt | PreemptAndAbort) && !act.victim.is_zero();
+        let own = unit.registrations().find(|(other, own)| *other == nexus && own.key == act.key);
+        let (_, own) = own.filter(|_| self != Self::Simulated && is_preempt)?;
+        let takes_over = unit.registrations().next()?.1.key == act.victim;
+        let persist = unit.persists_through_power_loss();
+        let completion = act.play(unit, nexus);
+        let key = own.key;
+        if key == act.victim {
+            let flags = Flags { persist, all_target_ports: own.all_target_ports };
+            let again = Act::new(RegisterAndIgnoreExistingKey, None, ReservationKey::ZERO, key);
+            let _ = Act { flags, ..again }.play(unit, nexus);
+        }
+        if takes_over && unit.reservation().map(|held| held.kind) != act.kind {
+            let _ = Act::new(Release, Some(held.kind), key, ReservationKey::ZERO).play(unit, nexus);
+            let _ = Act::new(Reserve, act.kind, key, ReservationKey::ZERO).play(unit, nexus);
+        }
+        Some(completion)
+    }
+}
+
+/// What a host can tell of who its paths are to the logical unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tells {
+    /// It knows.
+    Surely,
+    /// It knows how they would be called.
+    Likely,
+    /// Nothing.
+    Nothing,
+}
+
+impl fmt::Display for Tells {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Surely => "identities known",
+            Self::Likely => "identities likely",
+            Self::Nothing => "identities unknown",
+        })
+    }
 }
 
 /// Everything there is between two commands.
@@ -177,8 +227,8 @@ pub struct World {
     pub second: Memory,
     /// Unit attentions that the guest is to be told.
     pub owed: BTreeSet<SenseCode>,
-    /// Whether the host can tell who each path is to the logical unit.
-    pub host_tells: bool,
+    /// What the host can tell of who each path is to the logical unit.
+    pub host_tells: Tells,
     /// Whether the other node may use the guest's key.
     pub shared_keys: bool,
     /// Whether a path that is away is taken out of the map, as one is whose device is removed.
@@ -287,7 +337,7 @@ impl World {
             memory: Memory::default(),
             second: Memory::default(),
             owed: BTreeSet::new(),
-            host_tells: false,
+            host_tells: Tells::Nothing,
             shared_keys: true,
             removes: false,
             came_back: BTreeSet::new(),

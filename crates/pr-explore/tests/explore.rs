@@ -2,7 +2,9 @@
 
 #![expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
 
-use pr_explore::{MapEngine, by_chance, explore, find, more_plans, plans, play::Mistake, scenario, wander};
+use pr_explore::{
+    MapEngine, by_chance, explore, find, more_plans, plans, play::Mistake, scenario, wander, world::Tells,
+};
 
 #[test]
 fn no_play_without_faults_with_deaths_or_with_failing_paths_breaks_a_promise() {
@@ -58,7 +60,7 @@ fn the_logic_before_the_map_engine_breaks_the_promises_that_the_map_engine_keeps
 #[test]
 fn restarts_and_flags_break_no_promise() {
     for scenario in scenario::MORE {
-        let found = scenario.explore(&MapEngine, true);
+        let found = scenario.explore(&MapEngine, Tells::Surely);
         let first = found.wrong.first().map(|bad| (&bad.violation, bad.story.join("\n")));
         assert!(first.is_none(), "{}: {first:#?}", scenario.name);
     }

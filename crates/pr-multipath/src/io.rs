@@ -35,7 +35,7 @@ impl PathId {
             let session = session.iter().fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
             format!("session{session}:{channel}:{target}:{}", u16::from_be_bytes([high, low]))
         };
-        Path { id: self, name, active: false, open: false, busy: false, identity: None }
+        Path { id: self, name, active: false, open: false, busy: false, identity: HostSays::Nothing }
     }
 }
 
@@ -46,6 +46,19 @@ pub struct Identity {
     pub target_port: u16,
     /// The `TransportID` of the initiator port.
     pub transport_id: Vec<u8>,
+}
+
+/// Who a path is to the logical unit, as far as the host can tell without asking it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum HostSays {
+    /// It cannot.
+    #[default]
+    Nothing,
+    /// It is this one, if whoever has made the session has called it as is usual. As soon as one of the map's paths is seen
+    /// to be registered by such a name, all of them are who they are said to be.
+    Likely(Identity),
+    /// It is this one.
+    Surely(Identity),
 }
 
 /// A path of the map, as device-mapper's table and the executor see it now.
@@ -61,8 +74,8 @@ pub struct Path {
     pub open: bool,
     /// Whether an earlier command is still out on it, long after its time: nothing can be sent to it until that is over.
     pub busy: bool,
-    /// Who it is to the logical unit, where the host can tell without asking it.
-    pub identity: Option<Identity>,
+    /// Who it is to the logical unit.
+    pub identity: HostSays,
 }
 
 /// How long the answer of a path is waited for.

@@ -41,6 +41,8 @@ mod reserve;
 mod survey;
 
 pub use engine::{Answer, execute};
-pub use io::{Budget, Class, CommandResult, Fate, Identity, Io, Multipathd, Path, PathCommand, PathId, Untold};
+pub use io::{
+    Budget, Class, CommandResult, Fate, HostSays, Identity, Io, Multipathd, Path, PathCommand, PathId, Untold,
+};
 pub use memory::{LEFTOVERS, Memory, PathMemory, Registration, Step, User};
 pub use reconcile::{reconcile, recover};

@@ -3,7 +3,7 @@
 use scsi_pr::ReservationKey;
 
 use crate::{
-    Identity, Io, PathId,
+    HostSays, Identity, Io, Path, PathId,
     engine::{Answer, Engine, no_path},
 };
 
@@ -14,10 +14,11 @@ impl<I: Io> Engine<'_, I> {
         let seen: Vec<PathId> = self.memory.paths.iter().map(|path| path.id).collect();
         for path in &self.paths {
             let known = self.memory.path(path.id);
-            if path.identity.is_some() {
-                known.identity.clone_from(&path.identity);
+            if let HostSays::Surely(identity) = &path.identity {
+                known.identity = Some(identity.clone());
             }
         }
+        self.believe_host();
         self.merge_renamed();
         self.inherit(&seen);
         for path in &self.paths {
@@ -25,6 +26,23 @@ impl<I: Io> Engine<'_, I> {
             self.memory.path(path.id).unsettled |= !path.active || path.busy;
         }
         Ok(())
+    }
+
+    /// Once the host was right about one path it is about all that it names in this way. Whether that tells anything new.
+    pub fn believe_host(&mut self) -> bool {
+        let likely = |path: &Path| match &path.identity {
+            HostSays::Likely(likely) => Some((path.id, likely.clone())),
+            HostSays::Surely(_) | HostSays::Nothing => None,
+        };
+        let likely: Vec<(PathId, Identity)> = self.paths.iter().filter_map(likely).collect();
+        let is_right = likely.iter().any(|(id, likely)| self.identity(*id) == Some(likely));
+        let mut is_new = false;
+        for (id, likely) in likely.into_iter().filter(|_| is_right) {
+            let known = &mut self.memory.path(id).identity;
+            is_new |= known.is_none();
+            known.get_or_insert(likely);
+        }
+        is_new
     }
 
     /// A path that has left the map may come back under another device number: what is known of it goes with it. One that

@@ -370,7 +370,7 @@ impl Io for Executor {
                 active: path.active,
                 open: lane.is_some_and(Lane::is_open),
                 busy: lane.is_some_and(Lane::is_busy),
-                identity: lane.and_then(|lane| lane.identity.clone()),
+                identity: lane.map(|lane| lane.identity.clone()).unwrap_or_default(),
             });
             let why = lane.and_then(|lane| lane.closed.as_ref().map(|why| (lane.name.clone(), why.clone())));
             if let Some((name, why)) = why {

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use pr_multipath::{Budget, CommandResult, Fate, Identity, PathCommand, PathId};
+use pr_multipath::{Budget, CommandResult, Fate, HostSays, PathCommand, PathId};
 use scsi_pr::{SENSE_LENGTH, Status};
 
 use super::{identity, map};
@@ -42,7 +42,7 @@ pub struct Done {
 }
 
 enum What {
-    Opened(Result<Option<Identity>, String>),
+    Opened(Result<HostSays, String>),
     Came(CommandResult),
 }
 
@@ -52,8 +52,8 @@ pub struct Lane {
     pub id: PathId,
     /// The name of the path.
     pub name: String,
-    /// Who it is to the logical unit, where the host can tell.
-    pub identity: Option<Identity>,
+    /// Who it is to the logical unit.
+    pub identity: HostSays,
     /// Why it cannot be opened; `None` once it has been.
     pub closed: Option<String>,
     orders: Sender<Order>,
@@ -71,7 +71,14 @@ impl Lane {
         let (orders, receiver) = channel();
         let worker = Worker { device, name: name.clone(), node: None, buffer: DataBuffer::default() };
         thread::Builder::new().name("path".into()).stack_size(STACK).spawn(move || worker.work(&receiver, &done))?;
-        Ok(Self { id, name, identity: None, closed: Some("it takes too long".to_owned()), orders, busy: None })
+        Ok(Self {
+            id,
+            name,
+            identity: HostSays::Nothing,
+            closed: Some("it takes too long".to_owned()),
+            orders,
+            busy: None,
+        })
     }
 
     /// Whether its node is open.
