@@ -369,10 +369,11 @@ fn steps(world: &World) -> Vec<Step> {
 /// The other node acts between two commands.
 fn other(world: &World, act: Act) -> World {
     let mut world = world.clone();
-    let _ = act.play(&mut world.disk, world::OTHER);
-    let _ = act.play(&mut world.plain, world::OTHER);
+    let target = world.target;
+    let _ = target.play(&act, &mut world.disk, world::OTHER);
+    let _ = target.play(&act, &mut world.plain, world::OTHER);
     if let Some(may_be) = &mut world.may_be {
-        let _ = act.play(may_be, world::OTHER);
+        let _ = target.play(&act, may_be, world::OTHER);
         world::quietly(may_be, world::GUEST);
     }
     let owed: Vec<SenseCode> = world.plain.unit_attentions(world::GUEST).to_vec();

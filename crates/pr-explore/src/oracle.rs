@@ -277,7 +277,7 @@ impl Played<'_> {
                     strict = Some(status).filter(|status| *status == Status::RESERVATION_CONFLICT);
                     told
                 } else {
-                    let completion = self.command.play(&mut plain, GUEST);
+                    let completion = self.after.target.play(&self.command, &mut plain, GUEST);
                     (completion.status, completion.sense.code().filter(|_| !completion.sense.is_none()))
                 });
             }
@@ -286,7 +286,7 @@ impl Played<'_> {
                 act.action == OutAction::Preempt && self.acts[..place].iter().any(|(earlier, _)| earlier == act)
             };
             if let Some((act, status)) = self.acts.get(place)
-                && act.play(&mut plain, OTHER).status != *status
+                && self.after.target.play(act, &mut plain, OTHER).status != *status
                 && !is_repeated(act)
             {
                 return None;
@@ -338,7 +338,7 @@ pub fn on_the_way(
     let mut plain = after.plain.clone();
     let mut refuses = |act: Option<&(Act, Status)>| {
         if let Some((act, _)) = act {
-            let _ = act.play(&mut plain, OTHER);
+            let _ = after.target.play(act, &mut plain, OTHER);
         }
         after.target.answers(&plain, GUEST, command).is_some_and(|(status, _)| status != Status::GOOD)
     };

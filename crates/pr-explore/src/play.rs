@@ -215,7 +215,8 @@ impl Play<'_> {
         self.left -= 1;
         match events[usize::try_from(chosen - 1).unwrap_or(0)] {
             Event::Other(act) => {
-                let status = act.play(&mut self.world.disk, OTHER).status;
+                let target = self.world.target;
+                let status = target.play(&act, &mut self.world.disk, OTHER).status;
                 self.tell(|| format!("      other node: {act}: {status}"));
                 self.acts.push((act, status));
             }

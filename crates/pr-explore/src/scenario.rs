@@ -265,7 +265,7 @@ impl Scenario {
                 let Play { world: after, mut story, .. } = play;
                 // Carried out or not: nobody was told.
                 let mut done = world.clone();
-                let _ = first.play(&mut done.plain, world::GUEST);
+                let _ = done.target.play(&first, &mut done.plain, world::GUEST);
                 let verdicts = answer.iter().flat_map(|answer| {
                     [world, &done].map(|before| {
                         let after = after.clone();

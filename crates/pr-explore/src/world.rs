@@ -115,8 +115,9 @@ pub enum Target {
     Simulated,
     /// The kernel's own: without a reservation, NOT READY for RESERVE, RELEASE and CLEAR of a nexus without a
     /// registration; GOOD for a RELEASE of a registrant that does not hold the reservation, whatever its key and type, and
-    /// a conflict for one of another type from the one that does; and a registration on all target ports is changed by
-    /// commands that say so themselves, or not at all.
+    /// a conflict for one of another type from the one that does; a registration on all target ports is changed by
+    /// commands that say so themselves, or not at all; and while all registrants hold the reservation it knows one of them
+    /// as the holder, whose key in a PREEMPT makes a new reservation, and PREEMPT leaves its own sender registered.
     Kernel,
     /// The same, and it cannot write its file: it registers, and then says NOT READY.
     KernelWithoutFile,
@@ -441,8 +442,16 @@ impl World {
     /// the very key that the guest has. A PREEMPT of that key, which ends the registration of a path that is away, ends that
     /// registration as well; SPC has no command that ends the registration of one nexus from another one. Between commands
     /// it does so.
+    ///
+    /// And of the registrations that hold a reservation together the kernel's own target knows one as the holder, and does
+    /// not tell which: what becomes of the reservation if one of two keys of the guest's is preempted cannot be known.
     pub fn is_out_of_reach(&self, act: &Act) -> bool {
         let works = |path: &PathState| path.active && path.condition == Condition::Up;
+        let keys: BTreeSet<_> = (0..self.paths.len()).map(|path| self.key(path)).collect();
+        let is_held_by_all = self.disk.reservation().is_some_and(|held| held.holder.is_none());
+        if self.target != Target::Simulated && act.action == OutAction::Preempt && is_held_by_all && keys.len() > 1 {
+            return true;
+        }
         act.action == OutAction::Register
             && (0..self.paths.len()).any(|path| self.key(path) == Some(act.victim))
             && !self.paths.iter().all(works)
@@ -476,7 +485,7 @@ impl World {
         acts.retain(|act| !(is_blind && act.victim == K && (own == K || act.action == OutAction::Register)));
         acts.retain(|act| {
             let mut after = self.disk.clone();
-            let good = act.play(&mut after, OTHER).status == Status::GOOD;
+            let good = self.target.play(act, &mut after, OTHER).status == Status::GOOD;
             good && (!after.registrations().eq(self.disk.registrations())
                 || after.reservation() != self.disk.reservation())
         });
@@ -508,11 +517,14 @@ impl World {
         };
         let keys = BasicParameters::parse(&command.list).unwrap_or_default();
         let flags = Flags { persist: keys.activate_persist, all_target_ports: keys.all_target_ports };
-        if let Some(action) = action
-            && let act = (Act { flags, ..Act::new(action, kind, keys.key, keys.service_action_key) })
-            && let Some((status, code)) = self.target.answers(&self.disk, nexus, &act)
-        {
-            return code.map_or(CommandResult::status(status), CommandResult::check);
+        if let Some(action) = action {
+            let act = Act { flags, ..Act::new(action, kind, keys.key, keys.service_action_key) };
+            if let Some((status, code)) = self.target.answers(&self.disk, nexus, &act) {
+                return code.map_or(CommandResult::status(status), CommandResult::check);
+            }
+            if let Some(Completion { status, sense, .. }) = self.target.preempts(&act, &mut self.disk, nexus) {
+                return CommandResult { status, sense, data: Vec::new(), fate };
+            }
         }
         let mut buffer = vec![0; command.room.min(4096)];
         let completion = self.disk.execute(nexus, &cdb, &command.list, &mut buffer);

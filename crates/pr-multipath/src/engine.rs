@@ -147,6 +147,8 @@ pub(crate) struct Engine<'a, I: Io> {
     pub took_over: bool,
     /// Whether the time was over for which the map may be suspended before the command itself was sent.
     pub ran_out: bool,
+    /// Whether this command's step is left for when a path answers.
+    pub is_unfinished: bool,
 }
 
 impl<'a, I: Io> Engine<'a, I> {
@@ -163,6 +165,7 @@ impl<'a, I: Io> Engine<'a, I> {
             to_fail: Vec::new(),
             took_over: false,
             ran_out: false,
+            is_unfinished: false,
         };
         engine.look()?;
         Ok(engine)
@@ -365,7 +368,7 @@ impl<'a, I: Io> Engine<'a, I> {
         if self.took_over && (is_unready || self.ran_out) {
             // The path that was to do it for all became not ready in the middle, or there was no time left, and all is as it
             // was before. A path that has been failed is none that has to be waited for.
-            (self.took_over, self.ran_out) = (false, false);
+            (self.took_over, self.ran_out, self.is_unfinished) = (false, false, false);
             self.look()?;
             answer = self.dispatch(action, &request)?;
         }
@@ -374,7 +377,9 @@ impl<'a, I: Io> Engine<'a, I> {
             let active = self.active();
             self.drain(&active)?;
         }
-        self.set_step(Step::Idle)?;
+        if !self.is_unfinished {
+            self.set_step(Step::Idle)?;
+        }
         self.note_count()?;
         Ok(answer)
     }

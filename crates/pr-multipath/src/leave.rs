@@ -86,7 +86,17 @@ impl<I: Io> Engine<'_, I> {
         let own = Registration { persist: plan.new.persist, ..self.own(plan.old, plan.survey.as_ref())? };
         self.prove(&plan.had, own)?;
         let judged = self.judge(&plan.had, &take)?;
-        if judged.result.class() != Class::Good {
+        let mut judge = judged.path;
+        let mut is_done = judged.result.class() == Class::Good;
+        if !is_done && !judged.lost.is_empty() {
+            // The kernel's own target leaves the path registered that preempts what all registrants hold.
+            let after = self.find(&plan.had, own)?;
+            let kept = after.has.iter().copied().find(|id| judged.lost.contains(id));
+            if let Some(kept) = kept.filter(|_| after.has.len() == 1 && !after.lacks.is_empty()) {
+                (judge, is_done) = (Some(kept), true);
+            }
+        }
+        if !is_done {
             let ignores = plan.action == OutAction::RegisterAndIgnoreExistingKey;
             if (ignores || !judged.lost.is_empty()) && judged.result.class() > Class::Verdict {
                 // Was it carried out, or another node faster? Then no path has the key any more.
@@ -100,7 +110,7 @@ impl<I: Io> Engine<'_, I> {
             }
             return self.give_up(plan, &judged.lost, &judged.unready, judged.result.into());
         }
-        let Some(judge) = judged.path else { return Ok(judged.result.into()) };
+        let Some(judge) = judge else { return Ok(judged.result.into()) };
         // A reservation may have come about in between, and then the registration is still there.
         let (cdb, list) = register_with(OutAction::Register, plan.old, plan.new);
         let results = self.send_to_all(&[judge], &cdb, &list)?;

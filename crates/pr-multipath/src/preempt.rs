@@ -44,24 +44,8 @@ impl<I: Io> Engine<'_, I> {
             holder || victim.is_zero() && survey.is_held_by_all()
         });
         if !stays {
-            self.own.push(SenseCode::REGISTRATIONS_PREEMPTED);
-            let judged = self.judge(&proof.has, request)?;
-            let mut answer = Answer::from(judged.result);
-            self.drain(&active)?;
-            let left = self.find(&active, own)?;
-            if let Some(from) = left.has.first().copied().filter(|_| answer.status == Status::GOOD) {
-                // A reservation has come about in between, and is ours now.
-                self.restore(from, own)?;
-            } else if left.has.is_empty() && (left.silent.is_empty() || answer.status == Status::GOOD) {
-                if answer.status != Status::GOOD && !judged.lost.is_empty() && victim == key {
-                    answer = Answer::GOOD;
-                }
-                for id in &left.silent {
-                    self.memory.path(*id).unsettled = true;
-                }
-                self.set_user(User::Unregistered)?;
-            }
-            return Ok(answer);
+            let is_held_by_all = survey.as_ref().is_some_and(Survey::is_held_by_all);
+            return self.preempt_and_leave(request, own, &proof.has, is_held_by_all);
         }
         if let Some(answer) = self.reach_all()? {
             return Ok(answer);
@@ -71,6 +55,70 @@ impl<I: Io> Engine<'_, I> {
             self.say_who_writes(request, active.first().copied());
         }
         Ok(answer)
+    }
+
+    /// Preempts the own key where that ends its registration, on one path as on all. The kernel's own target leaves the path
+    /// registered that says so while all registrants hold the reservation (`target_core_pr.c`), and a reservation may come
+    /// about in between; then the others get the key back, and where that is to be expected the map is suspended meanwhile.
+    fn preempt_and_leave(
+        &mut self,
+        request: &Request<'_>,
+        own: Registration,
+        has: &[PathId],
+        may_stay: bool,
+    ) -> Result<Answer, I::Stop> {
+        if may_stay && let Some(answer) = self.reach_all()? {
+            return Ok(answer);
+        }
+        self.own.push(SenseCode::REGISTRATIONS_PREEMPTED);
+        self.own.push(SenseCode::RESERVATIONS_RELEASED);
+        self.begin_preempting(own, may_stay)?;
+        let active = self.active();
+        let mut judged = self.judge(has, request)?;
+        let mut left = self.find(&active, own)?;
+        let mut may_be_done = judged.result.class() == Class::Good || !judged.lost.is_empty();
+        let kept = left.has.iter().copied().find(|id| judged.lost.contains(id));
+        if let Some(kept) = kept.filter(|_| judged.result.class() != Class::Good) {
+            // It was not carried out, or has left this path registered, and means the same once more.
+            judged = self.judge(&[kept], request)?;
+            left = self.find(&active, own)?;
+            may_be_done = true;
+        }
+        let class = judged.result.class();
+        (self.took_over, self.ran_out) = (may_stay, class == Class::Unsent);
+        let mut answer = Answer::from(judged.result);
+        if let Some(from) = left.has.first().copied().filter(|_| may_be_done) {
+            self.restore(from, own)?;
+        } else if left.has.is_empty() && left.silent.is_empty() {
+            if class != Class::Good && !judged.lost.is_empty() && request.parameters.service_action_key == own.key {
+                answer = Answer::GOOD;
+            }
+            self.let_go()?;
+            self.drain(&active)?;
+            self.set_user(User::Unregistered)?;
+        } else if left.has.is_empty() {
+            // Nobody says whether it is there: that is seen when a path answers. The one that has done it may have the key.
+            let is_other = |id: &PathId| class == Class::Good && judged.path != Some(*id);
+            let others: Vec<PathId> = left.silent.into_iter().filter(is_other).collect();
+            let unfit = self.carrying(&others)?;
+            self.fail(&unfit, &format!("may lack key {}", own.key))?;
+            self.is_unfinished = true;
+        }
+        self.let_go()?;
+        self.drain(&active)?;
+        Ok(answer)
+    }
+
+    /// It is to be known from now on that paths may lack the key that one of them has.
+    fn begin_preempting(&mut self, own: Registration, suspends: bool) -> Result<(), I::Stop> {
+        self.memory.step = Step::Preempting { own };
+        self.memory.suspended = suspends;
+        self.keep()?;
+        if suspends {
+            self.memory.suspended = self.io.suspend()?;
+            self.keep()?;
+        }
+        Ok(())
     }
 
     fn preempt_others(&mut self, request: &Request<'_>) -> Result<Answer, I::Stop> {
@@ -136,12 +184,7 @@ impl<I: Io> Engine<'_, I> {
             return Ok(self.judge(&self.active(), request)?.result.into());
         }
         self.took_over = true;
-        self.memory.step = Step::Preempting { own };
-        self.memory.suspended = true;
-        self.keep()?;
-        let suspended = self.io.suspend()?;
-        self.memory.suspended = suspended;
-        self.keep()?;
+        self.begin_preempting(own, true)?;
 
         let mut answer = Answer::GOOD;
         let mut asked = before.has.clone();
