@@ -18,6 +18,7 @@ pub fn reconcile<I: Io>(io: &mut I, memory: &mut Memory) -> Result<Vec<String>, 
         engine.finish()?;
     }
     engine.look_after()?;
+    engine.take_from_inactive()?;
     Ok(engine.notes)
 }
 
@@ -118,6 +119,17 @@ impl<I: Io> Engine<'_, I> {
         }
         self.tell_again()?;
         self.note_count()
+    }
+
+    /// Keys that the user has given up are taken from paths that answer again before device-mapper uses these: a registration
+    /// that nobody needs keeps a reservation which all registrants hold.
+    fn take_from_inactive(&mut self) -> Result<(), I::Stop> {
+        if self.memory.user != User::Unregistered {
+            return Ok(());
+        }
+        let left = |id: &PathId| self.memory.paths.iter().any(|path| path.id == *id && !path.leftovers.is_empty());
+        let paths: Vec<PathId> = self.inactive().into_iter().filter(left).collect();
+        self.take_leftovers(&paths)
     }
 
     /// An engine that is started anew knows of no registration. The key that multipathd has for the map is the user's if a

@@ -92,9 +92,14 @@ impl Mapped {
         self.disk().paths[path] = Way::Hung;
     }
 
+    /// A path answers again, and device-mapper does not use it yet.
+    pub fn answers(&self, path: usize) {
+        self.disk().paths[path] = Way::Up;
+    }
+
     /// A path comes back, and multipathd has device-mapper use it again.
     pub fn comes_back(&self, lab: &Lab, path: usize) {
-        self.disk().paths[path] = Way::Up;
+        self.answers(path);
         lab.mapper().set_active(device(u32::try_from(path).expect("a number") + 1), true);
     }
 

@@ -70,3 +70,17 @@ fn a_fenced_guest_stays_fenced_when_a_path_comes_back() {
     assert!(is_settled, "the path keeps a key: {:?}; {}", mapped.keys(), helper.stderr());
     guest.change(1, 5, &keys_with(0, NEW_KEY, 0)).expect_conflict();
 }
+
+#[test]
+fn a_key_left_on_a_path_is_taken_when_it_answers_whether_the_map_uses_it_by_then_or_not() {
+    let lab = Lab::new();
+    let (helper, mapped) = Mapped::start(&lab);
+    let guest = Guest::of(&helper);
+    guest.change(0, 0, &keys_with(0, 0, KEY)).expect_good();
+    mapped.goes(1);
+    guest.change(0, 0, &keys_with(0, KEY, 0)).expect_good();
+    assert_eq!(mapped.keys(), [None, Some(KEY)]);
+    mapped.answers(1);
+    eventually("it has none", || mapped.keys() == [None; 2]);
+    assert!(!lab.mapper().is_active(crate::multipath::lab::device(2)), "only multipathd says that it is used again");
+}
