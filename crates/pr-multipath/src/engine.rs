@@ -203,6 +203,13 @@ impl<'a, I: Io> Engine<'a, I> {
         }
         self.memory.user = user;
         self.memory.step = Step::Idle;
+        if self.told != Some(self.order_for_user()) {
+            // Until it has been told: this process may die first.
+            self.memory.multipathd_is_outdated = true;
+            for key in &given_up {
+                self.memory.multipathd_may_have(*key);
+            }
+        }
         self.keep()?;
         let is_told = self.tell_user()?;
         if !is_over {
@@ -225,10 +232,14 @@ impl<'a, I: Io> Engine<'a, I> {
 
     /// Tells multipathd which key the user has.
     pub fn tell_user(&mut self) -> Result<bool, I::Stop> {
-        self.tell_multipathd(match self.memory.user {
+        self.tell_multipathd(self.order_for_user())
+    }
+
+    const fn order_for_user(&self) -> Multipathd {
+        match self.memory.user {
             User::Registered(Registration { key, persist, .. }) => Multipathd::Register { key, persist },
             User::Unregistered | User::Unknown => Multipathd::Forget,
-        })
+        }
     }
 
     /// Tells multipathd, once; a complaint of its is a note. False if it has not heard.
