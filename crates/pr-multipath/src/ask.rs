@@ -100,6 +100,16 @@ impl<I: Io> Engine<'_, I> {
     /// Sends a command to one path after the other until one settles it. A unit attention settles it: it is the
     /// device's word to whoever sends the command.
     pub fn judge(&mut self, paths: &[PathId], request: &Request<'_>) -> Result<Judgement, I::Stop> {
+        self.judge_by(paths, &[], request)
+    }
+
+    /// The same, where a conflict of some of the paths settles it as well.
+    pub fn judge_by(
+        &mut self,
+        paths: &[PathId],
+        speak: &[PathId],
+        request: &Request<'_>,
+    ) -> Result<Judgement, I::Stop> {
         let mut judgement = Judgement {
             result: CommandResult::lost(SenseCode::NO_RESPONSE_TO_SELECTION),
             path: None,
@@ -148,7 +158,7 @@ impl<I: Io> Engine<'_, I> {
                 judgement.result = result;
                 judgement.path = Some(*id);
             }
-            if class <= Class::Verdict {
+            if class <= Class::Verdict || class == Class::Conflict && speak.contains(id) {
                 break;
             }
         }

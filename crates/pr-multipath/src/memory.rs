@@ -68,7 +68,8 @@ pub struct PathMemory {
     pub id: PathId,
     /// Who it is to the logical unit, once that is known.
     pub identity: Option<Identity>,
-    /// Keys that the user has given up and that may still be registered through this path, at most [`LEFTOVERS`].
+    /// Keys that the user has given up and that may still be registered through this path, at most [`LEFTOVERS`]; the user's
+    /// own is among them if the path gave no answer to its registration and may carry it out at any time.
     pub leftovers: Vec<ReservationKey>,
     /// Unit attentions that this path has yet to tell, and that the user knows of: sense key, code, qualifier.
     pub expected: Vec<[u8; 3]>,

@@ -128,10 +128,13 @@ impl<I: Io> Engine<'_, I> {
             return Ok(news);
         }
         let active = self.active();
-        self.own.push(SenseCode::RESERVATIONS_RELEASED);
-        let judged = self.judge(&active, request)?;
-        let class = judged.result.class();
         let (key, victim) = (request.parameters.key, request.parameters.service_action_key);
+        self.own.push(SenseCode::RESERVATIONS_RELEASED);
+        // One that has the key speaks for all. What is out on a path that hangs might preempt whoever uses the key later.
+        let has_key = |id: &PathId| before.as_ref().is_some_and(|survey| self.is_registered(survey, *id, key));
+        let speak: Vec<PathId> = active.iter().copied().filter(has_key).collect();
+        let judged = self.judge_by(&active, &speak, request)?;
+        let class = judged.result.class();
         let mut answer = Answer::from(judged.result);
         if class == Class::Good {
             self.give_back(&judged.refused, key)?;

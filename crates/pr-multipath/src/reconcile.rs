@@ -3,8 +3,8 @@
 use scsi_pr::ReservationKey;
 
 use crate::{
-    Io, Memory, Multipathd, PathId, PathMemory, Registration, Step, User, ask::Proof, engine::Engine, memory::CHANGES,
-    survey::Survey,
+    Identity, Io, Memory, Multipathd, PathId, PathMemory, Registration, Step, User, ask::Proof, engine::Engine,
+    memory::CHANGES, survey::Survey,
 };
 
 /// Looks after paths that came back: each gets the key that the others have, or loses one that the user has given up.
@@ -173,7 +173,7 @@ impl<I: Io> Engine<'_, I> {
         {
             if self.is_fenced(&survey, own) {
                 self.set_user(User::Unregistered)?;
-            } else if self.is_registered_again(&survey, own) {
+            } else if self.is_registered_again(&survey, own) || self.is_registered_late(&survey, own) {
                 let active = self.active();
                 self.withdraw(own, &active)?;
             }
@@ -261,6 +261,14 @@ impl<I: Io> Engine<'_, I> {
             identity.is_some_and(|identity| survey.of(identity).is_none_or(|registrant| registrant.key != own.key))
         };
         self.tells_paths_apart(survey, own) && !self.is_exclusive(survey, own.key) && self.active().iter().any(lacks)
+    }
+
+    /// Whether it has, and a path has carried out since what it was sent and did not answer: who was seen to be registered is
+    /// not any more.
+    fn is_registered_late(&self, survey: &Survey, own: Registration) -> bool {
+        let has = |identity: &Identity| survey.of(identity).is_some_and(|registrant| registrant.key == own.key);
+        let mut has = self.memory.paths.iter().filter(|path| path.identity.as_ref().is_some_and(has)).peekable();
+        has.peek().is_some() && has.all(|path| path.leftovers.contains(&own.key)) && self.tells_paths_apart(survey, own)
     }
 
     /// Whether it is known of each registrant with this key whether it is a path of the map.

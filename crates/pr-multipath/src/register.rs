@@ -393,6 +393,10 @@ impl<I: Io> Engine<'_, I> {
         for id in &progress.done {
             self.memory.path(*id).settled();
         }
+        for id in progress.silent.iter().filter(|id| !progress.done.contains(id)) {
+            // It may carry this out when nobody waits for it any more.
+            self.memory.path(*id).leave_over(plan.new.key);
+        }
         if let Some(answer) = self.clean_up(plan, &progress.done)? {
             return Ok(answer);
         }

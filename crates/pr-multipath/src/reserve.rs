@@ -323,6 +323,14 @@ impl<I: Io> Engine<'_, I> {
         Ok(taken)
     }
 
+    /// No path is registered; but what is out on one may yet be carried out.
+    fn forget_leftovers(&mut self) {
+        let is_busy = |id: PathId| self.paths.iter().any(|path| path.id == id && path.busy);
+        for path in self.memory.paths.iter_mut().filter(|path| !is_busy(path.id)) {
+            path.leftovers.clear();
+        }
+    }
+
     /// CLEAR. With one path's word all registrations are gone.
     pub fn clear(&mut self, request: &Request<'_>) -> Result<Answer, I::Stop> {
         // Should the answer be lost, it is known what has changed.
@@ -357,9 +365,7 @@ impl<I: Io> Engine<'_, I> {
         let others: Vec<PathId> =
             self.active().into_iter().filter(|id| class != Class::Good || Some(*id) != judged.path).collect();
         self.drain(&others)?;
-        for path in &mut self.memory.paths {
-            path.leftovers.clear();
-        }
+        self.forget_leftovers();
         self.set_user(User::Unregistered)?;
         Ok(answer)
     }
