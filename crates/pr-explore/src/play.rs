@@ -403,6 +403,8 @@ impl Io for Play<'_> {
             })
             .collect();
         self.learn(&paths);
+        // From here on what it lacks is the engine's business.
+        self.world.came_back.clear();
         Ok(paths)
     }
 
@@ -463,6 +465,8 @@ impl Io for Play<'_> {
 
     fn multipathd(&mut self, order: Multipathd) -> Result<Result<(), Untold>, Stop> {
         self.moment()?;
+        // That takes seconds, and it is multipathd that brings paths back: the engine has to look again.
+        self.world.came_back.clear();
         if self.world.daemon.release == Release::Absent || self.fault(&[Fault::Multipathd]).is_some() {
             self.learn(&false);
             return Ok(Err(Untold { words: "multipathd: no answer".to_owned(), again: true }));

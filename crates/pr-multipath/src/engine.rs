@@ -147,6 +147,8 @@ pub(crate) struct Engine<'a, I: Io> {
     pub took_over: bool,
     /// Whether the time was over for which the map may be suspended before the command itself was sent.
     pub ran_out: bool,
+    /// Whether multipathd was told anything in this command.
+    pub has_told: bool,
     /// Whether this command's step is left for when a path answers.
     pub is_unfinished: bool,
 }
@@ -165,6 +167,7 @@ impl<'a, I: Io> Engine<'a, I> {
             to_fail: Vec::new(),
             took_over: false,
             ran_out: false,
+            has_told: false,
             is_unfinished: false,
         };
         engine.look()?;
@@ -261,6 +264,7 @@ impl<'a, I: Io> Engine<'a, I> {
             return Ok(true);
         }
         self.to_tell.retain(|later| matches!(later, Multipathd::Hold(_)));
+        self.has_told = true;
         match self.io.multipathd(order)? {
             Ok(()) => {
                 self.memory.multipathd_keys.clear();
@@ -382,6 +386,9 @@ impl<'a, I: Io> Engine<'a, I> {
             (self.took_over, self.ran_out, self.is_unfinished) = (false, false, false);
             self.look()?;
             answer = self.dispatch(action, &request)?;
+        }
+        if self.has_told && !self.is_unfinished {
+            self.look_for_returned()?;
         }
         if answer.status != Status::GOOD && !self.own.is_empty() {
             // What failed may have been carried out all the same, and is no news to the user.

@@ -45,6 +45,15 @@ impl<I: Io> Engine<'_, I> {
         is_new
     }
 
+    /// multipathd was told something, which may take seconds, and has brought paths back meanwhile that had been failed; or
+    /// one that was not ready is.
+    pub fn look_for_returned(&mut self) -> Result<(), I::Stop> {
+        self.look()?;
+        let active = self.active();
+        let has_returned = self.memory.paths.iter().any(|path| path.unsettled && active.contains(&path.id));
+        if has_returned { self.settle() } else { Ok(()) }
+    }
+
     /// A path that has left the map may come back under another device number: what is known of it goes with it. One that
     /// has not come back keeps what it has registered.
     pub fn merge_renamed(&mut self) {

@@ -84,7 +84,10 @@ impl<I: Io> Engine<'_, I> {
     pub fn hold(&mut self, holds: bool) -> Result<(), I::Stop> {
         if self.memory.suspended {
             self.to_tell.push(Multipathd::Hold(holds));
-        } else if let Err(untold) = self.io.multipathd(Multipathd::Hold(holds))? {
+            return Ok(());
+        }
+        self.has_told = true;
+        if let Err(untold) = self.io.multipathd(Multipathd::Hold(holds))? {
             // What it does not know of a reservation, it asks the disk.
             self.notes.push(untold.words);
         }
