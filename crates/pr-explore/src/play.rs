@@ -86,6 +86,8 @@ pub enum Fault {
     Recovered,
     /// multipathd does not answer.
     Multipathd,
+    /// multipathd looks at a path that it takes for one which has come back.
+    Checked,
     /// The second is over for which a map may be suspended: nothing is sent any more until it is resumed.
     Late,
     /// The path that hangs carries the command out after all, when nobody waits for it any more.
@@ -205,6 +207,10 @@ impl Play<'_> {
                 [1, 2].into_iter().filter(several).filter(|_| self.may_go_wrong(Fault::Path(Condition::Standby)));
             events.extend(ports.map(|port| Event::Group(port, Condition::Standby)));
         }
+        if self.rules.faults && self.may_go_wrong(Fault::Checked) {
+            let paths = (0..self.world.paths.len()).filter(|path| self.world.may_be_checked(*path));
+            events.extend(paths.map(Event::Checked));
+        }
         if self.rules.deaths {
             events.push(Event::Death);
         }
@@ -241,6 +247,11 @@ impl Play<'_> {
                     self.world.paths[path].condition = condition;
                 }
                 self.tell(|| format!("      all paths through port {port} are {condition:?} now"));
+            }
+            Event::Checked(path) => {
+                self.disturbed = true;
+                self.world.give_by_multipathd(path);
+                self.tell(|| format!("      multipathd looks after path {path}"));
             }
             Event::Death => {
                 self.disturbed = true;

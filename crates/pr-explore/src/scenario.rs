@@ -77,6 +77,8 @@ pub struct Scenario {
     pub paths: usize,
     /// How the target goes about it.
     pub target: Target,
+    /// Which multipathd there is.
+    pub release: world::Release,
     /// What has happened before.
     pub past: &'static [Past],
     /// What the guest may send.
@@ -104,7 +106,7 @@ impl Scenario {
     /// The way there breaks a promise already.
     fn begin(&self, logic: &impl Logic, host_tells: Tells) -> Result<World, Counterexample> {
         let host_tells = if self.host == Host::Any { host_tells } else { Tells::Nothing };
-        let mut world = World { target: self.target, host_tells, ..World::new(self.paths, world::Release::Old) };
+        let mut world = World { target: self.target, host_tells, ..World::new(self.paths, self.release) };
         for past in self.past {
             match *past {
                 Past::Guest(act) => {
@@ -362,6 +364,7 @@ const PLAIN: Scenario = Scenario {
     name: "",
     paths: 2,
     target: Target::Simulated,
+    release: world::Release::Old,
     past: &[],
     guest: &[],
     other: &[],
@@ -676,6 +679,32 @@ pub const MORE: &[Scenario] = &[
         between: &[Between::Path, Between::Pending],
         rules: faults(1, Fault::CarriedOutLater),
         depth: 5,
+        ..PLAIN
+    },
+    Scenario {
+        name: "a path hangs, is failed, and is back before the command is over that changes the key which holds",
+        past: &[Past::Guest(register(ZERO, K)), Past::Guest(reserve(K)), Past::Is(1, Condition::Hung)],
+        guest: &[register(K, L), register_ignore(L), register_ignore(ZERO), preempt(K, K), release(K)],
+        rules: faults(1, Fault::Path(Condition::Up)),
+        depth: 1,
+        ..PLAIN
+    },
+    Scenario {
+        name: "a key that was given up around a death is taken up again, and holds the reservation",
+        past: &[Past::Guest(register(ZERO, K)), Past::Guest(reserve(K))],
+        guest: &[register(K, L), register_ignore(L), register(L, K), register_ignore(K), reserve(K)],
+        between: &[Between::Path],
+        rules: Rules { events: 1, deaths: true, ..QUIET },
+        depth: 5,
+        ..PLAIN
+    },
+    Scenario {
+        name: "multipathd, which knows the key from before, looks after a path in the middle of a change",
+        release: world::Release::New,
+        past: &[Past::Guest(register(ZERO, K)), Past::Guest(reserve(K))],
+        guest: &[register(K, L), register_ignore(L), preempt(K, K), release(K), register_ignore(ZERO)],
+        rules: faults(1, Fault::Checked),
+        depth: 2,
         ..PLAIN
     },
     Scenario {

@@ -247,6 +247,8 @@ pub enum Event {
     Other(Act),
     /// A path changes.
     Path(usize, Condition),
+    /// multipathd takes a path for one that has come back.
+    Checked(usize),
     /// All paths through a target port change: its target port group is in another state.
     Group(u16, Condition),
     /// The engine dies.
@@ -421,7 +423,17 @@ impl World {
         }
     }
 
-    fn give_by_multipathd(&mut self, path: usize) {
+    /// Whether multipathd may take a path that works for one which has come back, and change something. Where another node
+    /// has its key it may do anything: it looks for the key and not for its owner.
+    pub fn may_be_checked(&self, path: usize) -> bool {
+        let PathState { active, condition, .. } = self.paths[path];
+        let (key, is) = (self.daemon.key, self.key(path));
+        let others = self.disk.registrations().any(|(nexus, of)| nexus == OTHER && Some(of.key) == key);
+        active && condition == Condition::Up && key.is_some() && is != key && !others
+    }
+
+    /// multipathd gives its key to a path, if the logical unit has it; from 0.13 on it takes what the path has otherwise.
+    pub fn give_by_multipathd(&mut self, path: usize) {
         let Some(key) = self.daemon.key.filter(|_| self.daemon.release != Release::Absent) else { return };
         let found = self.disk.registrations().any(|(_, registration)| registration.key == key);
         let new = match (found, self.daemon.release) {

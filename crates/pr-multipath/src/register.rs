@@ -94,8 +94,13 @@ impl<I: Io> Engine<'_, I> {
             return Ok(self.unknown_holder(path, key));
         }
         let unregisters = plan.new.key.is_zero() && !plan.had.is_empty();
-        if unregisters {
-            // A path that comes back from now on gets no key.
+        let is_users = ignores && self.memory.key().is_some_and(|own| own != plan.new.key);
+        let changes = is_users || !plan.had.is_empty() && plan.new.key != plan.old;
+        if changes {
+            // A path that comes back from now on gets no key. From 0.13 on it would lose the new one, as long as multipathd
+            // knows the old one, and with it the reservation.
+            self.memory.multipathd_is_outdated |= self.memory.key().is_some();
+            self.keep()?;
             self.tell_multipathd(Multipathd::Forget)?;
         }
         let answer = if let Some(held) = self.held_alone(&plan) {
@@ -107,6 +112,11 @@ impl<I: Io> Engine<'_, I> {
         };
         if answer.status != Status::GOOD && self.told.is_some() {
             self.tell_user()?;
+        }
+        let holds = |survey: &Survey| survey.registrants.iter().any(|r| r.holds.is_some() && self.is_own(&r.identity));
+        if changes && self.memory.key().is_some() && plan.survey.as_ref().is_some_and(holds) {
+            // It has forgotten that as well.
+            self.hold(true)?;
         }
         Ok(answer)
     }
