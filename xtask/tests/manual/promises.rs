@@ -20,10 +20,11 @@ fn functions(folder: &Path, names: &mut BTreeSet<String>) {
     }
 }
 
-/// Those in the sources and tests of all crates: tests of a module are beside it.
+/// Those in the sources and tests of all crates, where tests of a module are beside it, and in the tests of `xtask`.
 fn tests() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     functions(&root().join("crates"), &mut names);
+    functions(&root().join("xtask/tests"), &mut names);
     names
 }
 
