@@ -9,13 +9,13 @@ use crate::{pages, root, text};
 const FOLDER: &str = "docs/manual/src";
 
 /// The targets of the links on a page, outside of its blocks.
-fn links(page: &str) -> Vec<String> {
+pub fn links(page: &str) -> Vec<String> {
     let outside = page.split("```").step_by(2).collect::<String>();
     outside.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target.to_owned()).collect()
 }
 
 /// The anchors that mdBook gives a page's headings.
-fn anchors(page: &str) -> BTreeSet<String> {
+pub fn anchors(page: &str) -> BTreeSet<String> {
     let outside = page.split("```").step_by(2).collect::<String>();
     let headings = outside.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
     let anchor = |heading: &str| {

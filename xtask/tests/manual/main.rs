@@ -1,8 +1,10 @@
 //! The manual (`docs/manual`) tells the truth: its commands print what it says, its links lead somewhere, each message
-//! that the programs can print is in it, and the tests that it names are in the sources.
+//! that the programs can print is in it, and the tests that it names are in the sources. So do the documents for those who
+//! change something (`documents`).
 #![expect(clippy::missing_panics_doc, reason = "a test is there to panic")]
 
 mod commands;
+mod documents;
 mod links;
 mod messages;
 #[path = "../../src/page.rs"]

@@ -1,10 +1,13 @@
-//! Where the manual, or a page in front of it, names the test that holds a promise, there is one.
+//! Where the manual, or a document beside it, names the test that holds a promise, there is one.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use crate::{root, text};
+use crate::{
+    documents::{decisions, read},
+    root, text,
+};
 
 /// The names of all functions.
 fn functions(folder: &Path, names: &mut BTreeSet<String>) {
@@ -39,10 +42,15 @@ fn named(page: &str) -> Vec<&str> {
 #[test]
 fn the_tests_that_hold_promises_are_there() {
     let tests = tests();
-    let page = |path: &str| fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
-    for (text, fewest) in
-        [(text("multipath.md"), 20), (page("README.md"), 3), (page("SECURITY.md"), 10), (page("ARCHITECTURE.md"), 5)]
-    {
+    let decisions: String = decisions().into_iter().map(|(_, text)| text).collect();
+    for (text, fewest) in [
+        (text("multipath.md"), 20),
+        (read("README.md"), 3),
+        (read("SECURITY.md"), 10),
+        (read("ARCHITECTURE.md"), 10),
+        (decisions, 100),
+        (read("docs/testing.md"), 2),
+    ] {
         let named = named(&text);
         assert!(named.len() >= fewest, "{named:#?}");
         let missing: Vec<_> = named.into_iter().filter(|name| !tests.contains(*name)).collect();
