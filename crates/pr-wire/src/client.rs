@@ -1,61 +1,34 @@
 use std::{
-    collections::VecDeque,
     io::{self, Read, Write},
     os::{fd::AsFd, unix::net::UnixStream},
     path::Path,
     time::Duration,
 };
 
-use scsi_pr::{Cdb, Command, Sense, Status};
+use scsi_pr::Cdb;
 use thiserror::Error;
 
-use crate::{HEADER_LENGTH, MAX_DATA, ReplyHeader, channel};
+use crate::{MAX_DATA, Reply, ReplyError, channel, replies::Replies};
 
 /// The client's half of a conversation: QEMU's part, for tools and tests. It blocks.
+///
+/// ```no_run
+/// use pr_wire::Client;
+/// use scsi_pr::{InAction, PersistentReserveIn, ReadKeys};
+///
+/// let disk = std::fs::File::open("/dev/disk/by-id/wwn-0x5000c500a1b2c3d4")?;
+/// let mut client = Client::connect("/run/qemu-pr-helper.sock")?;
+/// let reply = client.execute(&disk, &PersistentReserveIn::new(InAction::ReadKeys, 8192).cdb(), &[])?;
+/// for key in ReadKeys::parse(&reply.data).iter().flat_map(ReadKeys::keys) {
+///     println!("{key}");
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Client {
     stream: UnixStream,
     features: u32,
-    /// What each command that has no answer yet allows in its answer, the oldest first.
-    allowed: VecDeque<Allowed>,
-}
-
-/// The data that the answer to a command may have.
-#[derive(Clone, Copy, Debug)]
-enum Allowed {
-    /// A PERSISTENT RESERVE OUT: none.
-    Nothing,
-    /// A PERSISTENT RESERVE IN: up to its allocation length, in bytes.
-    UpTo(usize),
-}
-
-impl Allowed {
-    fn by(cdb: &Cdb) -> Self {
-        match cdb.command() {
-            Command::Out(_) => Self::Nothing,
-            Command::In(command) => Self::UpTo(command.allocation_length.into()),
-        }
-    }
-
-    /// QEMU takes no more than this: it aborts its guest.
-    fn check(self, size: usize) -> Result<(), ClientError> {
-        match self {
-            Self::Nothing if size > 0 => Err(ClientError::Malformed("the reply to a PERSISTENT RESERVE OUT has data")),
-            Self::UpTo(limit) if size > limit => Err(ClientError::Malformed("the reply has more data than requested")),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// The answer to one command.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reply {
-    /// The SCSI status.
-    pub status: Status,
-    /// The sense data.
-    pub sense: Sense,
-    /// The parameter data of a PERSISTENT RESERVE IN.
-    pub data: Vec<u8>,
+    replies: Replies,
 }
 
 /// Why there is no answer. What a device answers, however bad, is a [`Reply`].
@@ -73,7 +46,7 @@ pub enum ClientError {
     Io(#[source] io::Error),
     /// The answer is invalid.
     #[error("invalid answer from the helper: {0}")]
-    Malformed(&'static str),
+    Malformed(#[from] ReplyError),
 }
 
 impl Client {
@@ -88,7 +61,7 @@ impl Client {
         stream.read_exact(&mut word).map_err(broken)?;
         // No feature is defined, so none is asked for.
         stream.write_all(&[0; 4]).map_err(broken)?;
-        Ok(Self { stream, features: u32::from_be_bytes(word), allowed: VecDeque::new() })
+        Ok(Self { stream, features: u32::from_be_bytes(word), replies: Replies::default() })
     }
 
     /// The features that the helper offers.
@@ -110,7 +83,7 @@ impl Client {
 
     /// Sends one command without waiting for its answer.
     pub fn send(&mut self, device: impl AsFd, cdb: &Cdb, parameters: &[u8]) -> Result<(), ClientError> {
-        self.allowed.push_back(Allowed::by(cdb));
+        self.replies.expect(cdb);
         let cdb = cdb.as_bytes();
         let sent = channel::send_with_descriptor(&self.stream, cdb, parameters, device.as_fd())
             .map_err(|error| broken(error.into()))?;
@@ -124,18 +97,20 @@ impl Client {
     /// Data that the command did not ask for are an error: QEMU aborts its guest because of them, so nobody else is to
     /// take them for an answer. They are read all the same, and what comes next is the next answer.
     pub fn receive(&mut self) -> Result<Reply, ClientError> {
-        let mut header = [0; HEADER_LENGTH];
-        self.stream.read_exact(&mut header).map_err(broken)?;
-        let header = ReplyHeader::parse(&header).ok_or(ClientError::Malformed("the status is not a SCSI status"))?;
-        let size = usize::try_from(header.size).unwrap_or(usize::MAX);
-        if size > MAX_DATA {
-            return Err(ClientError::Malformed("the reply announces more data than the protocol allows"));
+        let mut buffer = [0; MAX_DATA];
+        loop {
+            let room = &mut buffer[..self.replies.needs()];
+            match self.stream.read(room) {
+                Ok(0) => return Err(ClientError::HungUp),
+                Ok(length) => {
+                    if let Some(reply) = self.replies.feed(&room[..length])? {
+                        return Ok(reply);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(broken(error)),
+            }
         }
-        let mut data = vec![0; size];
-        self.stream.read_exact(&mut data).map_err(broken)?;
-        // To what was never asked, any data are too many.
-        self.allowed.pop_front().unwrap_or(Allowed::Nothing).check(size)?;
-        Ok(Reply { status: header.status, sense: header.sense, data })
     }
 }
 

@@ -223,7 +223,7 @@ impl<D> Stage<D> {
 
 /// How many bytes follow the CDB. PERSISTENT RESERVE OUT has 32 bits of length where both ends of this protocol have
 /// always used the lower 16; a client that sets the upper ones means another stream than we would read.
-fn parameter_length(cdb: &Cdb) -> Result<usize, Violation> {
+pub(crate) fn parameter_length(cdb: &Cdb) -> Result<usize, Violation> {
     let within = |length: u32| match usize::try_from(length) {
         Ok(length) if length <= MAX_DATA => Ok(length),
         _ => Err(Violation::TooLong(length)),
@@ -235,7 +235,7 @@ fn parameter_length(cdb: &Cdb) -> Result<usize, Violation> {
 }
 
 /// Copies bytes behind those that are there; how many are there then.
-fn fill(to: &mut [u8], have: usize, bytes: &[u8]) -> usize {
+pub(crate) fn fill(to: &mut [u8], have: usize, bytes: &[u8]) -> usize {
     let end = (have + bytes.len()).min(to.len());
     to[have..end].copy_from_slice(&bytes[..end - have]);
     end

@@ -6,18 +6,23 @@
 //! with a header of 104 bytes and, for PERSISTENT RESERVE IN, the parameter data.
 //!
 //! [`Decoder`] is the helper's half without any I/O: bytes and descriptors in, [`Request`]s out. [`channel`] moves
-//! both over a Unix socket and cannot leak a descriptor. [`Client`] is the other half, for tools and tests. Nothing
-//! here knows what a device is or who may do what.
+//! both over a Unix socket and cannot leak a descriptor. [`ClientConnection`] is the client's half without any I/O, for
+//! a virtual machine monitor with its own event loop (`examples/vmm.rs`); [`Client`] is the same on a blocking socket,
+//! for tools and tests. Nothing here knows what a device is or who may do what.
 #![forbid(unsafe_code)]
 
 pub mod channel;
 mod client;
+mod client_connection;
 mod decoder;
+mod replies;
 mod reply;
 mod violation;
 
-pub use client::{Client, ClientError, Reply};
+pub use client::{Client, ClientError};
+pub use client_connection::{ClientConnection, ClientStep, Outgoing, RequestError};
 pub use decoder::{Decoder, Descriptors, Request, Step};
+pub use replies::{Reply, ReplyError};
 pub use reply::{HEADER_LENGTH, ReplyHeader};
 pub use violation::Violation;
 

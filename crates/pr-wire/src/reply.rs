@@ -34,6 +34,11 @@ impl ReplyHeader {
         bytes
     }
 
+    /// How many bytes of parameter data follow.
+    pub(crate) fn data_length(&self) -> usize {
+        usize::try_from(self.size).unwrap_or(usize::MAX)
+    }
+
     /// Reads a header; `None` where the status word is none that SCSI could have.
     pub fn parse(bytes: &[u8; HEADER_LENGTH]) -> Option<Self> {
         let (words, sense) = bytes.split_at(8);

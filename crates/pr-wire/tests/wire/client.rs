@@ -127,7 +127,7 @@ fn an_answer_with_more_data_than_was_asked_for_is_refused() {
     for (asked, came) in [(0, 1), (8, 9), (8, 16), (8191, 8192)] {
         let error = answer_to(read_keys(asked), &[], good(&long_list(came)));
         let Err(ClientError::Malformed(what)) = error else { panic!("{came} bytes for {asked}: {error:?}") };
-        assert_eq!(what, "the reply has more data than requested");
+        assert_eq!(what.to_string(), "the reply has more data than requested");
         let answer = answer_to(read_keys(asked), &[], good(&long_list(asked.into())));
         assert_eq!(answer.expect("all that was asked for").data.len(), usize::from(asked));
     }
@@ -137,7 +137,7 @@ fn an_answer_with_more_data_than_was_asked_for_is_refused() {
 fn data_in_answer_to_a_change_are_refused() {
     let error = answer_to(register(24), &list(), good(&[1]));
     let Err(ClientError::Malformed(what)) = error else { panic!("{error:?}") };
-    assert_eq!(what, "the reply to a PERSISTENT RESERVE OUT has data");
+    assert_eq!(what.to_string(), "the reply to a PERSISTENT RESERVE OUT has data");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod cdb;
 mod channel;
 mod client;
+mod client_connection;
 mod ending;
 mod hello;
 mod leaks;

@@ -12,6 +12,7 @@ use std::{
 };
 
 use pr_control::ControlError;
+use pr_wire::ReplyError;
 use scsi_pr::{OutAction, SenseCode, Status};
 
 use crate::request::{Access, Action};
@@ -45,7 +46,7 @@ pub enum Error {
     #[error("connection to the helper at {} failed: {error}; try again", .socket.display())]
     Broken { socket: PathBuf, error: io::Error },
     #[error("invalid answer from {}: {what}; check that qemu-pr-helper listens there", .socket.display())]
-    Malformed { socket: PathBuf, what: &'static str },
+    Malformed { socket: PathBuf, what: ReplyError },
     #[error("cannot open {}: No such file or directory; lsblk lists the disks", .0.display())]
     NoDevice(PathBuf),
     #[error("cannot open {} {}: Permission denied; run as root, or as a member of the device's group", .path.display(), .access)]

@@ -41,6 +41,7 @@ mod status;
 mod systemd;
 mod timeouts;
 mod trace;
+mod vmm;
 
 use std::os::fd::AsFd;
 use std::time::Duration;
