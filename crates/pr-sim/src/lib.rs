@@ -36,3 +36,8 @@ mod unit;
 pub use access::CommandClass;
 pub use nexus::{InitiatorPort, Nexus};
 pub use unit::{Held, LogicalUnit, Registration};
+
+/// The code of the README, so that it is tested.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

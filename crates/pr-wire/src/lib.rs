@@ -43,3 +43,8 @@ const _: () = {
     assert!(GREETING.len() == 4 && WIRE_CDB == 16 && MAX_DATA == 8192);
     assert!(HEADER_LENGTH == 104 && scsi_pr::SENSE_LENGTH == 96 && scsi_pr::CDB_LENGTH <= WIRE_CDB);
 };
+
+/// The code of the README, so that it is tested.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

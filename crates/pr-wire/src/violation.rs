@@ -5,6 +5,7 @@ use crate::MAX_DATA;
 /// A client that does not keep to the protocol. There is no answer to that but to hang up: the bytes that follow
 /// could mean anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum Violation {
     /// The feature word names a feature that does not exist.
     #[error("Unknown protocol features {0:#010x}")]

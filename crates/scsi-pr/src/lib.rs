@@ -40,3 +40,8 @@ pub use sense::{SENSE_LENGTH, Sense, SenseCode, SenseKey};
 pub use status::Status;
 pub use target::{Completion, Target};
 pub use transport_id::{TransportId, TransportIdError, TransportIds};
+
+/// The code of the README, so that it is tested.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

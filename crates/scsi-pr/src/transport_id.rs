@@ -50,6 +50,7 @@ pub enum TransportId<'data> {
 
 /// Why bytes are no TransportID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TransportIdError {
     /// The data ends inside the TransportID.
     TooShort,
