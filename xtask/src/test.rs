@@ -61,6 +61,7 @@ fn steps(size: Size) -> Vec<Step> {
         (Always, "formatting of the fuzzers", cargo_with("fmt --manifest-path fuzz/Cargo.toml --check")),
         (Always, "tests", Box::new(tests)),
         (Always, "examples in the documentation", cargo_with("test --quiet --workspace --doc")),
+        (Always, "documentation of the published crates", Box::new(documentation)),
         (Always, "lints", cargo_with("clippy --quiet --workspace --all-targets -- -D warnings")),
         (Always, "completions in their shells", Box::new(completions::check)),
         (Always, "alerts and the exporter's page", Box::new(observability::run)),
@@ -153,6 +154,12 @@ fn cargo_with(words: &'static str) -> Box<dyn Fn() -> Result<bool>> {
 /// Runs a command whose failure is the step's.
 fn holds(command: &mut Command) -> Result<bool> {
     run_command(command).map(|()| true)
+}
+
+/// What docs.rs will show; a link that leads nowhere is an error.
+fn documentation() -> Result<bool> {
+    let published = ["scsi-pr", "pr-wire", "pr-sim", "pr-multipath"].into_iter().flat_map(|name| ["--package", name]);
+    holds(cargo().args(["doc", "--quiet", "--no-deps"]).args(published).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
 fn tests() -> Result<bool> {

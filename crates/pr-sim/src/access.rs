@@ -5,6 +5,14 @@ use scsi_pr::OutAction;
 use crate::{LogicalUnit, Nexus};
 
 /// What a command is to a reservation. Every command of one class is allowed, or conflicts, in the same cases.
+///
+/// ```
+/// use pr_sim::CommandClass;
+///
+/// // READ(10) and WRITE(10).
+/// assert_eq!(CommandClass::of(&[0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0]), CommandClass::Reads);
+/// assert_eq!(CommandClass::of(&[0x2a, 0, 0, 0, 0, 0, 0, 0, 1, 0]), CommandClass::Writes);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommandClass {
     /// No reservation forbids it.

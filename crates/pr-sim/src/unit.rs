@@ -16,6 +16,18 @@ const MAX_REGISTRATIONS: usize = 4096;
 const NOT_SUPPORTED: SenseCode = SenseCode::new(0x5, 0x25, 0x00);
 
 /// What is registered for one nexus.
+///
+/// ```
+/// use pr_sim::{InitiatorPort, LogicalUnit, Nexus, Registration};
+/// use scsi_pr::{BasicParameters, OutAction, PersistentReserveOut, ReservationKey};
+///
+/// let mut unit = LogicalUnit::default();
+/// let nexus = Nexus { initiator: InitiatorPort(1), target_port: 1 };
+/// let register = PersistentReserveOut::new(OutAction::Register, None, 24).cdb();
+/// let key = ReservationKey(0xabc);
+/// let _good = unit.execute(nexus, &register, &BasicParameters::keys(ReservationKey::ZERO, key).to_bytes(), &mut []);
+/// assert!(unit.registrations().eq([(nexus, Registration { key, all_target_ports: false })]));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Registration {
     /// The key, never zero.
@@ -25,6 +37,13 @@ pub struct Registration {
 }
 
 /// The reservation of a logical unit.
+///
+/// ```
+/// use pr_sim::{Held, LogicalUnit};
+///
+/// let held: Option<Held> = LogicalUnit::default().reservation();
+/// assert_eq!(held, None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
     /// Its type.

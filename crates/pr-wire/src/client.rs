@@ -32,6 +32,15 @@ pub struct Client {
 }
 
 /// Why there is no answer. What a device answers, however bad, is a [`Reply`].
+///
+/// ```
+/// use pr_wire::{Client, ClientError};
+///
+/// match Client::connect("/run/no-such-directory/helper.sock") {
+///     Err(ClientError::Connect(error)) => assert_eq!(error.kind(), std::io::ErrorKind::NotFound),
+///     other => panic!("{other:?}"),
+/// }
+/// ```
 #[derive(Debug, Error)]
 pub enum ClientError {
     /// The socket could not be reached.

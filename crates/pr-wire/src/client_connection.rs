@@ -68,15 +68,15 @@ struct Message<D> {
 /// What is to be sent next.
 ///
 /// ```
-/// use pr_wire::{ClientConnection, channel};
+/// use pr_wire::{ClientConnection, Outgoing, channel};
 /// # use std::os::{fd::{AsFd, OwnedFd}, unix::net::UnixStream};
 ///
 /// /// Sends what the socket takes.
 /// fn send(connection: &mut ClientConnection<OwnedFd>, socket: &UnixStream) -> rustix::io::Result<()> {
-///     while let Some(next) = connection.next_write() {
-///         let sent = match next.descriptor {
-///             Some(disk) => channel::send_with_descriptor(socket, next.bytes, &[], disk.as_fd()),
-///             None => channel::send(socket, next.bytes, &[]),
+///     while let Some(Outgoing { bytes, descriptor }) = connection.next_write() {
+///         let sent = match descriptor {
+///             Some(disk) => channel::send_with_descriptor(socket, bytes, &[], disk.as_fd()),
+///             None => channel::send(socket, bytes, &[]),
 ///         };
 ///         connection.written(sent?);
 ///     }

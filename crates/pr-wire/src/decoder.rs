@@ -12,6 +12,22 @@ use crate::{FEATURES, MAX_DATA, Violation, WIRE_CDB};
 ///
 /// `D` is the descriptor type: an owned one for a daemon, anything for a test. Between requests nothing is kept but
 /// this struct.
+///
+/// ```
+/// use pr_wire::{Decoder, Descriptors, GREETING, Step};
+/// use scsi_pr::{InAction, PersistentReserveIn};
+///
+/// let mut decoder = Decoder::new();
+/// assert_eq!(decoder.needs(), 4);
+/// assert!(matches!(decoder.feed(&GREETING, Descriptors::None)?, Step::Negotiated));
+///
+/// let cdb = PersistentReserveIn::new(InAction::ReadKeys, 8).cdb();
+/// let (first, last) = cdb.as_bytes().split_at(10);
+/// assert!(matches!(decoder.feed(first, Descriptors::One("the disk"))?, Step::Incomplete));
+/// let Step::Request(request) = decoder.feed(last, Descriptors::None)? else { unreachable!() };
+/// assert_eq!((request.cdb, request.device), (cdb, "the disk"));
+/// # Ok::<(), pr_wire::Violation>(())
+/// ```
 #[derive(Debug)]
 pub struct Decoder<D>(Stage<D>);
 
@@ -62,6 +78,18 @@ pub enum Step<'a, D> {
 }
 
 /// One complete request.
+///
+/// ```
+/// use pr_wire::{ReplyHeader, Request};
+/// use scsi_pr::Target;
+///
+/// /// The bytes of the reply to a request.
+/// fn reply(request: Request<'_, u32>, target: &impl Target<u32>) -> Vec<u8> {
+///     let mut buffer = [0; pr_wire::MAX_DATA];
+///     let completion = target.execute(request.device, &request.cdb, &request.parameters, &mut buffer);
+///     [&ReplyHeader::new(&completion).to_bytes()[..], completion.data].concat()
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Request<'a, D> {
     /// The command.

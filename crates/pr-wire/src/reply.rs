@@ -4,6 +4,15 @@ use scsi_pr::{Completion, SENSE_LENGTH, Sense, Status};
 pub const HEADER_LENGTH: usize = 8 + SENSE_LENGTH;
 
 /// The head of a reply. All of its 104 bytes are always sent, zeros where there is no sense data.
+///
+/// ```
+/// use pr_wire::ReplyHeader;
+/// use scsi_pr::{Completion, Status};
+///
+/// let bytes = ReplyHeader::new(&Completion::status(Status::BUSY)).to_bytes();
+/// assert_eq!(bytes[..8], [0, 0, 0, 8, 0, 0, 0, 0]);
+/// assert_eq!(ReplyHeader::parse(&bytes).map(|header| header.status), Some(Status::BUSY));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplyHeader {
     /// The SCSI status, a 32-bit word on the wire.

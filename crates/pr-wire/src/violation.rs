@@ -4,6 +4,15 @@ use crate::MAX_DATA;
 
 /// A client that does not keep to the protocol. There is no answer to that but to hang up: the bytes that follow
 /// could mean anything.
+///
+/// ```
+/// use pr_wire::{Decoder, Descriptors, Violation};
+///
+/// let mut decoder = Decoder::<()>::new();
+/// let violation = decoder.feed(&[0, 0, 0, 1], Descriptors::None).expect_err("no such feature");
+/// assert_eq!(violation, Violation::UnknownFeatures(1));
+/// assert_eq!(Violation::RULES[violation.rule()], "unknown-features");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Violation {

@@ -33,6 +33,13 @@ macro_rules! service_actions {
 
 service_actions! {
     /// A service action of PERSISTENT RESERVE IN (SPC-4 table 217).
+    ///
+    /// ```
+    /// use scsi_pr::InAction;
+    ///
+    /// assert_eq!(InAction::from_code(3), Some(InAction::ReadFullStatus));
+    /// assert_eq!(InAction::ReadKeys.to_string(), "READ KEYS");
+    /// ```
     InAction {
         /// All registered keys.
         ReadKeys = 0, "READ KEYS";
@@ -47,6 +54,13 @@ service_actions! {
 
 service_actions! {
     /// A service action of PERSISTENT RESERVE OUT (SPC-4 table 228).
+    ///
+    /// ```
+    /// use scsi_pr::OutAction;
+    ///
+    /// assert_eq!(OutAction::from_code(5), Some(OutAction::PreemptAndAbort));
+    /// assert!(OutAction::Preempt.uses_scope_and_type() && !OutAction::Clear.uses_scope_and_type());
+    /// ```
     OutAction {
         /// Register, change or remove the key of this I_T nexus.
         Register = 0, "REGISTER";

@@ -1,6 +1,13 @@
 use core::fmt;
 
 /// An additional sense code and its qualifier (SPC-4 table F.2).
+///
+/// ```
+/// use scsi_pr::AdditionalSense;
+///
+/// let preempted = AdditionalSense { code: 0x2a, qualifier: 0x05 };
+/// assert_eq!(preempted.to_string(), "REGISTRATIONS PREEMPTED");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AdditionalSense {
     /// ADDITIONAL SENSE CODE.

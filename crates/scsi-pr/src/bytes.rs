@@ -19,6 +19,16 @@ pub(crate) fn read_array<const N: usize>(data: &[u8], offset: usize) -> Option<[
 ///
 /// SPC truncates parameter data to the allocation length without any error (SPC-4 4.2.5.6), so writing past the
 /// end is no mistake here: those bytes are counted and dropped.
+///
+/// ```
+/// use scsi_pr::{DataIn, ReadKeys, ReservationKey};
+///
+/// // Room for the header and one key, of two that are registered.
+/// let mut buffer = [0; 16];
+/// let mut out = DataIn::new(&mut buffer);
+/// ReadKeys::write(1, [ReservationKey(1), ReservationKey(2)].into_iter(), &mut out);
+/// assert_eq!((out.length(), out.finish().len()), (24, 16));
+/// ```
 #[derive(Debug)]
 pub struct DataIn<'buffer> {
     buffer: &'buffer mut [u8],

@@ -12,6 +12,15 @@ const TYPE_MASK_VALID: u8 = 0x80;
 const PERSIST_THROUGH_POWER_LOSS_ACTIVE: u8 = 0x01;
 
 /// The parameter data of REPORT CAPABILITIES (SPC-4 6.14.4).
+///
+/// ```
+/// use scsi_pr::{Capabilities, ReservationType};
+///
+/// let device = Capabilities { types: Some(Capabilities::all_types()), ..Capabilities::default() };
+/// let read = Capabilities::parse(&device.to_bytes()).expect("eight bytes");
+/// assert_eq!(read.supports(ReservationType::WriteExclusive), Some(true));
+/// assert!(!read.persist_through_power_loss);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a bit of its own in SPC")]
 pub struct Capabilities {

@@ -7,6 +7,12 @@ const OPERATION_IN: u8 = 0x5e;
 const OPERATION_OUT: u8 = 0x5f;
 
 /// The operation code is neither 5Eh nor 5Fh.
+///
+/// ```
+/// use scsi_pr::{Cdb, NotPersistentReserve};
+///
+/// assert_eq!(Cdb::new([0x12; 16]), Err(NotPersistentReserve { operation_code: 0x12 }));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotPersistentReserve {
     /// The operation code that was found.
@@ -24,6 +30,16 @@ impl core::error::Error for NotPersistentReserve {}
 /// A command descriptor block that is known to be one of the two commands; every other bit is as it came.
 ///
 /// Ten bytes are the command's; six more of padding travel with it on the wire.
+///
+/// ```
+/// use scsi_pr::{Cdb, Command, InAction};
+///
+/// let mut bytes = [0; 16];
+/// (bytes[0], bytes[8]) = (0x5e, 24);
+/// let Command::In(command) = Cdb::new(bytes)?.command() else { unreachable!() };
+/// assert_eq!((command.action(), command.allocation_length), (Some(InAction::ReadKeys), 24));
+/// # Ok::<(), scsi_pr::NotPersistentReserve>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Cdb([u8; 16]);
 
@@ -63,6 +79,14 @@ impl Cdb {
 }
 
 /// One of the two commands, its fields by name.
+///
+/// ```
+/// use scsi_pr::{Command, OutAction, PersistentReserveOut};
+///
+/// let clear = PersistentReserveOut::new(OutAction::Clear, None, 24);
+/// assert_eq!(clear.cdb().command(), Command::Out(clear));
+/// assert_eq!(Command::Out(clear).to_string(), "CLEAR");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Command {
     /// PERSISTENT RESERVE IN: asks.
@@ -88,6 +112,13 @@ impl core::fmt::Display for Command {
 }
 
 /// The fields of a PERSISTENT RESERVE IN (SPC-4 table 216).
+///
+/// ```
+/// use scsi_pr::{InAction, PersistentReserveIn};
+///
+/// let cdb = PersistentReserveIn::new(InAction::ReadReservation, 24).cdb();
+/// assert_eq!(cdb.command_bytes(), [0x5e, 1, 0, 0, 0, 0, 0, 0, 24, 0]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PersistentReserveIn {
     /// Five bits; see [`PersistentReserveIn::action`].
@@ -97,6 +128,13 @@ pub struct PersistentReserveIn {
 }
 
 /// The fields of a PERSISTENT RESERVE OUT (SPC-4 table 227).
+///
+/// ```
+/// use scsi_pr::{OutAction, PersistentReserveOut, ReservationType};
+///
+/// let reserve = PersistentReserveOut::new(OutAction::Reserve, Some(ReservationType::WriteExclusive), 24);
+/// assert_eq!(reserve.cdb().command_bytes(), [0x5f, 1, 1, 0, 0, 0, 0, 0, 24, 0]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PersistentReserveOut {
     /// Five bits; see [`PersistentReserveOut::action`].

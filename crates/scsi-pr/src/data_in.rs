@@ -8,6 +8,16 @@ use crate::{
 };
 
 /// The parameter data of READ KEYS.
+///
+/// ```
+/// use scsi_pr::{ReadKeys, ReservationKey};
+///
+/// // PRGENERATION 7, eight bytes of keys: one key.
+/// let data = [0, 0, 0, 7, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0xa, 0xbc];
+/// let read = ReadKeys::parse(&data).expect("a header");
+/// assert_eq!((read.generation, read.is_truncated()), (7, false));
+/// assert!(read.keys().eq([ReservationKey(0xabc)]));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadKeys<'data> {
     /// The PRGENERATION counter.
@@ -47,6 +57,13 @@ impl<'data> ReadKeys<'data> {
 }
 
 /// The keys in READ KEYS parameter data.
+///
+/// ```
+/// use scsi_pr::{Keys, ReadKeys};
+///
+/// let keys: Keys<'_> = ReadKeys::parse(&[0; 8]).expect("a header").keys();
+/// assert_eq!(keys.len(), 0);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Keys<'data>(core::slice::Iter<'data, [u8; 8]>);
 
@@ -65,6 +82,14 @@ impl Iterator for Keys<'_> {
 impl ExactSizeIterator for Keys<'_> {}
 
 /// A reservation as READ RESERVATION and READ FULL STATUS tell it.
+///
+/// ```
+/// use scsi_pr::{Reservation, ReservationKey, ReservationType};
+///
+/// let held = Reservation { key: ReservationKey(0xabc), scope_type: 0x05 };
+/// assert!(held.scope().is_logical_unit());
+/// assert_eq!(held.reservation_type(), Some(ReservationType::WriteExclusiveRegistrantsOnly));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reservation {
     /// The holder's key; zero for the all-registrants types.
@@ -91,6 +116,15 @@ impl Reservation {
 }
 
 /// The parameter data of READ RESERVATION.
+///
+/// ```
+/// use scsi_pr::{DataIn, ReadReservation, Reservation, ReservationKey, ReservationType};
+///
+/// let held = Reservation::new(ReservationKey(0xabc), ReservationType::ExclusiveAccess);
+/// let mut buffer = [0; 24];
+/// ReadReservation::write(7, Some(held), &mut DataIn::new(&mut buffer));
+/// assert_eq!(ReadReservation::parse(&buffer).and_then(|read| read.reservation), Some(held));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadReservation {
     /// The PRGENERATION counter.

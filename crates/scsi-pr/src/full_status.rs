@@ -8,6 +8,23 @@ const ALL_TARGET_PORTS: u8 = 0x02;
 const HOLDER: u8 = 0x01;
 
 /// The parameter data of READ FULL STATUS (SPC-4 6.14.5).
+///
+/// ```
+/// use scsi_pr::{DataIn, Descriptors, FullStatus, FullStatusDescriptor, ReservationKey, TransportId};
+///
+/// let registration = FullStatusDescriptor {
+///     key: ReservationKey(0xabc),
+///     all_target_ports: false,
+///     holds: None,
+///     relative_target_port: 1,
+///     transport_id: TransportId::Sas { address: [0x50, 0, 0, 0, 0, 0, 0, 1] },
+/// };
+/// let mut buffer = [0; 64];
+/// let mut out = DataIn::new(&mut buffer);
+/// FullStatus::write(7, [registration].into_iter(), &mut out);
+/// let mut read: Descriptors<'_> = FullStatus::parse(out.finish()).expect("a header").descriptors();
+/// assert_eq!(read.next(), Some(registration));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FullStatus<'data> {
     /// The PRGENERATION counter.

@@ -3,6 +3,14 @@ use core::fmt;
 /// A reservation key: eight bytes that an initiator chooses, shown as a number (SPC-4 5.13.5).
 ///
 /// Zero is no key: REGISTER with a service action key of zero unregisters.
+///
+/// ```
+/// use scsi_pr::ReservationKey;
+///
+/// let key = ReservationKey::from_bytes([0, 0, 0, 0, 0, 0, 0xa, 0xbc]);
+/// assert_eq!(key.to_string(), "0xabc");
+/// assert!(!key.is_zero());
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReservationKey(pub u64);
 

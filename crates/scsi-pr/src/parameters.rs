@@ -18,6 +18,12 @@ const UNREG: u8 = 0x02;
 
 /// What is wrong with a parameter list. A device answers PARAMETER LIST LENGTH ERROR or INVALID FIELD IN PARAMETER
 /// LIST.
+///
+/// ```
+/// use scsi_pr::{BasicParameters, ParameterError};
+///
+/// assert_eq!(BasicParameters::parse(&[0; 23]), Err(ParameterError::TooShort));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParameterError {
     /// Shorter than the fields that the service action needs.
@@ -38,6 +44,17 @@ impl fmt::Display for ParameterError {
 impl core::error::Error for ParameterError {}
 
 /// The basic parameter list: every service action but REGISTER AND MOVE.
+///
+/// ```
+/// use scsi_pr::{BasicParameters, ReservationKey};
+///
+/// // REGISTER of a new key, to persist through power loss.
+/// let keys = BasicParameters::keys(ReservationKey::ZERO, ReservationKey(0xabc));
+/// let list = BasicParameters { activate_persist: true, ..keys }.to_bytes();
+/// assert_eq!(BasicParameters::parse(&list)?.service_action_key, ReservationKey(0xabc));
+/// assert_eq!(list[20], 0x01);
+/// # Ok::<(), scsi_pr::ParameterError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BasicParameters<'list> {
     /// RESERVATION KEY: the sender's own key.
@@ -110,6 +127,22 @@ impl<'list> BasicParameters<'list> {
 }
 
 /// The parameter list of REGISTER AND MOVE.
+///
+/// ```
+/// use scsi_pr::{DataIn, MoveParameters, ReservationKey, TransportId};
+///
+/// let destination = MoveParameters {
+///     key: ReservationKey(0xabc),
+///     service_action_key: ReservationKey(0xdef),
+///     unregister: true,
+///     activate_persist: false,
+///     relative_target_port: 1,
+///     transport_id: TransportId::Sas { address: [0x50, 0, 0, 0, 0, 0, 0, 1] },
+/// };
+/// let mut list = vec![0; destination.length()];
+/// destination.write(&mut DataIn::new(&mut list));
+/// assert_eq!(MoveParameters::parse(&list), Ok(destination));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MoveParameters<'list> {
     /// RESERVATION KEY: the sender's own key.

@@ -1,6 +1,13 @@
 use core::fmt;
 
 /// The scope of a reservation (SPC-4 6.15.3.2). SPC-3 and later know the logical unit only.
+///
+/// ```
+/// use scsi_pr::Scope;
+///
+/// assert_eq!(Scope::from_scope_type(0x05), Scope::LOGICAL_UNIT);
+/// assert_eq!(Scope::from_scope_type(0x25).to_string(), "obsolete scope 0x2");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Scope(u8);
 
@@ -34,6 +41,14 @@ impl fmt::Display for Scope {
 }
 
 /// The type of a reservation (SPC-4 table 219).
+///
+/// ```
+/// use scsi_pr::ReservationType;
+///
+/// let kind = ReservationType::from_code(6).expect("a type");
+/// assert_eq!(kind.to_string(), "Exclusive Access, registrants only");
+/// assert!(kind.admits_registrants() && kind.excludes_readers() && !kind.is_all_registrants());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum ReservationType {

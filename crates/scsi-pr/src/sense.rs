@@ -11,6 +11,16 @@ const DESCRIPTOR_CURRENT: u8 = 0x72;
 const DESCRIPTOR_DEFERRED: u8 = 0x73;
 
 /// Sense data (SPC-4 4.5), in either format, as a device sent it: up to 96 bytes, zeros behind them.
+///
+/// ```
+/// use scsi_pr::{Sense, SenseCode};
+///
+/// let mut bytes = [0; 18];
+/// (bytes[0], bytes[2], bytes[7], bytes[12], bytes[13]) = (0x70, 0x06, 10, 0x2a, 0x05);
+/// let sense = Sense::from_device(&bytes);
+/// assert_eq!(sense.code(), Some(SenseCode::REGISTRATIONS_PREEMPTED));
+/// assert_eq!(sense, Sense::fixed(SenseCode::REGISTRATIONS_PREEMPTED));
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Sense([u8; SENSE_LENGTH]);
 
@@ -78,6 +88,12 @@ impl fmt::Display for Sense {
 }
 
 /// A sense key, four bits (SPC-4 table 54).
+///
+/// ```
+/// use scsi_pr::SenseKey;
+///
+/// assert_eq!(SenseKey(0x6).name(), "UNIT ATTENTION");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SenseKey(pub u8);
 
@@ -106,6 +122,13 @@ impl SenseKey {
 }
 
 /// A sense key with its additional sense code and qualifier: what sense data says, in three numbers.
+///
+/// ```
+/// use scsi_pr::SenseCode;
+///
+/// assert_eq!(SenseCode::new(0x5, 0x24, 0x00), SenseCode::INVALID_FIELD_IN_CDB);
+/// assert_eq!(SenseCode::INVALID_FIELD_IN_CDB.to_string(), "ILLEGAL REQUEST: INVALID FIELD IN CDB (5/24/00)");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SenseCode {
     /// What kind of failure.

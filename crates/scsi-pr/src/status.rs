@@ -1,6 +1,13 @@
 use core::fmt;
 
 /// A SCSI status byte (SAM-5 table 44), kept whole: a code that SAM does not name travels unchanged.
+///
+/// ```
+/// use scsi_pr::Status;
+///
+/// assert_eq!(Status(0x18), Status::RESERVATION_CONFLICT);
+/// assert_eq!(Status(0x18).to_string(), "RESERVATION CONFLICT");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Status(pub u8);
 

@@ -2,6 +2,13 @@ use crate::{Cdb, Sense, Status};
 
 /// What came of a command: always a SCSI answer. That the command could not be delivered is one too (a CHECK
 /// CONDITION with its sense), so that nothing can be mistaken for success.
+///
+/// ```
+/// use scsi_pr::{Completion, Sense, Status};
+///
+/// let conflict = Completion::status(Status::RESERVATION_CONFLICT);
+/// assert_eq!((conflict.sense, conflict.data), (Sense::NONE, &[][..]));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Completion<'buffer> {
@@ -34,6 +41,23 @@ impl Completion<'_> {
 ///
 /// `D` says which one: a borrowed file descriptor for those that have one. A target that cannot deliver a command
 /// answers with a [`Completion`] that says so; it has no other way to fail.
+///
+/// ```
+/// use scsi_pr::{Cdb, Completion, Sense, SenseCode, Status, Target};
+///
+/// /// A disk without persistent reservations.
+/// struct Plain;
+///
+/// impl Target<()> for Plain {
+///     fn execute<'a>(&self, _: (), _: &Cdb, _: &[u8], _: &'a mut [u8]) -> Completion<'a> {
+///         Completion::check_condition(Sense::fixed(SenseCode::INVALID_OPERATION_CODE))
+///     }
+/// }
+///
+/// let cdb = Cdb::new([0x5e; 16])?;
+/// assert_eq!(Plain.execute((), &cdb, &[], &mut []).status, Status::CHECK_CONDITION);
+/// # Ok::<(), scsi_pr::NotPersistentReserve>(())
+/// ```
 pub trait Target<D> {
     /// Carries out one command and waits for its end.
     ///

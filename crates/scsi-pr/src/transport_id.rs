@@ -3,6 +3,16 @@ use core::fmt;
 use crate::{DataIn, transport_id_format as format};
 
 /// The name of an initiator port (SPC-4 7.6.4).
+///
+/// ```
+/// use scsi_pr::TransportId;
+///
+/// let mut bytes = [0; 24];
+/// (bytes[0], bytes[4], bytes[11]) = (0x06, 0x50, 0x01);
+/// let (id, rest) = TransportId::parse(&bytes)?;
+/// assert_eq!((id.to_string().as_str(), rest), ("sas:0x5000000000000001", &[][..]));
+/// # Ok::<(), scsi_pr::TransportIdError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TransportId<'data> {
     /// Fibre Channel: the `N_Port_Name`.
@@ -49,6 +59,12 @@ pub enum TransportId<'data> {
 }
 
 /// Why bytes are no TransportID.
+///
+/// ```
+/// use scsi_pr::{TransportId, TransportIdError};
+///
+/// assert_eq!(TransportId::parse(&[0x06; 23]), Err(TransportIdError::TooShort));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TransportIdError {
@@ -118,6 +134,15 @@ impl fmt::Display for TransportId<'_> {
 }
 
 /// A list of TransportIDs, one behind the other, as `SPEC_I_PT` adds it to a parameter list.
+///
+/// ```
+/// use scsi_pr::{TransportId, TransportIds};
+///
+/// let mut bytes = [0; 48];
+/// (bytes[0], bytes[24]) = (0x06, 0x06);
+/// let sas = TransportId::Sas { address: [0; 8] };
+/// assert!(TransportIds::new(&bytes).iter().eq([Ok(sas), Ok(sas)]));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TransportIds<'data>(&'data [u8]);
 
