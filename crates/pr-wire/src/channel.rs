@@ -35,6 +35,10 @@ impl OneDescriptor {
 }
 
 /// Receives bytes, and no descriptors. Zero bytes are the end of the stream.
+///
+/// # Errors
+///
+/// Those of recv(2): `EAGAIN` where nothing is there.
 pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
     recv(socket, buffer, RecvFlags::DONTWAIT).map(|(length, _)| length)
 }
@@ -42,7 +46,10 @@ pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
 /// Receives bytes and the descriptor that came with them, without waiting. Zero bytes are the end of the stream. Of
 /// several descriptors this process never has more than one, which is closed.
 ///
-/// Fails with `EMFILE` where a descriptor was sent that this process has no room for.
+/// # Errors
+///
+/// Those of recvmsg(2): `EAGAIN` where nothing is there. `EMFILE` where a descriptor was sent that this process has no
+/// room for.
 pub fn receive_with_descriptors(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, Descriptors<OwnedFd>)> {
     let mut space = OneDescriptor::new();
     let mut control = RecvAncillaryBuffer::new(&mut space.0);
@@ -75,6 +82,10 @@ fn rights(message: RecvAncillaryMessage<'_>) -> Option<impl Iterator<Item = Owne
 
 /// Sends as much of the two parts as the socket takes without waiting; how many bytes that was. A client that is
 /// gone is an error, not a signal.
+///
+/// # Errors
+///
+/// Those of sendmsg(2): `EAGAIN` where the socket has no room.
 pub fn send(socket: impl AsFd, head: &[u8], tail: &[u8]) -> io::Result<usize> {
     let parts = [IoSlice::new(head), IoSlice::new(tail)];
     let parts = if tail.is_empty() { &parts[..1] } else { &parts[..] };
@@ -84,6 +95,10 @@ pub fn send(socket: impl AsFd, head: &[u8], tail: &[u8]) -> io::Result<usize> {
 
 /// Sends two parts with a descriptor, waiting until at least one byte (and with it the descriptor) is on its way;
 /// how many bytes that was.
+///
+/// # Errors
+///
+/// Those of sendmsg(2): `EAGAIN` where the socket is non-blocking and has no room.
 pub fn send_with_descriptor(
     socket: impl AsFd,
     head: &[u8],

@@ -60,11 +60,19 @@ pub enum ClientError {
 
 impl Client {
     /// Connects and negotiates.
+    ///
+    /// # Errors
+    ///
+    /// Where the socket cannot be reached, or no feature word comes.
     pub fn connect(path: impl AsRef<Path>) -> Result<Self, ClientError> {
         Self::over(UnixStream::connect(path).map_err(ClientError::Connect)?)
     }
 
     /// Negotiates over a connection that stands.
+    ///
+    /// # Errors
+    ///
+    /// Where no feature word comes.
     pub fn over(mut stream: UnixStream) -> Result<Self, ClientError> {
         let mut word = [0; 4];
         stream.read_exact(&mut word).map_err(broken)?;
@@ -79,18 +87,30 @@ impl Client {
     }
 
     /// Bounds every wait for the helper; `None` waits for as long as it takes.
+    ///
+    /// # Errors
+    ///
+    /// Those of setsockopt(2); a timeout of zero.
     pub fn set_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.stream.set_read_timeout(timeout)?;
         self.stream.set_write_timeout(timeout)
     }
 
     /// Sends one command for a device and waits for the answer.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Client::send`] and [`Client::receive`].
     pub fn execute(&mut self, device: impl AsFd, cdb: &Cdb, parameters: &[u8]) -> Result<Reply, ClientError> {
         self.send(device, cdb, parameters)?;
         self.receive()
     }
 
     /// Sends one command without waiting for its answer.
+    ///
+    /// # Errors
+    ///
+    /// Where the connection is gone, or the timeout expires.
     pub fn send(&mut self, device: impl AsFd, cdb: &Cdb, parameters: &[u8]) -> Result<(), ClientError> {
         self.replies.expect(cdb);
         let cdb = cdb.as_bytes();
@@ -102,6 +122,10 @@ impl Client {
     }
 
     /// Waits for the answer to the oldest command that has none.
+    ///
+    /// # Errors
+    ///
+    /// Where the connection is gone, the timeout expires, or what comes is no reply.
     ///
     /// Data that the command did not ask for are an error: QEMU aborts its guest because of them, so nobody else is to
     /// take them for an answer. They are read all the same, and what comes next is the next answer.

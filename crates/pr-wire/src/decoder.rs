@@ -143,8 +143,12 @@ impl<D> Decoder<D> {
         matches!(self.0, Stage::Features { have: 0, .. } | Stage::Cdb { have: 0, .. })
     }
 
-    /// Takes the next bytes, at most [`Decoder::needs`] of them, and the descriptors that came with them. After a
-    /// violation it is of no use, and holds what it had.
+    /// Takes the next bytes, at most [`Decoder::needs`] of them, and the descriptors that came with them.
+    ///
+    /// # Errors
+    ///
+    /// Where the client breaks the protocol. The decoder is of no use then, holds what descriptors it had, and every
+    /// further call fails.
     pub fn feed<'a>(&mut self, bytes: &'a [u8], descriptors: Descriptors<D>) -> Result<Step<'a, D>, Violation> {
         debug_assert!(bytes.len() <= self.needs(), "more bytes than the stage lacks");
         match mem::replace(&mut self.0, Stage::next_request()) {
@@ -175,6 +179,10 @@ impl<D> Decoder<D> {
     }
 
     /// The client sends no more. That is fine between requests only.
+    ///
+    /// # Errors
+    ///
+    /// Within a request or the feature word, and after a violation.
     pub fn end(&self) -> Result<(), Violation> {
         if self.is_idle() { Ok(()) } else { Err(Violation::Truncated) }
     }
@@ -187,7 +195,7 @@ impl<D> Decoder<D> {
         }
         match u32::from_be_bytes(word) {
             features if features & !FEATURES == 0 => Ok(Step::Negotiated),
-            features => Err(Violation::UnknownFeatures(features)),
+            features => self.broken(None, None, Violation::UnknownFeatures(features)),
         }
     }
 

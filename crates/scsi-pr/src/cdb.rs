@@ -45,6 +45,10 @@ pub struct Cdb([u8; 16]);
 
 impl Cdb {
     /// Takes the sixteen bytes of the wire.
+    ///
+    /// # Errors
+    ///
+    /// Where the operation code is another.
     pub const fn new(bytes: [u8; 16]) -> Result<Self, NotPersistentReserve> {
         match bytes[0] {
             OPERATION_IN | OPERATION_OUT => Ok(Self(bytes)),

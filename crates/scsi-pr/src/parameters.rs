@@ -76,6 +76,10 @@ impl<'list> BasicParameters<'list> {
     }
 
     /// Reads a list. Bytes after the fields are left alone unless `SPEC_I_PT` gives them a meaning.
+    ///
+    /// # Errors
+    ///
+    /// Where the list is too short, or the length of the TransportIDs is not that of the rest.
     pub fn parse(list: &'list [u8]) -> Result<Self, ParameterError> {
         let (Some(key), Some(service_action_key), Some(&flags), true) =
             (read_array(list, 0), read_array(list, 8), list.get(20), list.len() >= BASIC_LENGTH)
@@ -161,6 +165,10 @@ pub struct MoveParameters<'list> {
 
 impl<'list> MoveParameters<'list> {
     /// Reads a list. The TransportID has to fill it to its end.
+    ///
+    /// # Errors
+    ///
+    /// Where the list is too short, or the length of the TransportID is not that of the rest.
     pub fn parse(list: &'list [u8]) -> Result<Self, ParameterError> {
         let (Some(key), Some(service_action_key), Some(relative_target_port), Some(length)) =
             (read_array(list, 0), read_array(list, 8), read_u16(list, 18), read_u32(list, 20))

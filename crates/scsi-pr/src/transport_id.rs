@@ -90,6 +90,10 @@ impl core::error::Error for TransportIdError {}
 
 impl<'data> TransportId<'data> {
     /// Reads the TransportID at the start of `data`; what follows it is the second value.
+    ///
+    /// # Errors
+    ///
+    /// Where the data ends inside the TransportID, or an iSCSI name breaks its rules.
     pub fn parse(data: &'data [u8]) -> Result<(Self, &'data [u8]), TransportIdError> {
         format::parse(data)
     }

@@ -53,3 +53,18 @@ fn a_hello_says_how_much_of_it_is_missing() {
     }
     assert_eq!((decoder.needs(), decoder.is_idle(), decoder.takes_descriptor()), (16, true, true));
 }
+
+#[test]
+fn after_unknown_features_no_request_is_decoded() {
+    let mut decoder = Decoder::new();
+    assert!(decoder.feed(&[0, 0, 0, 1], Descriptors::None).is_err());
+    let cdb = read_keys(8);
+    let mut rest = &cdb.as_bytes()[..];
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(decoder.needs().min(rest.len()));
+        rest = later;
+        let step = decoder.feed(now, Descriptors::One(7));
+        assert!(step.is_err(), "{step:?}");
+    }
+    assert_eq!(decoder.end(), Err(Violation::Truncated));
+}
