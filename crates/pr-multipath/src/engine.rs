@@ -149,8 +149,6 @@ pub(crate) struct Engine<'a, I: Io> {
     pub ran_out: bool,
     /// Whether multipathd was told anything in this command.
     pub has_told: bool,
-    /// Whether this command's step is left for when a path answers.
-    pub is_unfinished: bool,
 }
 
 impl<'a, I: Io> Engine<'a, I> {
@@ -168,7 +166,6 @@ impl<'a, I: Io> Engine<'a, I> {
             took_over: false,
             ran_out: false,
             has_told: false,
-            is_unfinished: false,
         };
         engine.look()?;
         Ok(engine)
@@ -383,11 +380,13 @@ impl<'a, I: Io> Engine<'a, I> {
         if self.took_over && (is_unready || self.ran_out) {
             // The path that was to do it for all became not ready in the middle, or there was no time left, and all is as it
             // was before. A path that has been failed is none that has to be waited for.
-            (self.took_over, self.ran_out, self.is_unfinished) = (false, false, false);
+            (self.took_over, self.ran_out) = (false, false);
             self.look()?;
             answer = self.dispatch(action, &request)?;
         }
-        if self.has_told && !self.is_unfinished {
+        // A PREEMPT of which nobody says what it has left is finished when a path answers.
+        let is_unfinished = matches!(self.memory.step, Step::Preempting { .. });
+        if self.has_told && !is_unfinished {
             self.look_for_returned()?;
         }
         if answer.status != Status::GOOD && !self.own.is_empty() {
@@ -395,7 +394,7 @@ impl<'a, I: Io> Engine<'a, I> {
             let active = self.active();
             self.drain(&active)?;
         }
-        if !self.is_unfinished {
+        if !is_unfinished {
             self.set_step(Step::Idle)?;
         }
         self.note_count()?;

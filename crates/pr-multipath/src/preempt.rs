@@ -102,10 +102,13 @@ impl<I: Io> Engine<'_, I> {
             let others: Vec<PathId> = left.silent.into_iter().filter(is_other).collect();
             let unfit = self.carrying(&others)?;
             self.fail(&unfit, &format!("may lack key {}", own.key))?;
-            self.is_unfinished = true;
+            self.let_go()?;
+            self.drain(&active)?;
+            return Ok(answer);
         }
         self.let_go()?;
         self.drain(&active)?;
+        self.set_step(Step::Idle)?;
         Ok(answer)
     }
 
