@@ -28,6 +28,8 @@ pub fn reconcile<I: Io>(io: &mut I, memory: &mut Memory) -> Result<Vec<String>, 
 /// What stops the engine, see [`Io::Stop`].
 pub fn recover<I: Io>(io: &mut I, memory: &mut Memory) -> Result<Vec<String>, I::Stop> {
     let mut engine = Engine::new(io, memory)?;
+    // Nobody knows whether it came to it.
+    engine.memory.multipathd_is_outdated |= engine.memory.key().is_some();
     engine.finish()?;
     // One that hangs may lack what was given to the others.
     engine.fail_hung()?;

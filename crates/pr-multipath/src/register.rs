@@ -99,8 +99,6 @@ impl<I: Io> Engine<'_, I> {
         if changes {
             // A path that comes back from now on gets no key. From 0.13 on it would lose the new one, as long as multipathd
             // knows the old one, and with it the reservation.
-            self.memory.multipathd_is_outdated |= self.memory.key().is_some();
-            self.keep()?;
             self.tell_multipathd(Multipathd::Forget)?;
         }
         let answer = if let Some(held) = self.held_alone(&plan) {

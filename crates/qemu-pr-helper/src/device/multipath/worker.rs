@@ -103,7 +103,7 @@ struct Job {
 pub fn run(map: Map, line: OwnedFd, slot: Slot, broker: &Result<Arc<Broker>, String>) {
     let found = slot.load();
     let recovers = found.is_some();
-    let mut memory = found.unwrap_or_default();
+    let memory = found.unwrap_or_default();
     let mut writer = slot.writer();
     if !recovers {
         // From here on a successor looks, and gives up the lock that this process may leave.
@@ -137,8 +137,6 @@ pub fn run(map: Map, line: OwnedFd, slot: Slot, broker: &Result<Arc<Broker>, Str
         })
     };
     let executor = Executor::new(map.clone(), keep);
-    // Nobody knows whether a predecessor came to it.
-    memory.multipathd_is_outdated |= matches!(memory.user, User::Registered(_));
     let complaint = lock
         .as_ref()
         .err()
@@ -375,7 +373,6 @@ impl State {
             self.memory = found;
             self.memory.news = self.memory.news.or(news);
             self.recovers |= *was_orphaned || self.memory.step != Step::Idle;
-            self.memory.multipathd_is_outdated |= self.recovers && matches!(self.memory.user, User::Registered(_));
         }
         self.recovers |= self.memory.suspended;
         self.executor.begin(deadline, self.memory.suspended);
