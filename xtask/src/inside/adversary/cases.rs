@@ -62,6 +62,7 @@ pub const CASES: &[Case] = &[
         leave_to_other,
     ),
     ("after a process was killed RELEASE releases", release_after_kill),
+    ("a helper that sees the map for the first time gives a path the key that the others have", first_helper),
     (
         "two paths were removed and found again under other names, and the one that holds is away: RELEASE releases",
         release_renamed,
@@ -422,6 +423,21 @@ fn release_after_kill(run: &mut Run) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// It may only if it knows that nobody but the map's own paths has the key: by how the host calls its iSCSI sessions, as
+/// it has registered none of them.
+fn first_helper(run: &mut Run) -> Result<()> {
+    run.good(act(Register, 0, KEY))?;
+    run.host.apply(&Deed::KillDaemon)?;
+    fs::remove_dir_all("/run/qemu-pr-broker")?;
+    run.host.array.path(1)?.settle()?;
+    run.host.array.path(1)?.directly(&act(Register, KEY, 0).request())?.good()?;
+    if let Err(Broken(rule, what)) = run.host.look_after_helper(&[Deed::KillDaemon])? {
+        bail!("{} ({what})", rule.promise());
+    }
+    run.guest(&Request::read(InAction::ReadKeys), None)?;
+    run.expect(&guest(KEY))
 }
 
 fn release_renamed(run: &mut Run) -> Result<()> {
