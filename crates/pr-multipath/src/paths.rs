@@ -5,6 +5,7 @@ use scsi_pr::ReservationKey;
 use crate::{
     HostSays, Identity, Io, Path, PathId,
     engine::{Answer, Engine, no_path},
+    survey::Survey,
 };
 
 impl<I: Io> Engine<'_, I> {
@@ -18,7 +19,7 @@ impl<I: Io> Engine<'_, I> {
                 known.identity = Some(identity.clone());
             }
         }
-        self.believe_host();
+        self.believe_host(None);
         self.merge_renamed();
         self.inherit(&seen);
         for path in &self.paths {
@@ -28,14 +29,20 @@ impl<I: Io> Engine<'_, I> {
         Ok(())
     }
 
-    /// Once the host was right about one path it is about all that it names in this way. Whether that tells anything new.
-    pub fn believe_host(&mut self) -> bool {
+    /// As soon as one path is who the host says that it would be, all are that it names in this way. Whether that tells
+    /// anything new.
+    pub fn believe_host(&mut self, survey: Option<&Survey>) -> bool {
         let likely = |path: &Path| match &path.identity {
             HostSays::Likely(likely) => Some((path.id, likely.clone())),
             HostSays::Surely(_) | HostSays::Nothing => None,
         };
         let likely: Vec<(PathId, Identity)> = self.paths.iter().filter_map(likely).collect();
-        let is_right = likely.iter().any(|(id, likely)| self.identity(*id) == Some(likely));
+        // A registration on all target ports says nothing of the port.
+        let is_registered = |likely| survey.and_then(|survey| survey.of(likely)).is_some_and(|it| !it.all_target_ports);
+        let is_right = likely.iter().any(|(id, likely)| match self.identity(*id) {
+            Some(known) => known == likely,
+            None => is_registered(likely),
+        });
         let mut is_new = false;
         for (id, likely) in likely.into_iter().filter(|_| is_right) {
             let known = &mut self.memory.path(id).identity;

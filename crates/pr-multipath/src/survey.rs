@@ -3,7 +3,7 @@
 use scsi_pr::{DataIn, FullStatus, FullStatusDescriptor, InAction, PersistentReserveIn, ReservationKey};
 
 use crate::{
-    Budget, Class, HostSays, Identity, Io, PathId,
+    Budget, Class, Identity, Io, PathId,
     engine::{Answer, Engine},
 };
 
@@ -88,7 +88,10 @@ impl<I: Io> Engine<'_, I> {
             match self.survey_in(room)? {
                 Ok(Told::Cut) => {}
                 Ok(Told::All(survey)) => {
-                    self.recognize(&survey);
+                    if self.believe_host(Some(&survey)) {
+                        // A path may have left the map and come back under another device number.
+                        self.merge_renamed();
+                    }
                     return Ok(Ok(Some(survey)));
                 }
                 Ok(Told::Nothing) => break,
@@ -174,24 +177,6 @@ impl<I: Io> Engine<'_, I> {
     /// Whether whoever has this key is one of the map's paths.
     pub fn is_exclusive(&self, survey: &Survey, key: ReservationKey) -> bool {
         survey.registrants.iter().filter(|registrant| registrant.key == key).all(|r| self.is_own(&r.identity))
-    }
-
-    /// A path is who the host takes it for, as soon as that one is registered; and then all of them are.
-    fn recognize(&mut self, survey: &Survey) {
-        let names = self.paths.iter().filter_map(|path| match &path.identity {
-            HostSays::Likely(likely) => Some((path.id, likely)),
-            HostSays::Surely(_) | HostSays::Nothing => None,
-        });
-        // A registration on all target ports says nothing of the port.
-        let is_there = |(_, likely): &(PathId, &Identity)| survey.of(likely).is_some_and(|it| !it.all_target_ports);
-        let found: Vec<_> = names.filter(is_there).map(|(id, likely)| (id, likely.clone())).collect();
-        for (id, likely) in found {
-            self.memory.path(id).identity.get_or_insert(likely);
-        }
-        if self.believe_host() {
-            // One may have left the map and come back under another device number.
-            self.merge_renamed();
-        }
     }
 
     /// Learns who a path is: the one registrant that a registration through it has brought. That it had another key before,

@@ -26,11 +26,13 @@ fn told(device: u64) -> Option<HostSays> {
         return Some(HostSays::Surely(identity(transport_id)));
     }
     let driver = fs::read_to_string(format!("/sys/class/scsi_host/{host}/proc_name")).ok()?;
-    let transport_id = LOGS_IN.contains(&driver.trim()).then(|| iscsi(numbered(&directory, "session")?))??;
-    Some(HostSays::Likely(identity(transport_id)))
+    if !LOGS_IN.contains(&driver.trim()) {
+        return None;
+    }
+    iscsi(numbered(&directory, "session")?).map(|transport_id| HostSays::Likely(identity(transport_id)))
 }
 
-/// The number of the folder of this kind that a device is in.
+/// The number of the directory of this kind that a device is in.
 fn numbered(directory: &Path, kind: &str) -> Option<u32> {
     let mut names = directory.ancestors().filter_map(Path::file_name).filter_map(|name| name.to_str());
     names.find_map(|name| name.strip_prefix(kind)?.parse().ok())
