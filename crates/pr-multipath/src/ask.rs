@@ -30,6 +30,14 @@ pub(crate) struct Judgement {
     pub early: Vec<PathId>,
 }
 
+impl Judgement {
+    /// A path that gave no answer and has the key now: where that should have ended its registration, it was not carried
+    /// out there, or has left it.
+    pub fn kept(&self, now: &Proof) -> Option<PathId> {
+        now.has.iter().copied().find(|id| self.lost.contains(id))
+    }
+}
+
 /// Which paths have a key.
 #[derive(Debug, Default)]
 pub(crate) struct Proof {
@@ -103,11 +111,11 @@ impl<I: Io> Engine<'_, I> {
         self.judge_by(paths, &[], request)
     }
 
-    /// The same, where a conflict of some of the paths settles it as well.
+    /// The same, where a conflict of a path that is known to be registered settles it as well.
     pub fn judge_by(
         &mut self,
         paths: &[PathId],
-        speak: &[PathId],
+        registered: &[PathId],
         request: &Request<'_>,
     ) -> Result<Judgement, I::Stop> {
         let mut judgement = Judgement {
@@ -158,7 +166,7 @@ impl<I: Io> Engine<'_, I> {
                 judgement.result = result;
                 judgement.path = Some(*id);
             }
-            if class <= Class::Verdict || class == Class::Conflict && speak.contains(id) {
+            if class <= Class::Verdict || class == Class::Conflict && registered.contains(id) {
                 break;
             }
         }

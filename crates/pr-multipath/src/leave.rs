@@ -86,31 +86,24 @@ impl<I: Io> Engine<'_, I> {
         let own = Registration { persist: plan.new.persist, ..self.own(plan.old, plan.survey.as_ref())? };
         self.prove(&plan.had, own)?;
         let judged = self.judge(&plan.had, &take)?;
-        let mut judge = judged.path;
-        let mut is_done = judged.result.class() == Class::Good;
-        if !is_done && !judged.lost.is_empty() {
-            // The kernel's own target leaves the path registered that preempts what all registrants hold.
+        let mut judge = judged.path.filter(|_| judged.result.class() == Class::Good);
+        let ignores = plan.action == OutAction::RegisterAndIgnoreExistingKey;
+        let may_be_over = (ignores || !judged.lost.is_empty()) && judged.result.class() > Class::Verdict;
+        if judge.is_none() && (may_be_over || !judged.lost.is_empty()) {
+            // Was it carried out, or another node faster? Then no path has the key any more, or, on the kernel's own target
+            // while all registrants hold, the one that carried it out alone.
             let after = self.find(&plan.had, own)?;
-            let kept = after.has.iter().copied().find(|id| judged.lost.contains(id));
-            if let Some(kept) = kept.filter(|_| after.has.len() == 1 && !after.lacks.is_empty()) {
-                (judge, is_done) = (Some(kept), true);
+            if may_be_over && after.has.is_empty() && after.silent.is_empty() {
+                let active = self.active();
+                self.drain(&active)?;
+                self.set_user(User::Unregistered)?;
+                return Ok(Answer::GOOD);
             }
+            judge = judged.kept(&after).filter(|_| after.has.len() == 1 && !after.lacks.is_empty());
         }
-        if !is_done {
-            let ignores = plan.action == OutAction::RegisterAndIgnoreExistingKey;
-            if (ignores || !judged.lost.is_empty()) && judged.result.class() > Class::Verdict {
-                // Was it carried out, or another node faster? Then no path has the key any more.
-                let after = self.find(&plan.had, own)?;
-                if after.has.is_empty() && after.silent.is_empty() {
-                    let active = self.active();
-                    self.drain(&active)?;
-                    self.set_user(User::Unregistered)?;
-                    return Ok(Answer::GOOD);
-                }
-            }
+        let Some(judge) = judge else {
             return self.give_up(plan, &judged.lost, &judged.unready, judged.result.into());
-        }
-        let Some(judge) = judge else { return Ok(judged.result.into()) };
+        };
         // A reservation may have come about in between, and then the registration is still there.
         let (cdb, list) = register_with(OutAction::Register, plan.old, plan.new);
         let results = self.send_to_all(&[judge], &cdb, &list)?;

@@ -77,7 +77,7 @@ impl<I: Io> Engine<'_, I> {
         let mut judged = self.judge(has, request)?;
         let mut left = self.find(&active, own)?;
         let mut may_be_done = judged.result.class() == Class::Good || !judged.lost.is_empty();
-        let kept = left.has.iter().copied().find(|id| judged.lost.contains(id));
+        let kept = judged.kept(&left);
         if let Some(kept) = kept.filter(|_| judged.result.class() != Class::Good) {
             // It was not carried out, or has left this path registered, and means the same once more.
             judged = self.judge(&[kept], request)?;
@@ -135,8 +135,8 @@ impl<I: Io> Engine<'_, I> {
         self.own.push(SenseCode::RESERVATIONS_RELEASED);
         // One that has the key speaks for all. What is out on a path that hangs might preempt whoever uses the key later.
         let has_key = |id: &PathId| before.as_ref().is_some_and(|survey| self.is_registered(survey, *id, key));
-        let speak: Vec<PathId> = active.iter().copied().filter(has_key).collect();
-        let judged = self.judge_by(&active, &speak, request)?;
+        let registered: Vec<PathId> = active.iter().copied().filter(has_key).collect();
+        let judged = self.judge_by(&active, &registered, request)?;
         let class = judged.result.class();
         let mut answer = Answer::from(judged.result);
         if class == Class::Good {
@@ -262,8 +262,7 @@ impl<I: Io> Engine<'_, I> {
         let mut path = judged.path.filter(|_| class == Class::Good);
         if path.is_none() && !judged.lost.is_empty() {
             let after = self.find(&before.has, own)?;
-            let kept = after.has.iter().copied().find(|id| judged.lost.contains(id));
-            if let Some(kept) = kept {
+            if let Some(kept) = judged.kept(&after) {
                 // The path that did it has kept the key, and means the same once more.
                 let again = self.judge(&[kept], request)?;
                 let alone = after.has.len() == 1 && before.has.len() > 1;
