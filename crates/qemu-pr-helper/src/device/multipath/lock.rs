@@ -61,6 +61,8 @@ pub struct MapLock {
     writer: AtomicI32,
     /// The number of what is kept there; zero if that is not known.
     number: AtomicU64,
+    /// Something was not kept, for want of the lock.
+    has_missed: AtomicBool,
 }
 
 /// It is held.
@@ -167,6 +169,7 @@ impl MapLock {
             is_held: AtomicBool::default(),
             writer: AtomicI32::default(),
             number: AtomicU64::default(),
+            has_missed: AtomicBool::default(),
         })
     }
 
@@ -217,11 +220,13 @@ impl MapLock {
     /// Keeps what is known of the map, for whoever has the lock next. Without the lock it is not.
     pub fn keep(&self, memory: Memory) {
         if !self.is_held.load(Ordering::Relaxed) {
+            self.has_missed.store(true, Ordering::Relaxed);
             return;
         }
         let kept = Kept { number: self.number.load(Ordering::Relaxed) + 1, uuid: self.uuid.clone(), memory };
         // Where there is no room for it what was there before stays.
         if kept.write(&self.file).is_ok() {
+            self.has_missed.store(false, Ordering::Relaxed);
             self.number.store(kept.number, Ordering::Relaxed);
             let own = self.broker.number;
             if self.writer.swap(own, Ordering::Relaxed) != own {
@@ -233,7 +238,9 @@ impl MapLock {
     /// The same after a reading, which needs no lock: what the user has been told the next helper is not to tell again. Where
     /// another broker has the map, or had it since, that one knows better.
     pub fn keep_if_free(&self, memory: &Memory) {
-        if flock(&self.file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if !self.has_missed.load(Ordering::Relaxed)
+            || flock(&self.file, FlockOperation::NonBlockingLockExclusive).is_err()
+        {
             return;
         }
         let own = self.broker.number;
@@ -332,6 +339,7 @@ mod tests {
             is_held: AtomicBool::default(),
             writer: AtomicI32::default(),
             number: AtomicU64::default(),
+            has_missed: AtomicBool::default(),
         }
     }
 
