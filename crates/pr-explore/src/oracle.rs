@@ -86,9 +86,10 @@ impl Played<'_> {
                 return wrong(6, format!("the guest is told of its own doing, or twice: {code}"));
             }
             self.after.plain = line.plain;
-            // What was owed before is told; the same once more may be owed since.
+            // What was owed before is told; the same once more may be owed since. Of a registration that the command would
+            // have made nothing is owed.
             let was_owed = self.after.owed.remove(&code);
-            self.after.owed.extend(owed.iter().filter(|owed| was_owed || **owed != code));
+            self.after.owed.extend(line.owed.iter().filter(|owed| was_owed || **owed != code));
             return Verdict::Right(Box::new(self.after));
         }
         let fits = |line: &Line| {
@@ -98,12 +99,14 @@ impl Played<'_> {
         };
         let mut complaint = None;
         let mut fitting: Vec<&Line> = lines.iter().filter(|line| fits(line)).collect();
+        // In whichever of these orders it was.
+        let owed_if_told: Vec<SenseCode> = fitting.iter().flat_map(|line| line.owed.clone()).collect();
         fitting.sort_by_key(|line| distance(&line.plain, &self.after));
         for line in fitting {
             match difference(&line.plain, &self.after) {
                 None => {
                     self.after.plain = line.plain.clone();
-                    self.after.owed.extend(owed);
+                    self.after.owed.extend(owed_if_told);
                     if let Some((is, due)) = self.holds_with_another_key() {
                         return wrong(
                             1,

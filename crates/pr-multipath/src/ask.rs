@@ -134,6 +134,7 @@ impl<I: Io> Engine<'_, I> {
                 let is_own = match result.class() {
                     Class::UnitAttention(code) => {
                         self.memory.path(*id).takes_expected(code)
+                            || self.is_no_news(code)
                             || self.own.contains(&code) && !judgement.lost.is_empty()
                     }
                     _ => false,

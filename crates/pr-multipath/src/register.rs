@@ -77,6 +77,7 @@ impl<I: Io> Engine<'_, I> {
         if let Some(news) = self.news()? {
             return Ok(news);
         }
+        let was_unregistered = self.is_unregistered;
         if let Some((path, key, _)) =
             plan.away.iter().find(|(_, key, held)| held.is_some() && !self.may_preempt(&plan, *key))
         {
@@ -108,6 +109,11 @@ impl<I: Io> Engine<'_, I> {
         } else {
             self.spread(request, &plan)?
         };
+        // Either it has left, or it never came.
+        let ends = if answer.is_done() { plan.new.key.is_zero() } else { was_unregistered };
+        if ends && self.memory.user == User::Unregistered {
+            self.forget_changes()?;
+        }
         if answer.status != Status::GOOD && self.told.is_some() {
             self.tell_user()?;
         }
@@ -221,6 +227,7 @@ impl<I: Io> Engine<'_, I> {
             judge = executed;
         }
         let Some(judge) = judge else { return Ok(judged.result.into()) };
+        self.is_unregistered = false;
         self.learn_by(judge, plan)?;
 
         let mut progress = Progress { done: vec![judge], lost: judged.lost, ..Progress::default() };

@@ -5,6 +5,7 @@ use scsi_pr::{DataIn, FullStatus, FullStatusDescriptor, InAction, PersistentRese
 use crate::{
     Budget, Class, Identity, Io, PathId,
     engine::{Answer, Engine},
+    memory::CHANGES,
 };
 
 /// Room for READ FULL STATUS: what most clusters need, as the device or the way to it may fill all of it, and the most
@@ -138,11 +139,29 @@ impl<I: Io> Engine<'_, I> {
         if self.memory.path(id).takes_expected(code) {
             return self.keep();
         }
+        if self.is_no_news(code) {
+            return Ok(());
+        }
         if !self.own.contains(&code) && self.memory.news.is_none() {
             self.memory.news = Some([code.key.0, code.additional.code, code.additional.qualifier]);
             self.keep()?;
         }
         Ok(())
+    }
+
+    /// Whether a unit attention is about a registration that the user never had: a logical unit tells registrants only. It
+    /// is one that multipathd made, or a command that was not carried out.
+    pub fn is_no_news(&self, code: scsi_pr::SenseCode) -> bool {
+        self.is_unregistered && CHANGES.contains(&code)
+    }
+
+    /// A command has ended in a way in which what other nodes did to registrations meanwhile is no news: they did it after
+    /// the user's registration was over, or before there was one.
+    pub fn forget_changes(&mut self) -> Result<(), I::Stop> {
+        let is_change = |news: &[u8; 3]| {
+            CHANGES.iter().any(|code| *news == [code.key.0, code.additional.code, code.additional.qualifier])
+        };
+        if self.memory.news.take_if(|news| is_change(news)).is_some() { self.keep() } else { Ok(()) }
     }
 
     /// What the user is to be told before its command is carried out.

@@ -172,7 +172,10 @@ impl Played<'_> {
         let Some(told) = Told::by(answer) else { return self.failed(lines, books, active) };
         // A path's own trouble looks the same as the target's answer to an initiator that is not registered.
         let (fitting, others): (Vec<Line>, Vec<Line>) = lines.into_iter().partition(|line| {
-            let may_be = line.conflicts && told == Told::Conflict || line.ends_left && told == Told::Good;
+            // To an initiator that is not registered the standard says RESERVATION CONFLICT, and so does the engine where it
+            // has seen that it was preempted; the kernel's own target has another error.
+            let is_strict = line.conflicts || line.told == Some(Told::NotRegistered);
+            let may_be = is_strict && told == Told::Conflict || line.ends_left && told == Told::Good;
             line.told == Some(told) || may_be
         });
         if fitting.is_empty() {
