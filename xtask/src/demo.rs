@@ -11,8 +11,8 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use pr_wire::{Client, Reply};
 use scsi_pr::{
-    BasicParameters, FullStatus, InAction, OutAction, PersistentReserveIn, PersistentReserveOut, ReadKeys,
-    ReservationKey, ReservationType, SenseCode, Status,
+    BasicParameters, FullStatus, InAction, OutAction, PersistentReserveIn, PrOut, ReadKeys, ReservationKey,
+    ReservationType, SenseCode, Status,
 };
 
 use crate::{bed, packages, workspace};
@@ -147,10 +147,9 @@ impl Host {
         kind: Option<ReservationType>,
         wanted: &Wanted,
     ) -> Result<()> {
-        let parameters = BasicParameters::keys(key, other).to_bytes();
-        let length = u32::try_from(parameters.len())?;
-        let cdb = PersistentReserveOut::new(action, kind, length).cdb();
-        let reply = self.client.execute(&self.disk, &cdb, &parameters)?;
+        let scope_type = kind.map_or(0, ReservationType::code);
+        let command = PrOut::new(action, scope_type, BasicParameters::keys(key, other));
+        let reply = self.client.execute(&self.disk, &command.cdb(), &command.list())?;
         let what = match (action, kind) {
             (OutAction::Register, _) => format!("{action} {other}"),
             (OutAction::Preempt, Some(kind)) => format!("{action} {other}, {kind}"),

@@ -199,19 +199,19 @@ impl<'s, 'p> Session<'s, 'p> {
 
     fn reservation(&mut self) -> Result<Option<Reservation>> {
         let result = self.ask(InAction::ReadReservation, 24)?;
-        let held = ReadReservation::parse(&result.data).filter(|_| result.status == Status::GOOD);
+        let held = ReadReservation::parse(&result.data).ok().filter(|_| result.status == Status::GOOD);
         Ok(held.map(|data| data.reservation).ok_or(result)?)
     }
 
     /// Whether registrations persist through power loss now.
     fn persists(&mut self) -> Result<bool> {
         let result = news(self.ask(InAction::ReportCapabilities, 8)?)?;
-        Ok(Capabilities::parse(&result.data).is_some_and(|data| data.persist_through_power_loss_active))
+        Ok(Capabilities::parse(&result.data).is_ok_and(|data| data.persist_through_power_loss_active))
     }
 
     fn has_key(&mut self, key: ReservationKey) -> Result<bool> {
         let result = self.ask(InAction::ReadKeys, ROOM)?;
-        let data = ReadKeys::parse(&result.data).filter(|_| result.status == Status::GOOD);
+        let data = ReadKeys::parse(&result.data).ok().filter(|_| result.status == Status::GOOD);
         let has = data.map(|data| data.is_truncated() || data.keys().any(|other| other == key));
         Ok(has.ok_or(result)?)
     }

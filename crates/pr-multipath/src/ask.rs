@@ -1,6 +1,6 @@
 //! Commands of the engine's to paths, and what their answers say together.
 
-use scsi_pr::{BasicParameters, Cdb, OutAction, PersistentReserveOut, ReservationKey, SenseCode};
+use scsi_pr::{BasicParameters, Cdb, OutAction, PrOut, ReservationKey, SenseCode};
 
 use crate::{
     Budget, Class, CommandResult, Io, PathCommand, PathId, Registration,
@@ -306,22 +306,11 @@ pub(crate) fn is_in_transition(result: &CommandResult) -> bool {
 
 /// A REGISTER of ours: from a key to a registration.
 pub(crate) fn register_with(action: OutAction, from: ReservationKey, to: Registration) -> (Cdb, Vec<u8>) {
-    let parameters = BasicParameters {
-        activate_persist: to.persist,
-        all_target_ports: to.all_target_ports,
-        ..BasicParameters::keys(from, to.key)
-    };
-    basic(action, 0, &parameters)
+    let request = PrOut::new(action, 0, BasicParameters::keys(from, to.key));
+    parts(&request.aptpl(to.persist).all_target_ports(to.all_target_ports))
 }
 
-/// A command of ours with a basic parameter list.
-pub(crate) fn basic(action: OutAction, scope_type: u8, parameters: &BasicParameters<'_>) -> (Cdb, Vec<u8>) {
-    let list = parameters.to_bytes().to_vec();
-    (command(action, scope_type, &list), list)
-}
-
-/// A PERSISTENT RESERVE OUT of ours.
-pub(crate) fn command(action: OutAction, scope_type: u8, list: &[u8]) -> Cdb {
-    let parameter_list_length = u32::try_from(list.len()).unwrap_or(0);
-    PersistentReserveOut { service_action: action.code(), scope_type, parameter_list_length }.cdb()
+/// A command of ours as it is sent.
+pub(crate) fn parts(request: &PrOut<'_>) -> (Cdb, Vec<u8>) {
+    (request.cdb(), request.list())
 }

@@ -1,13 +1,13 @@
 //! One command from its arrival to its answer, and what every command's way has in common.
 
 use scsi_pr::{
-    BasicParameters, Capabilities, Cdb, Command, InAction, OutAction, ParameterError, PersistentReserveIn,
-    PersistentReserveOut, ReservationKey, Sense, SenseCode, Status,
+    BasicParameters, Capabilities, Cdb, Command, InAction, OutAction, ParseError, PersistentReserveIn,
+    PersistentReserveOut, PrOut, ReservationKey, Sense, SenseCode, Status,
 };
 
 use crate::{
     Budget, Class, CommandResult, Io, Memory, Multipathd, Path, PathId, Registration, Step, Untold, User,
-    ask::{self, REPEATS, is_in_transition},
+    ask::{REPEATS, is_in_transition},
     survey::Survey,
 };
 
@@ -121,8 +121,9 @@ pub(crate) struct Request<'a> {
 impl<'a> Request<'a> {
     /// PREEMPT of the user's own key, a request of the engine's. Its list is both keys.
     pub fn preempting_own(key: ReservationKey, scope_type: u8, budget: Budget, list: &'a [u8; 24]) -> Self {
-        let cdb = ask::command(OutAction::Preempt, scope_type, list);
-        Self { cdb, list, scope_type, parameters: BasicParameters::keys(key, key), budget }
+        let parameters = BasicParameters::keys(key, key);
+        let cdb = PrOut::new(OutAction::Preempt, scope_type, parameters).cdb();
+        Self { cdb, list, scope_type, parameters, budget }
     }
 }
 
@@ -359,8 +360,8 @@ impl<'a, I: Io> Engine<'a, I> {
         let Some(action) = command.action() else { return Ok(Answer::check(SenseCode::INVALID_FIELD_IN_CDB)) };
         let parameters = match BasicParameters::parse(list) {
             Ok(parameters) => parameters,
-            Err(ParameterError::TooShort) => return Ok(Answer::check(SenseCode::PARAMETER_LIST_LENGTH)),
-            Err(ParameterError::Length) => return Ok(Answer::check(SenseCode::INVALID_FIELD_IN_PARAMETER_LIST)),
+            Err(ParseError::TooShort) => return Ok(Answer::check(SenseCode::PARAMETER_LIST_LENGTH)),
+            Err(_) => return Ok(Answer::check(SenseCode::INVALID_FIELD_IN_PARAMETER_LIST)),
         };
         let budget = if action == OutAction::PreemptAndAbort { Budget::Command } else { Budget::Path };
         let request = Request { cdb: *cdb, list, scope_type: command.scope_type, parameters, budget };
@@ -446,7 +447,7 @@ impl<'a, I: Io> Engine<'a, I> {
                 match result.class() {
                     Class::UnitAttention(code) => self.attend(id, code)?,
                     Class::Good => {
-                        let data = Capabilities::parse(&result.data);
+                        let data = Capabilities::parse(&result.data).ok();
                         return Ok(data.map(|data| data.persist_through_power_loss_active));
                     }
                     Class::Verdict => return Ok(None),

@@ -1,10 +1,10 @@
 //! Which path holds the reservation, where neither the host nor an earlier registration tells who the paths are.
 
-use scsi_pr::{BasicParameters, OutAction, ReservationKey};
+use scsi_pr::{BasicParameters, OutAction, PrOut, ReservationKey};
 
 use crate::{
     Class, Io, PathId,
-    ask::{REPEATS, basic},
+    ask::{REPEATS, parts},
     engine::{Answer, Engine},
     survey::{Registrant, Survey},
 };
@@ -99,5 +99,5 @@ struct Said {
 }
 
 fn reservation(action: OutAction, holder: &Registrant, scope_type: u8) -> (scsi_pr::Cdb, Vec<u8>) {
-    basic(action, scope_type, &BasicParameters::keys(holder.key, ReservationKey::ZERO))
+    parts(&PrOut::new(action, scope_type, BasicParameters::keys(holder.key, ReservationKey::ZERO)))
 }

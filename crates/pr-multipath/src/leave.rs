@@ -1,10 +1,10 @@
 //! Registrations that are left behind: on paths that are away when the user changes its key or gives it up.
 
-use scsi_pr::{BasicParameters, OutAction, ReservationKey, ReservationType, SenseCode};
+use scsi_pr::{BasicParameters, OutAction, PrOut, ReservationKey, ReservationType, SenseCode};
 
 use crate::{
     Class, Io, PathId, Registration, Step, User,
-    ask::{basic, register_with},
+    ask::{parts, register_with},
     engine::{Answer, Engine, Request},
     register::{Plan, Progress},
     survey::{Registrant, Survey},
@@ -181,7 +181,7 @@ impl<I: Io> Engine<'_, I> {
         // With the key of the path that holds the reservation this is preempted, too, whichever path is looked at.
         let kind = survey.holder().filter(|holder| holder.key == key).and_then(|holder| holder.holds);
         let kind = kind.unwrap_or(survey.type_for_preempting());
-        let (cdb, list) = basic(OutAction::Preempt, kind, &BasicParameters::keys(plan.new.key, key));
+        let (cdb, list) = parts(&PrOut::new(OutAction::Preempt, kind, BasicParameters::keys(plan.new.key, key)));
         // The path that is away is told of this when it comes back, and the user did it itself.
         self.expect_on_others(done)?;
         match self.send_to_all(&[from], &cdb, &list)?.pop().map(|(_, result)| result.class()) {

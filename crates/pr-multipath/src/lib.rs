@@ -35,7 +35,7 @@
 //!     PathMemory, Registration, Step, Untold, User, execute,
 //! };
 //! use pr_sim::{InitiatorPort, LogicalUnit, Nexus};
-//! use scsi_pr::{BasicParameters, Cdb, OutAction, PersistentReserveOut, ReservationKey};
+//! use scsi_pr::{Cdb, PrOut, ReservationKey};
 //!
 //! #[derive(Default)]
 //! struct Map {
@@ -111,9 +111,8 @@
 //!
 //! let (mut map, mut memory) = (Map::default(), Memory::default());
 //! let key = ReservationKey(0xabc);
-//! let register = PersistentReserveOut::new(OutAction::Register, None, 24).cdb();
-//! let list = BasicParameters::keys(ReservationKey::ZERO, key).to_bytes();
-//! let Ok(answer) = execute(&mut map, &mut memory, &register, &list);
+//! let register = PrOut::register(ReservationKey::ZERO, key);
+//! let Ok(answer) = execute(&mut map, &mut memory, &register.cdb(), &register.list());
 //! assert_eq!(answer, Answer::GOOD);
 //! assert_eq!(map.disk.registrations().count(), 2);
 //! assert_eq!(map.key_of_multipathd, key);

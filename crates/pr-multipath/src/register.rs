@@ -6,11 +6,11 @@
 //! reservation comes last: until then another node that preempts the old key takes the reservation over as it would from
 //! one disk.
 
-use scsi_pr::{BasicParameters, OutAction, ReservationKey, SenseCode, Status};
+use scsi_pr::{BasicParameters, OutAction, PrOut, ReservationKey, SenseCode, Status};
 
 use crate::{
     Class, Identity, Io, Multipathd, PathId, Registration, Step, User,
-    ask::{Proof, basic},
+    ask::{Proof, parts},
     engine::{Answer, Engine, Request},
     identify::Identified,
     survey::{Registrant, Survey},
@@ -288,7 +288,7 @@ impl<I: Io> Engine<'_, I> {
     ) -> Result<(), I::Stop> {
         // Initiator ports in the list are the judge's to register.
         let parameters = BasicParameters { initiator_ports: None, ..request.parameters };
-        let (cdb, list) = basic(plan.action, request.scope_type, &parameters);
+        let (cdb, list) = parts(&PrOut::new(plan.action, request.scope_type, parameters));
         let learns = plan.survey.is_some() && !plan.new.key.is_zero();
         let (unknown, known): (Vec<PathId>, Vec<PathId>) =
             paths.iter().partition(|id| learns && self.identity(**id).is_none());

@@ -244,7 +244,7 @@ enum Told {
 }
 
 fn parse(data: &[u8], room: usize) -> Told {
-    let Some(status) = FullStatus::parse(data) else { return Told::Nothing };
+    let Ok(status) = FullStatus::parse(data) else { return Told::Nothing };
     // The kernel's own target leaves out what has no room, and says that there is no more (`target_core_pr.c`).
     let length = usize::try_from(status.additional_length).unwrap_or(usize::MAX);
     if status.is_truncated() || length.saturating_add(HEADER + LONGEST) > room {

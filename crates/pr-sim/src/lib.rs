@@ -6,13 +6,12 @@
 //!
 //! ```
 //! use pr_sim::{InitiatorPort, LogicalUnit, Nexus};
-//! use scsi_pr::{BasicParameters, OutAction, PersistentReserveOut, ReservationKey, Status};
+//! use scsi_pr::{PrOut, ReservationKey, Status};
 //!
 //! let mut unit = LogicalUnit::default();
 //! let nexus = Nexus { initiator: InitiatorPort(1), target_port: 1 };
-//! let register = PersistentReserveOut::new(OutAction::Register, None, 24).cdb();
-//! let list = BasicParameters::keys(ReservationKey::ZERO, ReservationKey(0xabc)).to_bytes();
-//! assert_eq!(unit.execute(nexus, &register, &list, &mut []).status, Status::GOOD);
+//! let register = PrOut::register(ReservationKey::ZERO, ReservationKey(0xabc));
+//! assert_eq!(unit.execute(nexus, &register.cdb(), &register.list(), &mut []).status, Status::GOOD);
 //! assert_eq!(unit.registrations().count(), 1);
 //! ```
 //!

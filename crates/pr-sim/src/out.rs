@@ -1,7 +1,7 @@
 //! PERSISTENT RESERVE OUT: what every service action has in common (SPC-4 6.15).
 
 use scsi_pr::{
-    BASIC_LENGTH, BasicParameters, Completion, OutAction, ParameterError, PersistentReserveOut, ReservationKey, Sense,
+    BASIC_LENGTH, BasicParameters, Completion, OutAction, ParseError, PersistentReserveOut, ReservationKey, Sense,
     SenseCode, Status,
 };
 
@@ -120,7 +120,7 @@ fn basic_parameters(action: OutAction, list: &[u8]) -> Result<BasicParameters<'_
         },
         _ if action != OutAction::Register => Err(SenseCode::INVALID_FIELD_IN_PARAMETER_LIST.into()),
         Ok(parameters) => Ok(parameters),
-        Err(ParameterError::TooShort) => Err(SenseCode::PARAMETER_LIST_LENGTH.into()),
-        Err(ParameterError::Length) => Err(SenseCode::INVALID_FIELD_IN_PARAMETER_LIST.into()),
+        Err(ParseError::TooShort) => Err(SenseCode::PARAMETER_LIST_LENGTH.into()),
+        Err(_) => Err(SenseCode::INVALID_FIELD_IN_PARAMETER_LIST.into()),
     }
 }

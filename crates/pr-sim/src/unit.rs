@@ -19,13 +19,13 @@ const NOT_SUPPORTED: SenseCode = SenseCode::new(0x5, 0x25, 0x00);
 ///
 /// ```
 /// use pr_sim::{InitiatorPort, LogicalUnit, Nexus, Registration};
-/// use scsi_pr::{BasicParameters, OutAction, PersistentReserveOut, ReservationKey};
+/// use scsi_pr::{PrOut, ReservationKey};
 ///
 /// let mut unit = LogicalUnit::default();
 /// let nexus = Nexus { initiator: InitiatorPort(1), target_port: 1 };
-/// let register = PersistentReserveOut::new(OutAction::Register, None, 24).cdb();
 /// let key = ReservationKey(0xabc);
-/// let _good = unit.execute(nexus, &register, &BasicParameters::keys(ReservationKey::ZERO, key).to_bytes(), &mut []);
+/// let register = PrOut::register(ReservationKey::ZERO, key);
+/// let _good = unit.execute(nexus, &register.cdb(), &register.list(), &mut []);
 /// assert!(unit.registrations().eq([(nexus, Registration { key, all_target_ports: false })]));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

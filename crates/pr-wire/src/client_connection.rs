@@ -115,11 +115,11 @@ pub enum ClientStep {
 ///
 /// ```
 /// use pr_wire::{ClientConnection, RequestError};
-/// use scsi_pr::{OutAction, PersistentReserveOut};
+/// use scsi_pr::{PrOut, ReservationKey};
 ///
 /// let mut connection = ClientConnection::new();
-/// let register = PersistentReserveOut::new(OutAction::Register, None, 24).cdb();
-/// let error = connection.request("the disk", &register, &[0; 23]).expect_err("a byte is missing");
+/// let register = PrOut::register(ReservationKey::ZERO, ReservationKey(0xabc));
+/// let error = connection.request("the disk", &register.cdb(), &[0; 23]).expect_err("a byte is missing");
 /// assert_eq!(error, RequestError::ListLength { announced: 24, given: 23 });
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

@@ -212,12 +212,8 @@ impl<D> Decoder<D> {
             return Ok(Step::Incomplete);
         }
         let Some(device) = device else { return self.broken(None, None, Violation::NoDescriptor) };
-        let cdb = match Cdb::new(cdb) {
-            Ok(cdb) => cdb,
-            Err(error) => {
-                return self.broken(Some(device), None, Violation::NotPersistentReserve(error.operation_code));
-            }
-        };
+        let violation = Violation::NotPersistentReserve(cdb[0]);
+        let Ok(cdb) = Cdb::new(cdb) else { return self.broken(Some(device), None, violation) };
         let length = match parameter_length(&cdb) {
             Ok(length) => length,
             Err(violation) => return self.broken(Some(device), None, violation),

@@ -12,7 +12,8 @@ use crate::{HEADER_LENGTH, MAX_DATA, ReplyHeader};
 /// use scsi_pr::{ReadKeys, Sense, Status};
 ///
 /// let reply = Reply { status: Status::GOOD, sense: Sense::NONE, data: vec![0, 0, 0, 7, 0, 0, 0, 0] };
-/// assert_eq!(ReadKeys::parse(&reply.data).map(|keys| keys.generation), Some(7));
+/// assert_eq!(ReadKeys::parse(&reply.data)?.generation, 7);
+/// # Ok::<(), scsi_pr::ParseError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {

@@ -2,10 +2,7 @@
 
 use std::fmt;
 
-use scsi_pr::{
-    BasicParameters, Cdb, DataIn, InAction, MoveParameters, OutAction, PersistentReserveOut, ReservationKey,
-    ReservationType,
-};
+use scsi_pr::{Cdb, InAction, OutAction, PrOut, ReservationKey, ReservationType};
 
 /// A service action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +40,7 @@ impl fmt::Display for Access {
     }
 }
 
-/// A PERSISTENT RESERVE OUT with its parameter list.
+/// A PERSISTENT RESERVE OUT as it is sent, and what has to be known of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     pub action: OutAction,
@@ -52,49 +49,36 @@ pub struct Request {
     pub key: ReservationKey,
     /// SERVICE ACTION RESERVATION KEY: the new key, or that of the registrations to remove.
     pub service_action_key: ReservationKey,
+    pub cdb: Cdb,
     /// The parameter list.
     pub list: Vec<u8>,
 }
 
-impl Request {
-    /// A request with two keys and nothing else.
-    pub fn new(
-        action: OutAction,
-        kind: Option<ReservationType>,
-        key: ReservationKey,
-        service_action_key: ReservationKey,
-    ) -> Self {
-        Self::with_parameters(action, kind, &BasicParameters::keys(key, service_action_key))
-    }
-
-    /// Any request but REGISTER AND MOVE.
-    pub fn with_parameters(action: OutAction, kind: Option<ReservationType>, parameters: &BasicParameters<'_>) -> Self {
-        let list = written(parameters.length(), |out| parameters.write(out));
-        let BasicParameters { key, service_action_key, .. } = *parameters;
-        Self { action, kind, key, service_action_key, list }
-    }
-
-    /// REGISTER AND MOVE.
-    pub fn register_and_move(parameters: &MoveParameters<'_>) -> Self {
-        let list = written(parameters.length(), |out| parameters.write(out));
-        let MoveParameters { key, service_action_key, .. } = *parameters;
-        Self { action: OutAction::RegisterAndMove, kind: None, key, service_action_key, list }
-    }
-
-    /// The CDB.
-    pub fn cdb(&self) -> Cdb {
-        let length = u32::try_from(self.list.len()).unwrap_or(u32::MAX);
-        PersistentReserveOut::new(self.action, self.kind, length).cdb()
-    }
-
-    /// Whether it may remove registrations of other initiators.
-    pub const fn removes_others(&self) -> bool {
-        self.action.is_preempt() || matches!(self.action, OutAction::Clear | OutAction::ReplaceLostReservation)
+impl From<PrOut<'_>> for Request {
+    fn from(command: PrOut<'_>) -> Self {
+        Self {
+            action: command.action(),
+            kind: command.reservation_type(),
+            key: command.key(),
+            service_action_key: command.service_action_key(),
+            cdb: command.cdb(),
+            list: command.list(),
+        }
     }
 }
 
-fn written(length: usize, write: impl FnOnce(&mut DataIn<'_>)) -> Vec<u8> {
-    let mut list = vec![0; length];
-    write(&mut DataIn::new(&mut list));
-    list
+impl Request {
+    /// Whether it may remove registrations of other initiators.
+    pub const fn removes_others(&self) -> bool {
+        match self.action {
+            OutAction::Preempt | OutAction::PreemptAndAbort | OutAction::Clear | OutAction::ReplaceLostReservation => {
+                true
+            }
+            OutAction::Register
+            | OutAction::RegisterAndIgnoreExistingKey
+            | OutAction::RegisterAndMove
+            | OutAction::Reserve
+            | OutAction::Release => false,
+        }
+    }
 }

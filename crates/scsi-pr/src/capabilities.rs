@@ -1,4 +1,4 @@
-use crate::{ReservationType, bytes::read_array};
+use crate::{ParseError, ReservationType, bytes::read_array};
 
 const LENGTH: u16 = 8;
 
@@ -44,14 +44,17 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// Reads the data. Fields past its end read as zero, as the allocation length may cut them off; `None` where it
-    /// does not even say its own length.
-    pub fn parse(data: &[u8]) -> Option<Self> {
-        let declared = usize::from(u16::from_be_bytes(read_array(data, 0)?));
+    /// Reads the data. Fields past its end read as zero, as the allocation length may cut them off.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not even say its own length.
+    pub fn parse(data: &[u8]) -> Result<Self, ParseError> {
+        let declared = usize::from(u16::from_be_bytes(read_array(data, 0).ok_or(ParseError::TooShort)?));
         let data = &data[..data.len().min(declared.max(2))];
         let at = |index: usize| data.get(index).copied().unwrap_or(0);
         let (flags, more) = (at(2), at(3));
-        Some(Self {
+        Ok(Self {
             replace_lost: flags & REPLACE_LOST != 0,
             compatible_reservation_handling: flags & COMPATIBLE_RESERVATION_HANDLING != 0,
             specify_initiator_ports: flags & SPECIFY_INITIATOR_PORTS != 0,

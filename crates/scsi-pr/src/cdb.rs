@@ -1,31 +1,10 @@
-use crate::{InAction, OutAction, ReservationType, Scope};
+use crate::{InAction, OutAction, ParseError, ReservationType, Scope};
 
 /// How many bytes of the sixteen on the wire belong to the command: both commands have ten (SPC-4 6.14, 6.15).
 pub const CDB_LENGTH: usize = 10;
 
 const OPERATION_IN: u8 = 0x5e;
 const OPERATION_OUT: u8 = 0x5f;
-
-/// The operation code is neither 5Eh nor 5Fh.
-///
-/// ```
-/// use scsi_pr::{Cdb, NotPersistentReserve};
-///
-/// assert_eq!(Cdb::new([0x12; 16]), Err(NotPersistentReserve { operation_code: 0x12 }));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotPersistentReserve {
-    /// The operation code that was found.
-    pub operation_code: u8,
-}
-
-impl core::fmt::Display for NotPersistentReserve {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "operation code {:#04x} is neither PERSISTENT RESERVE IN nor OUT", self.operation_code)
-    }
-}
-
-impl core::error::Error for NotPersistentReserve {}
 
 /// A command descriptor block that is known to be one of the two commands; every other bit is as it came.
 ///
@@ -38,7 +17,7 @@ impl core::error::Error for NotPersistentReserve {}
 /// (bytes[0], bytes[8]) = (0x5e, 24);
 /// let Command::In(command) = Cdb::new(bytes)?.command() else { unreachable!() };
 /// assert_eq!((command.action(), command.allocation_length), (Some(InAction::ReadKeys), 24));
-/// # Ok::<(), scsi_pr::NotPersistentReserve>(())
+/// # Ok::<(), scsi_pr::ParseError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Cdb([u8; 16]);
@@ -49,10 +28,10 @@ impl Cdb {
     /// # Errors
     ///
     /// Where the operation code is another.
-    pub const fn new(bytes: [u8; 16]) -> Result<Self, NotPersistentReserve> {
+    pub const fn new(bytes: [u8; 16]) -> Result<Self, ParseError> {
         match bytes[0] {
             OPERATION_IN | OPERATION_OUT => Ok(Self(bytes)),
-            operation_code => Err(NotPersistentReserve { operation_code }),
+            operation_code => Err(ParseError::OperationCode(operation_code)),
         }
     }
 

@@ -3,7 +3,7 @@
 //! Data that ends early is a prefix of the whole, not an error: fields past its end are simply not there.
 
 use crate::{
-    DataIn, ReservationKey, ReservationType, Scope,
+    DataIn, ParseError, ReservationKey, ReservationType, Scope,
     bytes::{read_array, read_u32},
 };
 
@@ -28,12 +28,16 @@ pub struct ReadKeys<'data> {
 }
 
 impl<'data> ReadKeys<'data> {
-    /// Reads the data; `None` where not even its header of eight bytes is there.
-    pub fn parse(data: &'data [u8]) -> Option<Self> {
-        let generation = read_u32(data, 0)?;
-        let additional_length = read_u32(data, 4)?;
+    /// Reads the data.
+    ///
+    /// # Errors
+    ///
+    /// Where not even the header of eight bytes is there.
+    pub fn parse(data: &'data [u8]) -> Result<Self, ParseError> {
+        let generation = read_u32(data, 0).ok_or(ParseError::TooShort)?;
+        let additional_length = read_u32(data, 4).ok_or(ParseError::TooShort)?;
         let there = data.len().min(8usize.saturating_add(additional_length as usize));
-        Some(Self { generation, additional_length, keys: &data[8..there] })
+        Ok(Self { generation, additional_length, keys: &data[8..there] })
     }
 
     /// The keys that arrived whole, in the device's order. One key can stand there several times.
@@ -123,7 +127,8 @@ impl Reservation {
 /// let held = Reservation::new(ReservationKey(0xabc), ReservationType::ExclusiveAccess);
 /// let mut buffer = [0; 24];
 /// ReadReservation::write(7, Some(held), &mut DataIn::new(&mut buffer));
-/// assert_eq!(ReadReservation::parse(&buffer).and_then(|read| read.reservation), Some(held));
+/// assert_eq!(ReadReservation::parse(&buffer)?.reservation, Some(held));
+/// # Ok::<(), scsi_pr::ParseError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadReservation {
@@ -136,17 +141,21 @@ pub struct ReadReservation {
 }
 
 impl ReadReservation {
-    /// Reads the data; `None` where not even its header of eight bytes is there.
-    pub fn parse(data: &[u8]) -> Option<Self> {
-        let generation = read_u32(data, 0)?;
-        let additional_length = read_u32(data, 4)?;
+    /// Reads the data.
+    ///
+    /// # Errors
+    ///
+    /// Where not even the header of eight bytes is there.
+    pub fn parse(data: &[u8]) -> Result<Self, ParseError> {
+        let generation = read_u32(data, 0).ok_or(ParseError::TooShort)?;
+        let additional_length = read_u32(data, 4).ok_or(ParseError::TooShort)?;
         let reservation = (additional_length >= 16)
             .then(|| {
                 let key = ReservationKey::from_bytes(read_array(data, 8)?);
                 Some(Reservation { key, scope_type: *data.get(21)? })
             })
             .flatten();
-        Some(Self { generation, additional_length, reservation })
+        Ok(Self { generation, additional_length, reservation })
     }
 
     /// Writes the data.

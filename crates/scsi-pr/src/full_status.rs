@@ -1,5 +1,5 @@
 use crate::{
-    DataIn, Reservation, ReservationKey, TransportId,
+    DataIn, ParseError, Reservation, ReservationKey, TransportId,
     bytes::{read_array, read_u16, read_u32},
 };
 
@@ -35,12 +35,16 @@ pub struct FullStatus<'data> {
 }
 
 impl<'data> FullStatus<'data> {
-    /// Reads the data; `None` where not even its header of eight bytes is there.
-    pub fn parse(data: &'data [u8]) -> Option<Self> {
-        let generation = read_u32(data, 0)?;
-        let additional_length = read_u32(data, 4)?;
+    /// Reads the data.
+    ///
+    /// # Errors
+    ///
+    /// Where not even the header of eight bytes is there.
+    pub fn parse(data: &'data [u8]) -> Result<Self, ParseError> {
+        let generation = read_u32(data, 0).ok_or(ParseError::TooShort)?;
+        let additional_length = read_u32(data, 4).ok_or(ParseError::TooShort)?;
         let there = data.len().min(8usize.saturating_add(additional_length as usize));
-        Some(Self { generation, additional_length, descriptors: &data[8..there] })
+        Ok(Self { generation, additional_length, descriptors: &data[8..there] })
     }
 
     /// The descriptors that arrived whole.

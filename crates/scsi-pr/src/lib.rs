@@ -5,10 +5,16 @@
 //! RESERVE IN, [`TransportId`], [`Sense`] and [`Status`], and [`Target`], the one thing that a command can be
 //! given to. All of it converts both ways, from bytes and to bytes.
 //!
-//! This crate does no I/O, allocates nothing and knows no socket, file or device. All numbers on the wire are
-//! big-endian; clauses named are those of SPC-4 (INCITS 513).
+//! This crate does no I/O and knows no socket, file or device; it allocates in [`PrOut::list`] only, which the feature
+//! `alloc` adds. All numbers on the wire are big-endian; clauses named are those of SPC-4 (INCITS 513).
+//!
+//! Service actions, types and commands are enums to be matched in full: where the standard adds one, each place that has
+//! to decide about it is an error of the compiler.
 #![no_std]
 #![forbid(unsafe_code)]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
 
 mod action;
 mod additional_sense;
@@ -16,9 +22,11 @@ mod bytes;
 mod capabilities;
 mod cdb;
 mod data_in;
+mod error;
 mod full_status;
 mod key;
 mod parameters;
+mod request;
 mod reservation;
 mod sense;
 mod status;
@@ -30,16 +38,18 @@ pub use action::{InAction, OutAction};
 pub use additional_sense::AdditionalSense;
 pub use bytes::DataIn;
 pub use capabilities::Capabilities;
-pub use cdb::{CDB_LENGTH, Cdb, Command, NotPersistentReserve, PersistentReserveIn, PersistentReserveOut};
+pub use cdb::{CDB_LENGTH, Cdb, Command, PersistentReserveIn, PersistentReserveOut};
 pub use data_in::{Keys, ReadKeys, ReadReservation, Reservation};
+pub use error::ParseError;
 pub use full_status::{Descriptors, FullStatus, FullStatusDescriptor};
 pub use key::ReservationKey;
-pub use parameters::{BASIC_LENGTH, BasicParameters, MoveParameters, ParameterError};
+pub use parameters::{BASIC_LENGTH, BasicParameters, MoveParameters};
+pub use request::PrOut;
 pub use reservation::{ReservationType, Scope};
 pub use sense::{SENSE_LENGTH, Sense, SenseCode, SenseKey};
 pub use status::Status;
 pub use target::{Completion, Target};
-pub use transport_id::{TransportId, TransportIdError, TransportIds};
+pub use transport_id::{TransportId, TransportIds};
 
 /// The code of the README, so that it is tested.
 #[cfg(doctest)]

@@ -1,9 +1,7 @@
 //! Parameter lists of PERSISTENT RESERVE OUT (SPC-4 6.15.3, 6.15.4).
 
-use core::fmt;
-
 use crate::{
-    DataIn, ReservationKey, TransportId, TransportIds,
+    DataIn, ParseError, ReservationKey, TransportId, TransportIds,
     bytes::{read_array, read_u16, read_u32},
 };
 
@@ -16,33 +14,6 @@ const APTPL: u8 = 0x01;
 
 const UNREG: u8 = 0x02;
 
-/// What is wrong with a parameter list. A device answers PARAMETER LIST LENGTH ERROR or INVALID FIELD IN PARAMETER
-/// LIST.
-///
-/// ```
-/// use scsi_pr::{BasicParameters, ParameterError};
-///
-/// assert_eq!(BasicParameters::parse(&[0; 23]), Err(ParameterError::TooShort));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ParameterError {
-    /// Shorter than the fields that the service action needs.
-    TooShort,
-    /// A length inside the list and the length of the list do not agree.
-    Length,
-}
-
-impl fmt::Display for ParameterError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::TooShort => "the parameter list is shorter than the service action's fields",
-            Self::Length => "a length inside the parameter list disagrees with the length of the list",
-        })
-    }
-}
-
-impl core::error::Error for ParameterError {}
-
 /// The basic parameter list: every service action but REGISTER AND MOVE.
 ///
 /// ```
@@ -53,7 +24,7 @@ impl core::error::Error for ParameterError {}
 /// let list = BasicParameters { activate_persist: true, ..keys }.to_bytes();
 /// assert_eq!(BasicParameters::parse(&list)?.service_action_key, ReservationKey(0xabc));
 /// assert_eq!(list[20], 0x01);
-/// # Ok::<(), scsi_pr::ParameterError>(())
+/// # Ok::<(), scsi_pr::ParseError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BasicParameters<'list> {
@@ -80,18 +51,18 @@ impl<'list> BasicParameters<'list> {
     /// # Errors
     ///
     /// Where the list is too short, or the length of the TransportIDs is not that of the rest.
-    pub fn parse(list: &'list [u8]) -> Result<Self, ParameterError> {
+    pub fn parse(list: &'list [u8]) -> Result<Self, ParseError> {
         let (Some(key), Some(service_action_key), Some(&flags), true) =
             (read_array(list, 0), read_array(list, 8), list.get(20), list.len() >= BASIC_LENGTH)
         else {
-            return Err(ParameterError::TooShort);
+            return Err(ParseError::TooShort);
         };
         let initiator_ports = if flags & SPEC_I_PT == 0 {
             None
         } else {
-            let length = read_u32(list, BASIC_LENGTH).ok_or(ParameterError::TooShort)? as usize;
+            let length = read_u32(list, BASIC_LENGTH).ok_or(ParseError::TooShort)? as usize;
             let ports = &list[BASIC_LENGTH + 4..];
-            (length == ports.len()).then_some(Some(TransportIds::new(ports))).ok_or(ParameterError::Length)?
+            (length == ports.len()).then_some(Some(TransportIds::new(ports))).ok_or(ParseError::Length)?
         };
         Ok(Self {
             key: ReservationKey::from_bytes(key),
@@ -169,15 +140,15 @@ impl<'list> MoveParameters<'list> {
     /// # Errors
     ///
     /// Where the list is too short, or the length of the TransportID is not that of the rest.
-    pub fn parse(list: &'list [u8]) -> Result<Self, ParameterError> {
+    pub fn parse(list: &'list [u8]) -> Result<Self, ParseError> {
         let (Some(key), Some(service_action_key), Some(relative_target_port), Some(length)) =
             (read_array(list, 0), read_array(list, 8), read_u16(list, 18), read_u32(list, 20))
         else {
-            return Err(ParameterError::TooShort);
+            return Err(ParseError::TooShort);
         };
         let transport_id = &list[24..];
         if transport_id.len() != length as usize {
-            return Err(ParameterError::Length);
+            return Err(ParseError::Length);
         }
         Ok(Self {
             key: ReservationKey::from_bytes(key),

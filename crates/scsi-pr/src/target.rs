@@ -56,7 +56,7 @@ impl Completion<'_> {
 ///
 /// let cdb = Cdb::new([0x5e; 16])?;
 /// assert_eq!(Plain.execute((), &cdb, &[], &mut []).status, Status::CHECK_CONDITION);
-/// # Ok::<(), scsi_pr::NotPersistentReserve>(())
+/// # Ok::<(), scsi_pr::ParseError>(())
 /// ```
 pub trait Target<D> {
     /// Carries out one command and waits for its end.

@@ -1,6 +1,6 @@
 use core::fmt;
 
-use crate::{DataIn, transport_id_format as format};
+use crate::{DataIn, ParseError, transport_id_format as format};
 
 /// The name of an initiator port (SPC-4 7.6.4).
 ///
@@ -11,7 +11,7 @@ use crate::{DataIn, transport_id_format as format};
 /// (bytes[0], bytes[4], bytes[11]) = (0x06, 0x50, 0x01);
 /// let (id, rest) = TransportId::parse(&bytes)?;
 /// assert_eq!((id.to_string().as_str(), rest), ("sas:0x5000000000000001", &[][..]));
-/// # Ok::<(), scsi_pr::TransportIdError>(())
+/// # Ok::<(), scsi_pr::ParseError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TransportId<'data> {
@@ -58,43 +58,13 @@ pub enum TransportId<'data> {
     Other(&'data [u8]),
 }
 
-/// Why bytes are no TransportID.
-///
-/// ```
-/// use scsi_pr::{TransportId, TransportIdError};
-///
-/// assert_eq!(TransportId::parse(&[0x06; 23]), Err(TransportIdError::TooShort));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum TransportIdError {
-    /// The data ends inside the TransportID.
-    TooShort,
-    /// An iSCSI name whose length field is under 20 or no multiple of four (SPC-4 7.6.4.6).
-    IscsiLength,
-    /// An iSCSI name without its terminator, or a session without `,i,0x` and digits after it.
-    IscsiName,
-}
-
-impl fmt::Display for TransportIdError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::TooShort => "the data ends inside the TransportID",
-            Self::IscsiLength => "the length of the iSCSI name is under 20 or no multiple of four",
-            Self::IscsiName => "the iSCSI name has no terminator or no session identifier where its format wants one",
-        })
-    }
-}
-
-impl core::error::Error for TransportIdError {}
-
 impl<'data> TransportId<'data> {
     /// Reads the TransportID at the start of `data`; what follows it is the second value.
     ///
     /// # Errors
     ///
     /// Where the data ends inside the TransportID, or an iSCSI name breaks its rules.
-    pub fn parse(data: &'data [u8]) -> Result<(Self, &'data [u8]), TransportIdError> {
+    pub fn parse(data: &'data [u8]) -> Result<(Self, &'data [u8]), ParseError> {
         format::parse(data)
     }
 
@@ -162,7 +132,7 @@ impl<'data> TransportIds<'data> {
     }
 
     /// The TransportIDs; an error is the last item.
-    pub fn iter(&self) -> impl Iterator<Item = Result<TransportId<'data>, TransportIdError>> + use<'data> {
+    pub fn iter(&self) -> impl Iterator<Item = Result<TransportId<'data>, ParseError>> + use<'data> {
         let mut rest = self.0;
         core::iter::from_fn(move || {
             if rest.is_empty() {

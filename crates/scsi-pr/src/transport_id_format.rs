@@ -1,7 +1,7 @@
 //! The wire formats of TransportIDs, protocol by protocol (SPC-4 7.6.4.2 to 7.6.4.9).
 
 use crate::{
-    DataIn, TransportId, TransportIdError,
+    DataIn, ParseError, TransportId,
     bytes::{read_array, read_u16},
 };
 
@@ -21,13 +21,13 @@ const SOP: u8 = 10;
 /// Format code 01b, in place: an iSCSI name with a session identifier.
 const WITH_SESSION: u8 = 0x40;
 
-pub(crate) fn parse(data: &[u8]) -> Result<(TransportId<'_>, &[u8]), TransportIdError> {
-    let (&first, _) = data.split_first().ok_or(TransportIdError::TooShort)?;
+pub(crate) fn parse(data: &[u8]) -> Result<(TransportId<'_>, &[u8]), ParseError> {
+    let (&first, _) = data.split_first().ok_or(ParseError::TooShort)?;
     let (format_code, protocol) = (first & 0xc0, first & 0x0f);
     if protocol == ISCSI && format_code <= WITH_SESSION {
         return iscsi(data, format_code == WITH_SESSION);
     }
-    let (id, rest) = data.split_at_checked(FIXED_LENGTH).ok_or(TransportIdError::TooShort)?;
+    let (id, rest) = data.split_at_checked(FIXED_LENGTH).ok_or(ParseError::TooShort)?;
     Ok((fixed(id, format_code, protocol).unwrap_or(TransportId::Other(id)), rest))
 }
 
@@ -49,22 +49,22 @@ fn fixed(id: &[u8], format_code: u8, protocol: u8) -> Option<TransportId<'_>> {
     })
 }
 
-fn iscsi(data: &[u8], with_session: bool) -> Result<(TransportId<'_>, &[u8]), TransportIdError> {
-    let length = usize::from(read_u16(data, 2).ok_or(TransportIdError::TooShort)?);
+fn iscsi(data: &[u8], with_session: bool) -> Result<(TransportId<'_>, &[u8]), ParseError> {
+    let length = usize::from(read_u16(data, 2).ok_or(ParseError::TooShort)?);
     if length < ISCSI_MIN_NAME || !length.is_multiple_of(4) {
-        return Err(TransportIdError::IscsiLength);
+        return Err(ParseError::IscsiLength);
     }
-    let (field, rest) = data[4..].split_at_checked(length).ok_or(TransportIdError::TooShort)?;
-    let end = field.iter().position(|byte| *byte == 0).ok_or(TransportIdError::IscsiName)?;
+    let (field, rest) = data[4..].split_at_checked(length).ok_or(ParseError::TooShort)?;
+    let end = field.iter().position(|byte| *byte == 0).ok_or(ParseError::IscsiName)?;
     let text = &field[..end];
     if !with_session {
         return Ok((TransportId::Iscsi { name: text, session: None }, rest));
     }
     let at = text.windows(SESSION_SEPARATOR.len()).rposition(|window| window == SESSION_SEPARATOR);
-    let (name, session) = text.split_at(at.ok_or(TransportIdError::IscsiName)?);
+    let (name, session) = text.split_at(at.ok_or(ParseError::IscsiName)?);
     let session = &session[SESSION_SEPARATOR.len()..];
     if session.is_empty() {
-        return Err(TransportIdError::IscsiName);
+        return Err(ParseError::IscsiName);
     }
     Ok((TransportId::Iscsi { name, session: Some(session) }, rest))
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use anyhow::{Context as _, Result, ensure};
 use scsi_pr::{
-    BasicParameters, Cdb, DataIn, InAction, OutAction, PersistentReserveIn, PersistentReserveOut, ReadKeys,
+    BasicParameters, Cdb, InAction, OutAction, PersistentReserveIn, PersistentReserveOut, PrOut, ReadKeys,
     ReadReservation, Reservation, ReservationKey, ReservationType, Sense, SenseCode, Status,
 };
 
@@ -48,12 +48,11 @@ impl Request {
 
     /// PERSISTENT RESERVE OUT.
     pub fn change(action: OutAction, kind: Option<ReservationType>, parameters: &BasicParameters<'_>) -> Self {
-        let mut list = vec![0; parameters.length()];
-        parameters.write(&mut DataIn::new(&mut list));
+        let command = PrOut::new(action, kind.map_or(0, ReservationType::code), *parameters);
         Self {
             name: action.to_string(),
-            cdb: PersistentReserveOut::new(action, kind, length_of(&list)).cdb(),
-            parameters: list,
+            cdb: command.cdb(),
+            parameters: command.list(),
             allocation_length: 0,
             words: words(action, kind, parameters),
         }

@@ -45,8 +45,7 @@ fn read(disk: &mut Disk<'_>) -> Result<Summary, Error> {
     let status = (full.status == Status::GOOD).then_some(full.data);
     let too_short = |action, data: &[u8]| disk.too_short(action, data);
     json::keys(&keys).ok_or_else(|| too_short(InAction::ReadKeys, &keys))?;
-    let held =
-        ReadReservation::parse(&reservation).ok_or_else(|| too_short(InAction::ReadReservation, &reservation))?;
+    let held = ReadReservation::parse(&reservation).map_err(|_| too_short(InAction::ReadReservation, &reservation))?;
     let kind = held.reservation.and_then(|held| held.reservation_type());
     Ok(Summary::new(keys, reservation, status, kind))
 }

@@ -1,7 +1,7 @@
 //! The subcommands that send a PERSISTENT RESERVE OUT.
 
 use clap::Args;
-use scsi_pr::{BasicParameters, ReservationKey, ReservationType};
+use scsi_pr::{PrOut, ReservationKey, ReservationType};
 use serde::Serialize;
 
 use super::{
@@ -79,10 +79,9 @@ pub struct RegistrationOptions {
 }
 
 impl RegistrationOptions {
-    /// The parameters of a registration with these options.
-    pub fn parameters(self, key: ReservationKey, new_key: ReservationKey) -> BasicParameters<'static> {
-        let Self { aptpl, all_target_ports } = self;
-        BasicParameters { activate_persist: aptpl, all_target_ports, ..BasicParameters::keys(key, new_key) }
+    /// A registration with these options.
+    pub const fn apply(self, registration: PrOut<'_>) -> PrOut<'_> {
+        registration.aptpl(self.aptpl).all_target_ports(self.all_target_ports)
     }
 }
 

@@ -10,7 +10,7 @@ fn sent(line: &str) -> ([u8; 16], Vec<u8>, String) {
     let change = change(&options.command);
     let request = change.request();
     assert_eq!(change.device().path.as_os_str(), "/d");
-    (*request.cdb().as_bytes(), request.list.clone(), change.done())
+    (*request.cdb.as_bytes(), request.list.clone(), change.done())
 }
 
 fn change(command: &Command) -> &dyn Change {

@@ -1,5 +1,5 @@
 use clap::Args;
-use scsi_pr::{OutAction, ReservationKey};
+use scsi_pr::PrOut;
 
 use super::change::{Change, Confirmed, OwnKey};
 use crate::{request::Request, target::Device};
@@ -27,7 +27,7 @@ impl Change for Clear {
     }
 
     fn request(&self) -> Request {
-        Request::new(OutAction::Clear, None, self.own.key, ReservationKey::ZERO)
+        PrOut::clear(self.own.key).into()
     }
 
     fn done(&self) -> String {

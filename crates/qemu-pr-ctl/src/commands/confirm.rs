@@ -13,7 +13,7 @@ use crate::{
 /// Returns if no other initiator is registered, or the user confirms at the terminal.
 pub fn removal(disk: &mut Disk<'_>, request: &Request) -> Result<(), Error> {
     let data = disk.data(InAction::ReadKeys)?;
-    let answer = ReadKeys::parse(&data).ok_or_else(|| disk.too_short(InAction::ReadKeys, &data))?;
+    let answer = ReadKeys::parse(&data).map_err(|_| disk.too_short(InAction::ReadKeys, &data))?;
     let others = others(answer, request);
     if others == 0 {
         return Ok(());
@@ -47,7 +47,7 @@ fn others(answer: ReadKeys<'_>, request: &Request) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use scsi_pr::{DataIn, ReservationType};
+    use scsi_pr::{BasicParameters, DataIn, PrOut, ReservationType};
 
     use super::*;
 
@@ -57,7 +57,6 @@ mod tests {
         let mut out = DataIn::new(&mut buffer);
         ReadKeys::write(0, [1, 2, 2, 3].into_iter().map(ReservationKey), &mut out);
         let data = out.finish();
-        let kind = Some(ReservationType::WriteExclusive);
         for (action, key, other, expected) in [
             (OutAction::Clear, 1, 0, 3),
             (OutAction::Clear, 2, 0, 2),
@@ -67,7 +66,8 @@ mod tests {
             (OutAction::PreemptAndAbort, 1, 9, 0),
             (OutAction::ReplaceLostReservation, 0, 1, 4),
         ] {
-            let request = Request::new(action, kind, ReservationKey(key), ReservationKey(other));
+            let keys = BasicParameters::keys(ReservationKey(key), ReservationKey(other));
+            let request = Request::from(PrOut::new(action, ReservationType::WriteExclusive.code(), keys));
             let answer = ReadKeys::parse(data).expect("keys");
             assert_eq!(others(answer, &request), expected, "{action} by {key} of {other}");
         }

@@ -1,5 +1,5 @@
 use clap::Args;
-use scsi_pr::{MoveParameters, ReservationKey};
+use scsi_pr::{MoveParameters, PrOut, ReservationKey};
 
 use super::{
     change::{Change, OwnKey},
@@ -44,7 +44,7 @@ impl Change for Move {
     }
 
     fn request(&self) -> Request {
-        Request::register_and_move(&MoveParameters {
+        PrOut::register_and_move(MoveParameters {
             key: self.own.key,
             service_action_key: self.new_key,
             unregister: self.unregister,
@@ -52,6 +52,7 @@ impl Change for Move {
             relative_target_port: self.target_port,
             transport_id: self.to.id(),
         })
+        .into()
     }
 
     fn done(&self) -> String {

@@ -9,14 +9,14 @@ use std::{
 
 use clap::Args;
 use rustix::pipe::PipeFlags;
-use scsi_pr::{InAction, OutAction, PersistentReserveIn, ReservationKey, SenseCode, Status};
+use scsi_pr::{InAction, PersistentReserveIn, PrOut, ReservationKey, SenseCode, Status};
 use serde::Serialize;
 
 use super::global::{Global, Run};
 use crate::{
     error::{Error, exit},
     output::{json, latency::Latency, terminal, text},
-    request::{Access, Request},
+    request::Access,
     target::{self, Transport},
 };
 
@@ -102,8 +102,8 @@ impl Answers {
         let cdb = PersistentReserveIn::new(InAction::ReportCapabilities, 8).cdb();
         let simulates = transport.execute(&file, &cdb, &[])?.status == Status::GOOD;
         // A registration of nothing: were it carried out, nothing would be changed.
-        let request = Request::new(OutAction::Register, None, ReservationKey::ZERO, ReservationKey::ZERO);
-        let reply = transport.execute(&file, &request.cdb(), &request.list)?;
+        let request = PrOut::register(ReservationKey::ZERO, ReservationKey::ZERO);
+        let reply = transport.execute(&file, &request.cdb(), &request.list())?;
         let guards_read_only = reply.sense.code() == Some(SenseCode::INVALID_OPERATION_CODE);
         Ok(Self { simulates, guards_read_only })
     }

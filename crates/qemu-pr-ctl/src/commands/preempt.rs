@@ -1,5 +1,5 @@
 use clap::Args;
-use scsi_pr::{OutAction, ReservationKey};
+use scsi_pr::{BasicParameters, OutAction, PrOut, ReservationKey};
 
 use super::{
     change::{Change, Confirmed, OwnKey, Type},
@@ -36,8 +36,8 @@ pub struct Options {
 
 impl Options {
     /// The command.
-    pub fn request(&self, action: OutAction) -> Request {
-        Request::new(action, Some(self.reservation.kind), self.own.key, self.victim)
+    pub const fn request(&self, action: OutAction) -> PrOut<'static> {
+        PrOut::new(action, self.reservation.kind.code(), BasicParameters::keys(self.own.key, self.victim))
     }
 
     /// The registrations that it removes.
@@ -60,7 +60,7 @@ impl Change for Preempt {
     }
 
     fn request(&self) -> Request {
-        self.options.request(OutAction::Preempt)
+        self.options.request(OutAction::Preempt).into()
     }
 
     fn done(&self) -> String {

@@ -21,7 +21,7 @@ impl Change for PreemptAbort {
     }
 
     fn request(&self) -> Request {
-        self.options.request(OutAction::PreemptAndAbort)
+        self.options.request(OutAction::PreemptAndAbort).into()
     }
 
     fn done(&self) -> String {

@@ -1,5 +1,5 @@
 use clap::Args;
-use scsi_pr::{BasicParameters, OutAction, ReservationKey, TransportIds};
+use scsi_pr::{PrOut, ReservationKey, TransportIds};
 
 use super::{
     change::{Change, RegistrationOptions},
@@ -41,11 +41,8 @@ impl Change for Register {
 
     fn request(&self) -> Request {
         let ports: Vec<u8> = self.spec_i_pt.iter().flat_map(InitiatorPort::as_bytes).copied().collect();
-        let parameters = BasicParameters {
-            initiator_ports: (!ports.is_empty()).then_some(TransportIds::new(&ports)),
-            ..self.options.parameters(self.key, self.new_key)
-        };
-        Request::with_parameters(OutAction::Register, None, &parameters)
+        let register = self.options.apply(PrOut::register(self.key, self.new_key));
+        if ports.is_empty() { register.into() } else { register.initiator_ports(TransportIds::new(&ports)).into() }
     }
 
     fn done(&self) -> String {

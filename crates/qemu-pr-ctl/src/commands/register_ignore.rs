@@ -1,5 +1,5 @@
 use clap::Args;
-use scsi_pr::{OutAction, ReservationKey};
+use scsi_pr::{PrOut, ReservationKey};
 
 use super::{
     change::{Change, RegistrationOptions},
@@ -27,8 +27,7 @@ impl Change for RegisterIgnore {
     }
 
     fn request(&self) -> Request {
-        let parameters = self.options.parameters(ReservationKey::ZERO, self.new_key);
-        Request::with_parameters(OutAction::RegisterAndIgnoreExistingKey, None, &parameters)
+        self.options.apply(PrOut::register_and_ignore_existing_key(self.new_key)).into()
     }
 
     fn done(&self) -> String {

@@ -1,5 +1,5 @@
 use clap::Args;
-use scsi_pr::{BasicParameters, OutAction, ReservationKey};
+use scsi_pr::{PrOut, ReservationKey};
 
 use super::{
     change::{Change, Confirmed, Type},
@@ -38,9 +38,7 @@ impl Change for ReplaceLost {
     }
 
     fn request(&self) -> Request {
-        let keys = BasicParameters::keys(ReservationKey::ZERO, self.new_key);
-        let parameters = BasicParameters { activate_persist: self.aptpl, ..keys };
-        Request::with_parameters(OutAction::ReplaceLostReservation, Some(self.reservation.kind), &parameters)
+        PrOut::replace_lost_reservation(self.new_key, self.reservation.kind).aptpl(self.aptpl).into()
     }
 
     fn done(&self) -> String {

@@ -1,5 +1,5 @@
 use clap::Args;
-use scsi_pr::{OutAction, ReservationKey};
+use scsi_pr::PrOut;
 
 use super::change::{Change, OwnKey, Type};
 use crate::{output::text, request::Request, target::Device};
@@ -23,7 +23,7 @@ impl Change for Reserve {
     }
 
     fn request(&self) -> Request {
-        Request::new(OutAction::Reserve, Some(self.reservation.kind), self.own.key, ReservationKey::ZERO)
+        PrOut::reserve(self.own.key, self.reservation.kind).into()
     }
 
     fn done(&self) -> String {

@@ -1,5 +1,5 @@
 use clap::Args;
-use scsi_pr::{OutAction, ReservationKey};
+use scsi_pr::{PrOut, ReservationKey};
 
 use super::change::{Change, OwnKey, RegistrationOptions};
 use crate::{request::Request, target::Device};
@@ -23,8 +23,7 @@ impl Change for Unregister {
     }
 
     fn request(&self) -> Request {
-        let parameters = self.options.parameters(self.own.key, ReservationKey::ZERO);
-        Request::with_parameters(OutAction::Register, None, &parameters)
+        self.options.apply(PrOut::register(self.own.key, ReservationKey::ZERO)).into()
     }
 
     fn done(&self) -> String {

@@ -92,7 +92,7 @@ impl State {
         }
         let too_short = |disk: &Disk<'_>, action, data: &[u8]| disk.too_short(action, data);
         let mut state = Self::default();
-        if let Some(status) = (reply.status == Status::GOOD).then(|| FullStatus::parse(&reply.data)).flatten() {
+        if let Some(status) = (reply.status == Status::GOOD).then(|| FullStatus::parse(&reply.data).ok()).flatten() {
             for descriptor in status.descriptors() {
                 let port = match (descriptor.all_target_ports, descriptor.relative_target_port) {
                     (true, _) => "all ports".to_owned(),
@@ -103,11 +103,11 @@ impl State {
         } else {
             // Not every disk has a READ FULL STATUS.
             let data = disk.data(InAction::ReadKeys)?;
-            let keys = ReadKeys::parse(&data).ok_or_else(|| too_short(disk, InAction::ReadKeys, &data))?;
+            let keys = ReadKeys::parse(&data).map_err(|_| too_short(disk, InAction::ReadKeys, &data))?;
             keys.keys().for_each(|key| state.add(key.to_string()));
         }
         let data = disk.data(InAction::ReadReservation)?;
-        let held = ReadReservation::parse(&data).ok_or_else(|| too_short(disk, InAction::ReadReservation, &data))?;
+        let held = ReadReservation::parse(&data).map_err(|_| too_short(disk, InAction::ReadReservation, &data))?;
         state.generation = held.generation;
         state.reservation = held.reservation.map(|held| {
             let everyone = held.reservation_type().is_some_and(ReservationType::is_all_registrants);

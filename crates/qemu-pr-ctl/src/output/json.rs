@@ -142,7 +142,7 @@ pub struct Kind {
 
 /// The data of READ KEYS; `None` where they are too short. So it is with the others.
 pub fn keys(data: &[u8]) -> Option<Keys> {
-    let answer = ReadKeys::parse(data)?;
+    let answer = ReadKeys::parse(data).ok()?;
     Some(Keys {
         generation: answer.generation,
         keys: answer.keys().map(|key| key.to_string()).collect(),
@@ -152,7 +152,7 @@ pub fn keys(data: &[u8]) -> Option<Keys> {
 
 /// The data of READ RESERVATION.
 pub fn reservation(data: &[u8]) -> Option<Reservation> {
-    let answer = ReadReservation::parse(data)?;
+    let answer = ReadReservation::parse(data).ok()?;
     if answer.reservation.is_none() && answer.additional_length > 0 {
         return None;
     }
@@ -162,7 +162,7 @@ pub fn reservation(data: &[u8]) -> Option<Reservation> {
 
 /// The data of READ FULL STATUS.
 pub fn status(data: &[u8]) -> Option<Status> {
-    let answer = FullStatus::parse(data)?;
+    let answer = FullStatus::parse(data).ok()?;
     Some(Status {
         generation: answer.generation,
         registrations: answer.descriptors().map(Registration::new).collect(),
@@ -172,7 +172,7 @@ pub fn status(data: &[u8]) -> Option<Status> {
 
 /// The data of REPORT CAPABILITIES.
 pub fn capabilities(data: &[u8]) -> Option<Supports> {
-    let answer = Capabilities::parse(data)?;
+    let answer = Capabilities::parse(data).ok()?;
     let types = ReservationType::ALL.into_iter().filter(|kind| answer.supports(*kind) == Some(true));
     Some(Supports {
         persist_through_power_loss: answer.persist_through_power_loss,

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, path::Path};
 
 use pr_sim::{CommandClass, InitiatorPort, LogicalUnit, Nexus};
-use scsi_pr::{BasicParameters, OutAction, PersistentReserveOut, ReservationKey, ReservationType};
+use scsi_pr::{OutAction, PrOut, ReservationKey, ReservationType};
 use serde::Serialize;
 
 use super::{json, text};
@@ -91,15 +91,13 @@ fn access(kind: Option<ReservationType>) -> Vec<Row> {
     let nexus = |number| Nexus { initiator: InitiatorPort(number), target_port: 1 };
     let [holder, registrant, other] = [nexus(1), nexus(2), nexus(3)];
     let mut unit = LogicalUnit::default();
-    let mut send = |nexus, action, kind, key, other| {
-        let parameters = BasicParameters::keys(ReservationKey(key), ReservationKey(other)).to_bytes();
-        let cdb = PersistentReserveOut::new(action, kind, 24).cdb();
-        let _ = unit.execute(nexus, &cdb, &parameters, &mut []);
+    let mut send = |nexus, command: PrOut<'_>| {
+        let _ = unit.execute(nexus, &command.cdb(), &command.list(), &mut []);
     };
-    send(holder, OutAction::Register, None, 0, 1);
-    send(registrant, OutAction::Register, None, 0, 2);
-    if kind.is_some() {
-        send(holder, OutAction::Reserve, kind, 1, 0);
+    send(holder, PrOut::register(ReservationKey::ZERO, ReservationKey(1)));
+    send(registrant, PrOut::register(ReservationKey::ZERO, ReservationKey(2)));
+    if let Some(kind) = kind {
+        send(holder, PrOut::reserve(ReservationKey(1), kind));
     }
     let row = |who, nexus, registered: bool| {
         let admits = |class| unit.admits(nexus, class);

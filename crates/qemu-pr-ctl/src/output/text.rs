@@ -15,7 +15,7 @@ use super::terminal;
 
 /// The data of READ KEYS.
 pub fn keys(device: &Path, data: &[u8]) -> Option<String> {
-    let answer = ReadKeys::parse(data)?;
+    let answer = ReadKeys::parse(data).ok()?;
     let mut text = heading(device, answer.keys().len(), answer.generation);
     let mut seen: Vec<(ReservationKey, usize)> = Vec::new();
     for key in answer.keys() {
@@ -37,7 +37,7 @@ pub fn keys(device: &Path, data: &[u8]) -> Option<String> {
 
 /// The data of READ RESERVATION.
 pub fn reservation(device: &Path, data: &[u8]) -> Option<String> {
-    let answer = ReadReservation::parse(data)?;
+    let answer = ReadReservation::parse(data).ok()?;
     let generation = answer.generation;
     let Some(held) = answer.reservation else {
         let text = format!("not reserved (generation {generation})");
@@ -53,7 +53,7 @@ pub fn reservation(device: &Path, data: &[u8]) -> Option<String> {
 
 /// The data of READ FULL STATUS.
 pub fn full_status(device: &Path, data: &[u8]) -> Option<String> {
-    let answer = FullStatus::parse(data)?;
+    let answer = FullStatus::parse(data).ok()?;
     let mut text = heading(device, answer.descriptors().count(), answer.generation);
     for FullStatusDescriptor { key, all_target_ports, holds, relative_target_port, transport_id } in
         answer.descriptors()
@@ -77,7 +77,7 @@ pub fn full_status(device: &Path, data: &[u8]) -> Option<String> {
 
 /// The data of REPORT CAPABILITIES.
 pub fn capabilities(device: &Path, data: &[u8]) -> Option<String> {
-    let answer = Capabilities::parse(data)?;
+    let answer = Capabilities::parse(data).ok()?;
     let yes = |supported: bool| if supported { "yes" } else { "no" };
     let persist = match (answer.persist_through_power_loss, answer.persist_through_power_loss_active) {
         (supported, false) => format!("{}, not active", yes(supported)),

@@ -94,7 +94,7 @@ impl<'a> Disk<'a> {
 
     /// Sends a change; whatever the disk answers.
     pub fn send(&mut self, request: &Request) -> Result<Reply, Error> {
-        self.execute(&request.cdb(), &request.list)
+        self.execute(&request.cdb, &request.list)
     }
 
     /// The data of a PERSISTENT RESERVE IN; anything but success is an error.

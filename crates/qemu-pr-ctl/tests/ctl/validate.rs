@@ -8,7 +8,7 @@ use std::{
 
 use pr_wire::Client;
 use rustix::process::Signal;
-use scsi_pr::{BasicParameters, Cdb, OutAction, PersistentReserveOut, ReservationKey};
+use scsi_pr::{Cdb, OutAction, PrOut, ReservationKey};
 use serde_json::Value;
 
 use crate::{
@@ -170,9 +170,8 @@ fn somebody_who_comes_in_the_meantime_is_left_alone() {
         if cleans(&request.cdb)
             && let Some(mut other) = somebody.take()
         {
-            let list = BasicParameters::keys(ReservationKey::ZERO, ReservationKey(0xdead)).to_bytes();
-            let cdb = PersistentReserveOut::new(OutAction::Register, None, 24).cdb();
-            other.execute(&request.device, &cdb, &list).expect("an answer");
+            let register = PrOut::register(ReservationKey::ZERO, ReservationKey(0xdead));
+            other.execute(&request.device, &register.cdb(), &register.list()).expect("an answer");
         }
         client.execute(&request.device, &request.cdb, &request.parameters).ok()
     });

@@ -8,9 +8,7 @@ use std::{
 };
 
 use pr_lab::prelude::*;
-use scsi_pr::{
-    BasicParameters, InAction, OutAction, PersistentReserveIn, PersistentReserveOut, ReadKeys, ReservationKey,
-};
+use scsi_pr::{InAction, PersistentReserveIn, PrOut, ReadKeys, ReservationKey};
 
 use crate::ours;
 
@@ -54,8 +52,8 @@ fn with_guest(act: impl Fn(&UnixDatagram, Helper) -> Option<Helper>, ended: impl
 #[test]
 fn a_monitor_serves_its_guest_in_its_own_event_loop() {
     let key = ReservationKey(0xabc);
-    let list = BasicParameters::keys(ReservationKey::ZERO, key).to_bytes();
-    let register = *PersistentReserveOut::new(OutAction::Register, None, 24).cdb().as_bytes();
+    let register = PrOut::register(ReservationKey::ZERO, key);
+    let (register, list) = (*register.cdb().as_bytes(), register.list());
     let read_keys = *PersistentReserveIn::new(InAction::ReadKeys, 8192).cdb().as_bytes();
     let act = |guest: &UnixDatagram, helper| {
         assert_eq!(answer(guest, &register, &list), [0; DATA], "GOOD");

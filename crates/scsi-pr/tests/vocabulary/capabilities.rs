@@ -1,4 +1,4 @@
-use scsi_pr::{Capabilities, ReservationType};
+use scsi_pr::{Capabilities, ParseError, ReservationType};
 
 /// Everything that a device can say.
 const ALL: [u8; 8] = [
@@ -24,14 +24,14 @@ fn everything_both_ways() {
         allow_commands: 7,
         types: Some(Capabilities::all_types()),
     };
-    assert_eq!(Capabilities::parse(&ALL), Some(value));
+    assert_eq!(Capabilities::parse(&ALL), Ok(value));
     assert_eq!(value.to_bytes(), ALL);
     assert!(ReservationType::ALL.iter().all(|kind| value.supports(*kind) == Some(true)));
 }
 
 #[test]
 fn nothing_both_ways() {
-    assert_eq!(Capabilities::parse(&NOTHING), Some(Capabilities::default()));
+    assert_eq!(Capabilities::parse(&NOTHING), Ok(Capabilities::default()));
     assert_eq!(Capabilities::default().to_bytes(), NOTHING);
     assert_eq!(Capabilities::default().supports(ReservationType::WriteExclusive), None);
 }
@@ -41,7 +41,7 @@ fn each_bit_has_its_meaning() {
     let is = |byte: usize, bits: u8, value: Capabilities| {
         let mut bytes = NOTHING;
         bytes[byte] = bits;
-        assert_eq!(Capabilities::parse(&bytes), Some(value), "byte {byte}, {bits:#04x}");
+        assert_eq!(Capabilities::parse(&bytes), Ok(value), "byte {byte}, {bits:#04x}");
         assert_eq!(value.to_bytes(), bytes);
     };
     let none = Capabilities::default();
@@ -79,13 +79,13 @@ fn each_type_has_its_bit() {
 #[test]
 fn types_count_only_where_the_mask_is_valid() {
     let bytes = [0x00, 0x08, 0x00, 0x00, 0xea, 0x01, 0x00, 0x00];
-    assert_eq!(Capabilities::parse(&bytes).map(|value| value.types), Some(None));
+    assert_eq!(Capabilities::parse(&bytes).map(|value| value.types), Ok(None));
 }
 
 #[test]
 fn data_that_ends_early_says_less() {
-    assert_eq!(Capabilities::parse(&[]), None);
-    assert_eq!(Capabilities::parse(&ALL[..1]), None);
+    assert_eq!(Capabilities::parse(&[]), Err(ParseError::TooShort));
+    assert_eq!(Capabilities::parse(&ALL[..1]), Err(ParseError::TooShort));
     for length in 2..8 {
         let mut padded = [0; 8];
         padded[..length].copy_from_slice(&ALL[..length]);

@@ -1,5 +1,5 @@
 use scsi_pr::{
-    CDB_LENGTH, Cdb, Command, InAction, NotPersistentReserve, OutAction, PersistentReserveIn, PersistentReserveOut,
+    CDB_LENGTH, Cdb, Command, InAction, OutAction, ParseError, PersistentReserveIn, PersistentReserveOut,
     ReservationType,
 };
 
@@ -154,9 +154,9 @@ fn another_operation_code_is_no_persistent_reserve() {
     for operation_code in (0..=0xff).filter(|code| !matches!(code, 0x5e | 0x5f)) {
         let mut bytes = [0; 16];
         bytes[0] = operation_code;
-        assert_eq!(Cdb::new(bytes), Err(NotPersistentReserve { operation_code }));
+        assert_eq!(Cdb::new(bytes), Err(ParseError::OperationCode(operation_code)));
     }
-    let message = NotPersistentReserve { operation_code: 0x28 }.to_string();
+    let message = ParseError::OperationCode(0x28).to_string();
     assert_eq!(message, "operation code 0x28 is neither PERSISTENT RESERVE IN nor OUT");
 }
 

@@ -1,4 +1,6 @@
-use scsi_pr::{FullStatus, FullStatusDescriptor, Reservation, ReservationKey, ReservationType, TransportId};
+use scsi_pr::{
+    FullStatus, FullStatusDescriptor, ParseError, Reservation, ReservationKey, ReservationType, TransportId,
+};
 
 use crate::values::status_bytes;
 
@@ -75,7 +77,7 @@ fn read_full_status_without_registrations() {
 #[test]
 fn descriptors_that_are_cut_off_are_not_invented() {
     for length in 0..8 {
-        assert_eq!(FullStatus::parse(&STATUS[..length]), None);
+        assert_eq!(FullStatus::parse(&STATUS[..length]), Err(ParseError::TooShort));
     }
     for length in 8..STATUS.len() {
         let read = FullStatus::parse(&STATUS[..length]).expect("a header");

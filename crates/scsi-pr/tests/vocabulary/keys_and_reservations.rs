@@ -1,4 +1,4 @@
-use scsi_pr::{DataIn, ReadKeys, ReadReservation, Reservation, ReservationKey, ReservationType};
+use scsi_pr::{DataIn, ParseError, ReadKeys, ReadReservation, Reservation, ReservationKey, ReservationType};
 
 use crate::values::{keys_bytes, reservation_bytes};
 
@@ -42,7 +42,7 @@ fn read_keys_without_keys() {
 #[test]
 fn read_keys_that_are_cut_off_are_not_invented() {
     for length in 0..8 {
-        assert_eq!(ReadKeys::parse(&KEYS[..length]), None);
+        assert_eq!(ReadKeys::parse(&KEYS[..length]), Err(ParseError::TooShort));
     }
     for length in 8..24 {
         let read = ReadKeys::parse(&KEYS[..length]).expect("a header");
@@ -72,7 +72,7 @@ fn a_length_beyond_all_memory_is_no_trouble() {
 fn read_reservation_both_ways() {
     let reservation = Reservation::new(KEY, ReservationType::WriteExclusiveRegistrantsOnly);
     let value = ReadReservation { generation: u32::MAX, additional_length: 16, reservation: Some(reservation) };
-    assert_eq!(ReadReservation::parse(&RESERVED), Some(value));
+    assert_eq!(ReadReservation::parse(&RESERVED), Ok(value));
     assert_eq!(reservation_bytes(u32::MAX, Some(reservation)), RESERVED);
     assert_eq!(reservation.reservation_type(), Some(ReservationType::WriteExclusiveRegistrantsOnly));
     assert!(reservation.scope().is_logical_unit());
@@ -81,16 +81,16 @@ fn read_reservation_both_ways() {
 #[test]
 fn read_reservation_without_a_reservation() {
     let value = ReadReservation { generation: 3, additional_length: 0, reservation: None };
-    assert_eq!(ReadReservation::parse(&[0, 0, 0, 3, 0, 0, 0, 0]), Some(value));
+    assert_eq!(ReadReservation::parse(&[0, 0, 0, 3, 0, 0, 0, 0]), Ok(value));
     assert_eq!(reservation_bytes(3, None), [0, 0, 0, 3, 0, 0, 0, 0]);
     // What lies behind is left over in the buffer, not a reservation.
-    assert_eq!(ReadReservation::parse(&[&[0, 0, 0, 3, 0, 0, 0, 0][..], &RESERVED[8..]].concat()), Some(value));
+    assert_eq!(ReadReservation::parse(&[&[0, 0, 0, 3, 0, 0, 0, 0][..], &RESERVED[8..]].concat()), Ok(value));
 }
 
 #[test]
 fn a_reservation_that_is_cut_off_is_not_there() {
     for length in 0..8 {
-        assert_eq!(ReadReservation::parse(&RESERVED[..length]), None);
+        assert_eq!(ReadReservation::parse(&RESERVED[..length]), Err(ParseError::TooShort));
     }
     for length in 8..22 {
         let read = ReadReservation::parse(&RESERVED[..length]).expect("a header");
@@ -104,7 +104,7 @@ fn a_reservation_that_is_cut_off_is_not_there() {
 fn a_reservation_of_an_obsolete_scope_or_type_is_told_as_it_came() {
     let mut data = RESERVED;
     data[21] = 0x24;
-    let reservation = ReadReservation::parse(&data).and_then(|read| read.reservation).expect("a reservation");
+    let reservation = ReadReservation::parse(&data).expect("a header").reservation.expect("a reservation");
     assert_eq!((reservation.scope().code(), reservation.reservation_type()), (2, None));
     assert_eq!(reservation_bytes(u32::MAX, Some(reservation)), data);
 }

@@ -7,6 +7,7 @@ mod full_status;
 mod keys_and_reservations;
 mod parameters;
 mod properties;
+mod requests;
 mod reservation_types;
 mod sense;
 mod transport_ids;

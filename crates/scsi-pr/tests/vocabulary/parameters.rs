@@ -1,7 +1,4 @@
-use scsi_pr::{
-    BASIC_LENGTH, BasicParameters, MoveParameters, ParameterError, ReservationKey, TransportId, TransportIdError,
-    TransportIds,
-};
+use scsi_pr::{BASIC_LENGTH, BasicParameters, MoveParameters, ParseError, ReservationKey, TransportId, TransportIds};
 
 use crate::values::{bytes, move_bytes};
 
@@ -61,7 +58,7 @@ fn bytes_behind_a_basic_list_say_nothing() {
 #[test]
 fn a_basic_list_that_ends_early_is_too_short() {
     for length in 0..BASIC_LENGTH {
-        assert_eq!(BasicParameters::parse(&BASIC[..length]), Err(ParameterError::TooShort));
+        assert_eq!(BasicParameters::parse(&BASIC[..length]), Err(ParseError::TooShort));
     }
 }
 
@@ -94,21 +91,21 @@ fn a_list_with_no_initiator_ports_in_it() {
 fn the_length_of_the_initiator_ports_has_to_be_true() {
     let list = [&with_flags(0x08)[..], &[0, 0, 0, 24], &SAS].concat();
     for length in 24..28 {
-        assert_eq!(BasicParameters::parse(&list[..length]), Err(ParameterError::TooShort));
+        assert_eq!(BasicParameters::parse(&list[..length]), Err(ParseError::TooShort));
     }
     for length in 28..list.len() {
-        assert_eq!(BasicParameters::parse(&list[..length]), Err(ParameterError::Length));
+        assert_eq!(BasicParameters::parse(&list[..length]), Err(ParseError::Length));
     }
-    assert_eq!(BasicParameters::parse(&[&list[..], &[0]].concat()), Err(ParameterError::Length));
+    assert_eq!(BasicParameters::parse(&[&list[..], &[0]].concat()), Err(ParseError::Length));
     let huge = [&with_flags(0x08)[..], &[0xff; 4], &SAS].concat();
-    assert_eq!(BasicParameters::parse(&huge), Err(ParameterError::Length));
+    assert_eq!(BasicParameters::parse(&huge), Err(ParseError::Length));
 }
 
 #[test]
 fn a_bad_transport_id_ends_the_list() {
     let ids = [&SAS[..], &SAS[..23]].concat();
     let found: Vec<_> = TransportIds::new(&ids).iter().collect();
-    assert_eq!(found, [Ok(SAS_ID), Err(TransportIdError::TooShort)]);
+    assert_eq!(found, [Ok(SAS_ID), Err(ParseError::TooShort)]);
     assert_eq!(TransportIds::new(&ids).as_bytes(), ids);
     assert_eq!(TransportIds::new(&[]).iter().count(), 0);
 }
@@ -164,19 +161,16 @@ fn a_move_to_a_transport_id_that_cannot_be_read_keeps_its_bytes() {
 fn the_length_of_the_moves_transport_id_has_to_be_true() {
     let list = [MOVE, SAS].concat();
     for length in 0..24 {
-        assert_eq!(MoveParameters::parse(&list[..length]), Err(ParameterError::TooShort));
+        assert_eq!(MoveParameters::parse(&list[..length]), Err(ParseError::TooShort));
     }
     for length in 24..48 {
-        assert_eq!(MoveParameters::parse(&list[..length]), Err(ParameterError::Length));
+        assert_eq!(MoveParameters::parse(&list[..length]), Err(ParseError::Length));
     }
-    assert_eq!(MoveParameters::parse(&[&list[..], &[0]].concat()), Err(ParameterError::Length));
+    assert_eq!(MoveParameters::parse(&[&list[..], &[0]].concat()), Err(ParseError::Length));
 }
 
 #[test]
 fn errors_say_what_is_wrong() {
-    assert_eq!(ParameterError::TooShort.to_string(), "the parameter list is shorter than the service action's fields");
-    assert_eq!(
-        ParameterError::Length.to_string(),
-        "a length inside the parameter list disagrees with the length of the list"
-    );
+    assert_eq!(ParseError::TooShort.to_string(), "the data ends inside its fields");
+    assert_eq!(ParseError::Length.to_string(), "a length inside the data disagrees with the length of the data");
 }

@@ -109,8 +109,8 @@ proptest! {
 
         let short = &data[..data.len().min(cut)];
         let read = ReadKeys::parse(short);
-        prop_assert_eq!(read.is_some(), short.len() >= 8);
-        if let Some(read) = read {
+        prop_assert_eq!(read.is_ok(), short.len() >= 8);
+        if let Ok(read) = read {
             prop_assert_eq!(read.keys().collect::<Vec<_>>(), &keys[..(short.len() - 8) / 8]);
             prop_assert_eq!(read.additional_length as usize, 8 * keys.len());
             prop_assert_eq!(read.is_truncated(), short.len() < data.len());
@@ -128,8 +128,8 @@ proptest! {
 
         let short = &data[..data.len().min(cut)];
         let read = ReadReservation::parse(short);
-        prop_assert_eq!(read.is_some(), short.len() >= 8);
-        if let Some(read) = read {
+        prop_assert_eq!(read.is_ok(), short.len() >= 8);
+        if let Ok(read) = read {
             prop_assert!(read.reservation.is_none() || read.reservation == held);
         }
     }
@@ -146,8 +146,8 @@ proptest! {
 
         let short = &data[..data.len().min(cut)];
         let read = FullStatus::parse(short);
-        prop_assert_eq!(read.is_some(), short.len() >= 8);
-        if let Some(read) = read {
+        prop_assert_eq!(read.is_ok(), short.len() >= 8);
+        if let Ok(read) = read {
             let found: Vec<_> = read.descriptors().collect();
             prop_assert_eq!(&found, &descriptors[..found.len()]);
             prop_assert_eq!(read.is_truncated(), short.len() < data.len());
@@ -171,7 +171,7 @@ proptest! {
             allow_commands,
             types: types.map(|types| types & Capabilities::all_types()),
         };
-        prop_assert_eq!(Capabilities::parse(&value.to_bytes()), Some(value));
+        prop_assert_eq!(Capabilities::parse(&value.to_bytes()), Ok(value));
     }
 
     #[test]
@@ -212,11 +212,11 @@ proptest! {
 
 /// Gives the bytes to every parser and looks at all that comes out.
 fn read_everything(data: &[u8]) {
-    if let Some(read) = ReadKeys::parse(data) {
+    if let Ok(read) = ReadKeys::parse(data) {
         assert!(read.keys().count() <= data.len() / 8);
         let _ = read.is_truncated();
     }
-    if let Some(read) = FullStatus::parse(data) {
+    if let Ok(read) = FullStatus::parse(data) {
         assert!(read.descriptors().count() <= data.len() / 24);
         for found in read.descriptors() {
             let _ = (found.reservation(), found.transport_id.to_string(), id_bytes(&found.transport_id));

@@ -1,4 +1,4 @@
-use scsi_pr::{TransportId, TransportIdError};
+use scsi_pr::{ParseError, TransportId};
 
 use crate::values::id_bytes;
 
@@ -72,7 +72,7 @@ fn what_follows_a_transport_id_is_left() {
 fn a_transport_id_that_ends_early_is_too_short() {
     for (_, bytes, text) in FIXED {
         for length in 0..24 {
-            assert_eq!(TransportId::parse(&bytes[..length]), Err(TransportIdError::TooShort), "{text}");
+            assert_eq!(TransportId::parse(&bytes[..length]), Err(ParseError::TooShort), "{text}");
             assert_eq!(TransportId::from_field(&bytes[..length]), TransportId::Other(&bytes[..length]));
         }
     }
@@ -163,7 +163,7 @@ fn more_padding_than_an_iscsi_name_needs_is_no_error() {
 
 #[test]
 fn malformed_iscsi_names_are_refused() {
-    use TransportIdError::{IscsiLength, IscsiName, TooShort};
+    use ParseError::{IscsiLength, IscsiName, TooShort};
     for (why, bytes, error) in [
         ("fewer than four bytes", &b"\x05\0\0"[..], TooShort),
         ("nothing after the length", b"\x05\0\0\x14", TooShort),
@@ -186,12 +186,8 @@ fn malformed_iscsi_names_are_refused() {
 #[test]
 fn errors_say_what_is_wrong() {
     for (error, text) in [
-        (TransportIdError::TooShort, "the data ends inside the TransportID"),
-        (TransportIdError::IscsiLength, "the length of the iSCSI name is under 20 or no multiple of four"),
-        (
-            TransportIdError::IscsiName,
-            "the iSCSI name has no terminator or no session identifier where its format wants one",
-        ),
+        (ParseError::IscsiLength, "the length of the iSCSI name is under 20 or no multiple of four"),
+        (ParseError::IscsiName, "the iSCSI name has no terminator or no session identifier where its format wants one"),
     ] {
         assert_eq!(error.to_string(), text);
     }

@@ -8,7 +8,8 @@ use clap::ValueEnum;
 use pr_sim::{LogicalUnit, Nexus};
 use pr_wire::{MAX_DATA, Reply};
 use scsi_pr::{
-    BasicParameters, Cdb, Command, InAction, OutAction, PersistentReserveOut, ReservationKey, Sense, SenseCode, Status,
+    BasicParameters, Cdb, Command, InAction, OutAction, PersistentReserveOut, PrOut, ReservationKey, Sense, SenseCode,
+    Status,
 };
 
 /// A fault.
@@ -163,8 +164,8 @@ fn release(unit: &mut LogicalUnit) {
     let Some((nexus, registration)) = unit.registrations().find(|(n, _)| held.holder.is_none_or(|h| h == *n)) else {
         return;
     };
-    let cdb = PersistentReserveOut::new(OutAction::Release, Some(held.kind), 24).cdb();
-    let list = BasicParameters::keys(registration.key, ReservationKey::ZERO).to_bytes();
+    let release = PrOut::release(registration.key, held.kind);
+    let (cdb, list) = (release.cdb(), release.list());
     // The unit attentions of the holder come first; one of the tries carries the command out.
     for _ in 0..8 {
         if without_fault(unit, nexus, &cdb, &list).status == Status::GOOD {

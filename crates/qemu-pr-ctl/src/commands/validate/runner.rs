@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use pr_wire::Reply;
-use scsi_pr::{InAction, OutAction, ReadKeys, ReservationKey, Status};
+use scsi_pr::{InAction, PrOut, ReadKeys, ReservationKey, ReservationType, Status};
 use signal_hook::{consts, flag};
 
 use super::{
@@ -81,7 +81,7 @@ impl<'a> Runner<'a> {
         let disk = self.disks.first_mut().ok_or(Error::NoInitiator)?;
         let reply = disk.ask_settled(InAction::ReadKeys)?;
         match ReadKeys::parse(&reply.data) {
-            Some(keys) if reply.status == Status::GOOD => Ok(keys.keys().collect()),
+            Ok(keys) if reply.status == Status::GOOD => Ok(keys.keys().collect()),
             _ => disk.data(InAction::ReadKeys).and_then(|data| Err(disk.too_short(InAction::ReadKeys, &data))),
         }
     }
@@ -136,7 +136,7 @@ impl<'a> Runner<'a> {
             self.counted = true;
         }
         let Expect::Keys(_) = step.expect else { return None };
-        let generation = ReadKeys::parse(&reply.data)?.generation;
+        let generation = ReadKeys::parse(&reply.data).ok()?.generation;
         let before = self.generation.replace(generation);
         let stands = self.counted && before == Some(generation);
         self.counted = false;
@@ -159,8 +159,7 @@ impl<'a> Runner<'a> {
     }
 
     fn unregister(&mut self) {
-        let zero = ReservationKey::ZERO;
-        let request = Request::new(OutAction::RegisterAndIgnoreExistingKey, None, zero, zero);
+        let request = Request::from(PrOut::register_and_ignore_existing_key(ReservationKey::ZERO));
         for disk in &mut self.disks {
             settled(disk, &request);
         }
@@ -178,21 +177,19 @@ impl<'a> Runner<'a> {
     fn remove(&mut self, left: &[ReservationKey]) {
         let own = self.initiators.third;
         let Some(disk) = self.disks.first_mut() else { return };
-        let zero = ReservationKey::ZERO;
-        settled(disk, &Request::new(OutAction::RegisterAndIgnoreExistingKey, None, zero, own));
+        settled(disk, &PrOut::register_and_ignore_existing_key(own).into());
         for victim in left {
-            let kind = Some(scsi_pr::ReservationType::WriteExclusive);
-            settled(disk, &Request::new(OutAction::Preempt, kind, own, *victim));
+            settled(disk, &PrOut::preempt(own, *victim, ReservationType::WriteExclusive).into());
         }
-        settled(disk, &Request::new(OutAction::RegisterAndIgnoreExistingKey, None, zero, zero));
+        settled(disk, &PrOut::register_and_ignore_existing_key(ReservationKey::ZERO).into());
     }
 
     /// Removes all registrations, those of other initiators too.
     pub fn clear(&mut self) {
         let Some(disk) = self.disks.first_mut() else { return };
-        let (zero, own) = (ReservationKey::ZERO, self.initiators.one);
-        settled(disk, &Request::new(OutAction::RegisterAndIgnoreExistingKey, None, zero, own));
-        settled(disk, &Request::new(OutAction::Clear, None, own, zero));
+        let own = self.initiators.one;
+        settled(disk, &PrOut::register_and_ignore_existing_key(own).into());
+        settled(disk, &PrOut::clear(own).into());
         self.settle();
     }
 
@@ -208,12 +205,12 @@ impl<'a> Runner<'a> {
     pub fn is_pair(&mut self) -> Option<Pair> {
         let initiators = self.initiators;
         let [first, second] = &mut self.disks[..] else { return None };
-        let register = |key| Request::new(OutAction::Register, None, ReservationKey::ZERO, key);
+        let register = |key| Request::from(PrOut::register(ReservationKey::ZERO, key));
         if settled(first, &register(initiators.one))? != Status::GOOD {
             return None;
         }
         let reply = second.ask_settled(InAction::ReadKeys).ok()?;
-        let keys = ReadKeys::parse(&reply.data)?;
+        let keys = ReadKeys::parse(&reply.data).ok()?;
         if keys.keys().all(|key| key != initiators.one) {
             return Some(Pair::OtherDisk);
         }

@@ -2,15 +2,13 @@
 //!
 //! With one initiator, the steps of the other are left out.
 
-use scsi_pr::{InAction, OutAction, ReservationKey, ReservationType, SenseCode};
+use scsi_pr::{BasicParameters, InAction, OutAction, PrOut, ReservationKey, ReservationType, SenseCode};
 
 use super::step::{
     Command, Expect,
     Initiator::{self, One, Two},
     Step,
 };
-use crate::request::Request;
-
 /// The allocation length of QEMU 11 after a guest's PREEMPT.
 const RESERVATION_LENGTH: u16 = 24;
 const ANY_LENGTH: u16 = 8192;
@@ -50,7 +48,8 @@ fn step(initiator: Initiator, name: &'static str, command: Command, expect: Expe
 }
 
 fn change(action: OutAction, kind: Option<ReservationType>, key: ReservationKey, other: ReservationKey) -> Command {
-    Command::Change(Request::new(action, kind, key, other))
+    let scope_type = kind.map_or(0, ReservationType::code);
+    Command::Change(PrOut::new(action, scope_type, BasicParameters::keys(key, other)).into())
 }
 
 fn register(key: ReservationKey, new_key: ReservationKey) -> Command {

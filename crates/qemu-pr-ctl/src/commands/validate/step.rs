@@ -103,22 +103,22 @@ impl Expect {
             }
             _ if !good => (false, text::reply(reply)),
             Self::Keys(expected) | Self::KeysIfKept(expected) => match ReadKeys::parse(&reply.data) {
-                Some(data) => {
+                Ok(data) => {
                     let keys: Vec<_> = data.keys().collect();
                     (!data.is_truncated() && distinct(&keys) == distinct(expected), list(&keys))
                 }
-                None => (false, too_short(reply)),
+                Err(_) => (false, too_short(reply)),
             },
             Self::KeysHeader => match ReadKeys::parse(&reply.data) {
-                Some(data) => {
+                Ok(data) => {
                     let received = format!("{} bytes, {} more announced", reply.data.len(), data.additional_length);
                     let announced = data.additional_length > 0 && data.additional_length % 8 == 0;
                     (reply.data.len() == 8 && announced, received)
                 }
-                None => (false, too_short(reply)),
+                Err(_) => (false, too_short(reply)),
             },
             Self::NoReservation | Self::Reservation(..) => match ReadReservation::parse(&reply.data) {
-                Some(data) => {
+                Ok(data) => {
                     let received = data.reservation.map(|held| (held.key, held.scope_type));
                     let expected = match self {
                         Self::Reservation(key, kind) => Some((*key, kind.code())),
@@ -130,14 +130,14 @@ impl Expect {
                         received.map_or("no reservation".to_owned(), |(key, kind)| held(key, kind)),
                     )
                 }
-                None => (false, too_short(reply)),
+                Err(_) => (false, too_short(reply)),
             },
             Self::Registrations(expected) => match FullStatus::parse(&reply.data) {
-                Some(data) => {
+                Ok(data) => {
                     let keys: Vec<_> = data.descriptors().map(|descriptor| descriptor.key).collect();
                     (!data.is_truncated() && distinct(&keys) == distinct(expected), list(&keys))
                 }
-                None => (false, too_short(reply)),
+                Err(_) => (false, too_short(reply)),
             },
         };
         let optional = match self {
