@@ -62,6 +62,7 @@ fn steps(size: Size) -> Vec<Step> {
         (Always, "tests", Box::new(tests)),
         (Always, "examples in the documentation", cargo_with("test --quiet --workspace --doc")),
         (Always, "documentation of the published crates", Box::new(documentation)),
+        (Always, "published crates without their features", cargo_with(BARE)),
         (Always, "lints", cargo_with("clippy --quiet --workspace --all-targets -- -D warnings")),
         (Always, "completions in their shells", Box::new(completions::check)),
         (Always, "alerts and the exporter's page", Box::new(observability::run)),
@@ -104,6 +105,9 @@ fn steps(size: Size) -> Vec<Step> {
         (Release, "VM test manual", vm_test(Kind::Manual, None, all)),
     ]
 }
+
+/// Both are `no_std` then.
+const BARE: &str = "check --quiet --package scsi-pr --package pr-wire --no-default-features";
 
 /// What the steps start or copy.
 const NEEDED: &[&[(&str, &str)]] =

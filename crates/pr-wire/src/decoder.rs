@@ -1,4 +1,5 @@
-use std::{borrow::Cow, mem};
+use alloc::{borrow::Cow, vec::Vec};
+use core::mem;
 
 use scsi_pr::{Cdb, Command};
 
@@ -50,6 +51,7 @@ enum Stage<D> {
     },
     /// After a violation: what is still held is closed with the decoder, by whoever drops that.
     Broken {
+        violation: Violation,
         device: Option<D>,
         more: Option<D>,
     },
@@ -129,7 +131,7 @@ impl<D> Decoder<D> {
             Stage::Features { .. } => false,
             Stage::Cdb { device, .. } => device.is_some(),
             Stage::Parameters { .. } => true,
-            Stage::Broken { device, more } => device.is_some() || more.is_some(),
+            Stage::Broken { device, more, .. } => device.is_some() || more.is_some(),
         }
     }
 
@@ -147,11 +149,21 @@ impl<D> Decoder<D> {
     ///
     /// # Errors
     ///
-    /// Where the client breaks the protocol. The decoder is of no use then, holds what descriptors it had, and every
-    /// further call fails.
+    /// Where the client breaks the protocol, and where there are more bytes than that. The decoder is of no use then: it
+    /// holds what descriptors it had, and every further call returns the same error.
     pub fn feed<'a>(&mut self, bytes: &'a [u8], descriptors: Descriptors<D>) -> Result<Step<'a, D>, Violation> {
-        debug_assert!(bytes.len() <= self.needs(), "more bytes than the stage lacks");
+        let is_surplus = bytes.len() > self.needs();
         match mem::replace(&mut self.0, Stage::next_request()) {
+            Stage::Broken { violation, device, more } => self.broken(device, more, violation),
+            // Bytes that are not this stage's could only be guessed at.
+            stage if is_surplus => {
+                let device = stage.into_device();
+                let more = match descriptors {
+                    Descriptors::One(more) => Some(more),
+                    Descriptors::None | Descriptors::Many => None,
+                };
+                self.broken(device, more, Violation::Surplus)
+            }
             Stage::Features { word, have } => self.features(word, have, bytes),
             Stage::Cdb { bytes: cdb, have, device } => {
                 // A request has one descriptor, on whichever of its bytes.
@@ -166,15 +178,11 @@ impl<D> Decoder<D> {
             Stage::Parameters { cdb, device, length, pieces } => {
                 Ok(self.parameters(cdb, device, length, pieces, bytes))
             }
-            stage @ Stage::Broken { .. } => {
-                self.0 = stage;
-                Err(Violation::Truncated)
-            }
         }
     }
 
     fn broken<T>(&mut self, device: Option<D>, more: Option<D>, violation: Violation) -> Result<T, Violation> {
-        self.0 = Stage::Broken { device, more };
+        self.0 = Stage::Broken { violation, device, more };
         Err(violation)
     }
 
@@ -182,9 +190,13 @@ impl<D> Decoder<D> {
     ///
     /// # Errors
     ///
-    /// Within a request or the feature word, and after a violation.
+    /// Within a request or the feature word; after a violation it is that one.
     pub fn end(&self) -> Result<(), Violation> {
-        if self.is_idle() { Ok(()) } else { Err(Violation::Truncated) }
+        match self.0 {
+            Stage::Broken { violation, .. } => Err(violation),
+            _ if self.is_idle() => Ok(()),
+            _ => Err(Violation::Truncated),
+        }
     }
 
     fn features<'a>(&mut self, mut word: [u8; 4], have: usize, bytes: &[u8]) -> Result<Step<'a, D>, Violation> {
@@ -248,6 +260,15 @@ impl<D> Decoder<D> {
 }
 
 impl<D> Stage<D> {
+    /// The descriptor that the stage holds.
+    fn into_device(self) -> Option<D> {
+        match self {
+            Self::Features { .. } => None,
+            Self::Cdb { device, .. } | Self::Broken { device, .. } => device,
+            Self::Parameters { device, .. } => Some(device),
+        }
+    }
+
     fn next_request() -> Self {
         Self::Cdb { bytes: [0; WIRE_CDB], have: 0, device: None }
     }

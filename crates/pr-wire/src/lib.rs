@@ -9,9 +9,17 @@
 //! both over a Unix socket and cannot leak a descriptor. [`ClientConnection`] is the client's half without any I/O, for
 //! a virtual machine monitor with its own event loop (`examples/vmm.rs`); [`Client`] is the same on a blocking socket,
 //! for tools and tests. Nothing here knows what a device is or who may do what.
+//!
+//! Without its features this crate is `no_std` and does no I/O at all. `channel` adds the module of that name, and
+//! `client` adds [`Client`].
+#![cfg_attr(not(feature = "channel"), no_std)]
 #![forbid(unsafe_code)]
 
+extern crate alloc;
+
+#[cfg(feature = "channel")]
 pub mod channel;
+#[cfg(feature = "client")]
 mod client;
 mod client_connection;
 mod decoder;
@@ -19,6 +27,7 @@ mod replies;
 mod reply;
 mod violation;
 
+#[cfg(feature = "client")]
 pub use client::{Client, ClientError};
 pub use client_connection::{ClientConnection, ClientStep, Outgoing, RequestError};
 pub use decoder::{Decoder, Descriptors, Request, Step};

@@ -1,4 +1,5 @@
-use std::{collections::VecDeque, mem};
+use alloc::{collections::VecDeque, vec::Vec};
+use core::mem;
 
 use scsi_pr::{Cdb, Command, Sense, Status};
 use thiserror::Error;

@@ -34,17 +34,21 @@ pub enum Violation {
     /// The conversation ended in the middle of a request.
     #[error("Unexpected end-of-file in the middle of a request")]
     Truncated,
+    /// More bytes were fed in than `needs` said: the caller's mistake, not the client's.
+    #[error("More bytes than the request lacks")]
+    Surplus,
 }
 
 impl Violation {
     /// The rules that can be broken, each in one word.
-    pub const RULES: [&str; 6] = [
+    pub const RULES: [&str; 7] = [
         "unknown-features",
         "no-descriptor",
         "too-many-descriptors",
         "not-persistent-reserve",
         "too-long",
         "truncated",
+        "surplus",
     ];
 
     /// The place in [`Violation::RULES`] of the rule that was broken.
@@ -56,6 +60,7 @@ impl Violation {
             Self::NotPersistentReserve(_) => 3,
             Self::TooLong(_) => 4,
             Self::Truncated => 5,
+            Self::Surplus => 6,
         }
     }
 }

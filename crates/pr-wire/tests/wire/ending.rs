@@ -1,6 +1,6 @@
 //! The client sends no more.
 
-use pr_wire::Violation;
+use pr_wire::{Decoder, Descriptors, GREETING, Violation};
 
 use crate::script::{Chunk, Event, hello, list, plain, play, read_keys, register, request, with};
 
@@ -53,6 +53,7 @@ fn a_violation_says_in_words_what_was_wrong() {
         (Violation::TooLong(65560), "65560 bytes of data"),
         (Violation::TooLong(65560), "limit is 8192"),
         (Violation::Truncated, "in the middle of a request"),
+        (Violation::Surplus, "ore bytes than the request lacks"),
     ] {
         assert!(violation.to_string().contains(words), "{violation}");
     }
@@ -73,6 +74,53 @@ fn each_violation_has_the_name_of_its_rule() {
         (Violation::NotPersistentReserve(0), "not-persistent-reserve"),
         (Violation::TooLong(8193), "too-long"),
         (Violation::Truncated, "truncated"),
+        (Violation::Surplus, "surplus"),
     ];
     assert_eq!(violations.map(|(violation, _)| Violation::RULES[violation.rule()]), violations.map(|(_, name)| name));
+}
+
+/// A decoder at each stage, with what it holds there.
+fn decoders() -> Vec<(Decoder<u32>, bool)> {
+    let begun = |fed: &[(&[u8], Option<u32>)]| {
+        let mut decoder = Decoder::new();
+        for (bytes, token) in fed {
+            decoder.feed(bytes, token.map_or(Descriptors::None, Descriptors::One)).expect("a proper client");
+        }
+        decoder
+    };
+    let cdb = register(24);
+    let (hello, cdb) = (&GREETING[..], cdb.as_bytes());
+    vec![
+        (begun(&[]), false),
+        (begun(&[(&hello[..3], None)]), false),
+        (begun(&[(hello, None)]), false),
+        (begun(&[(hello, None), (&cdb[..7], Some(1))]), true),
+        (begun(&[(hello, None), (cdb, Some(1))]), true),
+        (begun(&[(hello, None), (cdb, Some(1)), (&list()[..23], None)]), true),
+    ]
+}
+
+#[test]
+fn bytes_beyond_those_that_are_needed_are_refused_at_every_stage() {
+    for (mut decoder, holds) in decoders() {
+        let surplus = vec![0; decoder.needs() + 1];
+        assert_eq!(decoder.feed(&surplus, Descriptors::None).err(), Some(Violation::Surplus), "{decoder:?}");
+        assert_eq!(decoder.holds_descriptor(), holds, "{decoder:?}");
+        assert_eq!(decoder.end(), Err(Violation::Surplus));
+    }
+    // A descriptor that came with them is closed with the decoder.
+    let (mut decoder, _) = decoders().swap_remove(2);
+    assert_eq!(decoder.feed(&[0; 17], Descriptors::One(1)).err(), Some(Violation::Surplus));
+    assert!(decoder.holds_descriptor());
+}
+
+#[test]
+fn after_a_violation_every_call_returns_it() {
+    let mut decoder = Decoder::<u32>::new();
+    let violation = Violation::UnknownFeatures(1);
+    for _ in 0..3 {
+        assert_eq!(decoder.feed(&[0, 0, 0, 1], Descriptors::None).err(), Some(violation));
+        assert_eq!(decoder.end(), Err(violation));
+        assert!(!decoder.is_idle() && !decoder.takes_descriptor());
+    }
 }

@@ -66,5 +66,5 @@ fn after_unknown_features_no_request_is_decoded() {
         let step = decoder.feed(now, Descriptors::One(7));
         assert!(step.is_err(), "{step:?}");
     }
-    assert_eq!(decoder.end(), Err(Violation::Truncated));
+    assert_eq!(decoder.end(), Err(Violation::UnknownFeatures(1)));
 }
