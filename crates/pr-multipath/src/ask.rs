@@ -131,13 +131,12 @@ impl<I: Io> Engine<'_, I> {
             let mut result = self.send(Self::command(*id, &request.cdb, request.list, 0, request.budget))?;
             for _ in 1..REPEATS {
                 // Of the command itself, whose answer was lost on another path.
-                let is_own = match result.class() {
-                    Class::UnitAttention(code) => {
-                        self.memory.path(*id).takes_expected(code)
-                            || self.is_no_news(code)
-                            || self.own.contains(&code) && !judgement.lost.is_empty()
-                    }
-                    _ => false,
+                let is_own = if let Class::UnitAttention(code) = result.class() {
+                    self.memory.path(*id).takes_expected(code)
+                        || self.is_no_news(code)
+                        || self.own.contains(&code) && !judgement.lost.is_empty()
+                } else {
+                    false
                 };
                 if !is_own && (!is_in_transition(&result) || !self.io.wait()?) {
                     break;
@@ -160,7 +159,7 @@ impl<I: Io> Engine<'_, I> {
                     judgement.refused.push(*id);
                     judgement.unready.push(*id);
                 }
-                _ => {}
+                Class::Good | Class::UnitAttention(_) | Class::Verdict | Class::Busy | Class::Unsent => {}
             }
             // The first of equals stays: it is the path that the map uses.
             if judgement.path.is_none() || class < judgement.result.class() {
@@ -201,7 +200,12 @@ impl<I: Io> Engine<'_, I> {
                     }
                     // It has nothing more to tell.
                     Class::Good => self.memory.path(id).expected.clear(),
-                    _ => {
+                    Class::Verdict
+                    | Class::Conflict
+                    | Class::NotThisPath
+                    | Class::Busy
+                    | Class::Lost
+                    | Class::Unsent => {
                         self.memory.path(id).unsettled = true;
                         silent.push(id);
                     }
@@ -269,7 +273,12 @@ impl<I: Io> Engine<'_, I> {
             match result.class() {
                 Class::Good => proof.has.push(id),
                 Class::Conflict => proof.lacks.push(id),
-                _ => proof.silent.push(id),
+                Class::UnitAttention(_)
+                | Class::Verdict
+                | Class::NotThisPath
+                | Class::Busy
+                | Class::Lost
+                | Class::Unsent => proof.silent.push(id),
             }
         }
         Ok(proof)

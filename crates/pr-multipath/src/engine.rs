@@ -291,7 +291,7 @@ impl<'a, I: Io> Engine<'a, I> {
         for order in std::mem::take(&mut self.to_tell) {
             match order {
                 Multipathd::Hold(holds) => self.hold(holds)?,
-                order => {
+                order @ (Multipathd::Register { .. } | Multipathd::Forget) => {
                     self.told = None;
                     self.tell_multipathd(order)?;
                 }
@@ -451,7 +451,7 @@ impl<'a, I: Io> Engine<'a, I> {
                         return Ok(data.map(|data| data.persist_through_power_loss_active));
                     }
                     Class::Verdict => return Ok(None),
-                    _ => break,
+                    Class::Conflict | Class::NotThisPath | Class::Busy | Class::Lost | Class::Unsent => break,
                 }
             }
         }

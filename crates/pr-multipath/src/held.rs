@@ -68,7 +68,9 @@ impl<I: Io> Engine<'_, I> {
                         (true, _) => Ok((result.into(), own)),
                     }
                 }
-                _ => Ok((result.into(), own)),
+                Class::UnitAttention(_) | Class::Verdict | Class::NotThisPath | Class::Busy | Class::Unsent => {
+                    Ok((result.into(), own))
+                }
             }
         })?;
         if answer.status == Status::GOOD && new.key.is_zero() {

@@ -126,6 +126,8 @@
 //! assert_eq!(CommandResult::GOOD.class(), Class::Good);
 //! ```
 #![forbid(unsafe_code)]
+// A new service action, or a new kind of answer, is an error of the compiler where something has to be decided about it.
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
 mod ask;
 mod engine;

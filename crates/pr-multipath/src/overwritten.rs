@@ -76,7 +76,7 @@ impl<I: Io> Engine<'_, I> {
         let stale = self.memory.outdated_keys();
         let own = match self.memory.user {
             User::Registered(own) if !stale.is_empty() => own,
-            _ => {
+            User::Registered(_) | User::Unregistered | User::Unknown => {
                 return if self.memory.count_when_complete.take().is_some() { self.keep() } else { Ok(()) };
             }
         };

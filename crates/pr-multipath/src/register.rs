@@ -199,10 +199,7 @@ impl<I: Io> Engine<'_, I> {
         } else {
             order.sort_by_key(|id| (Some(*id) == plan.holder, !plan.key.is_zero() && !plan.had.contains(id)));
         }
-        let before = match plan.action {
-            OutAction::Register => Some(plan.key),
-            _ => None,
-        };
+        let before = (plan.action == OutAction::Register).then_some(plan.key);
         self.set_step(Step::Registering { before, new: plan.new })?;
         if plan.new.key.is_zero() {
             // With the holder's registration its reservation ends, and the other paths are told.
@@ -302,7 +299,12 @@ impl<I: Io> Engine<'_, I> {
                         self.learn_by(id, plan)?;
                     }
                     Class::Conflict => self.refused(plan, id, progress)?,
-                    _ => progress.silent.push(id),
+                    Class::UnitAttention(_)
+                    | Class::Verdict
+                    | Class::NotThisPath
+                    | Class::Busy
+                    | Class::Lost
+                    | Class::Unsent => progress.silent.push(id),
                 }
             }
         }
@@ -473,10 +475,10 @@ impl<I: Io> Engine<'_, I> {
             known.leave_over(plan.new.key);
         }
         // The kernel's own target registers and then answers NOT READY if it cannot write its file (target_core_pr.c).
-        let doubtful: Vec<PathId> = match plan.action {
-            _ if plan.new.key.is_zero() => Vec::new(),
-            OutAction::Register => lost.iter().chain(refused).copied().filter(|id| self.is_fresh(plan, *id)).collect(),
-            _ => Vec::new(),
+        let doubtful: Vec<PathId> = if plan.action == OutAction::Register && !plan.new.key.is_zero() {
+            lost.iter().chain(refused).copied().filter(|id| self.is_fresh(plan, *id)).collect()
+        } else {
+            Vec::new()
         };
         if !doubtful.is_empty() {
             let before = Registration { key: plan.key, ..plan.new };

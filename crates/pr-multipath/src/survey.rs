@@ -116,7 +116,7 @@ impl<I: Io> Engine<'_, I> {
                     Class::UnitAttention(_) => {}
                     Class::Good => return Ok(Ok(parse(&result.data, room.into()))),
                     Class::Verdict => return Ok(Ok(Told::Nothing)),
-                    _ => break,
+                    Class::Conflict | Class::NotThisPath | Class::Busy | Class::Lost | Class::Unsent => break,
                 }
             }
         }

@@ -1,5 +1,8 @@
 //! Carries out commands on devices. Nothing here knows a client's socket or its bytes.
 
+// A new service action is an error of the compiler where something has to be decided about it.
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
+
 mod buffer;
 pub mod multipath;
 mod no_scsi;

@@ -58,7 +58,9 @@ fn hint(kind: Kind, name: &str) -> &'static str {
         Kind::File => {
             "it is a file; persistent reservations are for SCSI disks (/dev/sdX, /dev/sgN) and multipath maps"
         }
-        _ => "persistent reservations are for SCSI disks (/dev/sdX, /dev/sgN) and multipath maps",
+        Kind::Block | Kind::Character | Kind::Pipe | Kind::Unknown => {
+            "persistent reservations are for SCSI disks (/dev/sdX, /dev/sgN) and multipath maps"
+        }
     }
 }
 

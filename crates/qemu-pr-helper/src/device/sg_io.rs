@@ -28,10 +28,8 @@ impl SgIo {
 
     /// How long a command may take: PREEMPT AND ABORT waits for the other side's commands to end.
     pub fn timeout_for(&self, cdb: &Cdb) -> Duration {
-        match cdb.command() {
-            Command::Out(out) if out.action() == Some(OutAction::PreemptAndAbort) => self.timeout * 2,
-            _ => self.timeout,
-        }
+        let aborts = matches!(cdb.command(), Command::Out(out) if out.action() == Some(OutAction::PreemptAndAbort));
+        if aborts { self.timeout * 2 } else { self.timeout }
     }
 
     /// Sends a command that may take so long, again while device-mapper says that the device is suspended. With the result
@@ -52,7 +50,7 @@ impl SgIo {
             let transfer = match cdb.command() {
                 Command::In(_) if length > 0 => Transfer::FromDevice(&mut buffer[..length]),
                 Command::Out(_) if !parameters.is_empty() => Transfer::ToDevice(parameters),
-                _ => Transfer::None,
+                Command::In(_) | Command::Out(_) => Transfer::None,
             };
             sg_io::execute(device.descriptor, cdb.command_bytes(), transfer, &mut sense, timeout)
         };

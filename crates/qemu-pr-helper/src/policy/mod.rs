@@ -4,6 +4,9 @@
 //! just this, which no disk says for any other reason, and which no guest retries. RESERVATION CONFLICT would tell a
 //! cluster that another node has the disk, and it would begin to fence.
 
+// A new service action is an error of the compiler: absence is not permission.
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
+
 mod facts;
 mod keys;
 mod limits;

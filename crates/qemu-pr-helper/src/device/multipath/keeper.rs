@@ -776,9 +776,8 @@ pub fn receive(line: &OwnedFd, room: &mut [u8; MAX_REQUEST]) -> io::Result<Optio
     if length == 0 {
         return Ok(None);
     }
-    let mut descriptors = ancillary.drain().flat_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect::<Vec<_>>(),
-        _ => Vec::new(),
+    let mut descriptors = ancillary.drain().flat_map(|message| {
+        if let RecvAncillaryMessage::ScmRights(descriptors) = message { descriptors.collect() } else { Vec::new() }
     });
     match (Request::parse(&room[..length]), descriptors.next(), descriptors.next()) {
         (Some(request), Some(device), Some(reply)) => Ok(Some((request, device, reply))),

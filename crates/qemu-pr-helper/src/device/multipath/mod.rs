@@ -155,7 +155,7 @@ impl Multipath {
                 let timeout = timeout.saturating_sub(start.elapsed());
                 recovered = self.ask_traced(&Request { timeout, only_recovers: true, ..request }, device).ok();
             }
-            _ => {}
+            Command::In(_) | Command::Out(_) => {}
         }
         METRICS.multipath_returned.count();
         let is_answered = matches!(verdict, Ok(Verdict::Answered(_)));
