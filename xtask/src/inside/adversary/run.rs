@@ -157,6 +157,13 @@ impl Run {
             Came::Answer(_) => "another answer",
             Came::Nothing(_) => "no answer",
         });
+        // Where the other node uses the guest's key in the middle of a change of it, what can be done is to say so.
+        let is_error =
+            matches!(&came, Came::Answer(answer) if Told::by(answer).is_none() && !judge::is_attention(answer));
+        if shared && is_error && !done.acts.is_empty() && !disturbed && self.host.has_named_a_path(mark) {
+            self.record.count("an error because of a shared key, and said");
+            disturbed = true;
+        }
         let old = self.disk.clone();
         let paths_tell = disturbed || self.host.faults.may_tell();
         let fenced = self.fenced;
