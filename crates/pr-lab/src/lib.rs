@@ -4,6 +4,7 @@
 //! * [`Bed`] is a directory of its own for one test; [`Launch`] starts a subject in it, [`Helper`] is a running one.
 //! * [`SgIo`] answers the `SG_IO` ioctls of a helper, whatever file descriptor they are made on.
 //! * [`Mapper`] answers the ioctls of a helper on device-mapper's control node, [`FakeMultipathd`] its words to multipathd.
+//! * [`attempt`] makes a system call as an attacker would who executes code in a process.
 //! * [`send_command`] is `SG_IO` itself, for devices that are there.
 //! * [`Faults`] records a helper's system calls, or has one of them fail.
 //! * [`Cgroup`] is a control group for clients to be in.
@@ -45,6 +46,7 @@ pub use raw::{PR_IN, PR_OUT, Raw, Reply, connect_stream, keys, loop_device, null
 pub use sg_io::{Answer, Command, Direction, Outcome, SgIo};
 pub use stranger::Stranger;
 pub use subject::{Subject, Who, better, both, ours};
+pub use sys::attempts::{PATH, attempt};
 pub use sys::sg_io::{Sent, Way, send_command};
 pub use user::as_user;
 pub use wait::{PATIENCE, eventually, within};

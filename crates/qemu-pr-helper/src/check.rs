@@ -2,6 +2,7 @@
 
 use std::{fmt::Write as _, io::Write as _, path::Path, process::ExitCode};
 
+use pr_sys::dm;
 use rustix::thread::{CapabilitySet, capabilities};
 
 use crate::{
@@ -10,7 +11,6 @@ use crate::{
         settings::{DEFAULT_PATH, Settings},
     },
     device::multipath::is_multipathd_reachable,
-    sys::dm,
 };
 
 /// One thing that is needed: how it stands, or what is wrong and what to do.

@@ -18,6 +18,7 @@ use std::{
 };
 
 use pr_control::{Answer, Ask, MAX_ASK, Snapshot, deadline};
+use pr_sys::socket;
 use rustix::{
     fs::{OFlags, fcntl_getfl, fcntl_setfl},
     net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendFlags, Shutdown, recv, recvmsg, send, shutdown},
@@ -30,7 +31,6 @@ use crate::{
     limits::CONTROL_DESCRIPTORS,
     log::{RateLimit, trace as events},
     peer::{Origin, Peer},
-    sys::socket,
 };
 
 /// How long a client may take to ask, and as long again to take the answer.

@@ -5,7 +5,7 @@
 //!
 //! It is a library so that the man page and the completions are made from the very definition that reads the command
 //! line (`cargo xtask dist`); the program is its [`main`].
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 mod audit;
 mod bucket;
@@ -28,7 +28,6 @@ mod resolver;
 mod sandbox;
 mod server;
 mod startup;
-mod sys;
 mod sysfs;
 mod wildcard;
 
@@ -42,7 +41,7 @@ use self::config::{Config, cli, settings::Settings};
 /// The program, from its command line to its end.
 pub fn main() -> ExitCode {
     // First of all: from here on no signal is lost.
-    let before = sys::signal::block();
+    let before = pr_sys::signal::block();
     let arguments: Vec<_> = env::args_os().collect();
     let program = cli::program_name(arguments.first().map_or(OsStr::new(""), |program| program));
     let options = match cli::parse(&arguments) {
@@ -86,7 +85,7 @@ pub fn command() -> clap::Command {
 fn run(
     options: cli::Options,
     settings: Option<(PathBuf, Settings)>,
-    before: &sys::signal::Before,
+    before: &pr_sys::signal::Before,
 ) -> Result<ExitCode, Box<dyn Error>> {
     if options.serve_broker {
         match startup::serve_broker(options.sandbox)? {}

@@ -2,7 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use crate::sys::{clock, peer, socket};
+use pr_sys::{clock, peer, socket};
 
 /// The process at the other end of a connection, as it was when it connected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

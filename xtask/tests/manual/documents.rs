@@ -2,7 +2,7 @@
 //! there, each decision is in the index and names what holds it, each dependency has its reason.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -22,6 +22,15 @@ const ROOMS: [(&str, &str); 3] = [
     ("qemu-pr-helper", "## Rooms of the daemon"),
     ("qemu-pr-ctl", "## Rooms of the tool"),
     ("pr-multipath", "## Rooms of the map engine"),
+];
+
+/// Where the rooms of the other crates are, each row with its crate in front.
+const LIBRARIES: &str = "## Rooms of the processes' crates";
+
+/// The crates that are there.
+#[rustfmt::skip]
+const OF_PROCESSES: &[&str] = &[
+    "pr-sys",
 ];
 
 /// A file of the workspace.
@@ -45,10 +54,21 @@ pub fn decisions() -> Vec<(String, String)> {
     files.map(|path| (name(&path), read(&path.to_string_lossy()))).collect()
 }
 
-/// The code spans in the first column of the tables of a text.
-fn first_column(text: &str) -> BTreeSet<String> {
+/// The code spans in the first column of each row of the tables of a text.
+fn first_cells(text: &str) -> impl Iterator<Item = Vec<String>> {
     let cells = text.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next());
-    cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
+    cells.map(|cell| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect())
+}
+
+/// Those of all rows.
+fn first_column(text: &str) -> BTreeSet<String> {
+    first_cells(text).flatten().collect()
+}
+
+/// What stands under a heading.
+fn section<'text>(text: &'text str, heading: &str) -> &'text str {
+    let (_, after) = text.split_once(heading).unwrap_or_else(|| panic!("the map has no {heading}"));
+    after.split("\n## ").next().unwrap_or(after)
 }
 
 /// The modules at the root of a crate.
@@ -69,11 +89,9 @@ fn the_map_is_small() {
 fn each_room_is_on_the_map() {
     let map = read("ARCHITECTURE.md");
     for (name, heading) in ROOMS {
-        let (_, after) = map.split_once(heading).unwrap_or_else(|| panic!("the map has no {heading}"));
-        let section = after.split("\n## ").next().unwrap_or(after);
         let source = root().join("crates").join(name).join("src");
         let mut named = BTreeSet::new();
-        for room in first_column(section) {
+        for room in first_column(section(&map, heading)) {
             let room = room.trim_end_matches('/').trim_end_matches(".rs").to_owned();
             if room.contains('/') || room == "lib" {
                 let is_there = source.join(&room).is_dir() || source.join(format!("{room}.rs")).is_file();
@@ -84,6 +102,13 @@ fn each_room_is_on_the_map() {
         }
         assert_eq!(named, rooms(&source), "{heading}: left is what the map names, right what is there");
     }
+    let mut named: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for mut row in first_cells(section(&map, LIBRARIES)).filter(|row| !row.is_empty()) {
+        named.entry(row.remove(0)).or_default().extend(row);
+    }
+    let there = OF_PROCESSES.iter().map(|name| (*name, rooms(&root().join("crates").join(name).join("src"))));
+    let there: BTreeMap<String, _> = there.map(|(name, rooms)| (name.to_owned(), rooms)).collect();
+    assert_eq!(named, there, "{LIBRARIES}: left is what the map names, right what is there");
 }
 
 #[test]

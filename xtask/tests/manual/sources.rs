@@ -25,8 +25,17 @@ pub struct Text {
 }
 
 /// What is shipped: the programs, and the libraries whose texts they print.
-const CRATES: [&str; 7] =
-    ["qemu-pr-helper", "qemu-pr-ctl", "pr-multipath", "pr-wire", "pr-control", "pr-sim", "scsi-pr"];
+#[rustfmt::skip]
+const CRATES: &[&str] = &[
+    "pr-control",
+    "pr-multipath",
+    "pr-sim",
+    "pr-sys",
+    "pr-wire",
+    "qemu-pr-ctl",
+    "qemu-pr-helper",
+    "scsi-pr",
+];
 
 /// The macros whose text is a message. `trace!` is not among them: its events have no text.
 const MACROS: [&str; 4] = ["error", "warn", "info", "debug"];

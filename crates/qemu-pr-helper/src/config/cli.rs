@@ -17,6 +17,7 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
     parser::ValueSource,
 };
+use pr_sys::users::{Group, User};
 
 use super::{settings::Defaults, values};
 use crate::audit::Keys;
@@ -25,7 +26,6 @@ use crate::log::{
     trace::{self, TraceBackend, TraceOption},
 };
 use crate::sandbox::Sandbox;
-use crate::sys::users::{Group, User};
 
 /// Carries SCSI-3 persistent reservation commands from QEMU guests to the disk.
 ///

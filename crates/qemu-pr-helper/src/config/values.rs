@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::sys::{
+use pr_sys::{
     socket,
     users::{self, Group, User},
 };

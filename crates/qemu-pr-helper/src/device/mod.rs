@@ -116,7 +116,7 @@ impl Target<Device<'_>> for Router {
         }
         let route = |by: &str| trace!(target: "pr_helper_route", client, by, device = %identity.number());
         if let Some(simulator) = &self.simulator
-            && !crate::sys::sg_io::is_scsi(descriptor)
+            && !pr_sys::sg_io::is_scsi(descriptor)
         {
             route("simulated");
             return simulator.execute(device, cdb, parameters, buffer);

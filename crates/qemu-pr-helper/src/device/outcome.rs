@@ -5,9 +5,8 @@
 
 use std::io;
 
+use pr_sys::sg_io::Outcome;
 use scsi_pr::{SENSE_LENGTH, Sense, SenseCode, Status};
-
-use crate::sys::sg_io::Outcome;
 
 /// A failure that did not come from the device: a status with or without sense data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,14 +3,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pr_sys::sg_io::{self, Outcome, Transfer};
 use scsi_pr::{Cdb, Command, Completion, OutAction, SENSE_LENGTH, Sense, SenseCode, Status, Target};
 use tracing::{Level, field, trace};
 
 use super::{Device, no_scsi, outcome};
-use crate::{
-    identity::Kind,
-    sys::sg_io::{self, Outcome, Transfer},
-};
+use crate::identity::Kind;
 
 /// Carries out commands with the `SG_IO` ioctl on the descriptor itself.
 pub struct SgIo {

@@ -13,6 +13,7 @@ use std::{
 };
 
 use pr_control::Snapshot;
+use pr_sys::sg_io::Outcome;
 use scsi_pr::{Cdb, Completion, SENSE_LENGTH, Sense, Status};
 
 pub use crate::device::multipath::message::{
@@ -31,7 +32,6 @@ use crate::{
         self, Lookup, Resolver,
         names::{self, Names},
     },
-    sys::sg_io::Outcome,
 };
 
 /// How long a command may take: longer than any fuzzer waits.

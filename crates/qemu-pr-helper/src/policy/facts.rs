@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pr_sys::peer;
 use scsi_pr::Command;
 
 use super::rules::Facts;
@@ -20,7 +21,6 @@ use crate::{
     identity::Identity,
     peer::Origin,
     resolver::{Aliases, Lookup, Resolver},
-    sys::peer,
 };
 
 /// What is known of one client; none of it changes while it is connected.

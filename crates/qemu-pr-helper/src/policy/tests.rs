@@ -8,15 +8,12 @@ use std::{
     thread,
 };
 
+use pr_sys::{clock, peer};
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, shutdown, socketpair};
 use scsi_pr::{BASIC_LENGTH, InAction, PersistentReserveIn, PersistentReserveOut};
 
 use super::{facts::Memory, rules::Facts as _, *};
-use crate::{
-    config::settings::SystemUsers,
-    resolver,
-    sys::{clock, peer},
-};
+use crate::{config::settings::SystemUsers, resolver};
 
 const PEER: Peer = Peer { pid: 0, uid: 107 };
 

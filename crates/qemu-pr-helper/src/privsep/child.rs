@@ -7,6 +7,7 @@ use std::{
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
 };
 
+use pr_sys::process::{self, Fork};
 use rustix::{
     buffer::spare_capacity,
     io::Errno,
@@ -21,7 +22,6 @@ use super::{
 use crate::{
     log,
     sandbox::{self, Sandbox, SandboxError},
-    sys::process::{self, Fork},
 };
 
 /// Forks a process with a name of its own, so that looking for the daemon finds one process. It keeps these descriptors,

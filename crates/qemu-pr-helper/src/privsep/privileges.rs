@@ -5,6 +5,7 @@
 
 use std::os::fd::BorrowedFd;
 
+use pr_sys::users::{Group, User};
 use rustix::{
     process::{Gid, Uid, getegid, getgroups},
     thread::{
@@ -16,10 +17,7 @@ use rustix::{
 use thiserror::Error;
 use tracing::{trace, warn};
 
-use crate::{
-    sandbox::{self, Sandbox, SandboxError},
-    sys::users::{Group, User},
-};
+use crate::sandbox::{self, Sandbox, SandboxError};
 
 /// Proof that the process has one thread and all the privileges that it was started with.
 pub struct Privileged(());

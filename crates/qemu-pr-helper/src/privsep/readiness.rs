@@ -7,14 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pr_sys::signal;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
     net::{RecvFlags, recv},
 };
 use thiserror::Error;
-
-use crate::sys::signal;
 
 /// What a child process says when it is ready; anything else is why it is not.
 pub const READY: &[u8] = b"ready";

@@ -154,7 +154,7 @@ impl Resolver {
     }
 
     /// Asks for the control group of the process with this number, if it has had that since before `connected`
-    /// ([`crate::sys::clock::ticks`]).
+    /// ([`pr_sys::clock::ticks`]).
     ///
     /// # Errors
     /// The process cannot be asked.
@@ -352,7 +352,7 @@ mod tests {
     fn the_process_answers_what_it_is_asked() {
         let (resolver, theirs) = line();
         let process = thread::spawn(move || serve(&theirs));
-        let now = crate::sys::clock::ticks();
+        let now = pr_sys::clock::ticks();
         let own = resolver.control_group(std::process::id(), now).unwrap().control_group().unwrap();
         let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap();
         assert_eq!(own.as_deref(), unit::path(&groups));

@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn this_process_has_been_here_for_a_while() {
         let own = std::process::id();
-        assert!(control_group(own, crate::sys::clock::ticks()).is_some());
+        assert!(control_group(own, pr_sys::clock::ticks()).is_some());
         assert_eq!(control_group(own, 0), None);
     }
 }

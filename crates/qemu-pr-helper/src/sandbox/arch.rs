@@ -33,7 +33,7 @@ impl Calls {
 pub const CLONE_FLAGS: u8 = if cfg!(target_arch = "s390x") { 1 } else { 0 };
 
 /// What `mmap` may be asked for: no memory that is code. On s390x its arguments lie in memory, where a filter does not
-/// see them; the kernel itself refuses there, since Linux 6.3 (`sys::sandbox::no_new_code`).
+/// see them; the kernel itself refuses there, since Linux 6.3 (`pr_sys::sandbox::no_new_code`).
 pub const MMAP: &[Test] = if cfg!(target_arch = "s390x") { ANY } else { &[lacks(2, libc::PROT_EXEC)] };
 
 /// Those of this architecture.

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, io};
 
+use pr_sys::seccomp;
 use rustix::thread::{secure_computing_mode, set_no_new_privs};
 use thiserror::Error;
 
@@ -10,7 +11,6 @@ use super::{
     bpf::{self, Machine, Rule},
     syscalls::{Process, calls},
 };
-use crate::sys::seccomp;
 
 /// Why there is no filter.
 #[derive(Debug, Error)]

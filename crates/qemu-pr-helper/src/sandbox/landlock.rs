@@ -11,8 +11,6 @@ use landlock::{
 };
 use thiserror::Error;
 
-use crate::sys;
-
 /// What may be done with the files in a directory.
 #[derive(Clone, Copy, Debug)]
 pub enum Reach {
@@ -73,7 +71,7 @@ pub enum FilesError {
 
 /// Rules out every file but these, every TCP port, and signals and abstract sockets of others.
 pub fn restrict(files: &Files<'_>) -> Result<(), FilesError> {
-    if !sys::sandbox::has_landlock().map_err(FilesError::Unknown)? {
+    if !pr_sys::sandbox::has_landlock().map_err(FilesError::Unknown)? {
         return Ok(());
     }
     let scope = if files.reaches_abstract_sockets { Scope::Signal.into() } else { Scope::from_all(NEWEST) };

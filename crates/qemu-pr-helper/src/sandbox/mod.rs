@@ -25,8 +25,6 @@ use tracing::warn;
 use landlock::Reach;
 use syscalls::Process;
 
-use crate::sys;
-
 /// `--sandbox`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Sandbox {
@@ -125,12 +123,12 @@ fn enter(process: Process, sandbox: Sandbox, files: &landlock::Files<'_>) -> Res
         landlock::restrict(files)?;
     }
     if sandbox != Sandbox::Log {
-        sys::sandbox::no_new_code()
+        pr_sys::sandbox::no_new_code()
             .map_err(|error| SandboxError::Step { step: "rule out memory that becomes code", error })?;
     }
     // One arena is enough for what little is allocated, and to make another one the C library may open files.
-    sys::sandbox::one_arena();
-    sys::sandbox::report_violations();
+    pr_sys::sandbox::one_arena();
+    pr_sys::sandbox::report_violations();
     if !filter::apply(process, sandbox)? {
         warn!("this kernel or architecture has no seccomp filters; the program runs without (see the systemd unit)");
     }

@@ -1,16 +1,16 @@
 //! The system calls that each process may make.
 
 use libc::c_int;
+use pr_sys::{
+    dm,
+    sg_io::{SG_GET_VERSION_NUM, SG_IO},
+};
 
 pub use super::rule::Process;
 use super::{
     arch,
     bpf::Test,
     rule::{ANY, Call, equals, lacks, under},
-};
-use crate::sys::{
-    dm,
-    sg_io::{SG_GET_VERSION_NUM, SG_IO},
 };
 
 /// An ioctl of this number.

@@ -10,10 +10,10 @@ use std::{
     thread,
 };
 
+use pr_lab::{PATH, attempt};
 use rustix::fs::{AtFlags, CWD, unlinkat};
 
 use super::*;
-use crate::sys::attempts::{PATH, make};
 
 /// What starts a thread.
 const THREAD: i32 = libc::CLONE_THREAD | libc::CLONE_VM | libc::CLONE_SIGHAND;
@@ -165,7 +165,7 @@ fn inside(what: &str) {
         index => {
             let (_, number, arguments) = ATTEMPTS[index.parse::<usize>().unwrap()];
             let path = CString::new(other.join("file").as_os_str().as_bytes()).unwrap();
-            let result = make(number, arguments, &path);
+            let result = attempt(number, arguments, &path);
             panic!("it came back with {result:?}");
         }
     }
@@ -199,7 +199,7 @@ fn has_landlock() -> bool {
     const VERSION: i64 = 1;
     // Not on the list of either process; the filter would stop it.
     static THERE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    *THERE.get_or_init(|| make(libc::SYS_landlock_create_ruleset, [0, 0, VERSION, 0, 0, 0], c"").is_ok())
+    *THERE.get_or_init(|| attempt(libc::SYS_landlock_create_ruleset, [0, 0, VERSION, 0, 0, 0], c"").is_ok())
 }
 
 #[test]

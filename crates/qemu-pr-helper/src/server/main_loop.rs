@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pr_sys::signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use thiserror::Error;
 use tracing::{error, trace};
@@ -24,7 +25,6 @@ use crate::{
     privsep::Sandboxed,
     resolver::names::Names,
     startup::{Listener, Notifier, Started},
-    sys::signal,
 };
 
 /// How often the main thread looks at connections that owe something, at least.

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use pr_sys::users::{Group, User};
 use rustix::{
     fs::{Stat, stat},
     io::Errno,
@@ -22,7 +23,6 @@ use crate::{
     paths::{Entry, FileId, id},
     privsep::{ChildError, Privileged, await_ready, child, privileges},
     sandbox::{self, Sandbox},
-    sys::users::{Group, User},
 };
 
 /// How long the removal of a file may take.

@@ -5,18 +5,16 @@ use std::{
     io::{self, PipeReader, PipeWriter, Read, Write},
 };
 
+use pr_sys::{
+    process::{self, Fork},
+    signal,
+};
 use rustix::{
     process::setsid,
     stdio::{dup2_stderr, dup2_stdin, dup2_stdout},
 };
 
-use crate::{
-    privsep::Privileged,
-    sys::{
-        process::{self, Fork},
-        signal,
-    },
-};
+use crate::privsep::Privileged;
 
 /// The process that started the daemon and waits until it is up.
 #[must_use]

@@ -20,6 +20,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use pr_sys::{self, users::Group};
 use rustix::{
     fs::{AtFlags, FileType, Mode, Stat, chownat, fchmod, fcntl_getfl, fcntl_setfl, fstat},
     io::Errno,
@@ -33,7 +34,6 @@ use super::cleanup::Cleanup;
 use crate::{
     paths::{Entry, FileId, id},
     privsep::Privileged,
-    sys::{self, users::Group},
 };
 
 /// How many clients may wait to be accepted. (The C helper has room for one.)
@@ -305,7 +305,7 @@ fn stream_socket() -> io::Result<OwnedFd> {
 /// Connects without waiting; says who answered.
 fn connect(entry: &Entry) -> io::Result<String> {
     let socket = stream_socket()?;
-    entry.inside(|name| sys::socket::connect(socket.as_fd(), name))?;
+    entry.inside(|name| pr_sys::socket::connect(socket.as_fd(), name))?;
     let who = sockopt::socket_peercred(&socket).map(|peer| format!(" (process {})", peer.pid.as_raw_nonzero()));
     Ok(who.unwrap_or_default())
 }
@@ -313,7 +313,7 @@ fn connect(entry: &Entry) -> io::Result<String> {
 /// Binds to a name, and opens what has come of it. `exactly` is whether the umask has no say in its mode.
 fn bind(socket: BorrowedFd<'_>, entry: &Entry, exactly: bool) -> io::Result<(OwnedFd, Stat)> {
     let before = exactly.then(|| umask(Mode::empty()));
-    let bound = entry.inside(|name| sys::socket::bind(socket, name));
+    let bound = entry.inside(|name| pr_sys::socket::bind(socket, name));
     if let Some(before) = before {
         umask(before);
     }
@@ -347,7 +347,7 @@ fn temporary_name(entry: &Entry) -> Entry {
     };
     // This is the name that `ss` will show; it says whose socket it is where there is room for that.
     let telling = name(entry.name());
-    let fits = telling.len() <= sys::socket::MAX_PATH;
+    let fits = telling.len() <= pr_sys::socket::MAX_PATH;
     entry.beside(if fits { telling } else { name(OsStr::new(SHORT)) })
 }
 

@@ -170,7 +170,7 @@ impl StartError {
 }
 
 /// Takes every step; on failure the steps before are undone.
-pub fn start(config: &Config, before: &crate::sys::signal::Before) -> Result<Started, StartError> {
+pub fn start(config: &Config, before: &pr_sys::signal::Before) -> Result<Started, StartError> {
     let privileged = Privileged::at_start();
     // Does systemd pass a socket? Asked before the PID changes, because systemd names it.
     let activated = systemd::activation(config.options.socket.is_some(), |name| env::var(name).ok())?;

@@ -14,11 +14,10 @@ use std::{
     time::Duration,
 };
 
+use pr_sys::process::adopt;
 use rustix::net::{SocketType, getpeername, sockopt::socket_type};
 use thiserror::Error;
 use tracing::warn;
-
-use crate::sys::process::adopt;
 
 /// Where descriptors that are passed start (`SD_LISTEN_FDS_START`).
 const FIRST: i32 = 3;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ffi::CString};
 
-use crate::sys::users;
+use pr_sys::users;
 
 /// Looks up the numbers of users and groups.
 pub trait UserDb {

@@ -10,9 +10,8 @@ use std::{
 };
 
 use pr_multipath::{Identity, Memory, PathId, PathMemory, Registration, Step, User};
+use pr_sys::shared;
 use scsi_pr::ReservationKey;
-
-use crate::sys::shared;
 
 /// How many maps there can be at once.
 pub const SLOTS: usize = 1024;

@@ -16,6 +16,10 @@ use std::{
 };
 
 use pr_multipath::Memory;
+use pr_sys::{
+    dm,
+    process::{self, Fork},
+};
 use rustix::{
     buffer::spare_capacity,
     event::{PollFd, PollFlags, Timespec, poll},
@@ -42,10 +46,6 @@ use super::{
 use crate::{
     device::part,
     limits::{DESCRIPTORS_EACH, OWN_DESCRIPTORS},
-    sys::{
-        dm,
-        process::{self, Fork},
-    },
 };
 
 /// More commands than this for one map cannot be meant seriously: each connection has one at a time.

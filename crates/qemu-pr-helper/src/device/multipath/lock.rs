@@ -19,13 +19,14 @@ use std::{
 };
 
 use pr_multipath::Memory;
+use pr_sys::presence;
 use rustix::{
     fs::{CWD, FlockOperation, Mode, OFlags, flock, fstat, mkdirat, openat},
     io::Errno,
 };
 
 use super::kept::Kept;
-use crate::{device::Number, sys::presence};
+use crate::device::Number;
 
 /// Where the files are that are locked. It is root's own.
 const DIRECTORY: &str = "qemu-pr-broker";

@@ -10,11 +10,11 @@ use std::{
     path::Path,
 };
 
+use pr_sys::dm;
 use rustix::fs::{FileType, fstat, minor};
 
 use crate::{
     device::Number,
-    sys::dm,
     sysfs::{self, MAP, attribute},
 };
 

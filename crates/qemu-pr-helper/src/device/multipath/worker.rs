@@ -18,6 +18,7 @@ use std::{
 };
 
 use pr_multipath::{Io as _, Memory, Step, User};
+use pr_sys::{dm, process};
 use rustix::{
     buffer::spare_capacity,
     event::{PollFd, PollFlags, Timespec, poll},
@@ -34,7 +35,6 @@ use super::{
     message::{Answer, MAX_REQUEST, Request, What, Word},
     turn::Turn,
 };
-use crate::sys::{dm, process};
 
 /// How long reading waits for a change. Most of them take some milliseconds, and what is read afterwards is certain.
 const READING_WAITS: Duration = Duration::from_millis(300);

@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn this_process_has_a_program() {
-        let now = crate::sys::clock::ticks();
+        let now = pr_sys::clock::ticks();
         assert!(look_up(std::process::id(), now).program.is_some());
         assert_eq!(look_up(0, now), Client::default());
         assert_eq!(

@@ -1,14 +1,14 @@
-//! For tests: system calls as an attacker would make them who executes code in a process.
+//! System calls as an attacker would make them who executes code in a process.
 
 use std::{ffi::CStr, io};
 
-/// What stands for a path in the arguments of [`make`].
+/// What stands for a path in the arguments of [`attempt`].
 pub const PATH: i64 = -0x5afe;
 
 /// Makes a system call; [`PATH`] among the arguments is replaced by `path`.
 ///
 /// The caller names calls that a filter stops, or that change nothing when they are not.
-pub fn make(number: libc::c_long, arguments: [i64; 6], path: &CStr) -> io::Result<i64> {
+pub fn attempt(number: libc::c_long, arguments: [i64; 6], path: &CStr) -> io::Result<i64> {
     let path = i64::try_from(path.as_ptr().addr()).map_err(io::Error::other)?;
     let arguments = arguments.map(|argument| if argument == PATH { path } else { argument });
     let [first, second, third, fourth, fifth, sixth] = arguments;
