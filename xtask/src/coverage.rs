@@ -30,6 +30,7 @@ const CRATES: &[&str] = &[
     "pr-sim",
     "pr-control",
     "pr-sys",
+    "pr-device",
     "qemu-pr-ctl",
     "qemu-pr-helper",
 ];

@@ -22,6 +22,7 @@ use test_code::test_item;
 #[rustfmt::skip]
 const CRATES: &[&str] = &[
     "pr-control",
+    "pr-device",
     "pr-sys",
     "qemu-pr-ctl",
     "qemu-pr-helper",

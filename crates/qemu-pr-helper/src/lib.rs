@@ -16,7 +16,6 @@ mod control;
 mod device;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod identity;
 mod limits;
 mod log;
 mod metrics;
@@ -28,7 +27,6 @@ mod resolver;
 mod sandbox;
 mod server;
 mod startup;
-mod sysfs;
 mod wildcard;
 
 use std::{env, error::Error, ffi::OsStr, panic, path::PathBuf, process::ExitCode};

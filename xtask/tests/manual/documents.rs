@@ -30,6 +30,7 @@ const LIBRARIES: &str = "## Rooms of the processes' crates";
 /// The crates that are there.
 #[rustfmt::skip]
 const OF_PROCESSES: &[&str] = &[
+    "pr-device",
     "pr-sys",
 ];
 
@@ -71,12 +72,12 @@ fn section<'text>(text: &'text str, heading: &str) -> &'text str {
     after.split("\n## ").next().unwrap_or(after)
 }
 
-/// The modules at the root of a crate.
+/// The modules at the root of a crate, without those that are tests only.
 fn rooms(source: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(source).unwrap_or_else(|error| panic!("{}: {error}", source.display()));
     let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
     let modules = names.map(|name| name.trim_end_matches(".rs").to_owned());
-    modules.filter(|name| !matches!(name.as_str(), "lib" | "main")).collect()
+    modules.filter(|name| !matches!(name.as_str(), "lib" | "main") && !name.ends_with("_tests")).collect()
 }
 
 #[test]

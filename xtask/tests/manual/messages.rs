@@ -15,6 +15,7 @@ const PAGES: [&str; 2] = ["messages-helper.md", "messages-ctl.md"];
 /// Files with texts that are no messages, and what they are. Their errors and messages count all the same.
 const OTHER_TEXTS: &[(&str, &str)] = &[
     ("pr-control/src/record.rs", "a record of the audit trail"),
+    ("pr-device/src/identity.rs", "what a descriptor is"),
     ("pr-wire/src/decoder.rs", "an assertion"),
     ("qemu-pr-ctl/src/commands/bench.rs", "a result"),
     ("qemu-pr-ctl/src/commands/clear.rs", "what was done"),
@@ -39,7 +40,6 @@ const OTHER_TEXTS: &[(&str, &str)] = &[
     ("qemu-pr-ctl/src/output/summary.rs", "a result"),
     ("qemu-pr-ctl/src/output/text.rs", "a result"),
     ("qemu-pr-helper/src/check.rs", "a result"),
-    ("qemu-pr-helper/src/identity.rs", "what a descriptor is"),
     ("qemu-pr-helper/src/metrics.rs", "labels"),
     ("scsi-pr/src/", "the standard's words"),
 ];

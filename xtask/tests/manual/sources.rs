@@ -28,6 +28,7 @@ pub struct Text {
 #[rustfmt::skip]
 const CRATES: &[&str] = &[
     "pr-control",
+    "pr-device",
     "pr-multipath",
     "pr-sim",
     "pr-sys",

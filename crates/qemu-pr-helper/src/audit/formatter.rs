@@ -8,10 +8,11 @@ use std::{
 };
 
 use pr_control::{Client, Count, Outcome, REQUEST_RESULTS, Record, What};
+use pr_device::Identity;
 use scsi_pr::{Command, OutAction, ReservationKey, Scope};
 
 use super::{Counts, Event, Keys, Suppressed};
-use crate::{clock, identity::Identity, metrics, peer::Origin, resolver::names::Names};
+use crate::{clock, metrics, peer::Origin, resolver::names::Names};
 
 /// Formats audit events.
 pub struct Formatter {

@@ -1,9 +1,10 @@
+use pr_device::Kind;
 use scsi_pr::{Cdb, InAction, PersistentReserveIn, PersistentReserveOut, ReservationType, Sense, SenseCode, Status};
 
 use pr_control::request_result;
 
 use super::*;
-use crate::{identity::Kind, metrics::ACTIONS, peer::Peer};
+use crate::{metrics::ACTIONS, peer::Peer};
 
 fn formatter(keys: Keys) -> Formatter {
     Formatter::new(None, keys)

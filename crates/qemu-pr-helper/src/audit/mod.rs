@@ -18,6 +18,7 @@ use std::{
 };
 
 use pr_control::{Client, Record, What};
+use pr_device::Identity;
 use scsi_pr::{Cdb, ReservationKey, Sense, Status};
 
 use self::formatter::Formatter;
@@ -27,7 +28,6 @@ pub use self::{
 };
 use crate::{
     clock,
-    identity::Identity,
     log::{self, Output},
     metrics::{ACTIONS, METRICS},
     peer::Origin,

@@ -3,23 +3,19 @@
 // A new service action is an error of the compiler where something has to be decided about it.
 #![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
-mod buffer;
 pub mod multipath;
 mod no_scsi;
-pub mod outcome;
-pub mod part;
 mod sg_io;
 mod simulate;
 
 use std::{cell::Cell, os::fd::BorrowedFd, time::Duration};
 
-pub use buffer::DataBuffer;
 use multipath::{Handled, Multipath};
+use pr_device::{Identity, Kind, outcome, part};
 use scsi_pr::{Cdb, Command, Completion, Sense, SenseCode, Target};
 use simulate::Simulator;
 use tracing::{trace, warn};
 
-pub use crate::identity::{Identity, Kind, Number};
 use crate::log::Once;
 
 /// Where a command is to go.

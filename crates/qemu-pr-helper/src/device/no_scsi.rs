@@ -2,13 +2,10 @@
 
 use std::io;
 
+use pr_device::{Identity, Kind, MEMORY_MAJOR};
 use tracing::warn;
 
-use crate::{
-    audit,
-    identity::{Identity, Kind, MEMORY_MAJOR},
-    log::Once,
-};
+use crate::{audit, log::Once};
 
 /// Whether the kernel says by this that a device takes no SCSI commands, or none from this program.
 pub fn says(error: &io::Error) -> bool {

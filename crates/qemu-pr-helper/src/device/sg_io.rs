@@ -3,12 +3,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pr_device::{Kind, outcome};
 use pr_sys::sg_io::{self, Outcome, Transfer};
 use scsi_pr::{Cdb, Command, Completion, OutAction, SENSE_LENGTH, Sense, SenseCode, Status, Target};
 use tracing::{Level, field, trace};
 
-use super::{Device, no_scsi, outcome};
-use crate::identity::Kind;
+use super::{Device, no_scsi};
 
 /// Carries out commands with the `SG_IO` ioctl on the descriptor itself.
 pub struct SgIo {

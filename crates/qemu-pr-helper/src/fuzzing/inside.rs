@@ -13,6 +13,7 @@ use std::{
 };
 
 use pr_control::Snapshot;
+use pr_device::{Identity, Kind, outcome};
 use pr_sys::sg_io::Outcome;
 use scsi_pr::{Cdb, Completion, SENSE_LENGTH, Sense, Status};
 
@@ -25,9 +26,7 @@ use crate::{
     device::{
         Device,
         multipath::{self, Multipath, keeper, message::MAX_REQUEST},
-        outcome,
     },
-    identity::{Identity, Kind},
     resolver::{
         self, Lookup, Resolver,
         names::{self, Names},

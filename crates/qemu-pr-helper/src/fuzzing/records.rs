@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use pr_control::Record;
+use pr_device::Identity;
 use scsi_pr::{Cdb, Sense, Status};
 
 use crate::{
     audit::{self, Event},
-    identity::Identity,
     log::format::Style,
     peer::{Origin, Peer},
     policy::keys_of,

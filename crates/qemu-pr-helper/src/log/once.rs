@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::identity::Identity;
+use pr_device::Identity;
 
 /// After this a device is spoken of again: its number can be another device's by then, and logs are rotated.
 const FRESH: Duration = Duration::from_secs(3600);
@@ -46,7 +46,7 @@ impl Once {
 #[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
 mod tests {
     use super::*;
-    use crate::identity::Kind;
+    use pr_device::Kind;
 
     #[test]
     fn each_device_is_spoken_of_once_an_hour() {

@@ -13,12 +13,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pr_device::Identity;
 use pr_sys::peer;
 use scsi_pr::Command;
 
 use super::rules::Facts;
 use crate::{
-    identity::Identity,
     peer::Origin,
     resolver::{Aliases, Lookup, Resolver},
 };

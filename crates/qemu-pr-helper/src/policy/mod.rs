@@ -23,6 +23,7 @@ use std::{
     },
 };
 
+use pr_device::{Identity, Kind};
 use rustix::fs::{OFlags, fcntl_getfl};
 use scsi_pr::{Cdb, Command, Completion, OutAction, PersistentReserveOut, ReservationKey, Sense, SenseCode, Status};
 use tracing::warn;
@@ -38,7 +39,6 @@ use crate::{
     bucket::{Bucket, Shares},
     clock,
     config::settings::{Decision, Settings},
-    identity::{Identity, Kind},
     log::RateLimit,
     peer::{Origin, Peer},
     resolver::{Aliases, Lookup, Resolver},

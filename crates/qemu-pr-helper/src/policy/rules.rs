@@ -1,10 +1,10 @@
 //! Which rule is about a request.
 
+use pr_device::{Identity, Kind};
 use scsi_pr::Command;
 
 use crate::{
     config::settings::{Decision, Glob, KeyLimit, Rule, Settings},
-    identity::{Identity, Kind},
     resolver::{Aliases, unit},
 };
 

@@ -10,14 +10,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use pr_device::{Identity, Kind, sysfs::MAP};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::{MAX_MESSAGE, clean};
-use crate::{
-    identity::{Identity, Kind},
-    sysfs::MAP,
-};
 
 /// The names of a disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

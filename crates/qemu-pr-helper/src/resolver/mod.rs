@@ -19,13 +19,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pr_device::{Identity, Kind};
 use rustix::net::{SendFlags, Shutdown, send, shutdown};
 use serde::{Deserialize, Serialize};
 use tracing::error;
 
 pub use self::aliases::Aliases;
 use crate::{
-    identity::{Identity, Kind},
     privsep::{ChildError, Privileged, await_ready, child},
     sandbox::Sandbox,
 };

@@ -9,6 +9,7 @@ use std::{
     time::Instant,
 };
 
+use pr_device::{DataBuffer, Identity};
 use pr_wire::{Decoder, Descriptors, GREETING, HEADER_LENGTH, MAX_DATA, ReplyHeader, Request, Step, channel};
 use rustix::{
     event::epoll::EventFlags,
@@ -23,8 +24,7 @@ use super::{shared::Shared, status::ConnectionStatus, token::Token};
 use crate::{
     audit::{self, Quota},
     clock,
-    device::{DataBuffer, Device, Remark},
-    identity::Identity,
+    device::{Device, Remark},
     metrics::METRICS,
     peer::Origin,
     policy::{self, ClientState, Policy, Refusal, Refused, is_probe, keys_of},

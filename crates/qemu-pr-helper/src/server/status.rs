@@ -5,11 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pr_device::{Identity, Kind};
 use scsi_pr::{AdditionalSense, Cdb, Command, Sense, SenseCode, SenseKey, Status};
 
 use crate::{
     clock::{micros, since_start, uptime},
-    identity::{Identity, Kind},
     peer::{Origin, Peer},
 };
 

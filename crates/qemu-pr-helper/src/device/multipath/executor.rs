@@ -16,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pr_device::{Number, sysfs};
 use pr_multipath::{Budget, CommandResult, Io, Memory, Multipathd, Path, PathCommand, PathId, Untold};
 use pr_sys::{dm, interrupt};
 use scsi_pr::{ReservationKey, SenseCode};
@@ -26,7 +27,6 @@ use super::{
     map::Map,
     multipathd, table,
 };
-use crate::{device::Number, sysfs};
 
 /// How long the answer of one path is waited for. The kernel itself waits for seven seconds at the least.
 const PATH: Duration = Duration::from_secs(6);

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use crate::sysfs;
+use pr_device::sysfs;
 use pr_multipath::{HostSays, Identity, PathId};
 use scsi_pr::{DataIn, TransportId};
 

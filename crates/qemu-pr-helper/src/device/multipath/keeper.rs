@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pr_device::part;
 use pr_multipath::Memory;
 use pr_sys::{
     dm,
@@ -43,10 +44,7 @@ use super::{
     message::{Answer, MAX_REQUEST, MAX_VERDICT, Request, Verdict, What, Word, note_to_bytes},
     worker,
 };
-use crate::{
-    device::part,
-    limits::{DESCRIPTORS_EACH, OWN_DESCRIPTORS},
-};
+use crate::limits::{DESCRIPTORS_EACH, OWN_DESCRIPTORS};
 
 /// More commands than this for one map cannot be meant seriously: each connection has one at a time.
 const MAX_QUEUE: usize = 4096;

@@ -10,12 +10,12 @@ use std::{
     time::Duration,
 };
 
+use pr_device::{DataBuffer, outcome};
 use pr_multipath::{Budget, CommandResult, Fate, HostSays, PathCommand, PathId};
 use pr_sys::sg_io::{self, Transfer};
 use scsi_pr::{SENSE_LENGTH, Status};
 
 use super::{identity, map};
-use crate::device::{DataBuffer, outcome};
 
 /// What a thread does needs little; the buffer is on the heap.
 const STACK: usize = 128 * 1024;

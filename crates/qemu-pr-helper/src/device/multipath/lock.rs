@@ -18,6 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pr_device::Number;
 use pr_multipath::Memory;
 use pr_sys::presence;
 use rustix::{
@@ -26,7 +27,6 @@ use rustix::{
 };
 
 use super::kept::Kept;
-use crate::device::Number;
 
 /// Where the files are that are locked. It is root's own.
 const DIRECTORY: &str = "qemu-pr-broker";

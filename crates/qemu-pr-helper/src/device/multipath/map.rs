@@ -10,13 +10,12 @@ use std::{
     path::Path,
 };
 
-use pr_sys::dm;
-use rustix::fs::{FileType, fstat, minor};
-
-use crate::{
-    device::Number,
+use pr_device::{
+    Number,
     sysfs::{self, MAP, attribute},
 };
+use pr_sys::dm;
+use rustix::fs::{FileType, fstat, minor};
 
 /// The type of a map's target.
 const MULTIPATH: &str = "multipath";

@@ -36,6 +36,7 @@ use std::{
 use keeper::Means;
 use message::{Answer, MAX_VERDICT, Request, Verdict, note_from_bytes};
 pub use multipathd::is_reachable as is_multipathd_reachable;
+use pr_device::{Identity, Kind};
 use rustix::{
     buffer::spare_capacity,
     event::{PollFd, PollFlags, Timespec, poll},
@@ -46,7 +47,7 @@ use rustix::{
 use scsi_pr::{Cdb, Command, SenseCode};
 use tracing::{Level, error, trace, warn};
 
-use super::{Device, Identity, Kind};
+use super::Device;
 use crate::{
     log::{RateLimit, Source},
     metrics::METRICS,

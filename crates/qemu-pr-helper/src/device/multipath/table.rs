@@ -1,6 +1,6 @@
 //! What device-mapper says of a multipath target, taken apart (`drivers/md/dm-mpath.c`, `multipath_status`).
 
-use crate::device::Number;
+use pr_device::Number;
 
 /// A path, as device-mapper has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

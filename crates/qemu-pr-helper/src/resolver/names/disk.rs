@@ -3,12 +3,9 @@
 use std::{fs, path::Path};
 
 use pr_control::Device;
+use pr_device::{Identity, Kind, sysfs::MAP};
 
-use crate::{
-    identity::{Identity, Kind},
-    resolver::clean,
-    sysfs::MAP,
-};
+use crate::resolver::clean;
 
 /// The names of a disk, as far as they can be found.
 pub fn look_up(identity: Identity) -> Device {

@@ -17,6 +17,7 @@ use std::{
 };
 
 use pr_control::{Client, Device};
+use pr_device::{Identity, Kind};
 use rustix::{
     buffer::spare_capacity,
     event::{PollFd, PollFlags, Timespec, poll},
@@ -27,7 +28,6 @@ use tracing::error;
 
 use super::clean;
 use crate::{
-    identity::{Identity, Kind},
     metrics::METRICS,
     privsep::{ChildError, Privileged, await_ready, child},
     sandbox::Sandbox,

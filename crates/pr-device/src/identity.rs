@@ -102,6 +102,7 @@ impl Identity {
     }
 
     /// The disk whose partition this is.
+    #[must_use]
     pub fn disk(self) -> Self {
         let partition = self.partition().unwrap_or(0);
         Self { device: makedev(major(self.device), minor(self.device) - partition), ..self }

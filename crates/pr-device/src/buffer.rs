@@ -1,3 +1,5 @@
+//! Where the data of a command goes.
+
 use std::ops::{Deref, DerefMut};
 
 use pr_wire::MAX_DATA;
