@@ -31,6 +31,7 @@ const CRATES: &[&str] = &[
     "pr-control",
     "pr-sys",
     "pr-device",
+    "pr-sandbox",
     "qemu-pr-ctl",
     "qemu-pr-helper",
 ];

@@ -23,6 +23,7 @@ use test_code::test_item;
 const CRATES: &[&str] = &[
     "pr-control",
     "pr-device",
+    "pr-sandbox",
     "pr-sys",
     "qemu-pr-ctl",
     "qemu-pr-helper",

@@ -22,9 +22,7 @@ mod metrics;
 mod paths;
 mod peer;
 mod policy;
-mod privsep;
 mod resolver;
-mod sandbox;
 mod server;
 mod startup;
 mod wildcard;
@@ -112,6 +110,6 @@ fn run(
     // As many as the connections need, and no way to more.
     let descriptors = limits::descriptors_for(u64::try_from(config.max_connections).unwrap_or(u64::MAX));
     let (sandbox, directories) = (config.options.sandbox, started.directories());
-    let sandboxed = privsep::enter_sandbox(&started.unprivileged, sandbox, descriptors, &directories)?;
+    let sandboxed = pr_sandbox::enter_sandbox(&started.unprivileged, sandbox, descriptors, &directories)?;
     Ok(server::run(started, &sandboxed, &config)?)
 }

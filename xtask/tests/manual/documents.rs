@@ -31,6 +31,7 @@ const LIBRARIES: &str = "## Rooms of the processes' crates";
 #[rustfmt::skip]
 const OF_PROCESSES: &[&str] = &[
     "pr-device",
+    "pr-sandbox",
     "pr-sys",
 ];
 

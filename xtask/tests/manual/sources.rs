@@ -30,6 +30,7 @@ const CRATES: &[&str] = &[
     "pr-control",
     "pr-device",
     "pr-multipath",
+    "pr-sandbox",
     "pr-sim",
     "pr-sys",
     "pr-wire",

@@ -13,10 +13,11 @@ use std::{
 
 use clap::{
     Arg, ArgAction, CommandFactory, FromArgMatches, Parser,
-    builder::{OsStringValueParser, TypedValueParser},
+    builder::{EnumValueParser, OsStringValueParser, TypedValueParser},
     error::{ContextKind, ContextValue, ErrorKind},
     parser::ValueSource,
 };
+use pr_sandbox::Sandbox;
 use pr_sys::users::{Group, User};
 
 use super::{settings::Defaults, values};
@@ -25,7 +26,6 @@ use crate::log::{
     format::LogFormat,
     trace::{self, TraceBackend, TraceOption},
 };
-use crate::sandbox::Sandbox;
 
 /// Carries SCSI-3 persistent reservation commands from QEMU guests to the disk.
 ///
@@ -133,7 +133,7 @@ pub struct Options {
     pub check_config: bool,
 
     /// Restrict the program to the system calls and files that it needs: off, log (only report to the kernel's log), seccomp (system calls alone, for a container that forbids Landlock) or enforce
-    #[arg(long, value_name = "HOW", value_enum, default_value = "enforce")]
+    #[arg(long, value_name = "HOW", value_parser = EnumValueParser::<values::SandboxMode>::new().map(Sandbox::from), default_value = "enforce")]
     pub sandbox: Sandbox,
 
     /// Send dm-multipath commands to the broker that listens at this Unix socket (qemu-pr-broker.socket) instead of forking one

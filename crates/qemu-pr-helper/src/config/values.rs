@@ -8,10 +8,35 @@ use std::{
     time::Duration,
 };
 
+use pr_sandbox::Sandbox;
 use pr_sys::{
     socket,
     users::{self, Group, User},
 };
+
+/// `--sandbox`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum SandboxMode {
+    /// No sandbox.
+    Off,
+    /// Allow, but report what would be denied to the kernel's log.
+    Log,
+    /// Deny all other system calls. Landlock is not used, and the kernel is not asked whether it has it.
+    Seccomp,
+    /// Deny all other system calls and files.
+    Enforce,
+}
+
+impl From<SandboxMode> for Sandbox {
+    fn from(mode: SandboxMode) -> Self {
+        match mode {
+            SandboxMode::Off => Self::Off,
+            SandboxMode::Log => Self::Log,
+            SandboxMode::Seccomp => Self::Seccomp,
+            SandboxMode::Enforce => Self::Enforce,
+        }
+    }
+}
 
 /// A path for the socket.
 pub fn socket_path(path: OsString) -> Result<PathBuf, String> {

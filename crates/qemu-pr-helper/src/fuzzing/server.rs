@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pr_sandbox::Sandboxed;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::Read;
@@ -18,7 +19,6 @@ use crate::{
     limits,
     log::{self, format::LogFormat, trace},
     policy::Policy,
-    privsep::Sandboxed,
     resolver::names::Names,
     server::{self, Shared, start_workers, wait_for},
 };

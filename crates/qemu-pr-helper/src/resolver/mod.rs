@@ -20,15 +20,12 @@ use std::{
 };
 
 use pr_device::{Identity, Kind};
+use pr_sandbox::{ChildError, Privileged, Sandbox, await_ready, child};
 use rustix::net::{SendFlags, Shutdown, send, shutdown};
 use serde::{Deserialize, Serialize};
 use tracing::error;
 
 pub use self::aliases::Aliases;
-use crate::{
-    privsep::{ChildError, Privileged, await_ready, child},
-    sandbox::Sandbox,
-};
 
 /// How long a request waits for an answer.
 const PATIENCE: Duration = Duration::from_millis(500);

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pr_sandbox::Sandboxed;
 use pr_sys::signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use thiserror::Error;
@@ -22,7 +23,6 @@ use crate::{
     device::Router,
     log,
     policy::Policy,
-    privsep::Sandboxed,
     resolver::names::Names,
     startup::{Listener, Notifier, Started},
 };

@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pr_sandbox::Sandboxed;
 use rustix::event::epoll::EventFlags;
 use tracing::error;
 
@@ -24,10 +25,7 @@ use super::{
     token::Token,
     worker_pool::{WAITING, WorkerState},
 };
-use crate::{
-    log::{RateLimit, Source},
-    privsep::Sandboxed,
-};
+use crate::log::{RateLimit, Source};
 
 /// The scratch buffers are on the heap; what is left is shallow.
 const STACK: usize = 128 * 1024;

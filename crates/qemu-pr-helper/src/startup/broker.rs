@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use pr_sandbox::{Wait, WaitError};
 use rustix::{
     fs::{OFlags, fcntl_setfl},
     io::Errno,
@@ -15,7 +16,6 @@ use rustix::{
 use thiserror::Error;
 
 use super::systemd::{self, ActivationError};
-use crate::privsep::{Wait, WaitError};
 
 /// How often it is tried whether the broker has room for one more connection.
 const RETRY: Duration = Duration::from_millis(50);

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use pr_sandbox::{ChildError, Privileged, Sandbox, await_ready, child, privileges, sandbox};
 use pr_sys::users::{Group, User};
 use rustix::{
     fs::{Stat, stat},
@@ -19,11 +20,7 @@ use rustix::{
     net::{RecvFlags, SendFlags, recv, send, sockopt},
 };
 
-use crate::{
-    paths::{Entry, FileId, id},
-    privsep::{ChildError, Privileged, await_ready, child, privileges},
-    sandbox::{self, Sandbox},
-};
+use crate::paths::{Entry, FileId, id};
 
 /// How long the removal of a file may take.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -5,6 +5,7 @@ use std::{
     io::{self, PipeReader, PipeWriter, Read, Write},
 };
 
+use pr_sandbox::Privileged;
 use pr_sys::{
     process::{self, Fork},
     signal,
@@ -13,8 +14,6 @@ use rustix::{
     process::setsid,
     stdio::{dup2_stderr, dup2_stdin, dup2_stdout},
 };
-
-use crate::privsep::Privileged;
 
 /// The process that started the daemon and waits until it is up.
 #[must_use]

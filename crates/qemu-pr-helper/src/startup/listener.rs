@@ -20,6 +20,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use pr_sandbox::Privileged;
 use pr_sys::{self, users::Group};
 use rustix::{
     fs::{AtFlags, FileType, Mode, Stat, chownat, fchmod, fcntl_getfl, fcntl_setfl, fstat},
@@ -31,10 +32,7 @@ use thiserror::Error;
 use tracing::warn;
 
 use super::cleanup::Cleanup;
-use crate::{
-    paths::{Entry, FileId, id},
-    privsep::Privileged,
-};
+use crate::paths::{Entry, FileId, id};
 
 /// How many clients may wait to be accepted. (The C helper has room for one.)
 const BACKLOG: i32 = 1024;

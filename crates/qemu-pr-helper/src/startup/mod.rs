@@ -1,6 +1,6 @@
 //! From a started process to one that may serve: one privileged step after the other.
 //!
-//! The order is the order of the functions that [`start`] calls, and types keep it, see [`crate::privsep`].
+//! The order is the order of the functions that [`start`] calls, and types keep it, see [`pr_sandbox`].
 
 mod broker;
 mod cleanup;
@@ -17,6 +17,10 @@ use std::{
     sync::Arc,
 };
 
+use pr_sandbox::{
+    ChildError, Privileged, Sandbox, Unprivileged, WaitError,
+    privileges::{self, PrivilegeError},
+};
 use thiserror::Error;
 use tracing::trace;
 
@@ -32,16 +36,12 @@ use crate::{
     audit,
     config::{Config, DEFAULT_SOCKET, values},
     device::multipath::{self, Multipath},
+    log,
     paths::{self, Entry},
-    privsep::{
-        ChildError, Privileged, Unprivileged, WaitError,
-        privileges::{self, PrivilegeError},
-    },
     resolver::{
         self, Resolver,
         names::{self, Names},
     },
-    sandbox::Sandbox,
 };
 
 /// What a process has that may serve.
@@ -171,7 +171,7 @@ impl StartError {
 
 /// Takes every step; on failure the steps before are undone.
 pub fn start(config: &Config, before: &pr_sys::signal::Before) -> Result<Started, StartError> {
-    let privileged = Privileged::at_start();
+    let privileged = Privileged::at_start(log::silence);
     // Does systemd pass a socket? Asked before the PID changes, because systemd names it.
     let activated = systemd::activation(config.options.socket.is_some(), |name| env::var(name).ok())?;
     let notifier = Notifier::from_environment(|name| env::var_os(name));
@@ -275,7 +275,7 @@ pub fn start(config: &Config, before: &pr_sys::signal::Before) -> Result<Started
 /// The life of a process that a unit starts to be the broker of one daemon.
 pub fn serve_broker(sandbox: Sandbox) -> Result<Infallible, StartError> {
     let socket = broker::passed()?;
-    multipath::become_broker(&Privileged::at_start(), &socket, sandbox)
+    multipath::become_broker(&Privileged::at_start(log::silence), &socket, sandbox)
 }
 
 /// The control socket: root's, and a group's if it is given.

@@ -319,6 +319,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_sandbox_lets_the_broker_have_its_files() {
+        assert_eq!(format!("/run/{DIRECTORY}"), pr_sandbox::sandbox::LOCKS);
+    }
+
+    #[test]
     fn a_lock_says_whose_it_is_and_who_has_kept_something() {
         let file = File::from(rustix::fs::memfd_create("map", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
         assert_eq!(Record::read(&file).unwrap(), Record { broker: 0, writer: 0 });

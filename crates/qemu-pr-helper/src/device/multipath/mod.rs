@@ -37,6 +37,11 @@ use keeper::Means;
 use message::{Answer, MAX_VERDICT, Request, Verdict, note_from_bytes};
 pub use multipathd::is_reachable as is_multipathd_reachable;
 use pr_device::{Identity, Kind};
+use pr_sandbox::{
+    ChildError, Privileged, Sandbox, await_ready,
+    child::{self, UnreadyError},
+    privileges, sandbox,
+};
 use rustix::{
     buffer::spare_capacity,
     event::{PollFd, PollFlags, Timespec, poll},
@@ -51,12 +56,6 @@ use super::Device;
 use crate::{
     log::{RateLimit, Source},
     metrics::METRICS,
-    privsep::{
-        ChildError, Privileged, await_ready,
-        child::{self, UnreadyError},
-        privileges,
-    },
-    sandbox::{self, Sandbox},
 };
 
 /// The keeper answers in time; this is for one that does not.
@@ -82,12 +81,6 @@ const UNKNOWN: &str = "whether it was carried out the disk knows (READ KEYS, REA
 /// The longest note.
 const MAX_NOTE: usize = 4096;
 
-/// See [`lock::prepare`].
-#[cfg(test)]
-pub fn prepare() {
-    lock::prepare();
-}
-
 /// What the broker is called among the processes.
 const NAME: &CStr = c"qemu-pr-broker";
 
@@ -100,9 +93,9 @@ pub fn start_broker(privileged: &Privileged, sandbox: Sandbox) -> Result<Multipa
 }
 
 /// Makes this process the broker of the daemon at the other end of the line.
-pub fn become_broker(_: &Privileged, line: &OwnedFd, sandbox: Sandbox) -> ! {
+pub fn become_broker(privileged: &Privileged, line: &OwnedFd, sandbox: Sandbox) -> ! {
     let means = OnceCell::new();
-    child::run(line, NAME, &[], || reduce(sandbox, &means), |line| serve(line, &means))
+    child::run(privileged, line, NAME, &[], || reduce(sandbox, &means), |line| serve(line, &means))
 }
 
 fn serve(line: &OwnedFd, means: &OnceCell<Means>) {

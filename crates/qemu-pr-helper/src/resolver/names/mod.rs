@@ -18,6 +18,7 @@ use std::{
 
 use pr_control::{Client, Device};
 use pr_device::{Identity, Kind};
+use pr_sandbox::{ChildError, Privileged, Sandbox, await_ready, child};
 use rustix::{
     buffer::spare_capacity,
     event::{PollFd, PollFlags, Timespec, poll},
@@ -27,11 +28,7 @@ use serde::{Deserialize, Serialize};
 use tracing::error;
 
 use super::clean;
-use crate::{
-    metrics::METRICS,
-    privsep::{ChildError, Privileged, await_ready, child},
-    sandbox::Sandbox,
-};
+use crate::metrics::METRICS;
 
 /// How long an answer may take. Only the log waits.
 const PATIENCE: Duration = Duration::from_millis(500);

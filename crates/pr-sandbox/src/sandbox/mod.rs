@@ -25,8 +25,8 @@ use tracing::warn;
 use landlock::Reach;
 use syscalls::Process;
 
-/// `--sandbox`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+/// How much of it there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sandbox {
     /// No sandbox.
     Off,
@@ -88,7 +88,7 @@ pub fn resolver(sandbox: Sandbox) -> Result<(), SandboxError> {
 const MAPPER: &str = "/dev/mapper";
 
 /// Where the locks of maps are.
-const LOCKS: &str = "/run/qemu-pr-broker";
+pub const LOCKS: &str = "/run/qemu-pr-broker";
 
 /// For the multipath broker: its guard, its keeper and its workers.
 pub fn broker(sandbox: Sandbox) -> Result<(), SandboxError> {

@@ -19,16 +19,13 @@ use super::{
     privileges::{self, PrivilegeError, Privileged},
     readiness::{ChildError, MAX_REASON, READY},
 };
-use crate::{
-    log,
-    sandbox::{self, Sandbox, SandboxError},
-};
+use crate::sandbox::{self, Sandbox, SandboxError};
 
 /// Forks a process with a name of its own, so that looking for the daemon finds one process. It keeps these descriptors,
 /// drops its privileges and enters its sandbox with `reduce`, and then does its work until its socket to the daemon, whose
 /// other end this returns, is closed.
 pub fn fork(
-    _: &Privileged,
+    privileged: &Privileged,
     name: &CStr,
     keep: &[BorrowedFd<'_>],
     reduce: impl FnOnce() -> Result<(), UnreadyError>,
@@ -40,7 +37,7 @@ pub fn fork(
         Fork::Parent(_) => Ok(ours),
         Fork::Child => {
             drop(ours);
-            run(&theirs, name, keep, reduce, work)
+            run(privileged, &theirs, name, keep, reduce, work)
         }
     }
 }
@@ -73,6 +70,7 @@ pub fn receive(socket: &OwnedFd, bytes: &mut Vec<u8>) -> bool {
 
 /// Makes this process a child process: with its socket to the daemon, these descriptors, and nothing else of what it had.
 pub fn run(
+    privileged: &Privileged,
     socket: &OwnedFd,
     name: &CStr,
     keep: &[BorrowedFd<'_>],
@@ -80,7 +78,7 @@ pub fn run(
     work: impl FnOnce(&OwnedFd),
 ) -> ! {
     // The log and the trace are the daemon's; the numbers of their descriptors soon mean something else here.
-    log::silence();
+    (privileged.in_child)();
     let _ = rustix::thread::set_name(name);
     let ready =
         process::detach(&[keep, &[socket.as_fd()]].concat()).map_err(UnreadyError::Detach).and_then(|()| reduce());

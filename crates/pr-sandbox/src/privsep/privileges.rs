@@ -20,7 +20,10 @@ use tracing::{trace, warn};
 use crate::sandbox::{self, Sandbox, SandboxError};
 
 /// Proof that the process has one thread and all the privileges that it was started with.
-pub struct Privileged(());
+pub struct Privileged {
+    /// What a child process does first, to let go of what is this process' own.
+    pub(super) in_child: fn(),
+}
 
 /// Proof that the privileges are dropped.
 pub struct Unprivileged(());
@@ -29,9 +32,9 @@ pub struct Unprivileged(());
 pub struct Sandboxed(());
 
 impl Privileged {
-    /// For the first line of a start.
-    pub const fn at_start() -> Self {
-        Self(())
+    /// For the first line of a start. Each child process begins with `in_child`: the log is not its own.
+    pub const fn at_start(in_child: fn()) -> Self {
+        Self { in_child }
     }
 }
 
