@@ -32,6 +32,7 @@ const CRATES: &[&str] = &[
     "pr-sys",
     "pr-device",
     "pr-sandbox",
+    "pr-broker",
     "qemu-pr-ctl",
     "qemu-pr-helper",
 ];

@@ -21,6 +21,7 @@ use test_code::test_item;
 /// The crates that are judged.
 #[rustfmt::skip]
 const CRATES: &[&str] = &[
+    "pr-broker",
     "pr-control",
     "pr-device",
     "pr-sandbox",

@@ -2,15 +2,13 @@
 
 use std::{fmt::Write as _, io::Write as _, path::Path, process::ExitCode};
 
+use pr_broker::is_multipathd_reachable;
 use pr_sys::dm;
 use rustix::thread::{CapabilitySet, capabilities};
 
-use crate::{
-    config::{
-        self,
-        settings::{DEFAULT_PATH, Settings},
-    },
-    device::multipath::is_multipathd_reachable,
+use crate::config::{
+    self,
+    settings::{DEFAULT_PATH, Settings},
 };
 
 /// One thing that is needed: how it stands, or what is wrong and what to do.

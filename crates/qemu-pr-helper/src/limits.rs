@@ -3,6 +3,7 @@
 
 use std::io;
 
+use pr_broker::Descriptors;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
 
@@ -20,6 +21,9 @@ pub const LEFT_BEHIND: u64 = 16;
 /// broker the pipe that its reply comes back on. (Of the pipes' other ends one is open at a time, see
 /// [`crate::device::multipath`]. A client that breaks the protocol with a second descriptor has it instead of the pipe.)
 pub const DESCRIPTORS_EACH: u64 = 3;
+
+/// The same for the broker, which lives under the same limit.
+pub const FOR_BROKER: Descriptors = Descriptors { own: OWN_DESCRIPTORS, each: DESCRIPTORS_EACH };
 
 /// How many descriptors so many connections need.
 pub const fn descriptors_for(connections: u64) -> u64 {
@@ -44,7 +48,7 @@ pub fn connections(wanted: u32, is_given: bool) -> usize {
 }
 
 /// How many connections can be served below a limit. Raises the soft limit if it has to; the broker, which is yet to be
-/// forked, lives under the same one and makes do with it, see [`crate::device::multipath::keeper`].
+/// forked, lives under the same one and makes do with it, see [`Descriptors::most_workers`].
 fn connections_within(wanted: u64, limit: Rlimit, raise: impl Fn(Rlimit) -> io::Result<()>) -> u64 {
     let needed = descriptors_for(wanted);
     let within = |limit: u64| (limit.saturating_sub(OWN_DESCRIPTORS) / DESCRIPTORS_EACH).clamp(1, wanted);
@@ -82,6 +86,18 @@ mod tests {
         assert_eq!(raised.get(), Some(2048));
         assert_eq!(connections_within(1024, limit(64, 64), raise), 2);
         assert_eq!(connections_within(1024, limit(5, 5), raise), 1);
+    }
+
+    #[test]
+    fn a_command_of_every_connection_and_all_workers_fit_below_the_limit() {
+        for limit in [80, 128, 1024, 4096, 8192] {
+            let commands = (limit - OWN_DESCRIPTORS) / DESCRIPTORS_EACH;
+            let workers = u64::try_from(FOR_BROKER.most_workers(Some(limit))).unwrap();
+            let needed = FOR_BROKER.needed(commands, workers);
+            assert!(workers >= commands && needed <= limit, "{workers} workers need {needed} of {limit}");
+        }
+        assert_eq!(FOR_BROKER.most_workers(Some(3128)), 1024);
+        assert_eq!(FOR_BROKER.most_workers(Some(0)), 1);
     }
 
     #[test]

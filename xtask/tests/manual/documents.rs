@@ -30,6 +30,7 @@ const LIBRARIES: &str = "## Rooms of the processes' crates";
 /// The crates that are there.
 #[rustfmt::skip]
 const OF_PROCESSES: &[&str] = &[
+    "pr-broker",
     "pr-device",
     "pr-sandbox",
     "pr-sys",

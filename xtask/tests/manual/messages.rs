@@ -175,7 +175,7 @@ fn the_collection_finds_what_it_is_to_find() {
     );
     has("pr-wire/src/violation.rs", "Unknown protocol features …", true);
     has("qemu-pr-helper/src/lib.rs", "internal error: …", true);
-    has("qemu-pr-helper/src/device/multipath/multipathd.rs", "multipathd does not answer '…' (…); see its log", false);
+    has("pr-broker/src/multipathd.rs", "multipathd does not answer '…' (…); see its log", false);
     // Nothing of a test, and no documentation.
     assert!(!texts.iter().any(|text| text.text.contains("a test is there to panic")));
     assert!(!texts.iter().any(|text| text.text.contains("The program, from its command line")));

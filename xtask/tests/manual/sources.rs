@@ -27,6 +27,7 @@ pub struct Text {
 /// What is shipped: the programs, and the libraries whose texts they print.
 #[rustfmt::skip]
 const CRATES: &[&str] = &[
+    "pr-broker",
     "pr-control",
     "pr-device",
     "pr-multipath",

@@ -12,36 +12,35 @@ use std::{
     time::Duration,
 };
 
+use pr_broker::message::MAX_REQUEST;
 use pr_control::Snapshot;
 use pr_device::{Identity, Kind, outcome};
 use pr_sys::sg_io::Outcome;
 use scsi_pr::{Cdb, Completion, SENSE_LENGTH, Sense, Status};
 
-pub use crate::device::multipath::message::{
-    Answer, MAX_VERDICT, Request, Verdict, Word, note_from_bytes, note_to_bytes,
-};
 use crate::{
     config::{self, settings::ProvidedIds},
     control::{self, Handler},
     device::{
         Device,
-        multipath::{self, Multipath, keeper, message::MAX_REQUEST},
+        multipath::{self, Multipath},
     },
     resolver::{
         self, Lookup, Resolver,
         names::{self, Names},
     },
 };
+pub use pr_broker::message::{Answer, MAX_VERDICT, Request, Verdict, Word, note_from_bytes, note_to_bytes};
 
 /// How long a command may take: longer than any fuzzer waits.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// See [`keeper::receive`].
+/// See [`pr_broker::receive`].
 ///
 /// # Errors
 /// What comes makes no sense, or nothing does.
 pub fn receive(line: &OwnedFd) -> io::Result<Option<(Request, OwnedFd, OwnedFd)>> {
-    keeper::receive(line, &mut [0; MAX_REQUEST])
+    pr_broker::receive(line, &mut [0; MAX_REQUEST])
 }
 
 /// The daemon's end of the line to the broker.

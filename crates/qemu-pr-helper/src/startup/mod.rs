@@ -35,7 +35,8 @@ pub use self::{listener::Listener, systemd::Notifier};
 use crate::{
     audit,
     config::{Config, DEFAULT_SOCKET, values},
-    device::multipath::{self, Multipath},
+    device::multipath::Multipath,
+    limits::FOR_BROKER,
     log,
     paths::{self, Entry},
     resolver::{
@@ -188,10 +189,11 @@ pub fn start(config: &Config, before: &pr_sys::signal::Before) -> Result<Started
 
     // The one process that keeps more than SG_IO: another unit's, or forked before there is anything that it should not
     // inherit.
-    let multipath = match &config.options.broker {
-        Some(path) => Multipath::over(broker::connect(path)?),
-        None => multipath::start_broker(&privileged, config.options.sandbox).map_err(StartError::Broker)?,
+    let broker = match &config.options.broker {
+        Some(path) => broker::connect(path)?,
+        None => pr_broker::start(&privileged, config.options.sandbox, FOR_BROKER).map_err(StartError::Broker)?,
     };
+    let multipath = Multipath::over(broker);
 
     // Readers of the audit log want names; a process without privileges looks them up.
     let names = if config.audit().is_some() || config.options.control.is_some() {
@@ -275,7 +277,7 @@ pub fn start(config: &Config, before: &pr_sys::signal::Before) -> Result<Started
 /// The life of a process that a unit starts to be the broker of one daemon.
 pub fn serve_broker(sandbox: Sandbox) -> Result<Infallible, StartError> {
     let socket = broker::passed()?;
-    multipath::become_broker(&Privileged::at_start(log::silence), &socket, sandbox)
+    pr_broker::become_broker(&Privileged::at_start(log::silence), &socket, sandbox, FOR_BROKER)
 }
 
 /// The control socket: root's, and a group's if it is given.

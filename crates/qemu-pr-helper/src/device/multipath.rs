@@ -2,26 +2,10 @@
 //!
 //! The daemon has no rights beyond `SG_IO`. What a multipath map needs more (opening its paths, suspending it, and
 //! multipathd, who talks to root alone) is done by the broker, which was forked before the rights went: a keeper, and a
-//! worker for each map. This file is the daemon's end: it hands over the descriptor and the command and turns the
-//! verdict into a SCSI answer and, where an administrator should know, one line in the log.
-
-mod executor;
-mod identity;
-mod journal;
-pub mod keeper;
-mod kept;
-mod lane;
-mod lock;
-mod map;
-pub mod message;
-mod multipathd;
-mod table;
-mod turn;
-mod worker;
+//! worker for each map (`pr-broker`). This file is the daemon's end: it hands over the descriptor and the command and
+//! turns the verdict into a SCSI answer and, where an administrator should know, one line in the log.
 
 use std::{
-    cell::OnceCell,
-    ffi::CStr,
     io::{self, IoSlice, PipeReader},
     mem::MaybeUninit,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -33,15 +17,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keeper::Means;
-use message::{Answer, MAX_VERDICT, Request, Verdict, note_from_bytes};
-pub use multipathd::is_reachable as is_multipathd_reachable;
+use pr_broker::message::{Answer, MAX_VERDICT, Request, Verdict, note_from_bytes};
 use pr_device::{Identity, Kind};
-use pr_sandbox::{
-    ChildError, Privileged, Sandbox, await_ready,
-    child::{self, UnreadyError},
-    privileges, sandbox,
-};
+use pr_sandbox::{ChildError, await_ready};
 use rustix::{
     buffer::spare_capacity,
     event::{PollFd, PollFlags, Timespec, poll},
@@ -80,38 +58,6 @@ const UNKNOWN: &str = "whether it was carried out the disk knows (READ KEYS, REA
 
 /// The longest note.
 const MAX_NOTE: usize = 4096;
-
-/// What the broker is called among the processes.
-const NAME: &CStr = c"qemu-pr-broker";
-
-/// Starts the broker.
-pub fn start_broker(privileged: &Privileged, sandbox: Sandbox) -> Result<Multipath, ChildError> {
-    let means = OnceCell::new();
-    let reduce = || reduce(sandbox, &means);
-    let broker = child::fork(privileged, NAME, &[], reduce, |line| serve(line, &means))?;
-    Ok(Multipath::over(broker))
-}
-
-/// Makes this process the broker of the daemon at the other end of the line.
-pub fn become_broker(privileged: &Privileged, line: &OwnedFd, sandbox: Sandbox) -> ! {
-    let means = OnceCell::new();
-    child::run(privileged, line, NAME, &[], || reduce(sandbox, &means), |line| serve(line, &means))
-}
-
-fn serve(line: &OwnedFd, means: &OnceCell<Means>) {
-    // They were made before this process was ready.
-    if let Some(means) = means.get() {
-        keeper::serve(line, means);
-    }
-}
-
-/// Leaves the broker what multipath needs, and gives it the memory that all its processes share.
-fn reduce(sandbox: Sandbox, means: &OnceCell<Means>) -> Result<(), UnreadyError> {
-    let _ = means.set(Means::new().map_err(UnreadyError::Memory)?);
-    lock::prepare();
-    privileges::keep_for_multipath()?;
-    Ok(sandbox::broker(sandbox)?)
-}
 
 /// What came of handing a command over.
 pub enum Handled {

@@ -39,21 +39,15 @@ use scsi_pr::{Command, SenseCode};
 
 use super::{
     journal::{Journal, SLOTS, Slot},
+    limits::Descriptors,
     lock::Broker,
     map::{Kind, Map, classify},
     message::{Answer, MAX_REQUEST, MAX_VERDICT, Request, Verdict, What, Word, note_to_bytes},
     worker,
 };
-use crate::limits::{DESCRIPTORS_EACH, OWN_DESCRIPTORS};
 
 /// More commands than this for one map cannot be meant seriously: each connection has one at a time.
 const MAX_QUEUE: usize = 4096;
-
-/// What the keeper has open for a command: the pipe for the verdict.
-const DESCRIPTORS_A_COMMAND: u64 = 1;
-
-/// And for a worker: its process and its line.
-const DESCRIPTORS_A_WORKER: u64 = 2;
 
 /// A worker without a command and without a key to look after ends after this time.
 const IDLE: Duration = Duration::from_secs(60);
@@ -93,8 +87,8 @@ impl Means {
     ///
     /// # Errors
     /// The system has no room for them.
-    pub fn new() -> io::Result<Self> {
-        let most_workers = most_workers(getrlimit(Resource::Nofile).current);
+    pub fn new(daemon: Descriptors) -> io::Result<Self> {
+        let most_workers = daemon.most_workers(getrlimit(Resource::Nofile).current);
         Ok(Self { journal: Journal::new()?, most_workers, broker: Err(String::new()), left: Vec::new() })
     }
 
@@ -107,16 +101,6 @@ impl Means {
         let left = left.map(|(map, _)| map).collect();
         Self { journal: self.journal, most_workers: self.most_workers, broker, left }
     }
-}
-
-/// How many workers there may be at once. The daemon lives under the same limit and sends as many commands as it has
-/// connections; what they need is set aside, so that no command is ever lost for want of a descriptor, and the rest is
-/// the workers'.
-fn most_workers(limit: Option<u64>) -> usize {
-    let Some(limit) = limit else { return usize::MAX };
-    let room = limit.saturating_sub(OWN_DESCRIPTORS);
-    let workers = (room - room / DESCRIPTORS_EACH * DESCRIPTORS_A_COMMAND) / DESCRIPTORS_A_WORKER;
-    usize::try_from(workers).unwrap_or(usize::MAX).max(1)
 }
 
 /// Serves the daemon at the other end of the line until it is gone and all that was under way is done.
@@ -789,20 +773,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_of_every_connection_and_all_workers_fit_below_the_limit() {
-        for limit in [80, 128, 1024, 4096, 8192] {
-            let commands = (limit - OWN_DESCRIPTORS) / DESCRIPTORS_EACH;
-            let workers = u64::try_from(most_workers(Some(limit))).unwrap();
-            let needed = OWN_DESCRIPTORS + DESCRIPTORS_A_COMMAND * commands + DESCRIPTORS_A_WORKER * workers;
-            assert!(workers >= commands && needed <= limit, "{workers} workers need {needed} of {limit}");
-        }
-        assert_eq!(most_workers(Some(3128)), 1024);
-        assert_eq!(most_workers(Some(0)), 1);
-    }
-
-    #[test]
     fn a_socket_that_is_of_no_use_ends_the_keeper() {
         let line = File::open("/dev/null").unwrap().into();
-        Keeper::new(&line, &Means::new().unwrap()).run();
+        Keeper::new(&line, &Means::new(Descriptors { own: 56, each: 3 }).unwrap()).run();
     }
 }
