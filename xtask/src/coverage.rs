@@ -33,6 +33,7 @@ const CRATES: &[&str] = &[
     "pr-device",
     "pr-sandbox",
     "pr-broker",
+    "pr-resolver",
     "qemu-pr-ctl",
     "qemu-pr-helper",
 ];

@@ -24,6 +24,7 @@ const CRATES: &[&str] = &[
     "pr-broker",
     "pr-control",
     "pr-device",
+    "pr-resolver",
     "pr-sandbox",
     "pr-sys",
     "qemu-pr-ctl",

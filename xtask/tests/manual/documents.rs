@@ -32,6 +32,7 @@ const LIBRARIES: &str = "## Rooms of the processes' crates";
 const OF_PROCESSES: &[&str] = &[
     "pr-broker",
     "pr-device",
+    "pr-resolver",
     "pr-sandbox",
     "pr-sys",
 ];

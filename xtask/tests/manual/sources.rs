@@ -31,6 +31,7 @@ const CRATES: &[&str] = &[
     "pr-control",
     "pr-device",
     "pr-multipath",
+    "pr-resolver",
     "pr-sandbox",
     "pr-sim",
     "pr-sys",

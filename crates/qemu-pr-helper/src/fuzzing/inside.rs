@@ -15,6 +15,7 @@ use std::{
 use pr_broker::message::MAX_REQUEST;
 use pr_control::Snapshot;
 use pr_device::{Identity, Kind, outcome};
+use pr_resolver::{facts, names};
 use pr_sys::sg_io::Outcome;
 use scsi_pr::{Cdb, Completion, SENSE_LENGTH, Sense, Status};
 
@@ -25,10 +26,7 @@ use crate::{
         Device,
         multipath::{self, Multipath},
     },
-    resolver::{
-        self, Lookup, Resolver,
-        names::{self, Names},
-    },
+    resolver::{Lookup, Resolver, names::Names},
 };
 pub use pr_broker::message::{Answer, MAX_VERDICT, Request, Verdict, Word, note_from_bytes, note_to_bytes};
 
@@ -115,7 +113,7 @@ impl ToResolver {
 
 /// Answers the questions on a socket as the resolver does, until they end.
 pub fn resolve(socket: &OwnedFd) {
-    resolver::serve(socket);
+    facts::serve(socket);
 }
 
 /// Answers the questions on a socket as the process that looks names up does, until they end.

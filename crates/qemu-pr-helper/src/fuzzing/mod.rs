@@ -21,7 +21,7 @@ use crate::config::{
     self,
     settings::{ProvidedIds, Settings},
 };
-pub use crate::resolver::unit::{path as control_group, unit, vm};
+pub use pr_resolver::unit::{path as control_group, unit, vm};
 
 /// The users and groups that there are.
 pub fn directory() -> ProvidedIds {

@@ -14,13 +14,14 @@ use std::{
 };
 
 use pr_device::Identity;
+use pr_resolver::Aliases;
 use pr_sys::peer;
 use scsi_pr::Command;
 
 use super::rules::Facts;
 use crate::{
     peer::Origin,
-    resolver::{Aliases, Lookup, Resolver},
+    resolver::{Lookup, Resolver},
 };
 
 /// What is known of one client; none of it changes while it is connected.

@@ -24,6 +24,7 @@ use std::{
 };
 
 use pr_device::{Identity, Kind};
+use pr_resolver::Aliases;
 use rustix::fs::{OFlags, fcntl_getfl};
 use scsi_pr::{Cdb, Command, Completion, OutAction, PersistentReserveOut, ReservationKey, Sense, SenseCode, Status};
 use tracing::warn;
@@ -41,7 +42,7 @@ use crate::{
     config::settings::{Decision, Settings},
     log::RateLimit,
     peer::{Origin, Peer},
-    resolver::{Aliases, Lookup, Resolver},
+    resolver::{Lookup, Resolver},
 };
 
 /// A refusal, and why in words.

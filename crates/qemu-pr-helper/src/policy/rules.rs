@@ -1,12 +1,10 @@
 //! Which rule is about a request.
 
 use pr_device::{Identity, Kind};
+use pr_resolver::{Aliases, unit};
 use scsi_pr::Command;
 
-use crate::{
-    config::settings::{Decision, Glob, KeyLimit, Rule, Settings},
-    resolver::{Aliases, unit},
-};
+use crate::config::settings::{Decision, Glob, KeyLimit, Rule, Settings};
 
 /// What is known of a request and its client. What takes a question to another process is asked only if a rule needs it,
 /// and `None` where there is no answer.

@@ -13,7 +13,7 @@ use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, shutdown, so
 use scsi_pr::{BASIC_LENGTH, InAction, PersistentReserveIn, PersistentReserveOut};
 
 use super::{facts::Memory, rules::Facts as _, *};
-use crate::{config::settings::SystemUsers, resolver};
+use crate::config::settings::SystemUsers;
 
 const PEER: Peer = Peer { pid: 0, uid: 107 };
 
@@ -188,7 +188,7 @@ fn resolver() -> (Arc<Resolver>, impl FnOnce()) {
     let end = Arc::clone(&theirs);
     let resolver = Arc::new(Resolver::over(ours));
     let heard = Arc::clone(&resolver);
-    let threads = [thread::spawn(move || resolver::serve(&theirs)), thread::spawn(move || heard.hear())];
+    let threads = [thread::spawn(move || pr_resolver::facts::serve(&theirs)), thread::spawn(move || heard.hear())];
     let stop = move || {
         shutdown(&*end, Shutdown::Both).unwrap();
         for thread in threads {

@@ -1,16 +1,14 @@
-//! What rules need to know of processes and disks, and a process of its own that finds it out.
+//! What rules need to know of processes and disks, asked of a process of its own that finds it out (`pr-resolver`).
 //!
 //! The daemon opens nothing once it serves, so a process without any privileges, forked before the daemon gave its own
-//! up, reads it on request: the control group of a process that has connected, and the names of a disk. It reads
-//! nothing that a client can make slow, `/proc/PID/cmdline` in particular, and it is asked for nothing but what rules
-//! need: the names in the audit log come from another process (`names`), and nothing here waits for that one.
+//! up, reads it on request: the control group of a process that has connected, and the names of a disk. It is asked for
+//! nothing but what rules need: the names in the audit log come from another process (`names`), and nothing here waits
+//! for that one.
 //!
 //! What it does not answer is refused. If it is gone, or has not answered for a long time, the daemon ends: it cannot
 //! start another one without the privileges that it has dropped, and the next daemon comes with another one.
 
-mod aliases;
 pub mod names;
-pub mod unit;
 
 use std::{
     collections::HashMap,
@@ -19,22 +17,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pr_device::{Identity, Kind};
-use pr_sandbox::{ChildError, Privileged, Sandbox, await_ready, child};
+use pr_device::Identity;
+use pr_resolver::{
+    Aliases,
+    facts::{About, Answer, Found, MAX_MESSAGE, Question},
+};
+use pr_sandbox::{ChildError, await_ready, child};
 use rustix::net::{SendFlags, Shutdown, send, shutdown};
-use serde::{Deserialize, Serialize};
 use tracing::error;
-
-pub use self::aliases::Aliases;
 
 /// How long a request waits for an answer.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A resolver that owes an answer for so long will never give it.
 const HUNG: Duration = Duration::from_secs(15);
-
-/// The longest message: the names of a map of many paths.
-pub const MAX_MESSAGE: usize = 64 * 1024;
 
 /// The socket to the process.
 pub struct Resolver {
@@ -63,60 +59,6 @@ pub struct Silence;
 pub struct Lookup {
     resolver: Arc<Resolver>,
     number: u64,
-}
-
-/// A question, with a number that its answer repeats.
-#[derive(Serialize, Deserialize)]
-struct Question {
-    number: u64,
-    about: About,
-}
-
-#[derive(Serialize, Deserialize)]
-enum About {
-    ControlGroup { pid: u32, connected: u64 },
-    Aliases { kind: u8, device: u64 },
-}
-
-#[derive(Serialize, Deserialize)]
-struct Answer {
-    number: u64,
-    found: Found,
-}
-
-#[derive(Serialize, Deserialize)]
-enum Found {
-    ControlGroup(Option<String>),
-    Aliases(Option<Aliases>),
-}
-
-/// Starts the process.
-///
-/// # Errors
-/// The system has no room for another process.
-pub fn start(privileged: &Privileged, sandbox: Sandbox) -> Result<Resolver, ChildError> {
-    child::fork_resolver(privileged, c"qemu-pr-resolve", sandbox, serve).map(Resolver::over)
-}
-
-/// Answers until the daemon is gone.
-pub fn serve(socket: &OwnedFd) {
-    // Of all this room a question takes little, and what is never written to is no memory.
-    let mut bytes = Vec::with_capacity(MAX_MESSAGE);
-    while child::receive(socket, &mut bytes) {
-        let Ok(Question { number, about }) = serde_json::from_slice(&bytes) else { continue };
-        let found = match about {
-            About::ControlGroup { pid, connected } => Found::ControlGroup(unit::control_group(pid, connected)),
-            About::Aliases { kind, device } => {
-                Found::Aliases(aliases::look_up(Identity { kind: Kind::from_code(kind), device }))
-            }
-        };
-        // The daemon has a thread that does nothing but read this.
-        if let Ok(answer) = serde_json::to_vec(&Answer { number, found })
-            && child::send_message(socket, &answer).is_err()
-        {
-            return;
-        }
-    }
 }
 
 impl Resolver {
@@ -250,17 +192,13 @@ impl Drop for Lookup {
     }
 }
 
-/// Text from elsewhere as part of one line, which a terminal may be shown.
-pub fn clean(text: &str) -> Option<String> {
-    let text: String = text.trim().chars().take(256).map(|c| if c.is_control() { '?' } else { c }).collect();
-    (!text.is_empty()).then_some(text)
-}
-
 #[cfg(test)]
 #[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
 mod tests {
     use std::thread;
 
+    use pr_device::Kind;
+    use pr_resolver::{facts::serve, unit};
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
     use super::*;

@@ -17,6 +17,7 @@ use std::{
     sync::Arc,
 };
 
+use pr_resolver::{facts, names};
 use pr_sandbox::{
     ChildError, Privileged, Sandbox, Unprivileged, WaitError,
     privileges::{self, PrivilegeError},
@@ -39,10 +40,7 @@ use crate::{
     limits::FOR_BROKER,
     log,
     paths::{self, Entry},
-    resolver::{
-        self, Resolver,
-        names::{self, Names},
-    },
+    resolver::{Resolver, names::Names},
 };
 
 /// What a process has that may serve.
@@ -197,7 +195,8 @@ pub fn start(config: &Config, before: &pr_sys::signal::Before) -> Result<Started
 
     // Readers of the audit log want names; a process without privileges looks them up.
     let names = if config.audit().is_some() || config.options.control.is_some() {
-        let names = Arc::new(names::start(&privileged, config.options.sandbox).map_err(StartError::Names)?);
+        let names = names::start(&privileged, config.options.sandbox).map_err(StartError::Names)?;
+        let names = Arc::new(Names::over(names));
         audit::start(Arc::clone(&names), config.audit());
         Some(names)
     } else {
@@ -207,7 +206,8 @@ pub fn start(config: &Config, before: &pr_sys::signal::Before) -> Result<Started
     // Rules are about units and disks, and may come later by the control socket. Another process finds out what they need,
     // so that what decides does not wait for what is only told.
     let resolver = if config.settings.is_some() || config.options.control.is_some() {
-        Some(Arc::new(resolver::start(&privileged, config.options.sandbox).map_err(StartError::Resolver)?))
+        let resolver = facts::start(&privileged, config.options.sandbox).map_err(StartError::Resolver)?;
+        Some(Arc::new(Resolver::over(resolver)))
     } else {
         None
     };

@@ -1,5 +1,6 @@
 //! From what is written to what it means. Everything that could be a slip is an error here, not a surprise later.
 
+use pr_resolver::unit::SLICES;
 use scsi_pr::{InAction, OutAction};
 use toml::Spanned;
 
@@ -11,7 +12,6 @@ use super::{
     types::{Action, Decision, Devices, KeyLimit, Limits, Rule, Settings},
     users::UserDb,
 };
-use crate::resolver::unit::SLICES;
 
 /// The longest pattern: longer than any name that is compared with it.
 const MAX_PATTERN: usize = 512;

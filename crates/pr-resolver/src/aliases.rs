@@ -14,7 +14,7 @@ use pr_device::{Identity, Kind, sysfs::MAP};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_MESSAGE, clean};
+use crate::text::clean;
 
 /// The names of a disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ pub struct Aliases {
 const MAX_DEPTH: usize = 8;
 
 /// More bytes than the names of any disk have.
-const MAX_BYTES: usize = MAX_MESSAGE / 2;
+pub const MAX_BYTES: usize = 32 * 1024;
 
 /// The names of a disk; `None` if there is no such device.
 pub fn look_up(identity: Identity) -> Option<Aliases> {

@@ -1,11 +1,9 @@
-//! The names of processes and disks, for people who read the audit log.
+//! The names of processes and disks, for people who read the audit log, asked of a process of its own that looks them up
+//! (`pr-resolver`).
 //!
 //! They are in `/proc`, `/sys` and udev's database. The daemon opens nothing once it serves; a process without any
 //! privileges, forked before the daemon gave its own up, does it on request. If that process is gone or slow, the log
 //! has numbers and no names, and nothing else is different: what rules need to know another one finds out (`resolver`).
-
-mod disk;
-mod peer;
 
 use std::{
     os::fd::OwnedFd,
@@ -18,16 +16,18 @@ use std::{
 
 use pr_control::{Client, Device};
 use pr_device::{Identity, Kind};
-use pr_sandbox::{ChildError, Privileged, Sandbox, await_ready, child};
+use pr_resolver::{
+    clean,
+    names::{About, Answer, Found, MAX_MESSAGE, Question},
+};
+use pr_sandbox::{ChildError, await_ready};
 use rustix::{
     buffer::spare_capacity,
     event::{PollFd, PollFlags, Timespec, poll},
     net::{RecvFlags, SendFlags, recv, send},
 };
-use serde::{Deserialize, Serialize};
 use tracing::error;
 
-use super::clean;
 use crate::metrics::METRICS;
 
 /// How long an answer may take. Only the log waits.
@@ -36,9 +36,6 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// How long a process that did not answer is left alone after that, so that a log without names does not become one
 /// without records as well.
 const REST: Duration = Duration::from_secs(1);
-
-/// More than any names have.
-const MAX_MESSAGE: usize = 16 * 1024;
 
 /// The socket to the process.
 pub struct Names {
@@ -54,58 +51,6 @@ struct Asked {
     answered: u64,
     /// It did not answer; until then it is not asked again.
     resting: Option<Instant>,
-}
-
-/// A question, with a number that its answer repeats: one that comes too late must not pass for the next.
-#[derive(Serialize, Deserialize)]
-struct Question {
-    number: u64,
-    about: About,
-}
-
-#[derive(Serialize, Deserialize)]
-enum About {
-    Process { pid: u32, connected: u64 },
-    Disk { kind: u8, device: u64 },
-}
-
-#[derive(Serialize, Deserialize)]
-struct Answer {
-    number: u64,
-    found: Found,
-}
-
-#[derive(Serialize, Deserialize)]
-enum Found {
-    Process(Client),
-    Disk(Device),
-}
-
-/// Starts the process.
-///
-/// # Errors
-/// The system has no room for another process.
-pub fn start(privileged: &Privileged, sandbox: Sandbox) -> Result<Names, ChildError> {
-    child::fork_resolver(privileged, c"qemu-pr-names", sandbox, serve).map(Names::over)
-}
-
-/// Answers until the daemon is gone.
-pub fn serve(socket: &OwnedFd) {
-    // Of all this room a question takes little, and what is never written to is no memory.
-    let mut bytes = Vec::with_capacity(MAX_MESSAGE);
-    while child::receive(socket, &mut bytes) {
-        let Ok(Question { number, about }) = serde_json::from_slice(&bytes) else { continue };
-        let found = match about {
-            About::Process { pid, connected } => Found::Process(peer::look_up(pid, connected)),
-            About::Disk { kind, device } => {
-                Found::Disk(disk::look_up(Identity { kind: Kind::from_code(kind), device }))
-            }
-        };
-        if let Ok(answer) = serde_json::to_vec(&Answer { number, found }) {
-            // The daemon does not wait for ever, and neither does this.
-            let _ = send(socket, &answer, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
-        }
-    }
 }
 
 impl Names {

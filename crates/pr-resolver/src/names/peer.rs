@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 
 use pr_control::Client;
 
-use crate::resolver::{clean, unit};
+use crate::{text::clean, unit};
 
 /// Program, unit and virtual machine of a process, as far as they can be found; nothing of one that was not there by then.
 pub fn look_up(pid: u32, connected: u64) -> Client {

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use pr_control::Device;
 use pr_device::{Identity, Kind, sysfs::MAP};
 
-use crate::resolver::clean;
+use crate::text::clean;
 
 /// The names of a disk, as far as they can be found.
 pub fn look_up(identity: Identity) -> Device {
