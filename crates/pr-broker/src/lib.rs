@@ -6,6 +6,8 @@
 //! [`message`]. A command comes with its device and a time, and an answer goes back: who sent the command, whether they
 //! may, and what is logged of it is not known here. Which command goes to which path is `pr-multipath`'s decision.
 #![forbid(unsafe_code)]
+// A new service action is an error of the compiler where something has to be decided about it.
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
 mod executor;
 mod identity;
