@@ -119,9 +119,24 @@ impl Map {
         });
         result.with_context(|| {
             let paths = services::tell("show paths").unwrap_or_default();
-            format!("they are {last:?}; {}; {paths}", status().unwrap_or_default().trim())
+            format!("they are {last:?}; {}; {paths}; {}", status().unwrap_or_default().trim(), waiting())
         })
     }
+}
+
+/// Udev's processes, and those that wait for a device: who has to do with a path before multipathd takes it.
+fn waiting() -> String {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let read = |name: &str| fs::read_to_string(entry.path().join(name)).unwrap_or_default();
+        let stat = read("stat");
+        let Some((name, rest)) = stat.rsplit_once(')') else { continue };
+        if name.contains("udev") || rest.starts_with(" D ") {
+            let stack: Vec<String> = read("stack").lines().take(4).map(|line| line.trim().to_owned()).collect();
+            found.push(format!("{name}) {} {}", rest.get(1..2).unwrap_or_default(), stack.join(" < ")));
+        }
+    }
+    found.join(" | ")
 }
 
 fn status() -> Result<String> {
