@@ -8,9 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
+use pr_dev::workspace::{output, root};
 use tempfile::TempDir;
-
-use crate::workspace::{output, root};
 
 const PROGRAMS: [&str; 2] = ["qemu-pr-ctl", "qemu-pr-helper"];
 

@@ -10,11 +10,10 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
+use pr_dev::packages::{self, suite};
+use pr_dev::tools;
+use pr_dev::workspace::{output, root, run as run_command};
 use serde::Deserialize;
-
-use crate::packages::{self, suite};
-use crate::tools;
-use crate::workspace::{output, root, run as run_command};
 
 /// Has the compiler address counters by way of a variable, so that they can be in a mapped file.
 const FLAGS: &str = "-Cllvm-args=-runtime-counter-relocation";

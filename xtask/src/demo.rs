@@ -9,13 +9,14 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use pr_dev::{packages, workspace};
 use pr_wire::{Client, Reply};
 use scsi_pr::{
     BasicParameters, FullStatus, InAction, OutAction, PersistentReserveIn, PrOut, ReadKeys, ReservationKey,
     ReservationType, SenseCode, Status,
 };
 
-use crate::{bed, packages, workspace};
+use crate::bed;
 
 const ALPHA: ReservationKey = ReservationKey(0xa1fa);
 const BETA: ReservationKey = ReservationKey(0xbe7a);

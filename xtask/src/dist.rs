@@ -10,8 +10,7 @@ use anyhow::{Context as _, Result};
 use clap::Command;
 use clap_complete::{Shell, generate};
 use clap_mangen::Man;
-
-use crate::workspace::root;
+use pr_dev::workspace::root;
 
 /// Both are for administrators.
 const SECTION: &str = "8";

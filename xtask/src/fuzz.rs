@@ -12,8 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
-
-use crate::workspace::{cargo, output, root, run, target};
+use pr_dev::workspace::{cargo, output, root, run, target};
 
 /// What the compiler is told: to count which code runs and what is compared with what, to have every memory access
 /// checked, and to keep the checks of a debug build.

@@ -16,18 +16,17 @@ mod manual;
 mod mutants;
 mod nightly;
 mod observability;
-mod packages;
 mod sanitize;
 mod schemas;
 mod test;
-mod tools;
-mod workspace;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use pr_dev::arch::Name;
+use pr_dev::{packages, workspace};
 
 /// Runs the project: shows it, tests it, and boots the machines it is tested in.
 #[derive(Parser)]
@@ -58,7 +57,7 @@ enum Command {
     Arch {
         /// Which [default: all]
         #[arg(value_enum)]
-        names: Vec<arch::Name>,
+        names: Vec<Name>,
         /// Only see whether the programs compile
         #[arg(long)]
         check: bool,
@@ -96,7 +95,7 @@ enum Command {
         packages: bool,
         /// For which architecture the packages are; may be given several times [default: this machine's]
         #[arg(long, value_enum, requires = "packages")]
-        arch: Vec<arch::Name>,
+        arch: Vec<Name>,
         /// Make the packages of the last commit twice, in different places, and compare them
         #[arg(long)]
         reproducible: bool,

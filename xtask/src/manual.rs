@@ -7,9 +7,8 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
-
-use crate::tools;
-use crate::workspace::{output, root, run, target};
+use pr_dev::tools;
+use pr_dev::workspace::{output, root, run, target};
 
 /// Where it is written, below the target folder, and where the man pages are: as far from each other as in the source,
 /// so that links between them lead there.

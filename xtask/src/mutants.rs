@@ -8,9 +8,8 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-
-use crate::tools;
-use crate::workspace::{root, target};
+use pr_dev::tools;
+use pr_dev::workspace::{root, target};
 
 /// Has the reasons.
 const PAGE: &str = "docs/testing.md";

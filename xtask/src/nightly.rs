@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
-
-use crate::packages::{self, suite};
-use crate::workspace::{output, root};
+use pr_dev::packages::{self, suite};
+use pr_dev::workspace::{output, root};
 
 /// Where a toolchain has the source, below its directory.
 const COMPONENT: &str = "lib/rustlib/src/rust/library";

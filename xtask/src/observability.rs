@@ -7,11 +7,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
+use pr_dev::packages;
+use pr_dev::workspace::{debug_builds, root, run as run_command, target};
 use pr_lab::{ControlStandIn, eventful_snapshot};
 use serde_json::{Value, json};
-
-use crate::packages;
-use crate::workspace::{debug_builds, root, run as run_command, target};
 
 /// Reads a page as strictly as the Prometheus project does, and tells how many families there are.
 const READ: &str = "\

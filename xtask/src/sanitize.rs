@@ -10,10 +10,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
+use pr_dev::tools;
+use pr_dev::workspace::{cargo, run, target};
 
 use crate::nightly::Nightly;
-use crate::tools;
-use crate::workspace::{cargo, run, target};
 
 /// Named, so that build scripts and macros are not instrumented.
 const TRIPLE: &str =
@@ -159,7 +159,7 @@ fn any(list: &[Exception]) -> String {
 #[expect(clippy::missing_panics_doc, reason = "a test is there to panic")]
 mod tests {
     use super::*;
-    use crate::workspace::root;
+    use pr_dev::workspace::root;
 
     /// All files of the helper's tests, and their texts.
     fn sources(directory: &Path, found: &mut Vec<(PathBuf, String)>) {

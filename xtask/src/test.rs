@@ -8,6 +8,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use pr_dev::arch::Name;
+use pr_dev::packages;
+use pr_dev::tools;
+use pr_dev::workspace::{cargo, run as run_command};
 
 use crate::arch;
 use crate::archive;
@@ -18,11 +22,8 @@ use crate::coverage;
 use crate::fuzz;
 use crate::image;
 use crate::observability;
-use crate::packages;
 use crate::sanitize;
 use crate::schemas;
-use crate::tools;
-use crate::workspace::{cargo, run as run_command};
 
 /// How much is tested.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -85,7 +86,7 @@ fn steps(size: Size) -> Vec<Step> {
         (Release, "thread sanitizer", Box::new(sanitize::thread)),
         (Release, "coverage", Box::new(coverage::run)),
         // The short test has no room for another compiler, its libraries, and a build for each architecture.
-        (Release, "compiling for arm64 and s390x", Box::new(|| arch::check(&[arch::Name::Arm, arch::Name::S390]))),
+        (Release, "compiling for arm64 and s390x", Box::new(|| arch::check(&[Name::Arm, Name::S390]))),
         (Release, "every architecture", Box::new(|| arch::run(&[]))),
         (Release, "packages for users, made twice", Box::new(archive::run_twice)),
         (Release, "container image", image(image::SUITE)),

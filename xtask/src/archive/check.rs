@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
+use pr_dev::arch;
+use pr_dev::workspace::{output, root, target};
 
 use super::{Build, PROGRAMS, cargo_home};
-use crate::arch;
-use crate::workspace::{output, root, target};
 
 /// The C library of the oldest systems that packages are made for: RHEL 9's. Debian 12 and all others have newer ones.
 const OLDEST: [u32; 2] = [2, 34];

@@ -5,10 +5,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
+use pr_dev::workspace::{cargo, output, root};
 use serde::Deserialize;
 
 use super::PROGRAMS;
-use crate::workspace::{cargo, output, root};
 
 /// A crate, by its identity: what Cargo says of it.
 pub type Crates = BTreeMap<String, Crate>;
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn no_dependency_asks_for_a_newer_rust_than_this_workspace_says() {
-        let metadata = metadata(crate::arch::Name::host().unwrap().target()).unwrap();
+        let metadata = metadata(pr_dev::arch::Name::host().unwrap().target()).unwrap();
         let ours = metadata.packages.iter().find(|it| it.is_ours()).and_then(|it| it.rust_version.clone()).unwrap();
         let used = |it: &&Crate| metadata.resolve.nodes.iter().any(|node| node.id == it.id);
         for it in metadata.packages.iter().filter(used) {
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn the_programs_are_made_of_what_they_name_and_of_no_test() {
-        let crates = all(crate::arch::Name::host().unwrap().target()).unwrap();
+        let crates = all(pr_dev::arch::Name::host().unwrap().target()).unwrap();
         let find = |name: &str| crates.values().find(|it| it.name == name);
         assert!(find("rustix").is_some_and(|it| it.is_linked && it.checksum.is_some()));
         assert!(find("clap_derive").is_some_and(|it| !it.is_linked), "it runs in the compiler");

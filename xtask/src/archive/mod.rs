@@ -17,11 +17,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
+use pr_dev::arch::{self, Name};
+use pr_dev::tools;
+use pr_dev::workspace::{output, root, run, target};
 
-use crate::arch::{self, Name};
 use crate::manual;
-use crate::tools;
-use crate::workspace::{output, root, run, target};
 
 pub use twice::run as run_twice;
 

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
+use pr_dev::workspace::output;
 
 use super::crates::Crates;
-use crate::workspace::output;
 
 /// What stands before the list.
 const HEAD: &str = "\

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
+use pr_dev::arch;
+use pr_dev::packages;
+use pr_dev::tools;
+use pr_dev::workspace::{output, root};
 
 use super::{Build, PROGRAMS};
-use crate::arch;
-use crate::packages;
-use crate::tools;
-use crate::workspace::{output, root};
 
 /// What the units are called, so that those of QEMU's own package keep their names.
 const UNITS: &str = "qemu-pr-helper-rs";

@@ -6,9 +6,9 @@ use std::fs;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
+use pr_dev::workspace::{output, root, run as run_command, target};
 
 use super::folder;
-use crate::workspace::{output, root, run as run_command, target};
 
 /// Makes all packages twice and compares their checksums.
 pub fn run() -> Result<bool> {

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use measure::turn::{Rounds, Sample};
+use pr_dev::workspace::target;
 
 use super::kernel::Version;
 use super::machine::{Chosen, Start};
 use super::{Amount, Kind, build_driver, image, uml, vm};
-use crate::workspace::target;
 
 /// Boots a machine with the subjects in it (their names and programs), lets them serve so many connections at a time, and
 /// returns what each turn came to.

@@ -7,9 +7,8 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
-
-use crate::packages;
-use crate::workspace::{run, target};
+use pr_dev::packages;
+use pr_dev::workspace::{run, target};
 
 const SUITE: &str = "bookworm";
 

@@ -9,13 +9,13 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use pr_dev::arch::Name;
+use pr_dev::packages::suite;
+use pr_dev::workspace::target;
 
 use super::image::{self, Libraries, Root};
 use super::kernel::Kernel;
 use super::vm::{self, Tally};
-use crate::arch::Name;
-use crate::packages::suite;
-use crate::workspace::target;
 
 /// The suite whose kernel is booted: the oldest that the programs are for.
 const SUITE: &str = "bookworm";

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
+use pr_dev::workspace::{output, root, run, target};
 
 use super::image::{self, Root};
 use super::kernel::Kernel;
@@ -17,7 +18,6 @@ use super::{Kind, Programs};
 use crate::archive;
 use crate::image as container;
 use crate::image::pod::{Pod, command_line};
-use crate::workspace::{output, root, run, target};
 
 /// The release that the host is.
 const RELEASE: &str = "bookworm";

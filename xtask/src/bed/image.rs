@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
+use pr_dev::packages;
+use pr_dev::workspace::{bytes, output};
 
 use super::cpio::Archive;
 use super::kernel::{Kernel, Version};
 use super::{Kind, Programs, Random, STARTED, multipath};
-use crate::packages;
-use crate::workspace::{bytes, output};
 
 /// What makes the LUN, both ways of reaching it, and the device-mapper table that hangs.
 pub const MODULES: &[&str] = &[

@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
-
-use crate::packages;
-use crate::workspace::output;
+use pr_dev::packages;
+use pr_dev::workspace::output;
 
 /// Which of Debian's cloud kernels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

@@ -24,8 +24,7 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
-
-use crate::workspace::{cargo, debug_builds, run as run_command, target};
+use pr_dev::workspace::{cargo, debug_builds, run as run_command, target};
 
 use kernel::Kernel;
 use machine::{Chosen, Start};

@@ -8,9 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
+use pr_dev::workspace::{cargo, output, root, run as run_command, target};
 use serde::{Deserialize, Serialize};
-
-use crate::workspace::{cargo, output, root, run as run_command, target};
 
 /// What the example of pr-wire can do, and what that is.
 const PARTS: [(&str, &str); 4] = [

@@ -6,10 +6,11 @@ use anyhow::Result;
 use measure::processors::stay_on;
 use measure::subject::Subject;
 use measure::turn::{Rounds, Sample};
+use pr_dev::packages;
 
 use super::figure::Figure;
 use super::plan::Plan;
-use crate::{bed, packages};
+use crate::bed;
 
 /// What the page says of these rows.
 const NOTE: &str = "On a LUN of a real kernel's own target (LIO, by tcm_loop, a file in memory), through the socket, in a \

@@ -5,9 +5,8 @@ use std::fs;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
+use pr_dev::workspace::{output, root};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
-use crate::workspace::{output, root};
 
 /// What this daemon sets aside: three descriptors for each connection, and some for itself. Nobody here needs more.
 const DESCRIPTORS_EACH: u64 = 3;

@@ -29,6 +29,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
+use pr_dev::packages;
+use pr_dev::workspace::{cargo, root, run as run_command, target};
 
 use self::figure::Figure;
 use self::goals::Verdict;
@@ -37,8 +39,6 @@ pub use self::multipath::works as multipath_works;
 use self::page::Report;
 use self::plan::{Plan, Rows};
 use crate::bed::{REFERENCE, our_helper};
-use crate::packages;
-use crate::workspace::{cargo, root, run as run_command, target};
 use measure::processors::{self, stay_on};
 use measure::subject::{BOUND, OURS, Subject, THEIRS};
 

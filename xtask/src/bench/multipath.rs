@@ -8,12 +8,12 @@ use anyhow::{Result, ensure};
 use measure::multipath::{AGAIN, Command, DEVICES, FIRST, MEMORY, MEMORY_EACH, PATHS, PROCESSOR};
 use measure::subject::{OURS, THEIRS};
 use measure::turn::Sample;
+use pr_dev::packages;
 
 use super::figure::{Figure, find, rows};
 use super::page::Report;
 use super::{goals, machine};
 use crate::bed::{self, Maps};
-use crate::packages;
 
 /// On so many maps at once, beside so many device-mapper devices.
 const MAPS: u32 = 100;

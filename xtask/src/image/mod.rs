@@ -12,10 +12,10 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
+use pr_dev::packages;
+use pr_dev::workspace::{output, root, target};
 
 use crate::archive;
-use crate::packages;
-use crate::workspace::{output, root, target};
 
 /// What is made and what is done with it.
 #[derive(clap::Args)]

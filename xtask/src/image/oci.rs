@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
+use pr_dev::workspace::{output, run};
 use serde_json::{Value, json};
 
 use crate::archive;
-use crate::workspace::{output, run};
 
 /// What is run if nobody says otherwise: the Containerfile says the same.
 pub const ENTRYPOINT: &str = "/entrypoint.sh";

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
+use pr_dev::workspace::output;
 use serde_json::Value;
 
 use crate::schemas::{self, named};
-use crate::workspace::output;
 
 /// What begins a script's own mount name space; the script follows.
 pub const OWN_MOUNTS: [&str; 3] = ["unshare", "--mount", "--propagation=private"];

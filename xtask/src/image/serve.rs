@@ -10,10 +10,10 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use pr_dev::workspace::output;
 use serde_json::Value;
 
 use super::pod::{OWN_MOUNTS, Pod, command_line, words};
-use crate::workspace::output;
 
 /// QEMU's user in KubeVirt: virt-handler gives the socket to it.
 const QEMU: u32 = 107;

@@ -11,11 +11,11 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
+use pr_dev::packages;
+use pr_dev::workspace::{output, root, target};
 use serde_json::Value;
 
 use crate::archive;
-use crate::packages;
-use crate::workspace::{output, root, target};
 
 pub use manifests::named;
 

@@ -6,9 +6,10 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-/// The workspace's folder: xtask is always run by Cargo, from a package one level below it.
+/// The workspace's directory. What calls this is always run by Cargo, from the source that it was built from.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.ancestors().nth(2).unwrap_or(own).to_owned()
 }
 
 /// Cargo's output folder, honouring the variable that moves it.
