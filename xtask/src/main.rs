@@ -3,7 +3,6 @@
 #![deny(unsafe_code)]
 
 mod arch;
-mod archive;
 mod bed;
 mod bench;
 mod completions;
@@ -11,13 +10,10 @@ mod coverage;
 mod demo;
 mod dist;
 mod fuzz;
-mod image;
-mod manual;
 mod mutants;
 mod nightly;
 mod observability;
 mod sanitize;
-mod schemas;
 mod test;
 
 use std::path::PathBuf;
@@ -27,6 +23,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use pr_dev::arch::Name;
 use pr_dev::{packages, workspace};
+use pr_dist::{archive, image, manual, schemas};
 
 /// Runs the project: shows it, tests it, and boots the machines it is tested in.
 #[derive(Parser)]

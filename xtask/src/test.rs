@@ -12,18 +12,18 @@ use pr_dev::arch::Name;
 use pr_dev::packages;
 use pr_dev::tools;
 use pr_dev::workspace::{cargo, run as run_command};
+use pr_dist::archive;
+use pr_dist::image;
+use pr_dist::schemas;
 
 use crate::arch;
-use crate::archive;
 use crate::bed::{self, Kind, Version};
 use crate::bench;
 use crate::completions;
 use crate::coverage;
 use crate::fuzz;
-use crate::image;
 use crate::observability;
 use crate::sanitize;
-use crate::schemas;
 
 /// How much is tested.
 #[derive(Clone, Copy, PartialEq, Eq)]

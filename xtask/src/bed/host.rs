@@ -10,14 +10,14 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use pr_dev::workspace::{output, root, run, target};
+use pr_dist::archive;
+use pr_dist::image as container;
+use pr_dist::image::pod::{Pod, command_line};
 
 use super::image::{self, Root};
 use super::kernel::Kernel;
 use super::vm::Disk;
 use super::{Kind, Programs};
-use crate::archive;
-use crate::image as container;
-use crate::image::pod::{Pod, command_line};
 
 /// The release that the host is.
 const RELEASE: &str = "bookworm";

@@ -1,6 +1,6 @@
 //! `cargo xtask manual`: the manual (`docs/manual`) as pages for a browser.
 //!
-//! Its Markdown is held true by `tests/manual` and by `cargo xtask bed manual`; this only makes it look better.
+//! Its Markdown is held true by `xtask/tests/manual` and by `cargo xtask bed manual`; this only makes it look better.
 
 use std::fs;
 use std::path::PathBuf;

@@ -38,8 +38,11 @@ pub fn manifests() -> Result<Value> {
     let bill = folder.join("sbom.cdx.json");
     fs::write(&bill, archive::bill_of_materials()?)?;
     let mut python = Command::new("python3");
-    python.arg(root().join("xtask/src/schemas/validate.py")).arg(root().join("packaging/kubernetes")).arg(&bill);
-    python.arg(root().join("xtask/src/schemas/written.json")).arg(wheel(KUBERNETES)?).arg(wheel(CYCLONEDX)?);
+    python
+        .arg(root().join("crates/pr-dist/src/schemas/validate.py"))
+        .arg(root().join("packaging/kubernetes"))
+        .arg(&bill);
+    python.arg(root().join("crates/pr-dist/src/schemas/written.json")).arg(wheel(KUBERNETES)?).arg(wheel(CYCLONEDX)?);
     let modules = tools.join("usr/lib/python3/dist-packages");
     python.env("PYTHONPATH", modules).env("PYTHONWARNINGS", "ignore::DeprecationWarning");
     let read = output(&mut python)?;
