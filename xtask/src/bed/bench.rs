@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use measure::turn::{Rounds, Sample};
 use pr_dev::workspace::target;
+use pr_measure::turn::{Rounds, Sample};
 
 use super::kernel::Version;
 use super::machine::{Chosen, Start};

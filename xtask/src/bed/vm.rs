@@ -29,7 +29,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use measure::turn::Sample;
+use pr_measure::turn::Sample;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::machine::{Chosen, Start};

@@ -13,9 +13,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::figure::Figure;
 use super::plan::Plan;
-use measure::crowd::Crowd;
-use measure::request::{Request, Target};
-use measure::subject::Subject;
+use pr_measure::crowd::Crowd;
+use pr_measure::request::{Request, Target};
+use pr_measure::subject::Subject;
 
 /// With so many clients: one, so that every request is waited for, as QEMU's are.
 const CLIENTS: u32 = 1;

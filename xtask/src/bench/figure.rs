@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use measure::stats::{median, quantile, ratios};
+use pr_measure::stats::{median, quantile, ratios};
 
 /// A row of the result: one measure at one load.
 #[derive(Clone, Debug, Serialize)]

@@ -10,8 +10,8 @@ use super::memory;
 use super::multipath;
 use super::requests::{self, COMING, CONNECTIONS};
 use super::start;
-use measure::request::Request;
-use measure::subject::{BOUND, OURS, THEIRS};
+use pr_measure::request::Request;
+use pr_measure::subject::{BOUND, OURS, THEIRS};
 
 /// What a goal looks at.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -10,10 +10,10 @@ use anyhow::{Context as _, Result, anyhow};
 use pr_lab::Stranger;
 
 use super::plan::Plan;
-use measure::crowd::{Crowd, Slice};
-use measure::request::{Request, Target, connect, device, take_answer};
-use measure::stats::{median, order, ratios};
-use measure::subject::{Running, Subject};
+use pr_measure::crowd::{Crowd, Slice};
+use pr_measure::request::{Request, Target, connect, device, take_answer};
+use pr_measure::stats::{median, order, ratios};
+use pr_measure::subject::{Running, Subject};
 
 /// How many connections the greedy one has.
 const CONNECTIONS: usize = 100;

@@ -11,9 +11,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::dead::DeadDevice;
 use super::figure::Figure;
 use super::plan::Plan;
-use measure::request::{Request, device, hello, take_answer};
-use measure::stats::{order, quantile};
-use measure::subject::{Running, Subject};
+use pr_measure::request::{Request, device, hello, take_answer};
+use pr_measure::stats::{order, quantile};
+use pr_measure::subject::{Running, Subject};
 
 /// How many commands hang.
 pub const HUNG: [u32; 3] = [0, 96, 500];

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use measure::processors::stay_on;
-use measure::subject::Subject;
-use measure::turn::{Rounds, Sample};
 use pr_dev::packages;
+use pr_measure::processors::stay_on;
+use pr_measure::subject::Subject;
+use pr_measure::turn::{Rounds, Sample};
 
 use super::figure::Figure;
 use super::plan::Plan;
@@ -33,7 +33,7 @@ pub fn row(request: &str) -> String {
 /// Measures in the machine, in the same turns as here.
 pub fn measure(plan: &Plan, subjects: &[Subject]) -> Result<Vec<Figure>> {
     packages::install_missing(&[packages::FOR_BEDS])?;
-    let own = measure::processors::usable()?;
+    let own = pr_measure::processors::usable()?;
     stay_on(&plan.processors)?;
     let rounds = Rounds { slice: SLICE, ..plan.rounds };
     let programs: Vec<_> = subjects.iter().map(|subject| (subject.name.as_str(), subject.program.as_path())).collect();

@@ -7,10 +7,10 @@ use anyhow::Result;
 use super::figure::Figure;
 use super::machine::most_connections;
 use super::plan::Plan;
-use measure::crowd::Crowd;
-use measure::request::{Request, Target};
-use measure::subject::Subject;
-use measure::turn::{in_rounds, started};
+use pr_measure::crowd::Crowd;
+use pr_measure::request::{Request, Target};
+use pr_measure::subject::Subject;
+use pr_measure::turn::{in_rounds, started};
 
 /// Resident memory of the helper's own process.
 pub const IDLE: &str = "idle RSS";

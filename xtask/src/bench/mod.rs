@@ -39,8 +39,8 @@ pub use self::multipath::works as multipath_works;
 use self::page::Report;
 use self::plan::{Plan, Rows};
 use crate::bed::{REFERENCE, our_helper};
-use measure::processors::{self, stay_on};
-use measure::subject::{BOUND, OURS, Subject, THEIRS};
+use pr_measure::processors::{self, stay_on};
+use pr_measure::subject::{BOUND, OURS, Subject, THEIRS};
 
 /// What `cargo xtask bench` is asked to do.
 #[derive(clap::Args)]

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use measure::multipath::{AGAIN, Command, DEVICES, FIRST, MEMORY, MEMORY_EACH, PATHS, PROCESSOR};
-use measure::subject::{OURS, THEIRS};
-use measure::turn::Sample;
 use pr_dev::packages;
+use pr_measure::multipath::{AGAIN, Command, DEVICES, FIRST, MEMORY, MEMORY_EACH, PATHS, PROCESSOR};
+use pr_measure::subject::{OURS, THEIRS};
+use pr_measure::turn::Sample;
 
 use super::figure::{Figure, find, rows};
 use super::page::Report;

@@ -9,9 +9,9 @@ use super::figure::Figure;
 use super::machine;
 use super::page::Report;
 use super::plan::Plan;
-use measure::request::{Request, Target};
-use measure::subject::Subject;
-use measure::turn::{in_rounds, started};
+use pr_measure::request::{Request, Target};
+use pr_measure::subject::Subject;
+use pr_measure::turn::{in_rounds, started};
 
 /// What is compared: a name, and the options that make it. The last one is what the others are measured against.
 /// Messages and the audit trail's lines go to /dev/null.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
-use measure::turn::Rounds;
+use pr_measure::turn::Rounds;
 
 /// A group of rows, by the name that `--rows` takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

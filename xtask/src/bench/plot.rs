@@ -10,8 +10,8 @@ use plotters::prelude::*;
 use super::figure::Figure;
 use super::isolation;
 use super::memory;
-use measure::request::Request;
-use measure::subject::{BOUND, OURS, THEIRS};
+use pr_measure::request::Request;
+use pr_measure::subject::{BOUND, OURS, THEIRS};
 
 const SIZE: (u32, u32) = (800, 460);
 const FONT: &str = "sans-serif";

@@ -4,10 +4,10 @@ use anyhow::Result;
 
 use super::figure::Figure;
 use super::plan::Plan;
-use measure::processors::stay_on;
-use measure::request::{Request, Target};
-use measure::subject::Subject;
-use measure::turn::{coming_in_rounds, in_rounds, started};
+use pr_measure::processors::stay_on;
+use pr_measure::request::{Request, Target};
+use pr_measure::subject::Subject;
+use pr_measure::turn::{coming_in_rounds, in_rounds, started};
 
 /// The loads of the table.
 pub const CONNECTIONS: [u32; 5] = [1, 16, 64, 256, 1000];

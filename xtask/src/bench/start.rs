@@ -11,8 +11,8 @@ use anyhow::{Context as _, Result, bail};
 
 use super::figure::Figure;
 use super::plan::Plan;
-use measure::stats::order;
-use measure::subject::Subject;
+use pr_measure::stats::order;
+use pr_measure::subject::Subject;
 
 /// The row.
 pub const ROW: &str = "start to first greeting";

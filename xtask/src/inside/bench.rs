@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use measure::request::{KEY, Request as Measured, Target};
-use measure::subject::Subject;
-use measure::turn::{Rounds, in_rounds, started};
+use pr_measure::request::{KEY, Request as Measured, Target};
+use pr_measure::subject::Subject;
+use pr_measure::turn::{Rounds, in_rounds, started};
 use pr_wire::Client;
 use scsi_pr::InAction;
 

@@ -1,7 +1,7 @@
 //! The report: one line per check, as soon as it is made.
 
 use anyhow::{Error, Result};
-use measure::turn::Sample;
+use pr_measure::turn::Sample;
 
 /// Counts the checks and prints them.
 #[derive(Default)]

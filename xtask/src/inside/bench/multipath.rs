@@ -4,10 +4,10 @@ use std::fs::File;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use measure::multipath::{AGAIN, Command, DEVICES, FIRST, MEMORY, MEMORY_EACH, PATHS, PROCESSOR};
-use measure::stats::{median, order};
-use measure::subject::{OURS, Running, Subject};
-use measure::{processor_time, tree};
+use pr_measure::multipath::{AGAIN, Command, DEVICES, FIRST, MEMORY, MEMORY_EACH, PATHS, PROCESSOR};
+use pr_measure::stats::{median, order};
+use pr_measure::subject::{OURS, Running, Subject};
+use pr_measure::{processor_time, tree};
 use pr_wire::Client;
 use scsi_pr::{InAction, ReservationType, SenseKey, Status};
 

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use measure::multipath::PATHS;
+use pr_measure::multipath::PATHS;
 
 use crate::lun::{self, TARGET, put};
 use crate::multipath::services::{self, Multipathd};
