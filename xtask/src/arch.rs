@@ -3,7 +3,7 @@
 //! Each is built with Debian's cross compiler for the C library and the linker, and with a Rust of which every
 //! architecture's standard library is at hand (`rust.rs`). Two are tried as well: one of the other byte order, and one that
 //! packages are made for. The crates without a kernel below them are tested by QEMU's emulation of a process; the programs
-//! run on a real kernel of Debian's in an emulated machine (`bed/foreign.rs`), with the checks of the kernel bed.
+//! run on a real kernel of Debian's in an emulated machine (`tests/e2e/src/foreign.rs`), with the checks of the kernel bed.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -13,8 +13,6 @@ use pr_dev::arch::{ALL, Name, built, cargo_for, elf_machine};
 use pr_dev::packages;
 use pr_dev::workspace::{output, run as run_command};
 use serde::Deserialize;
-
-use crate::bed;
 
 /// Where programs are run and not only built.
 const TRIED: [Name; 2] = [Name::Arm, Name::S390];
@@ -98,9 +96,9 @@ fn test(name: Name) -> Result<bool> {
 /// The kernel bed on Debian's kernel for this architecture, and the tests that cannot be emulated.
 fn boot(name: Name) -> Result<bool> {
     let mut driver = cargo_for(name)?;
-    run_command(driver.args(["build", "--quiet", "--locked", "--package", "xtask", "--bin", "bed-inside"]))?;
+    run_command(driver.args(["build", "--quiet", "--locked", "--package", "e2e", "--bin", "bed-inside"]))?;
     let tests = test_program(name, "pr-wire", "wire")?;
-    let tally = bed::foreign::run(name, &built(name)?, &tests, &NOT_EMULATED.join(" "))?;
+    let tally = e2e::foreign::run(name, &built(name)?, &tests, &NOT_EMULATED.join(" "))?;
     println!("{tally}");
     Ok(tally.succeeded())
 }

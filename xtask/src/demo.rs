@@ -16,8 +16,6 @@ use scsi_pr::{
     ReservationType, SenseCode, Status,
 };
 
-use crate::bed;
-
 const ALPHA: ReservationKey = ReservationKey(0xa1fa);
 const BETA: ReservationKey = ReservationKey(0xbe7a);
 const KIND: ReservationType = ReservationType::WriteExclusiveRegistrantsOnly;
@@ -69,7 +67,7 @@ pub fn simulated() -> Result<bool> {
 pub fn guest(helper: Option<&Path>) -> Result<bool> {
     packages::install_missing(&[packages::FOR_BEDS])?;
     println!("Booting a machine with a real disk, and a guest inside it. This takes about half a minute.\n");
-    let tally = bed::run(bed::Kind::Guest, helper, &bed::Options { story: true, ..bed::Options::default() })?;
+    let tally = e2e::run(e2e::Kind::Guest, helper, &e2e::Options { story: true, ..e2e::Options::default() })?;
     println!("\nEvery step above was checked: {tally}.");
     Ok(tally.succeeded())
 }

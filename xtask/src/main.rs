@@ -3,7 +3,6 @@
 #![deny(unsafe_code)]
 
 mod arch;
-mod bed;
 mod bench;
 mod completions;
 mod coverage;
@@ -121,7 +120,7 @@ enum Command {
     Bed {
         /// Which machine to boot
         #[arg(value_enum)]
-        bed: bed::Kind,
+        bed: e2e::Kind,
         /// The helper to try [default: this project's release build]
         #[arg(long, value_name = "PATH")]
         helper: Option<PathBuf>,
@@ -136,15 +135,15 @@ enum Command {
         full: bool,
         /// The kind of machine [default: uml, or tcg where that does not start or cannot do the work]
         #[arg(long, value_enum)]
-        machine: Option<bed::Machine>,
+        machine: Option<e2e::Machine>,
         /// The kernel of --machine tcg [default: 6.1]
         #[arg(long, value_enum)]
-        kernel: Option<bed::Version>,
+        kernel: Option<e2e::Version>,
         /// Take QEMU's own helper, built with multipath (ten minutes, once), and only count what does not hold
         #[arg(long, conflicts_with = "helper")]
         against_c: bool,
         #[command(flatten)]
-        random: bed::Random,
+        random: e2e::Random,
     },
 }
 
@@ -197,10 +196,10 @@ fn run(command: Command) -> Result<bool> {
         }
         Command::Bed { bed, helper, keep, debug, full, machine, kernel, against_c, random } => {
             packages::install_missing(&[packages::FOR_BEDS])?;
-            let amount = if full { bed::Amount::Full } else { bed::Amount::Short };
-            let options = bed::Options { keep, story: false, debug, amount, machine, kernel, random };
-            let helper = if against_c { Some(bed::c_helper::program()?) } else { helper };
-            let tally = bed::run(bed, helper.as_deref(), &options)?;
+            let amount = if full { e2e::Amount::Full } else { e2e::Amount::Short };
+            let options = e2e::Options { keep, story: false, debug, amount, machine, kernel, random };
+            let helper = if against_c { Some(e2e::c_helper::program()?) } else { helper };
+            let tally = e2e::run(bed, helper.as_deref(), &options)?;
             Ok(tally.succeeded())
         }
     }

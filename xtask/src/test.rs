@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use e2e::{Kind, Version};
 use pr_dev::arch::Name;
 use pr_dev::packages;
 use pr_dev::tools;
@@ -17,7 +18,6 @@ use pr_dist::image;
 use pr_dist::schemas;
 
 use crate::arch;
-use crate::bed::{self, Kind, Version};
 use crate::bench;
 use crate::completions;
 use crate::coverage;
@@ -70,9 +70,9 @@ fn steps(size: Size) -> Vec<Step> {
         (Always, "manifests and the bill of materials", Box::new(schemas::run)),
         (Always, "instruction counts", Box::new(|| bench::instructions(false))),
         (Always, "VM test kernel", vm_test(Kind::Kernel, None, all)),
-        (Always, "VM test kernel with Debian's helper", vm_test(Kind::Kernel, Some(bed::REFERENCE), all)),
+        (Always, "VM test kernel with Debian's helper", vm_test(Kind::Kernel, Some(e2e::REFERENCE), all)),
         (Always, "VM test guest", vm_test(Kind::Guest, None, all)),
-        (Always, "VM test guest with Debian's helper", vm_test(Kind::Guest, Some(bed::REFERENCE), all)),
+        (Always, "VM test guest with Debian's helper", vm_test(Kind::Guest, Some(e2e::REFERENCE), all)),
         // Debian's helper has no multipath: what it lacks is known, and takes minutes to show.
         (Always, "VM test multipath", vm_test(Kind::Multipath, None, all)),
         (Always, "VM test multipath-random, its named cases", Box::new(move || named_cases(!all))),
@@ -102,7 +102,7 @@ fn steps(size: Size) -> Vec<Step> {
         // Nothing timed is tested: only that what measures still works.
         (Release, "what the bench measures on maps, in small", Box::new(bench::multipath_works)),
         (Release, "VM test host", vm_test(Kind::Host, None, all)),
-        (Release, "VM test host with Debian's helper", vm_test(Kind::Host, Some(bed::REFERENCE), all)),
+        (Release, "VM test host with Debian's helper", vm_test(Kind::Host, Some(e2e::REFERENCE), all)),
         (Release, "VM test manual", vm_test(Kind::Manual, None, all)),
     ]
 }
@@ -197,36 +197,36 @@ fn image(suite: &'static str) -> Box<dyn Fn() -> Result<bool>> {
 
 /// A VM test, with debug builds in the short test: the tests before it have made them.
 fn vm_test(kind: Kind, helper: Option<&'static str>, release: bool) -> Box<dyn Fn() -> Result<bool>> {
-    let amount = if release { bed::Amount::Full } else { bed::Amount::Short };
-    machine_test(kind, helper.map(PathBuf::from), bed::Options { debug: !release, amount, ..bed::Options::default() })
+    let amount = if release { e2e::Amount::Full } else { e2e::Amount::Short };
+    machine_test(kind, helper.map(PathBuf::from), e2e::Options { debug: !release, amount, ..e2e::Options::default() })
 }
 
 /// A VM test on an emulated machine with this kernel.
 fn emulated(kind: Kind, kernel: Version) -> Box<dyn Fn() -> Result<bool>> {
-    machine_test(kind, None, bed::Options { kernel: Some(kernel), ..bed::Options::default() })
+    machine_test(kind, None, e2e::Options { kernel: Some(kernel), ..e2e::Options::default() })
 }
 
 /// The cases with a name, without random commands.
 fn named_cases(debug: bool) -> Result<bool> {
-    let random = bed::Random { commands: 0, ..bed::Random::default() };
-    machine_test(Kind::MultipathRandom, None, bed::Options { debug, random, ..bed::Options::default() })()
+    let random = e2e::Random { commands: 0, ..e2e::Random::default() };
+    machine_test(Kind::MultipathRandom, None, e2e::Options { debug, random, ..e2e::Options::default() })()
 }
 
 /// Ten thousand commands.
 fn random_at_length() -> Result<bool> {
-    let random = bed::Random { commands: 3400, multipath_tools: bed::Release::All, ..bed::Random::default() };
-    machine_test(Kind::MultipathRandom, None, bed::Options { random, ..bed::Options::default() })()
+    let random = e2e::Random { commands: 3400, multipath_tools: e2e::Release::All, ..e2e::Random::default() };
+    machine_test(Kind::MultipathRandom, None, e2e::Options { random, ..e2e::Options::default() })()
 }
 
 /// Of QEMU's helper is counted what does not hold: the bed has to find it.
 fn random_against_c() -> Result<bool> {
-    let helper = bed::c_helper::program()?;
-    machine_test(Kind::MultipathRandom, Some(helper), bed::Options::default())()
+    let helper = e2e::c_helper::program()?;
+    machine_test(Kind::MultipathRandom, Some(helper), e2e::Options::default())()
 }
 
-fn machine_test(kind: Kind, helper: Option<PathBuf>, options: bed::Options) -> Box<dyn Fn() -> Result<bool>> {
+fn machine_test(kind: Kind, helper: Option<PathBuf>, options: e2e::Options) -> Box<dyn Fn() -> Result<bool>> {
     Box::new(move || {
-        let succeeds = || match bed::run(kind, helper.as_deref(), &options) {
+        let succeeds = || match e2e::run(kind, helper.as_deref(), &options) {
             Ok(tally) => tally.succeeded(),
             Err(error) => {
                 println!("{error:#}");

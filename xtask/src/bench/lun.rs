@@ -10,7 +10,6 @@ use pr_measure::turn::{Rounds, Sample};
 
 use super::figure::Figure;
 use super::plan::Plan;
-use crate::bed;
 
 /// What the page says of these rows.
 const NOTE: &str = "On a LUN of a real kernel's own target (LIO, by tcm_loop, a file in memory), through the socket, in a \
@@ -37,7 +36,7 @@ pub fn measure(plan: &Plan, subjects: &[Subject]) -> Result<Vec<Figure>> {
     stay_on(&plan.processors)?;
     let rounds = Rounds { slice: SLICE, ..plan.rounds };
     let programs: Vec<_> = subjects.iter().map(|subject| (subject.name.as_str(), subject.program.as_path())).collect();
-    let samples = bed::measure(&programs, &CONNECTIONS, rounds);
+    let samples = e2e::measure(&programs, &CONNECTIONS, rounds);
     stay_on(&own)?;
     Ok(figures(samples?))
 }

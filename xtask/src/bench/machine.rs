@@ -56,7 +56,7 @@ pub fn description(processors: usize) -> BTreeMap<&'static str, String> {
         let words = output(Command::new(program).arg(argument)).unwrap_or_default();
         words.lines().next().unwrap_or("not known").to_owned()
     };
-    let theirs = said(crate::bed::REFERENCE, "--version");
+    let theirs = said(e2e::REFERENCE, "--version");
     BTreeMap::from([
         ("commit", commit().unwrap_or_else(|_| "not known".to_owned())),
         ("processor", format!("{processors} × {model}")),

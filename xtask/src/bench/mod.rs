@@ -29,6 +29,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
+use e2e::{REFERENCE, our_helper};
 use pr_dev::packages;
 use pr_dev::workspace::{cargo, root, run as run_command, target};
 
@@ -38,7 +39,6 @@ pub use self::instructions::run as instructions;
 pub use self::multipath::works as multipath_works;
 use self::page::Report;
 use self::plan::{Plan, Rows};
-use crate::bed::{REFERENCE, our_helper};
 use pr_measure::processors::{self, stay_on};
 use pr_measure::subject::{BOUND, OURS, Subject, THEIRS};
 

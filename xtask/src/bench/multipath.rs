@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
+use e2e::Maps;
 use pr_dev::packages;
 use pr_measure::multipath::{AGAIN, Command, DEVICES, FIRST, MEMORY, MEMORY_EACH, PATHS, PROCESSOR};
 use pr_measure::subject::{OURS, THEIRS};
@@ -13,7 +14,6 @@ use pr_measure::turn::Sample;
 use super::figure::{Figure, find, rows};
 use super::page::Report;
 use super::{goals, machine};
-use crate::bed::{self, Maps};
 
 /// On so many maps at once, beside so many device-mapper devices.
 const MAPS: u32 = 100;
@@ -82,18 +82,18 @@ pub fn measure(ours: &Path, quick: bool) -> Result<Report> {
 
 fn measure_in(ours: &Path, many: Maps, amount: Amount) -> Result<Vec<Sample>> {
     packages::install_missing(&[packages::FOR_BEDS])?;
-    let theirs = bed::c_helper::program()?;
+    let theirs = e2e::c_helper::program()?;
     let subjects: [(&str, &Path); 2] = [(OURS, ours), (THEIRS, &theirs)];
     let mut samples = Vec::new();
     for what in [Maps::One, many] {
-        samples.append(&mut bed::measure_on_maps(&subjects, what, amount)?);
+        samples.append(&mut e2e::measure_on_maps(&subjects, what, amount)?);
     }
     Ok(samples)
 }
 
 /// Whether all of this still works, in a size that says nothing of speed.
 pub fn works() -> Result<bool> {
-    let figures = figures(measure_in(&bed::our_helper()?, Maps::Many { maps: 3, devices: 10 }, (1, 1))?);
+    let figures = figures(measure_in(&e2e::our_helper()?, Maps::Many { maps: 3, devices: 10 }, (1, 1))?);
     for row in Command::ALL.map(Command::row).into_iter().chain([PROCESSOR, DEVICES, FIRST, AGAIN, MEMORY]) {
         ensure!(figures.iter().any(|figure| figure.row == row && figure.median(OURS).is_some()), "no row {row}");
     }

@@ -1,6 +1,7 @@
 //! What the manual says to type is typed, and what it says is printed comes.
 
-use crate::page::{self, Place, Run, Step};
+use e2e::page::{self, Place, Run, Step};
+
 use crate::world::World;
 use crate::{pages, text};
 

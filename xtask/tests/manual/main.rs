@@ -7,17 +7,15 @@ mod commands;
 mod documents;
 mod links;
 mod messages;
-#[path = "../../src/page.rs"]
-mod page;
 mod promises;
-#[path = "../../src/session.rs"]
-mod session;
 mod sources;
 mod test_code;
 mod world;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use e2e::page;
 
 /// The workspace.
 fn root() -> PathBuf {

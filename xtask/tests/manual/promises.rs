@@ -23,10 +23,12 @@ fn functions(folder: &Path, names: &mut BTreeSet<String>) {
     }
 }
 
-/// Those in the sources and tests of all crates, where tests of a module are beside it, and in the tests of `xtask`.
+/// Those in the sources and tests of all crates, where tests of a module are beside it, in the virtual machine tests, and
+/// in the tests of `xtask`.
 fn tests() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     functions(&root().join("crates"), &mut names);
+    functions(&root().join("tests"), &mut names);
     functions(&root().join("xtask/tests"), &mut names);
     names
 }

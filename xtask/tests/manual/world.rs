@@ -6,11 +6,10 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use e2e::session::Session;
 use pr_lab::{Answer, Bed, Command, Helper, Outcome, PR_IN, PR_OUT, Stream, Subject};
 use pr_sim::{InitiatorPort, LogicalUnit, Nexus};
 use scsi_pr::Cdb;
-
-use crate::session::Session;
 
 /// Makes the machine, starts the helper as the package's service does, and becomes the shell.
 ///

@@ -5,7 +5,7 @@
 //! pass, and as whom the helper runs where that makes two machines of one bed; for `multipath-random` with more words, see
 //! `adversary/mod.rs`. `bed-inside bench …` and `bench-multipath …` measure instead of trying, see `bench.rs`
 //! and `bench/multipath.rs`. The format of the report is
-//! described where it is read, in `bed/vm.rs`.
+//! described where it is read, in `src/vm.rs`.
 #![forbid(unsafe_code)]
 
 mod adversary;
@@ -22,8 +22,6 @@ mod lun;
 mod manual;
 mod multipath;
 mod node;
-#[path = "../page.rs"]
-mod page;
 mod parity;
 mod parts;
 mod random;
@@ -31,8 +29,6 @@ mod report;
 mod request;
 mod rights;
 mod scenario;
-#[path = "../session.rs"]
-mod session;
 mod sg_io;
 mod tool;
 mod trail;

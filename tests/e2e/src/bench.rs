@@ -30,7 +30,12 @@ pub enum Maps {
     One,
     /// On so many maps at once, beside so many device-mapper devices in all, on User Mode Linux: all of these are made in
     /// a minute there.
-    Many { maps: u32, devices: u32 },
+    Many {
+        /// How many maps.
+        maps: u32,
+        /// How many devices, the maps among them.
+        devices: u32,
+    },
 }
 
 impl Maps {

@@ -1,8 +1,11 @@
-//! A bed is a virtual machine with a real SCSI stack, booted only to try one helper in it: User Mode Linux, or an
-//! emulated machine.
+//! The virtual machine tests. A bed is a virtual machine with a real SCSI stack, booted only to try one helper in it: User
+//! Mode Linux, or an emulated machine.
 //!
-//! This half builds the machine's root image, boots it, and listens. What happens in the machine is the second program
-//! of this package, `bed-inside`, under `src/inside`.
+//! The library builds the machine's root image, boots it, and listens: [`run`], which `cargo xtask bed` calls as well as
+//! the tests in `tests/it`. What happens in the machine is this package's program, `bed-inside`, in `inside/`.
+//!
+//! [`page`] and [`session`] are how the manual is followed: in a machine, and by the manual's own tests.
+#![forbid(unsafe_code)]
 
 mod bench;
 pub mod c_helper;
@@ -13,7 +16,9 @@ mod image;
 mod kernel;
 mod machine;
 mod multipath;
+pub mod page;
 pub mod random;
+pub mod session;
 mod uml;
 mod vm;
 
@@ -311,7 +316,7 @@ struct Programs {
 
 /// The program inside.
 fn build_driver() -> Result<PathBuf> {
-    build("xtask", DRIVER)
+    build(env!("CARGO_PKG_NAME"), DRIVER)
 }
 
 /// Builds a program as it would be shipped.

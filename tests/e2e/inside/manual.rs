@@ -8,12 +8,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Error, Result, ensure};
+use e2e::page::{self, Place, Run, Step};
+use e2e::session::Session;
 
 use crate::host::domain::{self, Domain};
 use crate::lun::Loopback;
-use crate::page::{self, Place, Run, Step};
 use crate::report::{Report, remark};
-use crate::session::Session;
 use crate::wait;
 
 /// The pages, and the package.
