@@ -3,7 +3,6 @@
 #![deny(unsafe_code)]
 
 mod arch;
-mod bench;
 mod completions;
 mod coverage;
 mod demo;
@@ -15,6 +14,7 @@ mod observability;
 mod sanitize;
 mod test;
 
+use std::env;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -82,7 +82,7 @@ enum Command {
         seconds: u32,
     },
     /// Measure the helper beside the C helper and beside the least that the protocol costs
-    Bench(bench::Options),
+    Bench(pr_bench::Options),
     /// Write the man pages and the shell completions of both programs to docs/
     Dist {
         /// Make what users install as well: packages for Debian and for RPM, a tarball, a bill of materials and
@@ -186,7 +186,8 @@ fn run(command: Command) -> Result<bool> {
         Command::Observability => observability::run(),
         Command::Schemas => schemas::run(),
         Command::Image(options) => image::run(&options),
-        Command::Bench(options) => bench::run(options),
+        // After the program's name and the command's.
+        Command::Bench(options) => pr_bench::run(options, env::args_os().skip(2)),
         Command::Dist { reproducible: true, .. } => archive::run_twice(),
         Command::Dist { packages, arch, .. } => Ok(dist::run()? && (!packages || archive::run_all(&arch)?)),
         Command::Manual => manual::run_all(),

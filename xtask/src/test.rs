@@ -18,7 +18,6 @@ use pr_dist::image;
 use pr_dist::schemas;
 
 use crate::arch;
-use crate::bench;
 use crate::completions;
 use crate::coverage;
 use crate::fuzz;
@@ -68,7 +67,7 @@ fn steps(size: Size) -> Vec<Step> {
         (Always, "completions in their shells", Box::new(completions::check)),
         (Always, "alerts and the exporter's page", Box::new(observability::run)),
         (Always, "manifests and the bill of materials", Box::new(schemas::run)),
-        (Always, "instruction counts", Box::new(|| bench::instructions(false))),
+        (Always, "instruction counts", Box::new(|| pr_bench::instructions(false))),
         (Always, "VM test kernel", vm_test(Kind::Kernel, None, all)),
         (Always, "VM test kernel with Debian's helper", vm_test(Kind::Kernel, Some(e2e::REFERENCE), all)),
         (Always, "VM test guest", vm_test(Kind::Guest, None, all)),
@@ -100,7 +99,7 @@ fn steps(size: Size) -> Vec<Step> {
         (Release, "VM test multipath-random at length, with every multipath-tools", Box::new(random_at_length)),
         (Release, "VM test multipath-random with QEMU's helper, built with multipath", Box::new(random_against_c)),
         // Nothing timed is tested: only that what measures still works.
-        (Release, "what the bench measures on maps, in small", Box::new(bench::multipath_works)),
+        (Release, "what the bench measures on maps, in small", Box::new(pr_bench::multipath_works)),
         (Release, "VM test host", vm_test(Kind::Host, None, all)),
         (Release, "VM test host with Debian's helper", vm_test(Kind::Host, Some(e2e::REFERENCE), all)),
         (Release, "VM test manual", vm_test(Kind::Manual, None, all)),

@@ -2,6 +2,7 @@
 //!
 //! The machine may do other things meanwhile: subjects take turns in short slices (A B B A), and what counts is the
 //! ratio within a round. Nothing here is part of `cargo xtask test`, except that the instruction counts repeat exactly.
+#![forbid(unsafe_code)]
 
 mod calls;
 mod dead;
@@ -22,7 +23,7 @@ mod requests;
 mod start;
 
 use std::collections::BTreeMap;
-use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -81,15 +82,15 @@ pub struct Options {
 /// Where the result is kept.
 const FOLDER: &str = "docs/performance";
 
-/// Measures; `false` if a goal is missed and `--check` asked for it.
-pub fn run(options: Options) -> Result<bool> {
+/// Measures; `false` if a goal is missed and `--check` asked for it. The words are those that the options were read from.
+pub fn run(options: Options, words: impl Iterator<Item = OsString>) -> Result<bool> {
     packages::install_missing(&[packages::FOR_BENCH])?;
     if options.instructions {
         return instructions(options.record);
     }
     // In a machine measures a program of its own.
     if cfg!(debug_assertions) && !options.multipath {
-        return run_optimized();
+        return run_optimized(words);
     }
     let Options { quick, check, rows, helper, overhead, greedy, multipath, output, .. } = options;
     let whole = rows.is_empty() && !quick;
@@ -139,11 +140,11 @@ fn say(verdicts: &[Verdict], check: bool) -> bool {
 }
 
 /// The client must not be slower than what it measures: the same command once more, from a release build.
-fn run_optimized() -> Result<bool> {
-    run_command(cargo().args(["build", "--quiet", "--release", "--package", "xtask", "--bin", "xtask"]))?;
-    run_command(cargo().args(["build", "--quiet", "--release", "--package", "xtask", "--bin", "bench-bound"]))?;
-    let program = target().join("release/xtask");
-    let error = Command::new(&program).args(env::args_os().skip(1)).exec();
+fn run_optimized(words: impl Iterator<Item = OsString>) -> Result<bool> {
+    let package = env!("CARGO_PKG_NAME");
+    run_command(cargo().args(["build", "--quiet", "--release", "--package", package, "--bins"]))?;
+    let program = target().join("release").join(package);
+    let error = Command::new(&program).args(words).exec();
     Err(error).with_context(|| format!("{} cannot be started", program.display()))
 }
 
@@ -193,7 +194,7 @@ fn method(plan: &Plan) -> String {
          a row says otherwise the descriptor is /dev/null's, on which `SG_IO` fails at once: what is measured is the \
          helper, not a disk. Values are medians; ratios are medians of the ratios within a round, with their \
          quartiles. \"{OURS}\" is the release build with its default options; \"{BOUND}\" is the smallest \
-         single-threaded server that speaks the protocol (`xtask/src/bound`), which one dead disk would stop. The \
+         single-threaded server that speaks the protocol (`crates/pr-bench/bound`), which one dead disk would stop. The \
          machine does other things as well: absolute values are this machine's at that time, ratios are what to look \
          at.",
         plan.rounds.count,
