@@ -6,8 +6,8 @@ use super::calls;
 use super::figure::{Figure, find};
 use super::isolation;
 use super::lun;
+use super::maps;
 use super::memory;
-use super::multipath;
 use super::requests::{self, COMING, CONNECTIONS};
 use super::start;
 use pr_measure::request::Request;
@@ -70,7 +70,7 @@ pub fn goals() -> Vec<Goal> {
         goals.extend(lun::CONNECTIONS.map(|load| goal(&row, Some(load), theirs, Limit::AtLeast(1.0))));
     }
     goals.extend(COMING.map(|load| goal("connect", Some(load), theirs, Limit::AtLeast(1.45))));
-    for (row, load, most) in multipath::limits() {
+    for (row, load, most) in maps::limits() {
         goals.push(goal(&row, load, Measure::Own, Limit::AtMost(most)));
     }
     goals.push(goal(&calls::row(Request::In), None, Measure::Own, Limit::AtMost(6.0)));

@@ -13,6 +13,7 @@ mod instructions;
 mod isolation;
 mod lun;
 mod machine;
+mod maps;
 mod memory;
 mod multipath;
 mod overhead;

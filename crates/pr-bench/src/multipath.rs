@@ -12,12 +12,9 @@ use pr_measure::subject::{OURS, THEIRS};
 use pr_measure::turn::Sample;
 
 use super::figure::{Figure, find, rows};
+use super::maps::{DEVICES_IN_ALL, MAPS, RATIOS, devices_row, ratio_row};
 use super::page::Report;
 use super::{goals, machine};
-
-/// On so many maps at once, beside so many device-mapper devices.
-const MAPS: u32 = 100;
-const DEVICES_IN_ALL: u32 = 1000;
 
 /// How often all subjects have their turns, and each command in a turn.
 type Amount = (usize, usize);
@@ -27,37 +24,6 @@ const QUICK: Amount = (1, 3);
 
 /// What the page says of a ratio's row.
 const RATIO: &str = "One guest, one command after the other; within a round.";
-
-/// Rows whose value a guest pays for with every path.
-const RATIOS: [Command; 2] = [Command::ReadKeys, Command::Register];
-
-fn ratio_row(command: Command) -> String {
-    format!("{}: a map of {PATHS} paths over one of them", command.row())
-}
-
-fn devices_row() -> String {
-    format!("REGISTER: {DEVICES_IN_ALL} device-mapper devices over 1")
-}
-
-/// What a row may come to at the most.
-pub fn limits() -> Vec<(String, Option<u32>, f64)> {
-    vec![
-        (ratio_row(Command::ReadKeys), None, 3.0),
-        (ratio_row(Command::Register), None, 5.0),
-        (devices_row(), None, 1.2),
-        (AGAIN.to_owned(), Some(MAPS), 2000.0),
-    ]
-}
-
-/// What the loads of a row count, if it is one of these.
-pub fn load_name(row: &str) -> Option<&'static str> {
-    let of_paths = row == PROCESSOR || Command::ALL.iter().any(|command| row == command.row());
-    match row {
-        DEVICES => Some("devices"),
-        FIRST | AGAIN | MEMORY | MEMORY_EACH => Some("maps"),
-        _ => of_paths.then_some("paths"),
-    }
-}
 
 /// Measures in the machine.
 pub fn measure(ours: &Path, quick: bool) -> Result<Report> {
@@ -172,6 +138,7 @@ fn method((rounds, cycles): Amount) -> String {
 #[cfg(test)]
 #[expect(clippy::missing_panics_doc, reason = "a test is there to panic")]
 mod tests {
+    use super::super::maps::{limits, load_name};
     use super::*;
 
     fn sample(row: &str, load: u32, subject: &str, value: f64) -> Sample {

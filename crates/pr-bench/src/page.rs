@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::calls::Shares;
 use super::figure::{Figure, Ratio, rows};
 use super::goals::Verdict;
-use super::multipath;
+use super::maps;
 
 /// A whole run.
 #[derive(Debug, Serialize)]
@@ -128,7 +128,7 @@ impl Report {
 
 /// What the loads of a row count.
 fn load_name(row: &str) -> &'static str {
-    multipath::load_name(row).unwrap_or(if row.contains("hung") { "hung commands" } else { "connections" })
+    maps::load_name(row).unwrap_or(if row.contains("hung") { "hung commands" } else { "connections" })
 }
 
 /// A number with as many digits as say something.
