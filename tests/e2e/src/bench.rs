@@ -7,9 +7,11 @@ use anyhow::{Result, ensure};
 use pr_dev::workspace::target;
 use pr_measure::turn::{Rounds, Sample};
 
-use super::kernel::Version;
-use super::machine::{Chosen, Start};
-use super::{Amount, Kind, build_driver, image, uml, vm};
+use crate::kernel::Version;
+use crate::kind::{Amount, Kind};
+use crate::machine::{Chosen, Start};
+use crate::programs::build_driver;
+use crate::{image, start, uml, vm};
 
 /// Boots a machine with the subjects in it (their names and programs), lets them serve so many connections at a time, and
 /// returns what each turn came to.
@@ -51,7 +53,7 @@ impl Maps {
     /// # Errors
     /// It cannot be fetched.
     pub fn kernel(self) -> Result<String> {
-        Ok(self.machine().kernel()?.release())
+        Ok(start::kernel(self.machine())?.release())
     }
 }
 
@@ -73,7 +75,7 @@ pub fn measure_on_maps(
 
 fn boot(kind: Kind, machine: Chosen, subjects: &[(&str, &Path)], words: &str) -> Result<Vec<Sample>> {
     let driver = build_driver()?;
-    let kernel = machine.kernel()?;
+    let kernel = start::kernel(machine)?;
     let name = format!("{}-{}", kind.word(), std::process::id());
     let [image, console] = ["cpio", "console"].map(|ending| target().join("bed").join(format!("{name}.{ending}")));
     let programs: Vec<&Path> = subjects.iter().map(|(_, program)| *program).collect();

@@ -13,9 +13,9 @@ use pr_dev::arch::Name;
 use pr_dev::packages::suite;
 use pr_dev::workspace::target;
 
-use super::image::{self, Libraries, Root};
-use super::kernel::Kernel;
-use super::vm::{self, Tally};
+use crate::image::{self, Libraries, Root};
+use crate::kernel::Kernel;
+use crate::vm::{self, Tally};
 
 /// The suite whose kernel is booted: the oldest that the programs are for.
 const SUITE: &str = "bookworm";

@@ -14,10 +14,11 @@ use pr_dist::archive;
 use pr_dist::image as container;
 use pr_dist::image::pod::{Pod, command_line};
 
-use super::image::{self, Root};
-use super::kernel::Kernel;
-use super::vm::Disk;
-use super::{Kind, Programs};
+use crate::image::{self, Root};
+use crate::kernel::Kernel;
+use crate::kind::Kind;
+use crate::machine::Disk;
+use crate::programs::{Programs, whose};
 
 /// The release that the host is.
 const RELEASE: &str = "bookworm";
@@ -132,7 +133,7 @@ fn files(to: &Path, kind: Kind, kernel: &Kernel, programs: &Programs, reference:
         }
     }
     let run_script = stage.join("run");
-    let line = format!("exec /bed/bed-inside {} {}", kind.word(), super::whose(reference));
+    let line = format!("exec /bed/bed-inside {} {}", kind.word(), whose(reference));
     fs::write(&run_script, format!("#!/bin/sh\n{line}\n"))?;
     run(Command::new("chmod").arg("755").arg(&run_script))?;
     let _ = fs::remove_file(to);

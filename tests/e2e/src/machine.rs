@@ -1,15 +1,12 @@
-//! Which kind of machine a bed boots, and how each is started.
+//! Which kind of machine a bed boots, and what it is started with.
 
 use std::fmt;
-use std::fs::File;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-use super::kernel::{Kernel, Version};
-use super::vm::Disk;
-use super::{Amount, Kind, Options, uml};
+use crate::kernel::{Kernel, Version};
+use crate::kind::{Amount, Kind};
 
 /// A kind of machine, as a command line names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -27,6 +24,14 @@ pub enum Chosen {
     Uml,
     /// QEMU without KVM.
     Tcg(Version),
+}
+
+/// A disk of the machine. What the machine writes to it is gone at its end.
+pub struct Disk {
+    /// Its content.
+    pub path: PathBuf,
+    /// Whether it was made for one run.
+    pub temporary: bool,
 }
 
 /// What one machine is started with.
@@ -58,14 +63,14 @@ impl fmt::Display for Chosen {
 
 impl Chosen {
     /// The one that is wanted, or the fastest one that can do the work.
-    pub fn choose(kind: Kind, options: &Options) -> Result<Self> {
-        if kind.is_distribution() && options.machine == Some(Machine::Uml) {
+    pub fn choose(kind: Kind, machine: Option<Machine>, kernel: Option<Version>) -> Result<Self> {
+        if kind.is_distribution() && machine == Some(Machine::Uml) {
             bail!("the bed {} boots a whole Debian, which takes an emulated machine; use --machine tcg", kind.word());
         }
-        if kind.is_distribution() && options.kernel.is_some() {
+        if kind.is_distribution() && kernel.is_some() {
             bail!("the bed {} boots Debian 12 with its own kernel; omit --kernel", kind.word());
         }
-        Ok(match (options.machine, options.kernel) {
+        Ok(match (machine, kernel) {
             (Some(Machine::Uml), Some(_)) => {
                 bail!("User Mode Linux has a kernel of its own; use --kernel with --machine tcg")
             }
@@ -75,29 +80,9 @@ impl Chosen {
             (_, None) => Chosen::Uml,
         })
     }
-
-    /// Its kernel, fetched if need be.
-    pub fn kernel(self) -> Result<Kernel> {
-        match self {
-            Chosen::Uml => uml::unpack(),
-            Chosen::Tcg(version) => Kernel::unpack(version),
-        }
-    }
 }
 
 impl Start<'_> {
-    /// What starts it. The driver program's serial line is its standard output; the kernel's console goes to a file.
-    pub fn command(&self) -> Result<Command> {
-        Ok(match self.machine {
-            Chosen::Uml => {
-                let mut command = uml::command(self)?;
-                command.stderr(File::create(self.console)?);
-                command
-            }
-            Chosen::Tcg(_) => qemu(self),
-        })
-    }
-
     /// Its memory, in MB.
     pub fn memory(&self) -> usize {
         (if self.kind.has_guest() { 3072 } else { 2048 }) / self.kind.parts().len()
@@ -109,48 +94,13 @@ impl Start<'_> {
     }
 }
 
-fn qemu(start: &Start<'_>) -> Command {
-    let drives = start.disks.iter().flat_map(|disk| {
-        let drive = format!("file={},format=raw,if=virtio,snapshot=on", disk.path.display());
-        ["-drive".to_owned(), drive]
-    });
-    // Whoever ends this program, by whatever signal, ends the machine with it.
-    let mut command = Command::new("setpriv");
-    command
-        .args(["--pdeathsig", "KILL", "/usr/bin/qemu-system-x86_64"])
-        .args(clock(start.kind))
-        .args(["-cpu", "max,la57=off", "-m", &start.memory().to_string()])
-        .args(["-nodefaults", "-display", "none", "-vga", "none", "-no-reboot"])
-        .args(["-serial", "stdio", "-serial"])
-        .arg(format!("file:{}", start.console.display()))
-        .arg("-kernel")
-        .arg(&start.kernel.image)
-        .arg("-initrd")
-        .arg(start.image)
-        // On a host under load the kernel counts too few ticks, and takes the timer for broken.
-        .args(["-append", &format!("console=ttyS1 panic=-1 loglevel=4 no_timer_check {}", start.argument())])
-        .args(drives);
-    command
-}
-
-/// Two processors as fast as they go; where is measured one, whose clock counts its instructions, a nanosecond each: it
-/// is the same whatever else the host does.
-fn clock(kind: Kind) -> &'static [&'static str] {
-    match kind {
-        Kind::Bench | Kind::BenchMultipath => {
-            &["-accel", "tcg,thread=single", "-smp", "1", "-icount", "shift=0,sleep=off"]
-        }
-        _ => &["-accel", "tcg,thread=multi", "-smp", "2"],
-    }
-}
-
 #[cfg(test)]
 #[expect(clippy::missing_panics_doc, reason = "a test is there to panic")]
 mod tests {
     use super::*;
 
     fn choose(kind: Kind, machine: Option<Machine>, kernel: Option<Version>) -> Option<Chosen> {
-        Chosen::choose(kind, &Options { machine, kernel, ..Options::default() }).ok()
+        Chosen::choose(kind, machine, kernel).ok()
     }
 
     #[test]

@@ -11,8 +11,8 @@ use anyhow::{Context as _, Result};
 use pr_dev::packages;
 use rustix::fs::{StatVfsMountFlags, statvfs};
 
-use super::kernel::Kernel;
-use super::machine::Start;
+use crate::kernel::Kernel;
+use crate::machine::Start;
 
 /// The loader that Debian's program asks for: the host's own, which may be too old for it.
 const LOADER: &[u8] = b"/lib64/ld-linux-x86-64.so.2\0";

@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
@@ -32,8 +32,12 @@ use anyhow::{Context as _, Result, bail};
 use pr_measure::turn::Sample;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::machine::{Chosen, Start};
-use super::{Amount, Kind};
+use crate::kind::{Amount, Kind};
+use crate::machine::{Chosen, Start};
+use crate::start;
+
+/// What the first process says before the driver program begins.
+pub const STARTED: &str = "started";
 
 /// What a run of a bed came to.
 #[derive(Debug, Default, Clone, Copy)]
@@ -121,14 +125,6 @@ fn limit(kind: Kind, amount: Amount) -> Duration {
     }
 }
 
-/// A disk of the machine. What the machine writes to it is gone at its end.
-pub struct Disk {
-    /// Its content.
-    pub path: PathBuf,
-    /// Whether it was made for one run.
-    pub temporary: bool,
-}
-
 /// What was heard of a machine.
 #[derive(Debug, Default)]
 pub struct Heard {
@@ -167,7 +163,7 @@ impl Heard {
 
 /// Boots the machine and follows it to its end. What is to be shown goes to standard output, or where the caller says.
 pub fn boot(start: &Start<'_>, story: bool, lines: Option<Sender<String>>) -> Result<Heard> {
-    let command = start.command()?;
+    let command = start::command(start)?;
     let patience = if start.machine == Chosen::Uml { START } else { SILENCE };
     let mut listener = Listener { story, lines, ..Listener::default() };
     let end = follow(command, patience, limit(start.kind, start.amount), &mut listener)?;
@@ -281,7 +277,7 @@ impl Listener {
     }
 
     fn hear(&mut self, line: &str) {
-        if line == super::STARTED {
+        if line == STARTED {
             self.started = true;
         } else if line.starts_with("ok ") {
             self.tally.passed += 1;

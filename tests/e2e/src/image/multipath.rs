@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::image::Root;
+use super::Root;
 
 /// Programs, each at the path where the packages have it, which is where the udev rules look for it.
 const PROGRAMS: &[&str] =

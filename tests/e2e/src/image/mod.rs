@@ -1,5 +1,8 @@
 //! The root of a bed: busybox, kernel modules, the helper under test with its libraries, and the driver program.
 
+mod cpio;
+mod multipath;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::BufWriter;
@@ -11,9 +14,13 @@ use anyhow::{Context as _, Result, bail};
 use pr_dev::packages;
 use pr_dev::workspace::{bytes, output};
 
-use super::cpio::Archive;
-use super::kernel::{Kernel, Version};
-use super::{Kind, Programs, Random, STARTED, multipath};
+use cpio::Archive;
+
+use crate::kernel::{Kernel, Version};
+use crate::kind::Kind;
+use crate::programs::Programs;
+use crate::random::Random;
+use crate::vm::STARTED;
 
 /// What makes the LUN, both ways of reaching it, and the device-mapper table that hangs.
 pub const MODULES: &[&str] = &[

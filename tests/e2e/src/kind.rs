@@ -1,0 +1,88 @@
+//! Which machines there are, and how much is tried in them.
+
+/// Which machine to boot.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    /// Two initiators of one LUN, without a guest
+    Kernel,
+    /// The same LUN, shared by the machine and a QEMU guest inside it
+    Guest,
+    /// One LUN as a dm-multipath map over two paths, with udev and multipathd, and a third initiator beside it
+    Multipath,
+    /// A map over four paths in two target port groups: random commands while another node acts, paths fail and
+    /// processes are killed, each answer held against one disk
+    MultipathRandom,
+    /// That map, passed through to a QEMU guest
+    MultipathGuest,
+    /// A whole Debian with systemd and libvirt, this project's package installed on it, and two guests
+    Host,
+    /// The same Debian, on which somebody who has just got the package follows the manual, word for word
+    Manual,
+    /// The LUN of the first bed, on which `cargo xtask bench` measures
+    #[value(skip)]
+    Bench,
+    /// Maps of four paths, on which `cargo xtask bench --multipath` measures
+    #[value(skip)]
+    BenchMultipath,
+}
+
+impl Kind {
+    /// The word that names the bed on a command line, here and inside the machine.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Kernel => "kernel",
+            Kind::Guest => "guest",
+            Kind::Multipath => "multipath",
+            Kind::MultipathRandom => "multipath-random",
+            Kind::MultipathGuest => "multipath-guest",
+            Kind::Host => "host",
+            Kind::Manual => "manual",
+            Kind::Bench => "bench",
+            Kind::BenchMultipath => "bench-multipath",
+        }
+    }
+
+    /// Whether a guest boots inside.
+    pub fn has_guest(self) -> bool {
+        matches!(self, Kind::Guest | Kind::MultipathGuest | Kind::Host | Kind::Manual)
+    }
+
+    /// Whether it is a whole distribution, on which packages are installed.
+    pub fn is_distribution(self) -> bool {
+        matches!(self, Kind::Host | Kind::Manual)
+    }
+
+    /// The parts of its checks, each of which is made in a machine of its own, all at the same time.
+    pub fn parts(self) -> &'static [&'static str] {
+        match self {
+            // As whom the helper runs: half of the time is spent waiting for multipathd.
+            Kind::Multipath => &["root", "nobody"],
+            _ => &[""],
+        }
+    }
+
+    /// Whether multipathd looks after a map.
+    pub fn has_multipath(self) -> bool {
+        matches!(self, Kind::Multipath | Kind::MultipathRandom | Kind::MultipathGuest | Kind::BenchMultipath)
+    }
+}
+
+/// How often a bed does what is repeated in it.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub enum Amount {
+    /// As often as every change has time for.
+    #[default]
+    Short,
+    /// As often as a release has to pass.
+    Full,
+}
+
+impl Amount {
+    /// The word for the program inside; none is needed for what is usual.
+    pub fn word(self) -> &'static str {
+        match self {
+            Amount::Short => "",
+            Amount::Full => "full",
+        }
+    }
+}
