@@ -312,6 +312,18 @@ fn the_rooms_of_a_crate_do_not_import_each_other_in_a_circle() {
     }
 }
 
+/// A program that only reads a command line and starts what does the work is not longer.
+const LINES_OF_XTASK: usize = 4000;
+
+#[test]
+fn what_is_more_than_a_command_is_no_part_of_xtask() {
+    let mut files = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), "", &mut files);
+    let is_code = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with("//");
+    let lines: usize = files.iter().map(|(_, text)| text.lines().filter(is_code).count()).sum();
+    assert!((1000..=LINES_OF_XTASK).contains(&lines), "xtask has {lines} lines of code: what is not a command of it?");
+}
+
 fn found(files: &[(&str, &str)]) -> Option<Vec<String>> {
     let files: Vec<Source> = files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
     circle(&imports(&files))

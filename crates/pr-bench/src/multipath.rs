@@ -138,8 +138,8 @@ fn method((rounds, cycles): Amount) -> String {
 #[cfg(test)]
 #[expect(clippy::missing_panics_doc, reason = "a test is there to panic")]
 mod tests {
-    use super::super::maps::{limits, load_name};
     use super::*;
+    use crate::maps::{limits, load_name};
 
     fn sample(row: &str, load: u32, subject: &str, value: f64) -> Sample {
         Sample { row: row.to_owned(), load, subject: subject.to_owned(), value }

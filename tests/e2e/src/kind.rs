@@ -1,7 +1,7 @@
 //! Which machines there are, and how much is tried in them.
 
 /// Which machine to boot.
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {
     /// Two initiators of one LUN, without a guest
     Kernel,

@@ -1,0 +1,25 @@
+//! A whole Debian with systemd and libvirt.
+
+use std::path::Path;
+
+use e2e::{Kind, Options, REFERENCE};
+
+use crate::{holds, holds_with};
+
+#[test]
+#[ignore = "boots a virtual machine"]
+fn the_package_takes_the_place_of_debians_helper_and_gives_it_back() {
+    holds(Kind::Host);
+}
+
+#[test]
+#[ignore = "boots a virtual machine"]
+fn libvirts_guests_are_served_by_debians_helper_as_well() {
+    holds_with(Kind::Host, Some(Path::new(REFERENCE)), Options::default());
+}
+
+#[test]
+#[ignore = "boots a virtual machine"]
+fn the_manuals_commands_for_a_host_and_a_guest_print_what_it_says() {
+    holds(Kind::Manual);
+}
