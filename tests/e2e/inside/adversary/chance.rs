@@ -3,25 +3,22 @@
 use scsi_pr::{OutAction, ReservationType};
 
 use super::disk::{Act, Disk, Who};
+use crate::random;
 
 /// The guest's keys, and the other node's own.
 pub const KEYS: [u64; 2] = [0xa1, 0xa2];
 pub const OTHER_KEY: u64 = 0xb1;
 
-/// Vigna's splitmix64.
-pub struct Chance(u64);
+/// What draws them.
+pub struct Chance(random::Chance);
 
 impl Chance {
     pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d)
+        Self(random::Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d))
     }
 
     pub fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (bits ^ (bits >> 31)) % limit
+        self.0.below(limit)
     }
 
     /// True in so many of a hundred cases.
