@@ -2,7 +2,7 @@
 //! who talks to root alone), in processes that are forked before the daemon gives up its privileges: a guard, a keeper,
 //! and a worker for each map.
 //!
-//! The daemon starts it ([`start`]), or another unit does ([`become_broker`]); what the two say to each other is
+//! The daemon starts it ([`start()`]), or another unit does ([`become_broker`]); what the two say to each other is
 //! [`message`]. A command comes with its device and a time, and an answer goes back: who sent the command, whether they
 //! may, and what is logged of it is not known here. Which command goes to which path is `pr-multipath`'s decision.
 #![forbid(unsafe_code)]

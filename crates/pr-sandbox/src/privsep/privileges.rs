@@ -73,7 +73,7 @@ const KEPT: CapabilitySet = CapabilitySet::SYS_RAWIO;
 /// What the multipath broker keeps: device-mapper's control node asks for the second.
 const KEPT_FOR_MULTIPATH: CapabilitySet = KEPT.union(CapabilitySet::SYS_ADMIN);
 
-/// Becomes the user and group, gives up all groups and all capabilities but [`KEPT`], for good.
+/// Becomes the user and group, gives up all groups and all capabilities but `CAP_SYS_RAWIO`, for good.
 ///
 /// With `may_lack` (`--simulate`) what was not there at the start need not be there at the end either.
 pub fn drop(
@@ -96,7 +96,7 @@ pub fn drop(
 }
 
 /// The same for the multipath broker: it stays root, because multipathd only accepts commands from root, and keeps
-/// [`KEPT_FOR_MULTIPATH`] as far as it was there.
+/// `CAP_SYS_RAWIO` and `CAP_SYS_ADMIN` as far as they were there.
 pub fn keep_for_multipath() -> Result<(), PrivilegeError> {
     reduce(KEPT_FOR_MULTIPATH, None, None, true).map(|_| ())
 }
