@@ -12,7 +12,7 @@ mod commands;
 mod error;
 mod output;
 mod request;
-#[expect(unsafe_code, reason = "ioctls and the like are unsafe; here they become safe functions")]
+#[expect(unsafe_code, reason = "looking users up and becoming one is unsafe; here it becomes safe functions")]
 mod sys;
 mod target;
 

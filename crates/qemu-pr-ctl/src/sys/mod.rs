@@ -1,4 +1,3 @@
-//! The only `unsafe`: the kernel's `SG_IO`, and what it takes to become another user.
+//! The only `unsafe`: what it takes to become another user.
 
-pub mod sg_io;
 pub mod users;

@@ -10,13 +10,11 @@ use std::{
     time::Duration,
 };
 
+use pr_sys::sg_io::{self, Outcome, Transfer};
 use pr_wire::Reply;
 use scsi_pr::{Cdb, Command, SENSE_LENGTH, Sense, Status};
 
-use crate::{
-    error::Error,
-    sys::sg_io::{self, Outcome, Transfer},
-};
+use crate::error::Error;
 
 /// Sends one command; whatever the device answers.
 pub fn execute(path: &Path, device: &OwnedFd, cdb: &Cdb, parameters: &[u8], timeout: Duration) -> Result<Reply, Error> {
@@ -38,7 +36,7 @@ pub fn execute(path: &Path, device: &OwnedFd, cdb: &Cdb, parameters: &[u8], time
     let status = Status(outcome.status);
     let transferred = data.len().saturating_sub(usize::try_from(outcome.resid).unwrap_or(0));
     data.truncate(if status == Status::GOOD { transferred } else { 0 });
-    let sense = Sense::from_device(&sense[..usize::from(outcome.sense).min(SENSE_LENGTH)]);
+    let sense = Sense::from_device(&sense[..usize::from(outcome.sense_written).min(SENSE_LENGTH)]);
     Ok(Reply { status, sense, data })
 }
 
