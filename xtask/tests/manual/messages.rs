@@ -16,7 +16,6 @@ const PAGES: [&str; 2] = ["messages-helper.md", "messages-ctl.md"];
 const OTHER_TEXTS: &[(&str, &str)] = &[
     ("pr-control/src/record.rs", "a record of the audit trail"),
     ("pr-device/src/identity.rs", "what a descriptor is"),
-    ("pr-wire/src/decoder.rs", "an assertion"),
     ("qemu-pr-ctl/src/commands/bench.rs", "a result"),
     ("qemu-pr-ctl/src/commands/clear.rs", "what was done"),
     ("qemu-pr-ctl/src/commands/compare.rs", "a result"),
