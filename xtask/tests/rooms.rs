@@ -23,6 +23,7 @@ use test_code::test_item;
 const CRATES: &[&str] = &[
     "pr-bench",
     "pr-broker",
+    "pr-conformance",
     "pr-control",
     "pr-dev",
     "pr-device",

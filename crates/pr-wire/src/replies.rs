@@ -1,10 +1,12 @@
 use alloc::{collections::VecDeque, vec::Vec};
-use core::mem;
+use core::{fmt, mem};
 
-use scsi_pr::{Cdb, Command, Sense, Status};
+use scsi_pr::{Cdb, Command, Sense, SenseKey, Status};
 use thiserror::Error;
 
 use crate::{HEADER_LENGTH, MAX_DATA, ReplyHeader};
+
+const UNIT_ATTENTION: SenseKey = SenseKey(0x6);
 
 /// The answer to one command.
 ///
@@ -14,6 +16,7 @@ use crate::{HEADER_LENGTH, MAX_DATA, ReplyHeader};
 ///
 /// let reply = Reply { status: Status::GOOD, sense: Sense::NONE, data: vec![0, 0, 0, 7, 0, 0, 0, 0] };
 /// assert_eq!(ReadKeys::parse(&reply.data)?.generation, 7);
+/// assert_eq!(reply.to_string(), "GOOD");
 /// # Ok::<(), scsi_pr::ParseError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +27,23 @@ pub struct Reply {
     pub sense: Sense,
     /// The parameter data of a PERSISTENT RESERVE IN.
     pub data: Vec<u8>,
+}
+
+impl Reply {
+    /// Whether a unit attention was reported instead of carrying the command out.
+    pub fn is_unit_attention(&self) -> bool {
+        self.status == Status::CHECK_CONDITION && self.sense.code().is_some_and(|code| code.key == UNIT_ATTENTION)
+    }
+}
+
+impl fmt::Display for Reply {
+    /// The sense data of CHECK CONDITION, otherwise the status.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.status, self.sense.code()) {
+            (Status::CHECK_CONDITION, Some(code)) => code.fmt(f),
+            (status, _) => status.fmt(f),
+        }
+    }
 }
 
 /// What a helper sent is not a reply to what it was asked. What a device answers, however bad, is a [`Reply`].

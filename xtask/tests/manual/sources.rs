@@ -28,6 +28,7 @@ pub struct Text {
 #[rustfmt::skip]
 const CRATES: &[&str] = &[
     "pr-broker",
+    "pr-conformance",
     "pr-control",
     "pr-device",
     "pr-multipath",

@@ -1,6 +1,6 @@
 //! The head of a reply, both ways.
 
-use pr_wire::{HEADER_LENGTH, ReplyHeader};
+use pr_wire::{HEADER_LENGTH, Reply, ReplyHeader};
 use proptest::prelude::*;
 use scsi_pr::{Completion, SENSE_LENGTH, Sense, SenseCode, Status};
 
@@ -54,6 +54,24 @@ fn a_completion_becomes_a_header_that_announces_its_data() {
     let sense = Sense::fixed(SenseCode::NEXUS_LOSS);
     let check = ReplyHeader::new(&Completion::check_condition(sense.clone()));
     assert_eq!(check, ReplyHeader { status: Status::CHECK_CONDITION, size: 0, sense });
+}
+
+#[test]
+fn a_reply_is_its_sense_data_in_words_or_its_status() {
+    let reply = |status, code| Reply { status, sense: Sense::fixed(code), data: Vec::new() };
+    let attention = reply(Status::CHECK_CONDITION, SenseCode::RESERVATIONS_PREEMPTED);
+    let refused = reply(Status::CHECK_CONDITION, SenseCode::INVALID_OPERATION_CODE);
+    let conflict = reply(Status::RESERVATION_CONFLICT, SenseCode::RESERVATIONS_PREEMPTED);
+    let unexplained = Reply { sense: Sense::NONE, ..refused.clone() };
+    assert_eq!(
+        [&attention, &refused, &conflict, &unexplained].map(|reply| (reply.to_string(), reply.is_unit_attention())),
+        [
+            (SenseCode::RESERVATIONS_PREEMPTED.to_string(), true),
+            (SenseCode::INVALID_OPERATION_CODE.to_string(), false),
+            (Status::RESERVATION_CONFLICT.to_string(), false),
+            (Status::CHECK_CONDITION.to_string(), false),
+        ]
+    );
 }
 
 proptest! {

@@ -14,7 +14,7 @@ use crate::{
     error::Error,
     output::{json, terminal, text, time},
     request::Access,
-    target::{Device, Disk, MAX_ATTENTIONS, is_attention},
+    target::{Device, Disk, MAX_ATTENTIONS},
 };
 
 /// The state of a disk.
@@ -84,10 +84,10 @@ impl State {
     fn read(disk: &mut Disk<'_>, changes: &mut Vec<Change>) -> Result<Self, Error> {
         let mut reply = disk.ask(InAction::ReadFullStatus)?;
         for _ in 0..MAX_ATTENTIONS {
-            if !is_attention(&reply) {
+            if !reply.is_unit_attention() {
                 break;
             }
-            changes.push(Change { what: "told", value: text::reply(&reply) });
+            changes.push(Change { what: "told", value: reply.to_string() });
             reply = disk.ask(InAction::ReadFullStatus)?;
         }
         let too_short = |disk: &Disk<'_>, action, data: &[u8]| disk.too_short(action, data);

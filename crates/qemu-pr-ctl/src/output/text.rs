@@ -5,10 +5,8 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use pr_wire::Reply;
 use scsi_pr::{
     Capabilities, FullStatus, FullStatusDescriptor, ReadKeys, ReadReservation, ReservationKey, ReservationType, Scope,
-    Status,
 };
 
 use super::terminal;
@@ -105,14 +103,6 @@ pub fn capabilities(device: &Path, data: &[u8]) -> Option<String> {
         line(if index == 0 { "reservation types" } else { "" }, kind);
     }
     Some(text)
-}
-
-/// A reply in words: the sense data of CHECK CONDITION, otherwise the status.
-pub fn reply(reply: &Reply) -> String {
-    match (reply.status, reply.sense.code()) {
-        (Status::CHECK_CONDITION, Some(code)) => code.to_string(),
-        (status, _) => status.to_string(),
-    }
 }
 
 /// A type in words, and the number that SPC gives it.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use pr_wire::{MAX_DATA, Reply};
-use scsi_pr::{Cdb, InAction, PersistentReserveIn, SenseKey, Status};
+use scsi_pr::{Cdb, InAction, PersistentReserveIn, Status};
 
 use super::{
     device::{self, Device},
@@ -29,11 +29,6 @@ const ALL: u16 = {
 
 /// More unit attentions in a row than a disk reports.
 pub const MAX_ATTENTIONS: usize = 8;
-
-/// Whether a unit attention was reported instead of carrying the command out.
-pub fn is_attention(reply: &Reply) -> bool {
-    reply.status == Status::CHECK_CONDITION && reply.sense.code().is_some_and(|code| code.key == SenseKey(6))
-}
 
 /// A disk that commands can be sent to.
 pub struct Disk<'a> {
@@ -79,7 +74,7 @@ impl<'a> Disk<'a> {
     pub fn ask_settled(&mut self, action: InAction) -> Result<Reply, Error> {
         let mut reply = self.ask(action)?;
         for _ in 0..MAX_ATTENTIONS {
-            if !is_attention(&reply) {
+            if !reply.is_unit_attention() {
                 break;
             }
             reply = self.ask(action)?;

@@ -11,7 +11,7 @@ mod transport;
 pub use self::{
     control::{ControlSocket, DEFAULT_CONTROL},
     device::{Device, open},
-    disk::{Disk, MAX_ATTENTIONS, is_attention},
+    disk::{Disk, MAX_ATTENTIONS},
     helper::Helper,
     transport::Transport,
 };

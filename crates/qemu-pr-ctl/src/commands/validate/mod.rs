@@ -1,11 +1,9 @@
 //! `validate`: tests whether a disk, and the helper in front of it, do what cluster software needs.
 //!
-//! The sequences are data; the runner runs them and cleans up after each, and the report says which step failed.
+//! The sequences are `pr-conformance`'s; the runner runs them and cleans up after each, and the report says which step failed.
 
 mod report;
 mod runner;
-mod sequences;
-mod step;
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -13,13 +11,12 @@ use std::{
 };
 
 use clap::{Args, builder::PossibleValuesParser};
+use pr_conformance::{ALL, Initiators, Sequence, Step, StepReport, Verdict};
 use scsi_pr::ReservationKey;
 
 use self::{
     report::{Report, SequenceReport, SequenceResult},
-    runner::{Interrupt, Pair, Runner, StepReport},
-    sequences::{ALL, Initiators, Sequence},
-    step::{Step, Verdict},
+    runner::{Interrupt, Pair, Runner},
 };
 use super::global::{Global, Run};
 use crate::{
@@ -96,10 +93,10 @@ fn run(global: &Global, validate: &Validate) -> Result<u8, Error> {
     let second = validate.second.clone().map(|path| Device { path, direct: device.direct });
     let devices: Vec<&Device> = std::iter::once(device).chain(&second).collect();
     let [one, two, third] = fresh_keys();
-    let initiators = Initiators { one, two, third, pair: second.is_some() };
+    let initiators = Initiators { one, two, pair: second.is_some() };
 
     let interrupt = Interrupt::watch()?;
-    let mut runner = Runner::open(&global.helper, devices, initiators)?;
+    let mut runner = Runner::open(&global.helper, devices, initiators, third)?;
     prepare(&mut runner, validate, initiators)?;
     let mut report = Report::begin(global, device, second.as_ref(), initiators)?;
     let wanted = |sequence: &&Sequence| validate.only.is_empty() || validate.only.iter().any(|n| n == sequence.name);
@@ -155,7 +152,7 @@ fn run_sequence(
     interrupt: &Interrupt,
     report: &mut Report,
 ) -> Result<SequenceReport, Error> {
-    let steps = (sequence.steps)(initiators);
+    let steps = sequence.steps(initiators);
     let total = steps.len();
     report.begin_sequence(sequence.name)?;
     runner.begin();

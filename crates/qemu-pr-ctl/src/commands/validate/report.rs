@@ -2,14 +2,10 @@
 
 use std::fmt::Write as _;
 
+use pr_conformance::{Initiators, Step, StepReport, Verdict};
 use scsi_pr::ReservationKey;
 use serde::Serialize;
 
-use super::{
-    runner::StepReport,
-    sequences::Initiators,
-    step::{Step, Verdict},
-};
 use crate::{
     commands::global::Global,
     error::Error,
@@ -261,14 +257,15 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
+    use pr_conformance::ALL;
+
     use super::*;
-    use crate::commands::validate::sequences::ALL;
 
     /// The report of a run in which all steps of these sequences went well.
     fn report(paths: Option<usize>, names: &[&str]) -> Report {
-        let [one, two, third] = [1, 2, 3].map(ReservationKey);
+        let [one, two] = [1, 2].map(ReservationKey);
         let sequences = ALL.iter().filter(|sequence| names.contains(&sequence.name)).map(|sequence| {
-            let steps = (sequence.steps)(Initiators { one, two, third, pair: false });
+            let steps = sequence.steps(Initiators { one, two, pair: false });
             let mut sequence_report = SequenceReport::new(sequence.name, steps.len());
             for (number, step) in (1..).zip(&steps) {
                 let (expected, received) = (String::new(), String::new());
@@ -320,10 +317,10 @@ mod tests {
 
     #[test]
     fn every_step_fits_its_line() {
-        let [one, two, third] = [1, 2, 3].map(ReservationKey);
+        let [one, two] = [1, 2].map(ReservationKey);
         for pair in [false, true] {
             for sequence in &ALL {
-                for step in (sequence.steps)(Initiators { one, two, third, pair }) {
+                for step in sequence.steps(Initiators { one, two, pair }) {
                     let name = format!("node 1 {}", step.name);
                     assert!(name.len() <= 37, "{name}");
                     assert!(14 + name.len() + 3 + step.command.action().len() <= terminal::WIDTH, "{name}");

@@ -5,23 +5,16 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
+use pr_conformance::{Command, Initiators, Judge, Step, StepReport, TRIES};
 use pr_wire::Reply;
 use scsi_pr::{InAction, PrOut, ReadKeys, ReservationKey, ReservationType, Status};
 use signal_hook::{consts, flag};
 
-use super::{
-    sequences::Initiators,
-    step::{Command, Expect, Step, Verdict},
-};
 use crate::{
     error::Error,
-    output::text,
     request::{Access, Request},
-    target::{Device, Disk, Helper, is_attention},
+    target::{Device, Disk, Helper},
 };
-
-/// How often a command that met a unit attention or a busy disk is sent again: libmpathpersist tries five times.
-const TRIES: usize = 5;
 
 /// A signal that asks the program to stop.
 pub struct Interrupt(Arc<AtomicUsize>);
@@ -49,31 +42,27 @@ impl Interrupt {
     }
 }
 
-/// The result of a step.
-pub struct StepReport {
-    pub verdict: Verdict,
-    pub expected: String,
-    pub received: String,
-    /// The unit attentions that came first.
-    pub attentions: Vec<String>,
-}
-
 /// The initiators, each with its own transport to the disk.
 pub struct Runner<'a> {
     helper: &'a Helper,
     devices: Vec<&'a Device>,
     disks: Vec<Disk<'a>>,
     initiators: Initiators,
-    /// PRGENERATION as it was read last, and whether it has to have changed since.
-    generation: Option<u32>,
-    counted: bool,
+    /// The key that registrations are removed with.
+    third: ReservationKey,
+    judge: Judge,
 }
 
 impl<'a> Runner<'a> {
     /// Opens a transport for each of the devices.
-    pub fn open(helper: &'a Helper, devices: Vec<&'a Device>, initiators: Initiators) -> Result<Self, Error> {
+    pub fn open(
+        helper: &'a Helper,
+        devices: Vec<&'a Device>,
+        initiators: Initiators,
+        third: ReservationKey,
+    ) -> Result<Self, Error> {
         let disks = open_all(helper, &devices)?;
-        Ok(Self { helper, devices, disks, initiators, generation: None, counted: false })
+        Ok(Self { helper, devices, disks, initiators, third, judge: Judge::default() })
     }
 
     /// The keys that are registered.
@@ -88,59 +77,19 @@ impl<'a> Runner<'a> {
 
     /// Begins a new sequence: PRGENERATION is not compared with that of the sequence before.
     pub fn begin(&mut self) {
-        self.generation = None;
-        self.counted = false;
+        self.judge = Judge::default();
     }
 
     /// Runs one step.
     pub fn run(&mut self, step: &Step) -> StepReport {
-        let expected = step.expect.to_string();
-        let mut attentions = Vec::new();
-        let reply = match self.send(step, &mut attentions) {
-            Ok(reply) => reply,
-            Err(error) => {
-                return StepReport { verdict: Verdict::Failed, expected, received: error.to_string(), attentions };
+        let mut disk = self.disks.get_mut(step.initiator as usize);
+        self.judge.play(step, |command| {
+            let disk = disk.as_mut().ok_or(Error::NoInitiator)?;
+            match command {
+                Command::Change(change) => disk.send(&Request::from(*change)),
+                Command::Read(action, length) => disk.ask_for(*action, *length),
             }
-        };
-        let (verdict, received) = step.expect.compare(&reply);
-        if let (Verdict::Ok, Some((expected, received))) = (verdict, self.count(step, &reply)) {
-            return StepReport { verdict: Verdict::Failed, expected, received, attentions };
-        }
-        StepReport { verdict, expected, received, attentions }
-    }
-
-    /// Sends a step's command, again after unit attentions unless one is what the step is about.
-    fn send(&mut self, step: &Step, attentions: &mut Vec<String>) -> Result<Reply, Error> {
-        let disk = self.disks.get_mut(step.initiator as usize).ok_or(Error::NoInitiator)?;
-        let mut once = || match &step.command {
-            Command::Change(request) => disk.send(request),
-            Command::Read(action, length) => disk.ask_for(*action, *length),
-        };
-        let mut reply = once()?;
-        if matches!(step.expect, Expect::UnitAttention(_)) {
-            return Ok(reply);
-        }
-        for _ in 0..TRIES {
-            if !is_attention(&reply) {
-                break;
-            }
-            attentions.push(text::reply(&reply));
-            reply = once()?;
-        }
-        Ok(reply)
-    }
-
-    /// Checks that PRGENERATION changes; if it does not, what was expected and what was received.
-    fn count(&mut self, step: &Step, reply: &Reply) -> Option<(String, String)> {
-        if reply.status == Status::GOOD && step.command.counts() {
-            self.counted = true;
-        }
-        let Expect::Keys(_) = step.expect else { return None };
-        let generation = ReadKeys::parse(&reply.data).ok()?.generation;
-        let before = self.generation.replace(generation);
-        let stands = self.counted && before == Some(generation);
-        self.counted = false;
-        stands.then(|| (format!("PRGENERATION above {generation}"), format!("PRGENERATION still {generation}")))
+        })
     }
 
     /// Removes the registrations of this run; those that are left.
@@ -175,7 +124,7 @@ impl<'a> Runner<'a> {
 
     /// Removes registrations by key, as another node of a cluster would.
     fn remove(&mut self, left: &[ReservationKey]) {
-        let own = self.initiators.third;
+        let own = self.third;
         let Some(disk) = self.disks.first_mut() else { return };
         settled(disk, &PrOut::register_and_ignore_existing_key(own).into());
         for victim in left {
@@ -237,7 +186,7 @@ fn open_all<'a>(helper: &'a Helper, devices: &[&'a Device]) -> Result<Vec<Disk<'
 fn settled(disk: &mut Disk<'_>, request: &Request) -> Option<Status> {
     (0..=TRIES)
         .map(|_| disk.send(request))
-        .find(|reply| !reply.as_ref().is_ok_and(is_attention))?
+        .find(|reply| !reply.as_ref().is_ok_and(Reply::is_unit_attention))?
         .ok()
         .map(|r| r.status)
 }

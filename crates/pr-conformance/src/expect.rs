@@ -1,62 +1,25 @@
-//! One step of a sequence: which initiator sends which command, and the expected answer.
+//! The expected answer, and how an answer compares with it.
 
 use std::{collections::BTreeSet, fmt};
 
 use pr_wire::Reply;
-use scsi_pr::{
-    FullStatus, InAction, OutAction, ReadKeys, ReadReservation, ReservationKey, ReservationType, SenseCode, SenseKey,
-    Status,
-};
-
-use crate::{output::text, request::Request, target::is_attention};
+use scsi_pr::{FullStatus, ReadKeys, ReadReservation, ReservationKey, ReservationType, SenseCode, SenseKey, Status};
 
 /// The sense key of a command that a disk will not carry out.
 const ILLEGAL_REQUEST: SenseKey = SenseKey(0x5);
 
-/// Which of the two initiators.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Initiator {
-    One,
-    Two,
-}
-
-impl Initiator {
-    /// Its number in the output.
-    pub const fn number(self) -> u8 {
-        match self {
-            Self::One => 1,
-            Self::Two => 2,
-        }
-    }
-}
-
-/// One step.
-#[derive(Clone, Debug)]
-pub struct Step {
-    pub initiator: Initiator,
-    /// What it is for, in few words.
-    pub name: &'static str,
-    pub command: Command,
-    pub expect: Expect,
-}
-
-/// What is sent.
-#[derive(Clone, Debug)]
-pub enum Command {
-    Change(Request),
-    /// A PERSISTENT RESERVE IN with its allocation length.
-    Read(InAction, u16),
-}
-
 /// The expected answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expect {
+    /// GOOD.
     Good,
+    /// RESERVATION CONFLICT.
     Conflict,
     /// These keys in any order, each as often as its node has paths.
     Keys(Vec<ReservationKey>),
     /// The header of READ KEYS and no key.
     KeysHeader,
+    /// The data of READ RESERVATION without a reservation.
     NoReservation,
     /// A reservation with this holder (zero: all registrants) and type.
     Reservation(ReservationKey, ReservationType),
@@ -66,6 +29,7 @@ pub enum Expect {
     UnitAttention(SenseCode),
     /// GOOD, if the disk supports the command.
     GoodIfSupported,
+    /// GOOD, or CHECK CONDITION with ILLEGAL REQUEST.
     GoodOrIllegalRequest,
     /// These keys, unless the disk has removed them with an earlier command.
     KeysIfKept(Vec<ReservationKey>),
@@ -74,9 +38,11 @@ pub enum Expect {
 /// How an answer compares with the expected one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
+    /// As expected.
     Ok,
     /// Worth knowing, and no reason to refuse the disk.
     Remark,
+    /// The disk or what is in front of it is not fit for the software.
     Failed,
 }
 
@@ -85,23 +51,23 @@ impl Expect {
     pub fn compare(&self, reply: &Reply) -> (Verdict, String) {
         let good = reply.status == Status::GOOD;
         let (holds, received) = match self {
-            Self::Good | Self::GoodIfSupported => (good, text::reply(reply)),
-            Self::Conflict => (reply.status == Status::RESERVATION_CONFLICT, text::reply(reply)),
+            Self::Good | Self::GoodIfSupported => (good, reply.to_string()),
+            Self::Conflict => (reply.status == Status::RESERVATION_CONFLICT, reply.to_string()),
             Self::UnitAttention(code) => {
-                let is_attention = is_attention(reply);
+                let is_attention = reply.is_unit_attention();
                 let is_expected = is_attention && reply.sense.code() == Some(*code);
                 let received = match (is_expected, is_attention) {
                     (true, _) => code.additional.to_string(),
-                    (false, true) => text::reply(reply),
+                    (false, true) => reply.to_string(),
                     (false, false) => "no unit attention".to_owned(),
                 };
                 (is_expected, received)
             }
             Self::GoodOrIllegalRequest => {
                 let illegal = reply.sense.code().is_some_and(|code| code.key == ILLEGAL_REQUEST);
-                (good || reply.status == Status::CHECK_CONDITION && illegal, text::reply(reply))
+                (good || reply.status == Status::CHECK_CONDITION && illegal, reply.to_string())
             }
-            _ if !good => (false, text::reply(reply)),
+            _ if !good => (false, reply.to_string()),
             Self::Keys(expected) | Self::KeysIfKept(expected) => match ReadKeys::parse(&reply.data) {
                 Ok(data) => {
                     let keys: Vec<_> = data.keys().collect();
@@ -169,40 +135,6 @@ impl fmt::Display for Expect {
     }
 }
 
-impl Command {
-    /// The command by SPC's name.
-    pub fn action(&self) -> String {
-        match self {
-            Self::Change(request) => request.action.to_string(),
-            Self::Read(action, _) => action.to_string(),
-        }
-    }
-
-    /// Whether it makes a reservation that admits the path that holds it and no other.
-    pub fn admits_one_path(&self) -> bool {
-        match self {
-            Self::Change(request) => {
-                let makes_one =
-                    matches!(request.action, OutAction::Reserve | OutAction::Preempt | OutAction::PreemptAndAbort);
-                makes_one && request.kind.is_some_and(|kind| !kind.admits_registrants())
-            }
-            Self::Read(..) => false,
-        }
-    }
-
-    /// Whether PRGENERATION counts it. Disks differ about unregistering (SPC counts it, Linux does not).
-    pub fn counts(&self) -> bool {
-        match self {
-            Self::Change(request) => match request.action {
-                OutAction::Register | OutAction::RegisterAndIgnoreExistingKey => !request.service_action_key.is_zero(),
-                OutAction::Reserve | OutAction::Release => false,
-                _ => true,
-            },
-            Self::Read(..) => false,
-        }
-    }
-}
-
 fn held(key: ReservationKey, scope_type: u8) -> String {
     let kind = ReservationType::from_scope_type(scope_type);
     if kind.is_some_and(ReservationType::is_all_registrants) && key.is_zero() {
@@ -210,7 +142,8 @@ fn held(key: ReservationKey, scope_type: u8) -> String {
     }
     match scope_type >> 4 {
         0 => format!("held by {key}, type {scope_type}"),
-        _ => format!("held by {key}, {}", text::reservation_type(scope_type)),
+        // Of a scope that no longer exists.
+        _ => format!("held by {key}, unknown type {scope_type}"),
     }
 }
 
@@ -231,6 +164,7 @@ fn distinct(keys: &[ReservationKey]) -> BTreeSet<ReservationKey> {
 }
 
 #[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test is there to panic")]
 mod tests {
     use scsi_pr::Sense;
 

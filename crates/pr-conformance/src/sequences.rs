@@ -1,14 +1,13 @@
 //! The reservation commands that cluster software sends, sequence by sequence.
-//!
-//! With one initiator, the steps of the other are left out.
 
 use scsi_pr::{BasicParameters, InAction, OutAction, PrOut, ReservationKey, ReservationType, SenseCode};
 
-use super::step::{
+use crate::{
     Command, Expect,
     Initiator::{self, One, Two},
     Step,
 };
+
 /// The allocation length of QEMU 11 after a guest's PREEMPT.
 const RESERVATION_LENGTH: u16 = 24;
 const ANY_LENGTH: u16 = 8192;
@@ -18,17 +17,26 @@ const WEAR: ReservationType = ReservationType::WriteExclusiveAllRegistrants;
 /// The keys of this run, and whether there are two initiators.
 #[derive(Clone, Copy, Debug)]
 pub struct Initiators {
+    /// The key of the first initiator.
     pub one: ReservationKey,
+    /// The key of the second one.
     pub two: ReservationKey,
-    /// For cleaning up.
-    pub third: ReservationKey,
+    /// Whether there are two.
     pub pair: bool,
 }
 
 /// A sequence by its name.
 pub struct Sequence {
+    /// Its name: of the software, and what it does there.
     pub name: &'static str,
-    pub steps: fn(Initiators) -> Vec<Step>,
+    steps: fn(Initiators) -> Vec<Step>,
+}
+
+impl Sequence {
+    /// Its steps. With one initiator, those of the other are left out.
+    pub fn steps(&self, initiators: Initiators) -> Vec<Step> {
+        (self.steps)(initiators)
+    }
 }
 
 /// Every sequence, in the order in which they run.
@@ -47,37 +55,32 @@ fn step(initiator: Initiator, name: &'static str, command: Command, expect: Expe
     Step { initiator, name, command, expect }
 }
 
-fn change(action: OutAction, kind: Option<ReservationType>, key: ReservationKey, other: ReservationKey) -> Command {
-    let scope_type = kind.map_or(0, ReservationType::code);
-    Command::Change(PrOut::new(action, scope_type, BasicParameters::keys(key, other)).into())
+const fn register(key: ReservationKey, new_key: ReservationKey) -> Command {
+    Command::Change(PrOut::register(key, new_key))
 }
 
-fn register(key: ReservationKey, new_key: ReservationKey) -> Command {
-    change(OutAction::Register, None, key, new_key)
+const fn ignore(new_key: ReservationKey) -> Command {
+    Command::Change(PrOut::register_and_ignore_existing_key(new_key))
 }
 
-fn ignore(new_key: ReservationKey) -> Command {
-    change(OutAction::RegisterAndIgnoreExistingKey, None, ReservationKey::ZERO, new_key)
+const fn reserve(key: ReservationKey, kind: ReservationType) -> Command {
+    Command::Change(PrOut::reserve(key, kind))
 }
 
-fn reserve(key: ReservationKey, kind: ReservationType) -> Command {
-    change(OutAction::Reserve, Some(kind), key, ReservationKey::ZERO)
+const fn release(key: ReservationKey, kind: ReservationType) -> Command {
+    Command::Change(PrOut::release(key, kind))
 }
 
-fn release(key: ReservationKey, kind: ReservationType) -> Command {
-    change(OutAction::Release, Some(kind), key, ReservationKey::ZERO)
+const fn clear(key: ReservationKey) -> Command {
+    Command::Change(PrOut::clear(key))
 }
 
-fn clear(key: ReservationKey) -> Command {
-    change(OutAction::Clear, None, key, ReservationKey::ZERO)
+const fn preempt(key: ReservationKey, victim: ReservationKey, kind: ReservationType) -> Command {
+    Command::Change(PrOut::preempt(key, victim, kind))
 }
 
-fn preempt(key: ReservationKey, victim: ReservationKey, kind: ReservationType) -> Command {
-    change(OutAction::Preempt, Some(kind), key, victim)
-}
-
-fn abort(key: ReservationKey, victim: ReservationKey, kind: ReservationType) -> Command {
-    change(OutAction::PreemptAndAbort, Some(kind), key, victim)
+const fn abort(key: ReservationKey, victim: ReservationKey, kind: ReservationType) -> Command {
+    Command::Change(PrOut::preempt_and_abort(key, victim, kind))
 }
 
 const KEYS: Command = Command::Read(InAction::ReadKeys, ANY_LENGTH);
@@ -285,7 +288,7 @@ fn migrate_key(Initiators { one: key, pair, .. }: Initiators) -> Vec<Step> {
     if pair {
         steps.push(step(Two, "registers the guest's key", register(NONE, key), Expect::Good));
     }
-    let untyped = change(OutAction::Preempt, None, key, key);
+    let untyped = Command::Change(PrOut::new(OutAction::Preempt, 0, BasicParameters::keys(key, key)));
     steps.extend([
         step(to, "preempts without a type", untyped, Expect::GoodOrIllegalRequest),
         step(to, "reads the keys that are left", KEYS, Expect::KeysIfKept(vec![key])),
