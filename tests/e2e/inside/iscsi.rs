@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use scsi_pr::{InAction, ReservationType, SenseCode};
 
+use crate::conformance;
 use crate::fence;
 use crate::helper::{Helper, through};
 use crate::lun::{self, TARGET, put};
@@ -93,6 +94,7 @@ pub fn run(report: &mut Report) -> Result<()> {
         Ok(())
     });
     report.check("iSCSI: the LUN is left without keys", || tools.reset());
+    conformance::run(report, &helper, &nodes)?;
     helper.stop()
 }
 

@@ -10,6 +10,7 @@
 
 mod adversary;
 mod bench;
+mod conformance;
 mod ctl;
 mod fence;
 mod guest;

@@ -3,6 +3,8 @@
 use std::fmt;
 
 use anyhow::{Context as _, Result, ensure};
+use pr_conformance::Command;
+use pr_wire::Reply;
 use scsi_pr::{
     BasicParameters, Cdb, InAction, OutAction, PersistentReserveIn, PersistentReserveOut, PrOut, ReadKeys,
     ReadReservation, Reservation, ReservationKey, ReservationType, Sense, SenseCode, Status,
@@ -49,13 +51,7 @@ impl Request {
     /// PERSISTENT RESERVE OUT.
     pub fn change(action: OutAction, kind: Option<ReservationType>, parameters: &BasicParameters<'_>) -> Self {
         let command = PrOut::new(action, kind.map_or(0, ReservationType::code), *parameters);
-        Self {
-            name: action.to_string(),
-            cdb: command.cdb(),
-            parameters: command.list(),
-            allocation_length: 0,
-            words: words(action, kind, parameters),
-        }
+        Self { words: words(action, kind, parameters), ..Self::from(&command) }
     }
 
     /// PERSISTENT RESERVE IN with any service action.
@@ -122,6 +118,27 @@ impl Request {
     }
 }
 
+impl From<&PrOut<'_>> for Request {
+    fn from(command: &PrOut<'_>) -> Self {
+        Self {
+            name: command.action().to_string(),
+            cdb: command.cdb(),
+            parameters: command.list(),
+            allocation_length: 0,
+            words: None,
+        }
+    }
+}
+
+impl From<&Command> for Request {
+    fn from(command: &Command) -> Self {
+        match command {
+            Command::Change(change) => change.into(),
+            Command::Read(action, allocation_length) => Self::read_up_to(*action, *allocation_length),
+        }
+    }
+}
+
 /// A change in the words of `qemu-pr-ctl`.
 fn words(action: OutAction, kind: Option<ReservationType>, parameters: &BasicParameters<'_>) -> Option<Vec<String>> {
     let BasicParameters { key, service_action_key: other, activate_persist, .. } = *parameters;
@@ -157,9 +174,15 @@ fn keys(key: u64, service_action_key: u64) -> BasicParameters<'static> {
     BasicParameters::keys(ReservationKey(key), ReservationKey(service_action_key))
 }
 
-impl From<pr_wire::Reply> for Answer {
-    fn from(reply: pr_wire::Reply) -> Self {
-        Self { status: reply.status, sense: reply.sense, data: reply.data }
+impl From<Reply> for Answer {
+    fn from(Reply { status, sense, data }: Reply) -> Self {
+        Self { status, sense, data }
+    }
+}
+
+impl From<Answer> for Reply {
+    fn from(Answer { status, sense, data }: Answer) -> Self {
+        Self { status, sense, data }
     }
 }
 
