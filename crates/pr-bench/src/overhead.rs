@@ -14,7 +14,7 @@ use pr_measure::subject::Subject;
 use pr_measure::turn::{in_rounds, started};
 
 /// What is compared: a name, and the options that make it. The last one is what the others are measured against.
-/// Messages and the audit trail's lines go to /dev/null.
+/// Messages and the audit log's lines go to /dev/null.
 const VARIANTS: &[(&str, &[&str])] = &[
     ("default", &[]),
     ("without sandbox", &["--sandbox", "off"]),

@@ -107,7 +107,7 @@ impl Control {
         }
     }
 
-    /// The audit trail from now on.
+    /// The audit log from now on.
     ///
     /// # Errors
     /// See [`ControlError`].
@@ -221,7 +221,7 @@ impl Control {
     }
 }
 
-/// An audit trail that is being followed.
+/// An audit log that is being followed.
 #[derive(Debug)]
 pub struct Follow {
     control: Control,

@@ -1,4 +1,4 @@
-//! What the helper tells of itself: the records of its audit trail, a snapshot of its counters and connections, and
+//! What the helper tells of itself: the records of its audit log, a snapshot of its counters and connections, and
 //! the conversation on its control socket that carries both.
 //!
 //! The daemon fills these types in, `qemu-pr-ctl` shows them. Their JSON is public: fields may be added, none changes

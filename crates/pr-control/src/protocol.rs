@@ -19,7 +19,7 @@ pub const MAX_SETTINGS: usize = 128 * 1024;
 pub enum Ask {
     /// The helper's state now.
     Snapshot,
-    /// The audit trail from now on, until either side hangs up.
+    /// The audit log from now on, until either side hangs up.
     Log,
     /// Enable trace events, or disable those with `-` in front: names and globs, as with `-T`.
     Trace {

@@ -1,4 +1,4 @@
-//! One line of the audit trail.
+//! One line of the audit log.
 
 use std::fmt;
 

@@ -29,9 +29,9 @@ pub struct Finished {
     pub status: ExitStatus,
     /// All of its standard output.
     pub stdout: String,
-    /// All of its standard error but the audit trail.
+    /// All of its standard error but the audit log.
     pub stderr: String,
-    /// The audit trail, a record a line.
+    /// The audit log, a record a line.
     pub audit: Vec<String>,
 }
 
@@ -86,13 +86,13 @@ impl Helper {
         self.stdout.so_far()
     }
 
-    /// What it has written to standard error so far, without the audit trail: that is what it is asked to say, and no
+    /// What it has written to standard error so far, without the audit log: that is what it is asked to say, and no
     /// complaint.
     pub fn stderr(&self) -> String {
         split(&self.stderr.so_far()).0
     }
 
-    /// The audit trail on standard error so far, a record a line.
+    /// The audit log on standard error so far, a record a line.
     pub fn audit(&self) -> Vec<String> {
         split(&self.stderr.so_far()).1
     }
@@ -203,7 +203,7 @@ fn greets(socket: &Path, deadline: Instant) -> bool {
     stream.read_exact(&mut [0; 4]).is_ok()
 }
 
-/// What stands before a record of the audit trail.
+/// What stands before a record of the audit log.
 const AUDIT: &str = "qemu-pr-helper: audit: ";
 
 /// Messages, and records without what stands before them.

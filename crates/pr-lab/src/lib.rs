@@ -13,6 +13,7 @@
 //! * [`both`] and [`better`] are the two questions tests ask.
 //!
 //! Everything here needs root, as the helpers themselves do.
+#![deny(unsafe_code)]
 #![expect(clippy::missing_panics_doc, reason = "a laboratory panics: that is how its tests fail")]
 
 mod bed;
@@ -29,6 +30,7 @@ mod raw;
 mod sg_io;
 mod stranger;
 mod subject;
+#[expect(unsafe_code, reason = "what no safe crate wraps")]
 mod sys;
 mod user;
 mod wait;

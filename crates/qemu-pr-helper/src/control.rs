@@ -203,7 +203,7 @@ pub fn converse(socket: UnixStream, subject: &impl Handler, owner: u32) -> Optio
     let answer = match ask {
         Ok(Ask::Snapshot) => Answer::Snapshot(Box::new(subject.snapshot())),
         Ok(Ask::Log) if !audit::is_on() => {
-            Answer::Failed { reason: "there is no audit trail: the helper was started with --audit off".to_owned() }
+            Answer::Failed { reason: "there is no audit log: the helper was started with --audit off".to_owned() }
         }
         Ok(Ask::Log) => return follow(socket, uid),
         Ok(ask @ (Ask::Trace { .. } | Ask::Reload { .. })) if !may_change => {
@@ -247,7 +247,7 @@ fn follow(socket: UnixStream, user: u32) -> Option<UnixStream> {
         return Some(socket);
     }
     let socket = UnixStream::from(audit::subscribe(socket.into(), user).err()?);
-    let reason = "enough clients follow the audit trail already; end one of them".to_owned();
+    let reason = "enough clients follow the audit log already; end one of them".to_owned();
     let _ = deadline::write(&socket, &line(&Answer::Failed { reason }), Instant::now() + PATIENCE);
     Some(socket)
 }

@@ -1,4 +1,4 @@
-//! The helper's audit trail, held against the commands that a guest really sent.
+//! The helper's audit log, held against the commands that a guest really sent.
 
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};

@@ -15,7 +15,7 @@ const PAGES: [&str; 2] = ["messages-helper.md", "messages-ctl.md"];
 /// Files with texts that are no messages, and what they are. Their errors and messages count all the same.
 const OTHER_TEXTS: &[(&str, &str)] = &[
     ("pr-conformance/src/", "a result of validate"),
-    ("pr-control/src/record.rs", "a record of the audit trail"),
+    ("pr-control/src/record.rs", "a record of the audit log"),
     ("pr-device/src/identity.rs", "what a descriptor is"),
     ("qemu-pr-ctl/src/commands/bench.rs", "a result"),
     ("qemu-pr-ctl/src/commands/clear.rs", "what was done"),

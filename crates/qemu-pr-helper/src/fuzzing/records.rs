@@ -1,4 +1,4 @@
-//! The audit trail's lines.
+//! The audit log's lines.
 
 use std::time::Duration;
 

@@ -71,7 +71,7 @@ pub fn run(report: &mut Report, disks: &[Node; 2], reference: bool) -> Result<()
     report.check("two guests at the socket preempt each other", || guests.preempt_each_other());
     restart::run(report, &mut guests, reference);
     if !reference {
-        report.check("the audit trail in the journal names the domains", audit_trail);
+        report.check("the audit log in the journal names the domains", audit_trail);
     }
     report.check("a managed helper ends with its guest", || {
         guests.alpha.attach_anew(&disks[0], Reservations::Unmanaged, Reservations::Managed)?;

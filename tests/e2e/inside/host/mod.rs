@@ -35,7 +35,7 @@ pub fn run(report: &mut Report, reference: bool) -> Result<()> {
     let luns = Loopback::set_up(2)?;
     let originals = package::Originals::read()?;
     if reference {
-        remark("skipped with Debian's helper: the package, its units, the multipath map, the audit trail");
+        remark("skipped with Debian's helper: the package, its units, the multipath map, the audit log");
         unit::write_plain_units()?;
     } else {
         package::arrives(report, &originals);

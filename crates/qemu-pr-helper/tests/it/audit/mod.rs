@@ -1,4 +1,4 @@
-//! What the helper tells of itself: the audit trail, the control socket, and the names in both.
+//! What the helper tells of itself: the audit log, the control socket, and the names in both.
 
 mod control;
 mod names;
