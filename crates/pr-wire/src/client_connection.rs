@@ -229,10 +229,7 @@ impl<D> ClientConnection<D> {
         let Some((word, have)) = &mut self.features else {
             return self.replies.feed(bytes).map(|reply| reply.map_or(ClientStep::Incomplete, ClientStep::Reply));
         };
-        if bytes.len() > word.len() - *have {
-            return Err(ReplyError::Surplus);
-        }
-        *have = fill(word, *have, bytes);
+        *have = fill(word, *have, bytes).ok_or(ReplyError::Surplus)?;
         if *have < word.len() {
             return Ok(ClientStep::Incomplete);
         }

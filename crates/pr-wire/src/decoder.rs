@@ -152,18 +152,7 @@ impl<D> Decoder<D> {
     /// Where the client breaks the protocol, and where there are more bytes than that. The decoder is of no use then: it
     /// holds what descriptors it had, and every further call returns the same error.
     pub fn feed<'a>(&mut self, bytes: &'a [u8], descriptors: Descriptors<D>) -> Result<Step<'a, D>, Violation> {
-        let is_surplus = bytes.len() > self.needs();
         match mem::replace(&mut self.0, Stage::next_request()) {
-            Stage::Broken { violation, device, more } => self.broken(device, more, violation),
-            // Bytes that are not this stage's could only be guessed at.
-            stage if is_surplus => {
-                let device = stage.into_device();
-                let more = match descriptors {
-                    Descriptors::One(more) => Some(more),
-                    Descriptors::None | Descriptors::Many => None,
-                };
-                self.broken(device, more, Violation::Surplus)
-            }
             Stage::Features { word, have } => self.features(word, have, bytes),
             Stage::Cdb { bytes: cdb, have, device } => {
                 // A request has one descriptor, on whichever of its bytes.
@@ -175,9 +164,8 @@ impl<D> Decoder<D> {
                     (device, Descriptors::Many) => self.broken(device, None, too_many),
                 }
             }
-            Stage::Parameters { cdb, device, length, pieces } => {
-                Ok(self.parameters(cdb, device, length, pieces, bytes))
-            }
+            Stage::Parameters { cdb, device, length, pieces } => self.parameters(cdb, device, length, pieces, bytes),
+            Stage::Broken { violation, device, more } => self.broken(device, more, violation),
         }
     }
 
@@ -200,7 +188,7 @@ impl<D> Decoder<D> {
     }
 
     fn features<'a>(&mut self, mut word: [u8; 4], have: usize, bytes: &[u8]) -> Result<Step<'a, D>, Violation> {
-        let have = fill(&mut word, have, bytes);
+        let Some(have) = fill(&mut word, have, bytes) else { return self.broken(None, None, Violation::Surplus) };
         if have < word.len() {
             self.0 = Stage::Features { word, have };
             return Ok(Step::Incomplete);
@@ -218,7 +206,7 @@ impl<D> Decoder<D> {
         device: Option<D>,
         bytes: &[u8],
     ) -> Result<Step<'a, D>, Violation> {
-        let have = fill(&mut cdb, have, bytes);
+        let Some(have) = fill(&mut cdb, have, bytes) else { return self.broken(device, None, Violation::Surplus) };
         if have < cdb.len() {
             self.0 = Stage::Cdb { bytes: cdb, have, device };
             return Ok(Step::Incomplete);
@@ -244,31 +232,25 @@ impl<D> Decoder<D> {
         length: usize,
         mut pieces: Vec<u8>,
         bytes: &'a [u8],
-    ) -> Step<'a, D> {
+    ) -> Result<Step<'a, D>, Violation> {
         // The usual case: the list comes in one piece and is used where it lies.
         if pieces.is_empty() && bytes.len() == length {
-            return Step::Request(Request { cdb, device, parameters: Cow::Borrowed(bytes) });
+            return Ok(Step::Request(Request { cdb, device, parameters: Cow::Borrowed(bytes) }));
+        }
+        if bytes.len() > length - pieces.len() {
+            return self.broken(Some(device), None, Violation::Surplus);
         }
         pieces.reserve_exact(length - pieces.len());
         pieces.extend_from_slice(bytes);
         if pieces.len() == length {
-            return Step::Request(Request { cdb, device, parameters: Cow::Owned(pieces) });
+            return Ok(Step::Request(Request { cdb, device, parameters: Cow::Owned(pieces) }));
         }
         self.0 = Stage::Parameters { cdb, device, length, pieces };
-        Step::Incomplete
+        Ok(Step::Incomplete)
     }
 }
 
 impl<D> Stage<D> {
-    /// The descriptor that the stage holds.
-    fn into_device(self) -> Option<D> {
-        match self {
-            Self::Features { .. } => None,
-            Self::Cdb { device, .. } | Self::Broken { device, .. } => device,
-            Self::Parameters { device, .. } => Some(device),
-        }
-    }
-
     fn next_request() -> Self {
         Self::Cdb { bytes: [0; WIRE_CDB], have: 0, device: None }
     }
@@ -287,9 +269,9 @@ pub(crate) fn parameter_length(cdb: &Cdb) -> Result<usize, Violation> {
     }
 }
 
-/// Copies bytes behind those that are there; how many are there then.
-pub(crate) fn fill(to: &mut [u8], have: usize, bytes: &[u8]) -> usize {
-    let end = (have + bytes.len()).min(to.len());
-    to[have..end].copy_from_slice(&bytes[..end - have]);
-    end
+/// Copies bytes behind those that are there; how many are there then, or `None` if there is no room for all of them.
+pub(crate) fn fill(to: &mut [u8], have: usize, bytes: &[u8]) -> Option<usize> {
+    let end = have + bytes.len();
+    to.get_mut(have..end)?.copy_from_slice(bytes);
+    Some(end)
 }
