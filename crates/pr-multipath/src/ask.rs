@@ -133,7 +133,7 @@ impl<I: Io> Engine<'_, I> {
                 // Of the command itself, whose answer was lost on another path.
                 let is_own = if let Class::UnitAttention(code) = result.class() {
                     self.memory.path(*id).takes_expected(code)
-                        || self.is_no_news(code)
+                        || self.is_of_no_registration(code)
                         || self.own.contains(&code) && !judgement.lost.is_empty()
                 } else {
                     false
@@ -270,15 +270,10 @@ impl<I: Io> Engine<'_, I> {
     fn ask_each(&mut self, paths: &[PathId], (cdb, list): (Cdb, Vec<u8>)) -> Result<Proof, I::Stop> {
         let mut proof = Proof::default();
         for (id, result) in self.send_to_all(paths, &cdb, &list)? {
-            match result.class() {
-                Class::Good => proof.has.push(id),
-                Class::Conflict => proof.lacks.push(id),
-                Class::UnitAttention(_)
-                | Class::Verdict
-                | Class::NotThisPath
-                | Class::Busy
-                | Class::Lost
-                | Class::Unsent => proof.silent.push(id),
+            match result.class().carried_out() {
+                Some(true) => proof.has.push(id),
+                Some(false) => proof.lacks.push(id),
+                None => proof.silent.push(id),
             }
         }
         Ok(proof)

@@ -94,7 +94,7 @@ pub fn execute<I: Io>(io: &mut I, memory: &mut Memory, cdb: &Cdb, list: &[u8]) -
         Command::Out(command) => engine.change(cdb, command, list)?,
     };
     if let Some(news) = engine.memory.news
-        && matches!(answer.sense.code(), Some(told) if news == [told.key.0, told.additional.code, told.additional.qualifier])
+        && answer.sense.code().is_some_and(|told| told.to_bytes() == news)
     {
         // Another path had the same to tell.
         engine.memory.news = None;

@@ -203,6 +203,18 @@ pub enum Class {
     Unsent,
 }
 
+impl Class {
+    /// Whether the logical unit carried out a command that names the key of the path's registration: GOOD says yes,
+    /// RESERVATION CONFLICT no, and nothing else says either.
+    pub(crate) const fn carried_out(self) -> Option<bool> {
+        match self {
+            Self::Good => Some(true),
+            Self::Conflict => Some(false),
+            Self::UnitAttention(_) | Self::Verdict | Self::NotThisPath | Self::Busy | Self::Lost | Self::Unsent => None,
+        }
+    }
+}
+
 /// What multipathd is to do with returning paths of the map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Multipathd {

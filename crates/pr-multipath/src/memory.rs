@@ -80,7 +80,7 @@ pub struct PathMemory {
 impl PathMemory {
     /// The path has this to tell, and the user knows it.
     pub fn expect(&mut self, code: SenseCode) {
-        let code = [code.key.0, code.additional.code, code.additional.qualifier];
+        let code = code.to_bytes();
         if !self.expected.contains(&code) {
             self.expected.truncate(LEFTOVERS - 1);
             self.expected.push(code);
@@ -89,7 +89,7 @@ impl PathMemory {
 
     /// Whether the user knew of this; it is told once.
     pub fn takes_expected(&mut self, code: SenseCode) -> bool {
-        let code = [code.key.0, code.additional.code, code.additional.qualifier];
+        let code = code.to_bytes();
         let at = self.expected.iter().position(|expected| *expected == code);
         at.map(|at| self.expected.remove(at)).is_some()
     }

@@ -112,7 +112,7 @@ impl<I: Io> Engine<'_, I> {
         // Either it has left, or it never came.
         let ends = if answer.is_done() { plan.new.key.is_zero() } else { was_unregistered };
         if ends && self.memory.user == User::Unregistered {
-            self.forget_changes()?;
+            self.drop_reported_change()?;
         }
         if answer.status != Status::GOOD && self.told.is_some() {
             self.tell_user()?;
@@ -293,18 +293,13 @@ impl<I: Io> Engine<'_, I> {
         groups.push(known);
         for group in groups {
             for (id, result) in self.send_to_all(&group, &cdb, &list)? {
-                match result.class() {
-                    Class::Good => {
+                match result.class().carried_out() {
+                    Some(true) => {
                         progress.done.push(id);
                         self.learn_by(id, plan)?;
                     }
-                    Class::Conflict => self.refused(plan, id, progress)?,
-                    Class::UnitAttention(_)
-                    | Class::Verdict
-                    | Class::NotThisPath
-                    | Class::Busy
-                    | Class::Lost
-                    | Class::Unsent => progress.silent.push(id),
+                    Some(false) => self.refused(plan, id, progress)?,
+                    None => progress.silent.push(id),
                 }
             }
         }

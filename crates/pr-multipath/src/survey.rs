@@ -139,28 +139,26 @@ impl<I: Io> Engine<'_, I> {
         if self.memory.path(id).takes_expected(code) {
             return self.keep();
         }
-        if self.is_no_news(code) {
+        if self.is_of_no_registration(code) {
             return Ok(());
         }
         if !self.own.contains(&code) && self.memory.news.is_none() {
-            self.memory.news = Some([code.key.0, code.additional.code, code.additional.qualifier]);
+            self.memory.news = Some(code.to_bytes());
             self.keep()?;
         }
         Ok(())
     }
 
-    /// Whether a unit attention is about a registration that the user never had: a logical unit tells registrants only. It
-    /// is one that multipathd made, or a command that was not carried out.
-    pub fn is_no_news(&self, code: scsi_pr::SenseCode) -> bool {
+    /// Whether a unit attention reports a change to a registration that the user never had: a logical unit reports it to
+    /// registrants only. multipathd made that registration, or a command that was not carried out.
+    pub fn is_of_no_registration(&self, code: scsi_pr::SenseCode) -> bool {
         self.is_unregistered && CHANGES.contains(&code)
     }
 
-    /// A command has ended in a way in which what other nodes did to registrations meanwhile is no news: they did it after
-    /// the user's registration was over, or before there was one.
-    pub fn forget_changes(&mut self) -> Result<(), I::Stop> {
-        let is_change = |news: &[u8; 3]| {
-            CHANGES.iter().any(|code| *news == [code.key.0, code.additional.code, code.additional.qualifier])
-        };
+    /// Drops the pending unit attention if it reports what another node did to registrations during this command: by the
+    /// command's answer that was after the user's registration was over, or before there was one.
+    pub fn drop_reported_change(&mut self) -> Result<(), I::Stop> {
+        let is_change = |news: &[u8; 3]| CHANGES.iter().any(|code| *news == code.to_bytes());
         if self.memory.news.take_if(|news| is_change(news)).is_some() { self.keep() } else { Ok(()) }
     }
 

@@ -127,6 +127,7 @@ impl SenseKey {
 /// use scsi_pr::SenseCode;
 ///
 /// assert_eq!(SenseCode::new(0x5, 0x24, 0x00), SenseCode::INVALID_FIELD_IN_CDB);
+/// assert_eq!(SenseCode::INVALID_FIELD_IN_CDB.to_bytes(), [0x5, 0x24, 0x00]);
 /// assert_eq!(SenseCode::INVALID_FIELD_IN_CDB.to_string(), "ILLEGAL REQUEST: INVALID FIELD IN CDB (5/24/00)");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -141,6 +142,12 @@ impl SenseCode {
     /// The three numbers.
     pub const fn new(key: u8, code: u8, qualifier: u8) -> Self {
         Self { key: SenseKey(key), additional: AdditionalSense { code, qualifier } }
+    }
+
+    /// The three numbers: sense key, additional sense code, additional sense code qualifier.
+    pub const fn to_bytes(self) -> [u8; 3] {
+        let AdditionalSense { code, qualifier } = self.additional;
+        [self.key.0, code, qualifier]
     }
 
     /// NOT READY, CAUSE NOT REPORTABLE.

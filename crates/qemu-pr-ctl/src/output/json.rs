@@ -7,6 +7,7 @@ use std::path::Path;
 
 use scsi_pr::{
     Capabilities, FullStatus, FullStatusDescriptor, ReadKeys, ReadReservation, ReservationKey, ReservationType, Scope,
+    SenseCode,
 };
 use serde::Serialize;
 
@@ -56,7 +57,7 @@ struct Details {
 /// What went wrong, for programs.
 pub fn failure(error: &Error) -> Failure {
     let (status, sense) = error.scsi().unzip();
-    let sense = sense.flatten().map(|code| [code.key.0, code.additional.code, code.additional.qualifier]);
+    let sense = sense.flatten().map(SenseCode::to_bytes);
     Failure {
         error: Details {
             kind: error.kind(),

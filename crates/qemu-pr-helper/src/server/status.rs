@@ -116,7 +116,8 @@ impl ConnectionStatus {
             return;
         }
         let code_of = |code: SenseCode| {
-            u32::from_be_bytes([0, code.key.0, code.additional.code, code.additional.qualifier]) | 1 << 23
+            let [key, code, qualifier] = code.to_bytes();
+            u32::from_be_bytes([0, key, code, qualifier]) | 1 << 23
         };
         let sense = sense.code().map_or(0, code_of);
         self.failed_command.store(code(cdb), Ordering::Relaxed);
