@@ -8,20 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     aliases::{self, Aliases},
-    unit,
+    exchange, unit,
 };
 
 /// The longest message: the names of a map of many paths.
 pub const MAX_MESSAGE: usize = 2 * aliases::MAX_BYTES;
-
-/// A question, with a number that its answer repeats.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Question {
-    /// The number.
-    pub number: u64,
-    /// What is asked.
-    pub about: About,
-}
 
 /// What is asked.
 #[derive(Debug, Serialize, Deserialize)]
@@ -40,15 +31,6 @@ pub enum About {
         /// The device number.
         device: u64,
     },
-}
-
-/// An answer.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Answer {
-    /// The question's number.
-    pub number: u64,
-    /// What was found.
-    pub found: Found,
 }
 
 /// What was found.
@@ -70,21 +52,12 @@ pub fn start(privileged: &Privileged, sandbox: Sandbox) -> Result<OwnedFd, Child
 
 /// Answers until the daemon is gone.
 pub fn serve(socket: &OwnedFd) {
-    // Of all this room a question takes little, and what is never written to is no memory.
-    let mut bytes = Vec::with_capacity(MAX_MESSAGE);
-    while child::receive(socket, &mut bytes) {
-        let Ok(Question { number, about }) = serde_json::from_slice(&bytes) else { continue };
-        let found = match about {
-            About::ControlGroup { pid, connected } => Found::ControlGroup(unit::control_group(pid, connected)),
-            About::Aliases { kind, device } => {
-                Found::Aliases(aliases::look_up(Identity { kind: Kind::from_code(kind), device }))
-            }
-        };
-        // The daemon has a thread that does nothing but read this.
-        if let Ok(answer) = serde_json::to_vec(&Answer { number, found })
-            && child::send_message(socket, &answer).is_err()
-        {
-            return;
+    let find = |about| match about {
+        About::ControlGroup { pid, connected } => Found::ControlGroup(unit::control_group(pid, connected)),
+        About::Aliases { kind, device } => {
+            Found::Aliases(aliases::look_up(Identity { kind: Kind::from_code(kind), device }))
         }
-    }
+    };
+    // The daemon has a thread that does nothing but read this.
+    exchange::serve(socket, MAX_MESSAGE, find, |answer| child::send_message(socket, answer).is_ok());
 }

@@ -9,9 +9,14 @@
 #![forbid(unsafe_code)]
 
 mod aliases;
+mod exchange;
 pub mod facts;
 pub mod names;
 mod text;
 pub mod unit;
 
-pub use self::{aliases::Aliases, text::clean};
+pub use self::{
+    aliases::Aliases,
+    exchange::{Answer, Question},
+    text::clean,
+};

@@ -12,17 +12,10 @@ use pr_sandbox::{ChildError, Privileged, Sandbox, child};
 use rustix::net::{SendFlags, send};
 use serde::{Deserialize, Serialize};
 
+use crate::exchange;
+
 /// More than any names have.
 pub const MAX_MESSAGE: usize = 16 * 1024;
-
-/// A question, with a number that its answer repeats: one that comes too late must not pass for the next.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Question {
-    /// The number.
-    pub number: u64,
-    /// What is asked.
-    pub about: About,
-}
 
 /// What is asked.
 #[derive(Debug, Serialize, Deserialize)]
@@ -41,15 +34,6 @@ pub enum About {
         /// The device number.
         device: u64,
     },
-}
-
-/// An answer.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Answer {
-    /// The question's number.
-    pub number: u64,
-    /// What was found.
-    pub found: Found,
 }
 
 /// What was found.
@@ -71,19 +55,13 @@ pub fn start(privileged: &Privileged, sandbox: Sandbox) -> Result<OwnedFd, Child
 
 /// Answers until the daemon is gone.
 pub fn serve(socket: &OwnedFd) {
-    // Of all this room a question takes little, and what is never written to is no memory.
-    let mut bytes = Vec::with_capacity(MAX_MESSAGE);
-    while child::receive(socket, &mut bytes) {
-        let Ok(Question { number, about }) = serde_json::from_slice(&bytes) else { continue };
-        let found = match about {
-            About::Process { pid, connected } => Found::Process(peer::look_up(pid, connected)),
-            About::Disk { kind, device } => {
-                Found::Disk(disk::look_up(Identity { kind: Kind::from_code(kind), device }))
-            }
-        };
-        if let Ok(answer) = serde_json::to_vec(&Answer { number, found }) {
-            // The daemon does not wait for ever, and neither does this.
-            let _ = send(socket, &answer, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
-        }
-    }
+    let find = |about| match about {
+        About::Process { pid, connected } => Found::Process(peer::look_up(pid, connected)),
+        About::Disk { kind, device } => Found::Disk(disk::look_up(Identity { kind: Kind::from_code(kind), device })),
+    };
+    exchange::serve(socket, MAX_MESSAGE, find, |answer| {
+        // The daemon does not wait for ever, and neither does this.
+        let _ = send(socket, answer, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+        true
+    });
 }

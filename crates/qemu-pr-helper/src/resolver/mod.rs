@@ -19,8 +19,8 @@ use std::{
 
 use pr_device::Identity;
 use pr_resolver::{
-    Aliases,
-    facts::{About, Answer, Found, MAX_MESSAGE, Question},
+    Aliases, Answer, Question,
+    facts::{About, Found, MAX_MESSAGE},
 };
 use pr_sandbox::{ChildError, await_ready, child};
 use rustix::net::{SendFlags, Shutdown, send, shutdown};
@@ -147,7 +147,7 @@ impl Resolver {
 }
 
 impl Line {
-    fn take(&mut self, Answer { number, found }: Answer) {
+    fn take(&mut self, Answer { number, found }: Answer<Found>) {
         if number > self.asked {
             return;
         }

@@ -17,8 +17,8 @@ use std::{
 use pr_control::{Client, Device};
 use pr_device::{Identity, Kind};
 use pr_resolver::{
-    clean,
-    names::{About, Answer, Found, MAX_MESSAGE, Question},
+    Answer, Question, clean,
+    names::{About, Found, MAX_MESSAGE},
 };
 use pr_sandbox::{ChildError, await_ready};
 use rustix::{
@@ -127,7 +127,7 @@ impl Names {
         None
     }
 
-    fn receive(&self, deadline: Instant) -> Option<Answer> {
+    fn receive(&self, deadline: Instant) -> Option<Answer<Found>> {
         let mut bytes = Vec::with_capacity(MAX_MESSAGE);
         loop {
             bytes.clear();
