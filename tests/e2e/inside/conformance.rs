@@ -17,7 +17,7 @@ const ONE: ReservationKey = ReservationKey(0xc0f0_0001);
 const TWO: ReservationKey = ReservationKey(0xc0f0_0002);
 
 /// Where LIO may give reason for a remark: a PREEMPT of the sender's own key ends its registration, as SPC says.
-const MAY_REMARK: &str = "qemu-11-migrate-key";
+pub const MAY_REMARK: &str = "qemu-11-migrate-key";
 
 /// Plays every sequence by every way.
 pub fn run(report: &mut Report, helper: &Helper, nodes: &[Node; 2]) -> Result<()> {

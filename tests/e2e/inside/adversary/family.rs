@@ -58,13 +58,18 @@ pub fn is_alive(pid: u32) -> bool {
 
 /// Everybody in uninterruptible sleep, and where in the kernel.
 pub fn sleepers() -> String {
+    waiting(|_| false)
+}
+
+/// The same, and every process whose name is wanted, asleep or not.
+pub fn waiting(is_wanted: impl Fn(&str) -> bool) -> String {
     let mut text = String::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let path = entry.path();
         let Ok(stat) = fs::read_to_string(path.join("stat")) else { continue };
-        if stat.rsplit_once(')').is_some_and(|(_, after)| after.trim_start().starts_with('D')) {
+        let Some((name, after)) = stat.rsplit_once(')') else { continue };
+        if after.trim_start().starts_with('D') || is_wanted(name) {
             let place = fs::read_to_string(path.join("wchan")).unwrap_or_default();
-            let name = stat.split(')').next().unwrap_or_default();
             text.extend([name, ") in ", &place, "; "]);
         }
     }

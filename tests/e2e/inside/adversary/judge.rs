@@ -62,6 +62,13 @@ pub enum Came {
     Nothing(String),
 }
 
+impl Came {
+    /// Whether it is what a disk answers, and no error.
+    pub fn is_of_a_disk(&self) -> bool {
+        matches!(self, Self::Answer(answer) if Told::by(answer).is_some() || is_attention(answer))
+    }
+}
+
 impl fmt::Display for Came {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use super::array::{Array, PATHS};
+use super::family;
 use crate::lun;
 use crate::multipath::port::Port;
 use crate::multipath::services::{self, Multipathd};
@@ -119,24 +120,11 @@ impl Map {
         });
         result.with_context(|| {
             let paths = services::tell("show paths").unwrap_or_default();
-            format!("they are {last:?}; {}; {paths}; {}", status().unwrap_or_default().trim(), waiting())
+            // Udev has to have looked at a path before multipathd takes it.
+            let waiting = family::waiting(|name| name.contains("udev"));
+            format!("they are {last:?}; {}; {paths}; {waiting}", status().unwrap_or_default().trim())
         })
     }
-}
-
-/// Udev's processes, and those that wait for a device: who has to do with a path before multipathd takes it.
-fn waiting() -> String {
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let read = |name: &str| fs::read_to_string(entry.path().join(name)).unwrap_or_default();
-        let stat = read("stat");
-        let Some((name, rest)) = stat.rsplit_once(')') else { continue };
-        if name.contains("udev") || rest.starts_with(" D ") {
-            let stack: Vec<String> = read("stack").lines().take(4).map(|line| line.trim().to_owned()).collect();
-            found.push(format!("{name}) {} {}", rest.get(1..2).unwrap_or_default(), stack.join(" < ")));
-        }
-    }
-    found.join(" | ")
 }
 
 fn status() -> Result<String> {

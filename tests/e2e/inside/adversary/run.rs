@@ -10,7 +10,7 @@ use scsi_pr::{InAction, ReservationType, SenseCode, Status};
 use super::Settings;
 use super::array::{Books, Nexus, PATHS, Seen};
 use super::chance::Chance;
-use super::disk::{Disk, Held, Told, Who};
+use super::disk::{Disk, Held, Who};
 use super::faults::{Daemon, Deed, Trouble};
 use super::host::{GRACE, Host};
 use super::judge::{self, Broken, Came, Played, Right, Rule, difference};
@@ -158,8 +158,7 @@ impl Run {
             Came::Nothing(_) => "no answer",
         });
         // Where the other node uses the guest's key in the middle of a change of it, what can be done is to say so.
-        let is_error =
-            matches!(&came, Came::Answer(answer) if Told::by(answer).is_none() && !judge::is_attention(answer));
+        let is_error = matches!(came, Came::Answer(_)) && !came.is_of_a_disk();
         if shared && is_error && !done.acts.is_empty() && !disturbed && self.host.has_named_a_path(mark) {
             self.record.count("an error because of a shared key, and said");
             disturbed = true;
@@ -238,8 +237,7 @@ impl Run {
             return Ok(Err(broken));
         }
         let (mut books, mut active) = self.host.look()?;
-        let is_answer =
-            matches!(played.came, Came::Answer(answer) if Told::by(answer).is_some() || judge::is_attention(answer));
+        let is_answer = played.came.is_of_a_disk();
         let both = std::array::from_fn(|path| active[path] && before[path]);
         let strict = played.judge(&books, both, &self.owed);
         // Without anything that is still under way there is nothing to wait for. What multipathd gives to a path because the
