@@ -28,6 +28,7 @@ const CRATES: &[&str] = &[
     "pr-wire",
     "pr-sim",
     "pr-control",
+    "pr-conformance",
     "pr-sys",
     "pr-device",
     "pr-sandbox",
