@@ -60,10 +60,10 @@ enum Command {
     },
     /// Play what can happen to a multipath map, and look for what breaks the map engine's promises
     Explore {
-        /// Everything at once as well, another node and several paths that fail: what breaks a promise there is printed
+        /// Everything at once as well, and up to three events in a command by chance: what breaks a promise is printed
         #[arg(long)]
         deep: bool,
-        /// Long plays by chance as well, with two to four paths and up to three events in a command
+        /// Long plays by chance as well, with two to four paths and an event in each command
         #[arg(long)]
         chance: bool,
         /// What the logic before the map engine gets wrong, as a table: the explorer is able to find that

@@ -870,4 +870,14 @@ pub const MORE: &[Scenario] = &[
         depth: 2,
         ..PLAIN
     },
+    Scenario {
+        name: "the guest gives up a key that another node has as well and preempts meanwhile; a path that was not ready has \
+               that to report when it is",
+        past: &[Past::Guest(register(ZERO, K)), Past::Other(register(ZERO, K)), Past::Is(1, Condition::Standby)],
+        guest: &[register(K, ZERO), register(ZERO, L), preempt(L, ZERO)],
+        between: &[Between::Path],
+        rules: OTHERS,
+        depth: 4,
+        ..PLAIN
+    },
 ];

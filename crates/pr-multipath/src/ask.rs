@@ -132,9 +132,7 @@ impl<I: Io> Engine<'_, I> {
             for _ in 1..REPEATS {
                 // Of the command itself, whose answer was lost on another path.
                 let is_own = if let Class::UnitAttention(code) = result.class() {
-                    self.memory.path(*id).takes_expected(code)
-                        || self.is_of_no_registration(code)
-                        || self.own.contains(&code) && !judgement.lost.is_empty()
+                    self.memory.path(*id).takes_expected(code) || self.own.contains(&code) && !judgement.lost.is_empty()
                 } else {
                     false
                 };

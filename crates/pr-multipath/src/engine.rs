@@ -128,7 +128,6 @@ impl<'a> Request<'a> {
 }
 
 /// One command's dealings with a map.
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact about the command, and they are independent")]
 pub(crate) struct Engine<'a, I: Io> {
     pub io: &'a mut I,
     pub memory: &'a mut Memory,
@@ -151,14 +150,10 @@ pub(crate) struct Engine<'a, I: Io> {
     pub ran_out: bool,
     /// Whether multipathd was told anything in this command.
     pub has_told: bool,
-    /// The user had no registration when the command began, and has none yet: no change that another node makes is news to
-    /// it.
-    pub is_unregistered: bool,
 }
 
 impl<'a, I: Io> Engine<'a, I> {
     pub fn new(io: &'a mut I, memory: &'a mut Memory) -> Result<Self, I::Stop> {
-        let is_unregistered = memory.user == User::Unregistered && memory.news.is_none();
         let mut engine = Self {
             io,
             memory,
@@ -172,7 +167,6 @@ impl<'a, I: Io> Engine<'a, I> {
             took_over: false,
             ran_out: false,
             has_told: false,
-            is_unregistered,
         };
         engine.look()?;
         Ok(engine)

@@ -41,6 +41,10 @@ impl<I: Io> Engine<'_, I> {
             for id in progress.done.iter().chain(&progress.silent) {
                 self.memory.path(*id).leftovers.clear();
             }
+            for id in &progress.silent {
+                // Another node has preempted what it did not give up, and the path has that to report.
+                self.memory.path(*id).expect_changes();
+            }
             self.set_user(User::Unregistered)?;
             return Ok(Answer::GOOD);
         }

@@ -103,6 +103,11 @@ impl PathMemory {
             self.leftovers.truncate(LEFTOVERS - 1);
             self.leftovers.insert(0, key);
         }
+        self.expect_changes();
+    }
+
+    /// The path may have to report what becomes of a registration that the user has given up.
+    pub fn expect_changes(&mut self) {
         for code in CHANGES {
             self.expect(code);
         }

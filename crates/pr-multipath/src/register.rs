@@ -77,7 +77,6 @@ impl<I: Io> Engine<'_, I> {
         if let Some(news) = self.news()? {
             return Ok(news);
         }
-        let was_unregistered = self.is_unregistered;
         if let Some((path, key, _)) =
             plan.away.iter().find(|(_, key, held)| held.is_some() && !self.may_preempt(&plan, *key))
         {
@@ -109,9 +108,7 @@ impl<I: Io> Engine<'_, I> {
         } else {
             self.spread(request, &plan)?
         };
-        // Either it has left, or it never came.
-        let ends = if answer.is_done() { plan.new.key.is_zero() } else { was_unregistered };
-        if ends && self.memory.user == User::Unregistered {
+        if plan.new.key.is_zero() && answer.is_done() && self.memory.user == User::Unregistered {
             self.drop_reported_change()?;
         }
         if answer.status != Status::GOOD && self.told.is_some() {
@@ -224,7 +221,6 @@ impl<I: Io> Engine<'_, I> {
             judge = executed;
         }
         let Some(judge) = judge else { return Ok(judged.result.into()) };
-        self.is_unregistered = false;
         self.learn_by(judge, plan)?;
 
         let mut progress = Progress { done: vec![judge], lost: judged.lost, ..Progress::default() };

@@ -139,9 +139,6 @@ impl<I: Io> Engine<'_, I> {
         if self.memory.path(id).takes_expected(code) {
             return self.keep();
         }
-        if self.is_of_no_registration(code) {
-            return Ok(());
-        }
         if !self.own.contains(&code) && self.memory.news.is_none() {
             self.memory.news = Some(code.to_bytes());
             self.keep()?;
@@ -149,14 +146,8 @@ impl<I: Io> Engine<'_, I> {
         Ok(())
     }
 
-    /// Whether a unit attention reports a change to a registration that the user never had: a logical unit reports it to
-    /// registrants only. multipathd made that registration, or a command that was not carried out.
-    pub fn is_of_no_registration(&self, code: scsi_pr::SenseCode) -> bool {
-        self.is_unregistered && CHANGES.contains(&code)
-    }
-
-    /// Drops the pending unit attention if it reports what another node did to registrations during this command: by the
-    /// command's answer that was after the user's registration was over, or before there was one.
+    /// Drops the pending unit attention if it reports what another node did to registrations while the user gave up its own:
+    /// the command is GOOD, so that came after it.
     pub fn drop_reported_change(&mut self) -> Result<(), I::Stop> {
         let is_change = |news: &[u8; 3]| CHANGES.iter().any(|code| *news == code.to_bytes());
         if self.memory.news.take_if(|news| is_change(news)).is_some() { self.keep() } else { Ok(()) }
