@@ -16,7 +16,7 @@ use std::{
 };
 
 use pr_control::{Answer, Ask, Client, Control, Record, What};
-use pr_wire::channel::send_with_descriptor;
+use qemu_pr_protocol::channel::send_with_descriptor;
 use qemu_pr_helper::fuzzing::{self, MAX_VERDICT, Request, Server, ToBroker, ToNames, ToResolver, Verdict, Word};
 use rustix::{
     io::{IoSlice, retry_on_intr},
@@ -25,7 +25,7 @@ use rustix::{
         SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg, shutdown, socketpair,
     },
 };
-use scsi_pr::{Cdb, InAction, PersistentReserveIn, SENSE_LENGTH, Status};
+use scsi_persistent_reservations::{Cdb, InAction, PersistentReserveIn, SENSE_LENGTH, Status};
 
 use crate::Input;
 

@@ -1,8 +1,8 @@
-//! The decoder of `pr-wire`: the same requests and the same violation however the bytes are cut into reads.
+//! The decoder of `qemu-pr-protocol`: the same requests and the same violation however the bytes are cut into reads.
 //!
 //! The input is three bytes of descriptors' places, one that seeds some cuts, and the bytes of a conversation.
 
-use pr_wire::{Decoder, Descriptors, MAX_DATA, Step, Violation};
+use qemu_pr_protocol::{Decoder, Descriptors, MAX_DATA, Step, Violation};
 
 use crate::Input;
 

@@ -6,7 +6,7 @@ pub mod broker_replies;
 pub mod decoder;
 mod glob;
 mod input;
-pub mod scsi_pr;
+pub mod scsi_persistent_reservations;
 pub mod session;
 pub mod settings;
 pub mod trace_patterns;

@@ -21,7 +21,8 @@ const TRIED: [Name; 2] = [Name::Arm, Name::S390];
 const PROGRAMS: [&str; 4] = ["--package", "qemu-pr-helper", "--package", "qemu-pr-ctl"];
 
 /// Those whose tests need nothing of a kernel but memory and sockets.
-const PURE: [&str; 6] = ["--package", "scsi-pr", "--package", "pr-wire", "--package", "pr-sim"];
+const PURE: [&str; 6] =
+    ["--package", "scsi-persistent-reservations", "--package", "qemu-pr-protocol", "--package", "pr-sim"];
 
 /// Tests that cannot hold under QEMU's emulation of a process: it offers the host's kernel twice the room that the program
 /// has for descriptors, so that more come than the program can be told of, and stay. They run in the machine.
@@ -97,7 +98,7 @@ fn test(name: Name) -> Result<bool> {
 fn boot(name: Name) -> Result<bool> {
     let mut driver = cargo_for(name)?;
     run_command(driver.args(["build", "--quiet", "--locked", "--package", "e2e", "--bin", "bed-inside"]))?;
-    let tests = test_program(name, "pr-wire", "wire")?;
+    let tests = test_program(name, "qemu-pr-protocol", "wire")?;
     let tally = e2e::foreign::run(name, &built(name)?, &tests, &NOT_EMULATED.join(" "))?;
     println!("{tally}");
     Ok(tally.succeeded())

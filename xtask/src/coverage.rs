@@ -24,8 +24,8 @@ const PROFILE: &str = "%m%c.profraw";
 /// Which crates are counted: what is shipped, and the simulated disk in it. The others are there for tests.
 #[rustfmt::skip]
 const CRATES: &[&str] = &[
-    "scsi-pr",
-    "pr-wire",
+    "scsi-persistent-reservations",
+    "qemu-pr-protocol",
     "pr-sim",
     "pr-control",
     "pr-conformance",

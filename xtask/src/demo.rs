@@ -10,8 +10,8 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use pr_dev::{packages, workspace};
-use pr_wire::{Client, Reply};
-use scsi_pr::{
+use qemu_pr_protocol::{Client, Reply};
+use scsi_persistent_reservations::{
     BasicParameters, FullStatus, InAction, OutAction, PersistentReserveIn, PrOut, ReadKeys, ReservationKey,
     ReservationType, SenseCode, Status,
 };

@@ -16,8 +16,12 @@ const PAGE: &str = "docs/testing.md";
 
 /// What is looked at without a word: the vocabulary, the protocol, and what decides who may do what.
 const PARTS: [Part; 3] = [
-    Part { name: "scsi-pr", files: &["crates/scsi-pr/src/**"], tests: &[&[]] },
-    Part { name: "pr-wire", files: &["crates/pr-wire/src/**"], tests: &[&[]] },
+    Part {
+        name: "scsi-persistent-reservations",
+        files: &["crates/scsi-persistent-reservations/src/**"],
+        tests: &[&[]],
+    },
+    Part { name: "qemu-pr-protocol", files: &["crates/qemu-pr-protocol/src/**"], tests: &[&[]] },
     Part {
         name: "policy",
         files: &["crates/qemu-pr-helper/src/policy/**"],
@@ -39,7 +43,7 @@ struct Part<'a> {
 /// What to look at.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Files to look at, with `*` for any [default: scsi-pr, pr-wire and the daemon's policy]
+    /// Files to look at, with `*` for any [default: scsi-persistent-reservations, qemu-pr-protocol and the daemon's policy]
     #[arg(value_name = "PATH")]
     paths: Vec<String>,
     /// More options for cargo-mutants
@@ -120,7 +124,10 @@ mod tests {
 
     #[test]
     fn a_survivor_has_the_same_name_wherever_it_stands_in_its_file() {
-        let line = "crates/scsi-pr/src/cdb.rs:12:34: replace Cdb::length -> usize with 0";
-        assert_eq!(without_place(line), "crates/scsi-pr/src/cdb.rs: replace Cdb::length -> usize with 0");
+        let line = "crates/scsi-persistent-reservations/src/cdb.rs:12:34: replace Cdb::length -> usize with 0";
+        assert_eq!(
+            without_place(line),
+            "crates/scsi-persistent-reservations/src/cdb.rs: replace Cdb::length -> usize with 0"
+        );
     }
 }

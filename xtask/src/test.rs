@@ -107,7 +107,8 @@ fn steps(size: Size) -> Vec<Step> {
 }
 
 /// Both are `no_std` then.
-const BARE: &str = "check --quiet --package scsi-pr --package pr-wire --no-default-features";
+const BARE: &str =
+    "check --quiet --package scsi-persistent-reservations --package qemu-pr-protocol --no-default-features";
 
 /// What the steps start or copy.
 const NEEDED: &[&[(&str, &str)]] =
@@ -162,7 +163,9 @@ fn holds(command: &mut Command) -> Result<bool> {
 
 /// What docs.rs will show; a link that leads nowhere is an error.
 fn documentation() -> Result<bool> {
-    let published = ["scsi-pr", "pr-wire", "pr-sim", "pr-multipath"].into_iter().flat_map(|name| ["--package", name]);
+    let published = ["scsi-persistent-reservations", "qemu-pr-protocol", "pr-sim", "pr-multipath"]
+        .into_iter()
+        .flat_map(|name| ["--package", name]);
     holds(cargo().args(["doc", "--quiet", "--no-deps"]).args(published).env("RUSTDOCFLAGS", "-D warnings"))
 }
 

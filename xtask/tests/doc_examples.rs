@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 /// The crates that are published.
-const CRATES: [&str; 4] = ["pr-multipath", "pr-sim", "pr-wire", "scsi-pr"];
+const CRATES: [&str; 4] = ["pr-multipath", "pr-sim", "qemu-pr-protocol", "scsi-persistent-reservations"];
 
 /// All of a crate's own source, its files one behind the other.
 fn source(name: &str) -> (String, String) {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use pr_lab::{Sent, Way, send_command};
-use pr_wire::{Descriptors, GREETING, HEADER_LENGTH, MAX_DATA, WIRE_CDB, channel};
+use qemu_pr_protocol::{Descriptors, GREETING, HEADER_LENGTH, MAX_DATA, WIRE_CDB, channel};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use pr_dev::workspace::{cargo, output, root, run as run_command, target};
 use serde::{Deserialize, Serialize};
 
-/// What the example of pr-wire can do, and what that is.
+/// What the example of qemu-pr-protocol can do, and what that is.
 const PARTS: [(&str, &str); 4] = [
     ("decode-in", "a PR IN, decoded"),
     ("decode-out", "a PR OUT, decoded"),
@@ -76,7 +76,7 @@ pub fn run(record: bool) -> Result<bool> {
 /// As the daemon is shipped, whatever the environment makes of a release build.
 fn build() -> Result<PathBuf> {
     let mut build = cargo();
-    build.args(["build", "--quiet", "--release", "--package", "pr-wire", "--example", "instructions"]);
+    build.args(["build", "--quiet", "--release", "--package", "qemu-pr-protocol", "--example", "instructions"]);
     build.env("CARGO_PROFILE_RELEASE_LTO", "fat").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1");
     run_command(&mut build)?;
     Ok(target().join("release/examples/instructions"))

@@ -4,8 +4,8 @@
 use std::os::fd::AsFd as _;
 
 use pr_lab::{Answer, Bed, Helper, Outcome, Raw, Subject, null};
-use pr_wire::Client;
-use scsi_pr::Cdb;
+use qemu_pr_protocol::Client;
+use scsi_persistent_reservations::Cdb;
 
 fn bed() -> Bed {
     Bed::new(&Subject::ours(env!("CARGO_BIN_EXE_bench-bound")))
@@ -48,7 +48,7 @@ fn a_reservation_conflict_is_passed_on() {
 }
 
 #[test]
-fn the_client_of_pr_wire_understands_it() {
+fn the_client_of_qemu_pr_protocol_understands_it() {
     let bed = bed();
     let helper = bed.start();
     let mut client = Client::connect(helper.socket()).expect("a greeting");

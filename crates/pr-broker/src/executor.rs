@@ -19,7 +19,7 @@ use std::{
 use pr_device::{Number, sysfs};
 use pr_multipath::{Budget, CommandResult, Io, Memory, Multipathd, Path, PathCommand, PathId, Untold};
 use pr_sys::{dm, interrupt};
-use scsi_pr::{ReservationKey, SenseCode};
+use scsi_persistent_reservations::{ReservationKey, SenseCode};
 
 use super::{
     identity,

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use pr_device::sysfs;
 use pr_multipath::{HostSays, Identity, PathId};
-use scsi_pr::{DataIn, TransportId};
+use scsi_persistent_reservations::{DataIn, TransportId};
 
 /// The page of the vital product data that names the ports, and its designator for the relative target port.
 const RELATIVE_TARGET_PORT: u8 = 4;

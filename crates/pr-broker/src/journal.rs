@@ -11,7 +11,7 @@ use std::{
 
 use pr_multipath::{Identity, Memory, PathId, PathMemory, Registration, Step, User};
 use pr_sys::shared;
-use scsi_pr::ReservationKey;
+use scsi_persistent_reservations::ReservationKey;
 
 /// How many maps there can be at once.
 pub const SLOTS: usize = 1024;

@@ -35,7 +35,7 @@ use rustix::{
     },
     thread::set_name,
 };
-use scsi_pr::{Command, SenseCode};
+use scsi_persistent_reservations::{Command, SenseCode};
 
 use super::{
     journal::{Journal, SLOTS, Slot},

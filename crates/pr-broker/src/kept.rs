@@ -98,7 +98,7 @@ fn parse(bytes: &[u8]) -> Option<Kept> {
 mod tests {
     use pr_multipath::{Registration, User};
     use rustix::fs::{MemfdFlags, memfd_create};
-    use scsi_pr::ReservationKey;
+    use scsi_persistent_reservations::ReservationKey;
 
     use super::*;
 

@@ -13,7 +13,7 @@ use std::{
 use pr_device::{DataBuffer, outcome};
 use pr_multipath::{Budget, CommandResult, Fate, HostSays, PathCommand, PathId};
 use pr_sys::sg_io::{self, Transfer};
-use scsi_pr::{SENSE_LENGTH, Status};
+use scsi_persistent_reservations::{SENSE_LENGTH, Status};
 
 use super::{identity, map};
 

@@ -352,7 +352,10 @@ mod tests {
     #[test]
     fn who_takes_the_lock_learns_what_another_one_has_kept_of_the_same_map() {
         let file = File::from(rustix::fs::memfd_create("map", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
-        let of = |key| Memory { multipathd_keys: vec![scsi_pr::ReservationKey(key)], ..Memory::default() };
+        let of = |key| Memory {
+            multipathd_keys: vec![scsi_persistent_reservations::ReservationKey(key)],
+            ..Memory::default()
+        };
         let (first, second, other) = (lock(&file, "mpath-a", 1), lock(&file, "mpath-a", 2), lock(&file, "mpath-b", 3));
         first.keep(of(9));
         let held = first.take().unwrap().unwrap();

@@ -3,7 +3,7 @@
 
 use std::{fmt, time::Duration};
 
-use scsi_pr::{Cdb, Completion, SENSE_LENGTH, Sense, SenseCode, Status};
+use scsi_persistent_reservations::{Cdb, Completion, SENSE_LENGTH, Sense, SenseCode, Status};
 
 /// A command for the broker. Its two descriptors travel beside it: the device and the pipe for the [`Verdict`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,10 +20,10 @@ pub struct Request {
 }
 
 /// The longest request: a full parameter list.
-pub const MAX_REQUEST: usize = 4 + 1 + 16 + pr_wire::MAX_DATA;
+pub const MAX_REQUEST: usize = 4 + 1 + 16 + qemu_pr_protocol::MAX_DATA;
 
 /// The longest verdict: full parameter data and everything else.
-pub const MAX_VERDICT: usize = pr_wire::MAX_DATA + 4096;
+pub const MAX_VERDICT: usize = qemu_pr_protocol::MAX_DATA + 4096;
 
 /// What came of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -232,7 +232,11 @@ mod tests {
 
     #[test]
     fn what_is_sent_is_what_arrives() {
-        let cdb = scsi_pr::PersistentReserveIn::new(scsi_pr::InAction::ReadKeys, 64).cdb();
+        let cdb = scsi_persistent_reservations::PersistentReserveIn::new(
+            scsi_persistent_reservations::InAction::ReadKeys,
+            64,
+        )
+        .cdb();
         for only_recovers in [false, true] {
             let request = Request { timeout: Duration::from_secs(30), only_recovers, cdb, parameters: vec![7; 24] };
             assert_eq!(Request::parse(&request.to_bytes()), Some(request));

@@ -18,7 +18,7 @@ use rustix::{
         sockopt::{Timeout, set_socket_timeout},
     },
 };
-use scsi_pr::ReservationKey;
+use scsi_persistent_reservations::ReservationKey;
 
 use super::map::Map;
 

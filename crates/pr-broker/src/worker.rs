@@ -25,7 +25,7 @@ use rustix::{
     io::Errno,
     net::{RecvFlags, SendFlags, recv, send},
 };
-use scsi_pr::{Command, SenseCode, Status};
+use scsi_persistent_reservations::{Command, SenseCode, Status};
 
 use super::{
     executor::Executor,

@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use pr_wire::Reply;
-use scsi_pr::{FullStatus, ReadKeys, ReadReservation, ReservationKey, ReservationType, SenseCode, SenseKey, Status};
+use qemu_pr_protocol::Reply;
+use scsi_persistent_reservations::{
+    FullStatus, ReadKeys, ReadReservation, ReservationKey, ReservationType, SenseCode, SenseKey, Status,
+};
 
 /// The sense key of a command that a disk will not carry out.
 const ILLEGAL_REQUEST: SenseKey = SenseKey(0x5);
@@ -166,7 +168,7 @@ fn distinct(keys: &[ReservationKey]) -> BTreeSet<ReservationKey> {
 #[cfg(test)]
 #[expect(clippy::missing_panics_doc, reason = "a test is there to panic")]
 mod tests {
-    use scsi_pr::Sense;
+    use scsi_persistent_reservations::Sense;
 
     use super::*;
 

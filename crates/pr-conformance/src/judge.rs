@@ -2,8 +2,8 @@
 
 use std::fmt::Display;
 
-use pr_wire::Reply;
-use scsi_pr::{ReadKeys, Status};
+use qemu_pr_protocol::Reply;
+use scsi_persistent_reservations::{ReadKeys, Status};
 
 use crate::{Command, Expect, Step, Verdict};
 
@@ -86,7 +86,7 @@ fn answer<E>(
 #[cfg(test)]
 #[expect(clippy::missing_panics_doc, reason = "a test is there to panic")]
 mod tests {
-    use scsi_pr::{InAction, PrOut, ReservationKey, Sense, SenseCode};
+    use scsi_persistent_reservations::{InAction, PrOut, ReservationKey, Sense, SenseCode};
 
     use super::*;
     use crate::Initiator;

@@ -7,8 +7,8 @@
 //! ```
 //! use pr_conformance::{ALL, Command, Initiators, Judge, Verdict};
 //! use pr_sim::{InitiatorPort, LogicalUnit, Nexus};
-//! use pr_wire::Reply;
-//! use scsi_pr::{Completion, PersistentReserveIn, ReservationKey};
+//! use qemu_pr_protocol::Reply;
+//! use scsi_persistent_reservations::{Completion, PersistentReserveIn, ReservationKey};
 //!
 //! for sequence in &ALL {
 //!     let mut unit = LogicalUnit::default();

@@ -1,6 +1,8 @@
 //! The reservation commands that cluster software sends, sequence by sequence.
 
-use scsi_pr::{BasicParameters, InAction, OutAction, PrOut, ReservationKey, ReservationType, SenseCode};
+use scsi_persistent_reservations::{
+    BasicParameters, InAction, OutAction, PrOut, ReservationKey, ReservationType, SenseCode,
+};
 
 use crate::{
     Command, Expect,

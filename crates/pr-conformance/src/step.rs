@@ -1,6 +1,6 @@
 //! One step of a sequence: which initiator sends which command, and the expected answer.
 
-use scsi_pr::{InAction, OutAction, PrOut};
+use scsi_persistent_reservations::{InAction, OutAction, PrOut};
 
 use crate::Expect;
 

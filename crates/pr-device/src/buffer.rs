@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use pr_wire::MAX_DATA;
+use qemu_pr_protocol::MAX_DATA;
 
 /// Room for the parameter data of any command, in memory pages that hold nothing else.
 ///

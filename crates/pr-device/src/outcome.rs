@@ -6,7 +6,7 @@
 use std::io;
 
 use pr_sys::sg_io::Outcome;
-use scsi_pr::{SENSE_LENGTH, Sense, SenseCode, Status};
+use scsi_persistent_reservations::{SENSE_LENGTH, Sense, SenseCode, Status};
 
 /// A failure that did not come from the device: a status with or without sense data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

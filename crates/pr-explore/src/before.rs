@@ -10,7 +10,7 @@
 use pr_multipath::{
     Answer, Budget, Class, CommandResult, Io as _, Memory, Multipathd, PathCommand, PathId, Registration, Step, Untold,
 };
-use scsi_pr::{
+use scsi_persistent_reservations::{
     BasicParameters, Capabilities, Cdb, Command, InAction, OutAction, PersistentReserveIn, PersistentReserveOut,
     ReadKeys, ReadReservation, Reservation, ReservationKey, Sense, SenseCode, SenseKey, Status,
 };

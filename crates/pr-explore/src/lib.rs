@@ -17,7 +17,7 @@ pub mod world;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque, btree_map::Entry};
 
 use pr_multipath::{Answer, Memory};
-use scsi_pr::{Cdb, SenseCode};
+use scsi_persistent_reservations::{Cdb, SenseCode};
 
 use chooser::Chooser;
 use oracle::{Played, Verdict, Violation};

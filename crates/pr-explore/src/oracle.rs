@@ -1,6 +1,6 @@
 //! Whether what was told and what is there is what one disk with one initiator would have told and have.
 
-use scsi_pr::{OutAction, ReservationKey, ReservationType, SenseCode, SenseKey, Status};
+use scsi_persistent_reservations::{OutAction, ReservationKey, ReservationType, SenseCode, SenseKey, Status};
 
 use pr_multipath::{Answer, Step};
 use pr_sim::{LogicalUnit, Nexus};

@@ -6,7 +6,7 @@ use std::{
 };
 
 use pr_multipath::{Budget, CommandResult, HostSays, Io, Memory, Multipathd, Path, PathCommand, PathId, Untold};
-use scsi_pr::{BasicParameters, Cdb, Command, OutAction, ReservationKey, SenseCode, Status};
+use scsi_persistent_reservations::{BasicParameters, Cdb, Command, OutAction, ReservationKey, SenseCode, Status};
 
 use crate::{
     chooser::Chooser,
@@ -304,7 +304,8 @@ impl Play<'_> {
             command.cdb[1] = OutAction::RegisterAndIgnoreExistingKey.code();
         }
         let result = self.carry_out(path, &command);
-        let is_recovered = result.sense.code().is_some_and(|code| code.key == scsi_pr::SenseKey(1));
+        let is_recovered =
+            result.sense.code().is_some_and(|code| code.key == scsi_persistent_reservations::SenseKey(1));
         if !result.is_from_device() && self.makes(Mistake::TakesLossForGood) {
             CommandResult::GOOD
         } else if is_recovered && self.makes(Mistake::TakesRecoveredForFailure) {

@@ -3,7 +3,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use scsi_pr::{
+use scsi_persistent_reservations::{
     OutAction::{self, Clear, Preempt, Register, RegisterAndIgnoreExistingKey, Release, Reserve},
     ReservationKey, ReservationType,
 };

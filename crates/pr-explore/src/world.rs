@@ -8,7 +8,7 @@ use std::{
 
 use pr_multipath::{CommandResult, Fate, Identity, Memory, PathCommand, PathId};
 use pr_sim::{InitiatorPort, LogicalUnit, Nexus};
-use scsi_pr::{
+use scsi_persistent_reservations::{
     BasicParameters, Cdb, Command, Completion, DataIn, OutAction, PersistentReserveIn, PersistentReserveOut,
     ReservationKey, ReservationType, SenseCode, Status,
 };
@@ -318,7 +318,7 @@ impl Act {
 
 /// Takes all unit attentions of a nexus.
 pub fn quietly(unit: &mut LogicalUnit, nexus: Nexus) {
-    let cdb = PersistentReserveIn::new(scsi_pr::InAction::ReadKeys, 0).cdb();
+    let cdb = PersistentReserveIn::new(scsi_persistent_reservations::InAction::ReadKeys, 0).cdb();
     while !unit.unit_attentions(nexus).is_empty() {
         let _ = unit.execute(nexus, &cdb, &[], &mut []);
     }
@@ -346,7 +346,7 @@ impl World {
             came_back: BTreeSet::new(),
             pending: None,
         };
-        let cdb = PersistentReserveIn::new(scsi_pr::InAction::ReadKeys, 0).cdb();
+        let cdb = PersistentReserveIn::new(scsi_persistent_reservations::InAction::ReadKeys, 0).cdb();
         for path in 0..paths {
             let _ = world.disk.execute(nexus(path), &cdb, &[], &mut []);
         }
@@ -517,7 +517,7 @@ impl World {
         let fate = Fate::Answered;
         let Ok(cdb) = Cdb::new(command.cdb) else {
             // TEST UNIT READY: nothing but a unit attention.
-            let probe = PersistentReserveIn::new(scsi_pr::InAction::ReadKeys, 0).cdb();
+            let probe = PersistentReserveIn::new(scsi_persistent_reservations::InAction::ReadKeys, 0).cdb();
             let completion = self.disk.execute(nexus, &probe, &[], &mut []);
             return CommandResult { status: completion.status, sense: completion.sense, data: Vec::new(), fate };
         };

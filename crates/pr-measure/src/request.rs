@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use pr_wire::{HEADER_LENGTH, MAX_DATA, channel};
+use qemu_pr_protocol::{HEADER_LENGTH, MAX_DATA, channel};
 use rustix::net::{RecvFlags, SendFlags, recv};
 
 /// A request.

@@ -1,6 +1,6 @@
 //! Commands of the engine's to paths, and what their answers say together.
 
-use scsi_pr::{BasicParameters, Cdb, OutAction, PrOut, ReservationKey, SenseCode};
+use scsi_persistent_reservations::{BasicParameters, Cdb, OutAction, PrOut, ReservationKey, SenseCode};
 
 use crate::{
     Budget, Class, CommandResult, Io, PathCommand, PathId, Registration,

@@ -1,6 +1,6 @@
 //! One command from its arrival to its answer, and what every command's way has in common.
 
-use scsi_pr::{
+use scsi_persistent_reservations::{
     BasicParameters, Capabilities, Cdb, Command, InAction, OutAction, ParseError, PersistentReserveIn,
     PersistentReserveOut, PrOut, ReservationKey, Sense, SenseCode, Status,
 };
@@ -45,13 +45,13 @@ impl Answer {
 
     /// GOOD, or RECOVERED ERROR, which says that it was carried out as well.
     pub(crate) fn is_done(&self) -> bool {
-        const RECOVERED: scsi_pr::SenseKey = scsi_pr::SenseKey(0x1);
+        const RECOVERED: scsi_persistent_reservations::SenseKey = scsi_persistent_reservations::SenseKey(0x1);
         self.status == Status::GOOD || self.sense.code().is_some_and(|code| code.key == RECOVERED)
     }
 
     /// NOT READY: another path may do.
     fn is_not_this_path(&self) -> bool {
-        const NOT_READY: scsi_pr::SenseKey = scsi_pr::SenseKey(0x2);
+        const NOT_READY: scsi_persistent_reservations::SenseKey = scsi_persistent_reservations::SenseKey(0x2);
         self.status == Status::CHECK_CONDITION && self.sense.code().is_some_and(|code| code.key == NOT_READY)
     }
 

@@ -1,6 +1,6 @@
 //! A change of the registration that holds the reservation.
 
-use scsi_pr::{BasicParameters, OutAction, Status};
+use scsi_persistent_reservations::{BasicParameters, OutAction, Status};
 
 use crate::{
     Budget, Class, Io, PathId, Registration, Step,

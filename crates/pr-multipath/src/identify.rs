@@ -1,6 +1,6 @@
 //! Which path holds the reservation, where neither the host nor an earlier registration tells who the paths are.
 
-use scsi_pr::{BasicParameters, OutAction, PrOut, ReservationKey};
+use scsi_persistent_reservations::{BasicParameters, OutAction, PrOut, ReservationKey};
 
 use crate::{
     Class, Io, PathId,
@@ -98,6 +98,6 @@ struct Said {
     silent: Option<PathId>,
 }
 
-fn reservation(action: OutAction, holder: &Registrant, scope_type: u8) -> (scsi_pr::Cdb, Vec<u8>) {
+fn reservation(action: OutAction, holder: &Registrant, scope_type: u8) -> (scsi_persistent_reservations::Cdb, Vec<u8>) {
     parts(&PrOut::new(action, scope_type, BasicParameters::keys(holder.key, ReservationKey::ZERO)))
 }

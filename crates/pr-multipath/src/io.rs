@@ -1,6 +1,6 @@
 //! What the engine asks of the world: commands on single paths, device-mapper, multipathd, and a place that outlives it.
 
-use scsi_pr::{ReservationKey, Sense, SenseCode, SenseKey, Status};
+use scsi_persistent_reservations::{ReservationKey, Sense, SenseCode, SenseKey, Status};
 
 use crate::Memory;
 

@@ -1,6 +1,6 @@
 //! Registrations that are left behind: on paths that are away when the user changes its key or gives it up.
 
-use scsi_pr::{BasicParameters, OutAction, PrOut, ReservationKey, ReservationType, SenseCode};
+use scsi_persistent_reservations::{BasicParameters, OutAction, PrOut, ReservationKey, ReservationType, SenseCode};
 
 use crate::{
     Class, Io, PathId, Registration, Step, User,

@@ -35,7 +35,7 @@
 //!     PathMemory, Registration, Step, Untold, User, execute,
 //! };
 //! use pr_sim::{InitiatorPort, LogicalUnit, Nexus};
-//! use scsi_pr::{Cdb, PrOut, ReservationKey};
+//! use scsi_persistent_reservations::{Cdb, PrOut, ReservationKey};
 //!
 //! #[derive(Default)]
 //! struct Map {

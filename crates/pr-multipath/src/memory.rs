@@ -1,6 +1,6 @@
 //! What has to be known of a map from one command to the next, and after the death of whoever carries them out.
 
-use scsi_pr::{ReservationKey, SenseCode};
+use scsi_persistent_reservations::{ReservationKey, SenseCode};
 
 use crate::{Identity, PathId};
 

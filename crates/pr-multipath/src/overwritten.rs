@@ -1,7 +1,7 @@
 //! multipathd was away when the user's key changed. When it starts it has the key from before, and where it finds that on
 //! the logical unit, because another node uses it too, it registers every path with it.
 
-use scsi_pr::ReservationKey;
+use scsi_persistent_reservations::ReservationKey;
 
 use crate::{Io, PathId, User, engine::Engine, survey::Survey};
 

@@ -1,6 +1,6 @@
 //! The map's paths: which there are, who each of them is, which carry I/O, and which have to stop to.
 
-use scsi_pr::ReservationKey;
+use scsi_persistent_reservations::ReservationKey;
 
 use crate::{
     HostSays, Identity, Io, Path, PathId,

@@ -4,7 +4,7 @@
 //! `fence_scsi`) removes it from every path but the one that says so; if the logical unit leaves the registration there,
 //! it is given back to the others, and the map is suspended meanwhile, so that no write fails.
 
-use scsi_pr::{ReservationKey, SenseCode, Status};
+use scsi_persistent_reservations::{ReservationKey, SenseCode, Status};
 
 use crate::{
     Budget, Class, Io, PathId, Registration, Step, User,

@@ -1,6 +1,6 @@
 //! Between commands, and after a death.
 
-use scsi_pr::ReservationKey;
+use scsi_persistent_reservations::ReservationKey;
 
 use crate::{
     Identity, Io, Memory, Multipathd, PathId, PathMemory, Registration, Step, User, ask::Proof, engine::Engine,

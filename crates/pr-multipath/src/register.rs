@@ -6,7 +6,7 @@
 //! reservation comes last: until then another node that preempts the old key takes the reservation over as it would from
 //! one disk.
 
-use scsi_pr::{BasicParameters, OutAction, PrOut, ReservationKey, SenseCode, Status};
+use scsi_persistent_reservations::{BasicParameters, OutAction, PrOut, ReservationKey, SenseCode, Status};
 
 use crate::{
     Class, Identity, Io, Multipathd, PathId, Registration, Step, User,

@@ -1,6 +1,6 @@
 //! RESERVE, RELEASE and CLEAR.
 
-use scsi_pr::{BasicParameters, ReservationKey, ReservationType, SenseCode, Status};
+use scsi_persistent_reservations::{BasicParameters, ReservationKey, ReservationType, SenseCode, Status};
 
 use crate::{
     Class, CommandResult, Io, Multipathd, PathId, User,

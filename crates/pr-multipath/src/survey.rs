@@ -1,6 +1,8 @@
 //! Who is registered and who holds the reservation, as READ FULL STATUS tells (SPC-4 6.14.5), and which of them is us.
 
-use scsi_pr::{DataIn, FullStatus, FullStatusDescriptor, InAction, PersistentReserveIn, ReservationKey};
+use scsi_persistent_reservations::{
+    DataIn, FullStatus, FullStatusDescriptor, InAction, PersistentReserveIn, ReservationKey,
+};
 
 use crate::{
     Budget, Class, Identity, Io, PathId,
@@ -53,8 +55,8 @@ impl Survey {
     /// Whether all registrants hold the reservation.
     pub fn is_held_by_all(&self) -> bool {
         self.registrants.iter().any(|registrant| {
-            let kind = registrant.holds.and_then(scsi_pr::ReservationType::from_scope_type);
-            kind.is_some_and(scsi_pr::ReservationType::is_all_registrants)
+            let kind = registrant.holds.and_then(scsi_persistent_reservations::ReservationType::from_scope_type);
+            kind.is_some_and(scsi_persistent_reservations::ReservationType::is_all_registrants)
         })
     }
 
@@ -63,7 +65,7 @@ impl Survey {
     /// the holder); without such a one they do not matter.
     pub fn type_for_preempting(&self) -> u8 {
         let held = self.registrants.iter().find_map(|registrant| registrant.holds).filter(|_| self.is_held_by_all());
-        held.unwrap_or(scsi_pr::ReservationType::WriteExclusive.code())
+        held.unwrap_or(scsi_persistent_reservations::ReservationType::WriteExclusive.code())
     }
 
     /// The holder of a reservation that is one registrant's.
@@ -71,7 +73,7 @@ impl Survey {
         let mut holders = self.registrants.iter().filter(|registrant| registrant.holds.is_some());
         let holder = holders.next().filter(|_| holders.next().is_none());
         holder.filter(|holder| {
-            let kind = holder.holds.and_then(scsi_pr::ReservationType::from_scope_type);
+            let kind = holder.holds.and_then(scsi_persistent_reservations::ReservationType::from_scope_type);
             kind.is_none_or(|kind| !kind.is_all_registrants())
         })
     }
@@ -135,7 +137,7 @@ impl<I: Io> Engine<'_, I> {
     }
 
     /// A unit attention that the user has not caused is to be told, once.
-    pub fn attend(&mut self, id: PathId, code: scsi_pr::SenseCode) -> Result<(), I::Stop> {
+    pub fn attend(&mut self, id: PathId, code: scsi_persistent_reservations::SenseCode) -> Result<(), I::Stop> {
         if self.memory.path(id).takes_expected(code) {
             return self.keep();
         }
@@ -157,7 +159,7 @@ impl<I: Io> Engine<'_, I> {
     pub fn news(&mut self) -> Result<Option<Answer>, I::Stop> {
         let Some([key, code, qualifier]) = self.memory.news.take() else { return Ok(None) };
         self.keep()?;
-        let code = scsi_pr::SenseCode::new(key, code, qualifier);
+        let code = scsi_persistent_reservations::SenseCode::new(key, code, qualifier);
         // The other paths have the same to tell.
         self.own.push(code);
         let paths = self.active();
@@ -256,7 +258,7 @@ fn registrant(descriptor: FullStatusDescriptor<'_>) -> Registrant {
 #[cfg(test)]
 #[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
 mod tests {
-    use scsi_pr::TransportId;
+    use scsi_persistent_reservations::TransportId;
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! Which commands a reservation lets pass (SPC-4 5.13.1, and the same clause of each device type's standard).
 
-use scsi_pr::OutAction;
+use scsi_persistent_reservations::OutAction;
 
 use crate::{LogicalUnit, Nexus};
 

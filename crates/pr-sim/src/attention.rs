@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use scsi_pr::SenseCode;
+use scsi_persistent_reservations::SenseCode;
 
 use crate::{InitiatorPort, Nexus};
 

@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use pr_sim::{InitiatorPort, LogicalUnit, Nexus};
-//! use scsi_pr::{PrOut, ReservationKey, Status};
+//! use scsi_persistent_reservations::{PrOut, ReservationKey, Status};
 //!
 //! let mut unit = LogicalUnit::default();
 //! let nexus = Nexus { initiator: InitiatorPort(1), target_port: 1 };

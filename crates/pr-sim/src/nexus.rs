@@ -1,4 +1,4 @@
-use scsi_pr::TransportId;
+use scsi_persistent_reservations::TransportId;
 
 /// An initiator port, by a number.
 ///

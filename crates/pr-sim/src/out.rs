@@ -1,6 +1,6 @@
 //! PERSISTENT RESERVE OUT: what every service action has in common (SPC-4 6.15).
 
-use scsi_pr::{
+use scsi_persistent_reservations::{
     BASIC_LENGTH, BasicParameters, Completion, OutAction, ParseError, PersistentReserveOut, ReservationKey, Sense,
     SenseCode, Status,
 };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use scsi_pr::{DataIn, TransportId};
+use scsi_persistent_reservations::{DataIn, TransportId};
 
 use crate::InitiatorPort;
 

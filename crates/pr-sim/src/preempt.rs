@@ -1,6 +1,6 @@
 //! PREEMPT and PREEMPT AND ABORT (SPC-4 5.13.11.4, 5.13.11.5).
 
-use scsi_pr::{BasicParameters, ReservationType, SenseCode};
+use scsi_persistent_reservations::{BasicParameters, ReservationType, SenseCode};
 
 use crate::{Held, LogicalUnit, Nexus, out::Refusal};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use scsi_pr::{BasicParameters, OutAction, ReservationKey, SenseCode, TransportIds};
+use scsi_persistent_reservations::{BasicParameters, OutAction, ReservationKey, SenseCode, TransportIds};
 
 use crate::{Held, LogicalUnit, Nexus, Registration, out::Refusal};
 

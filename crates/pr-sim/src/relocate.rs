@@ -1,6 +1,6 @@
 //! REGISTER AND MOVE (SPC-4 5.13.8).
 
-use scsi_pr::{MoveParameters, ReservationKey, SenseCode};
+use scsi_persistent_reservations::{MoveParameters, ReservationKey, SenseCode};
 
 use crate::{Held, LogicalUnit, Nexus, Registration, out::Refusal};
 

@@ -1,6 +1,6 @@
 //! PERSISTENT RESERVE IN (SPC-4 6.14): reads the state and changes none of it.
 
-use scsi_pr::{
+use scsi_persistent_reservations::{
     Capabilities, Completion, DataIn, FullStatus, FullStatusDescriptor, InAction, PersistentReserveIn, ReadKeys,
     ReadReservation, Reservation, ReservationKey, SenseCode, Status,
 };

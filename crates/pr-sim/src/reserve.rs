@@ -1,6 +1,6 @@
 //! RESERVE, RELEASE and CLEAR (SPC-4 5.13.9, 5.13.11.2, 5.13.11.6).
 
-use scsi_pr::{ReservationKey, ReservationType, SenseCode};
+use scsi_persistent_reservations::{ReservationKey, ReservationType, SenseCode};
 
 use crate::{Held, LogicalUnit, Nexus, out::Refusal};
 

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use scsi_pr::{Cdb, Command, Completion, ReservationKey, ReservationType, SenseCode, TransportId};
+use scsi_persistent_reservations::{Cdb, Command, Completion, ReservationKey, ReservationType, SenseCode, TransportId};
 
 use crate::{
     CommandClass, InitiatorPort, Nexus,
@@ -19,7 +19,7 @@ const NOT_SUPPORTED: SenseCode = SenseCode::new(0x5, 0x25, 0x00);
 ///
 /// ```
 /// use pr_sim::{InitiatorPort, LogicalUnit, Nexus, Registration};
-/// use scsi_pr::{PrOut, ReservationKey};
+/// use scsi_persistent_reservations::{PrOut, ReservationKey};
 ///
 /// let mut unit = LogicalUnit::default();
 /// let nexus = Nexus { initiator: InitiatorPort(1), target_port: 1 };

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use scsi_pr::SENSE_LENGTH;
+use scsi_persistent_reservations::SENSE_LENGTH;
 
 use super::layout::layout;
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use scsi_pr::{Cdb, InAction, OutAction, PrOut, ReservationKey, ReservationType};
+use scsi_persistent_reservations::{Cdb, InAction, OutAction, PrOut, ReservationKey, ReservationType};
 
 /// A service action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -347,7 +347,7 @@ mod tests {
     fn what_comes_with_descriptors_is_not_read() {
         let (ours, theirs) = UnixStream::pair().expect("two sockets");
         io::Write::write_all(&mut &theirs, b"{\"ask\":").expect("room");
-        pr_wire::channel::send_with_descriptor(&theirs, b"\"log\"}\n", b"", theirs.as_fd()).expect("room");
+        qemu_pr_protocol::channel::send_with_descriptor(&theirs, b"\"log\"}\n", b"", theirs.as_fd()).expect("room");
         let result = question(&ours, Instant::now() + PATIENCE);
         assert_eq!(result.map_err(|error| error.kind()), Err(io::ErrorKind::InvalidData));
     }

@@ -6,8 +6,8 @@ use std::{
 };
 
 use pr_control::{BUCKETS, Named, REQUEST_RESULTS, Requests, Totals, request_result};
-use pr_wire::Violation;
-use scsi_pr::{Cdb, Command, InAction, OutAction, Status};
+use qemu_pr_protocol::Violation;
+use scsi_persistent_reservations::{Cdb, Command, InAction, OutAction, Status};
 
 use crate::clock::micros;
 

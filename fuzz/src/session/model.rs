@@ -1,7 +1,7 @@
 //! What the server has to answer: the protocol said as simply as possible, and the simulated disk asked directly.
 
 use pr_sim::{InitiatorPort, LogicalUnit, Nexus};
-use scsi_pr::{Cdb, Completion, Sense, SenseCode, Status};
+use scsi_persistent_reservations::{Cdb, Completion, Sense, SenseCode, Status};
 
 use super::stage::{DISKS, MAX_CONNECTIONS, Sent};
 

@@ -10,8 +10,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use pr_measure::request::{KEY, Request as Measured, Target};
 use pr_measure::subject::Subject;
 use pr_measure::turn::{Rounds, in_rounds, started};
-use pr_wire::Client;
-use scsi_pr::InAction;
+use qemu_pr_protocol::Client;
+use scsi_persistent_reservations::InAction;
 
 use crate::helper::through;
 use crate::lun::Loopback;

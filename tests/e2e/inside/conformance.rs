@@ -5,7 +5,7 @@
 
 use anyhow::{Result, ensure};
 use pr_conformance::{ALL, Initiator, Initiators, Judge, Sequence, Verdict};
-use scsi_pr::ReservationKey;
+use scsi_persistent_reservations::ReservationKey;
 
 use crate::helper::Helper;
 use crate::node::Node;

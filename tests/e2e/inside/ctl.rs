@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use pr_conformance::ALL;
-use scsi_pr::ReservationType;
+use scsi_persistent_reservations::ReservationType;
 use serde_json::Value;
 
 use crate::conformance::MAY_REMARK;

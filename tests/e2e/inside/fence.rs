@@ -3,7 +3,7 @@
 use std::io;
 
 use anyhow::{Result, ensure};
-use scsi_pr::ReservationType;
+use scsi_persistent_reservations::ReservationType;
 
 use crate::helper::Helper;
 use crate::node::Node;

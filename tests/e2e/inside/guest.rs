@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use scsi_pr::{InAction, ReservationType};
+use scsi_persistent_reservations::{InAction, ReservationType};
 
 use crate::fence;
 use crate::guest_machine::{GUEST_NAME, Guest};

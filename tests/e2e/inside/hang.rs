@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use scsi_pr::InAction;
+use scsi_persistent_reservations::InAction;
 
 use crate::helper::{Helper, through};
 use crate::lun::{self, Loopback};

@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use pr_wire::Client;
+use qemu_pr_protocol::Client;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::request::{Answer, Request};

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use scsi_pr::{InAction, ReservationType, SenseCode};
+use scsi_persistent_reservations::{InAction, ReservationType, SenseCode};
 
 use crate::conformance;
 use crate::fence;

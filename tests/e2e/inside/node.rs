@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use scsi_pr::{Sense, Status};
+use scsi_persistent_reservations::{Sense, Status};
 
 use crate::request::{Answer, Request};
 use crate::sg_io::{Transfer, sg_io};

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::fs;
 
 use anyhow::{Result, anyhow, ensure};
-use scsi_pr::{Command, InAction, ReservationType, SenseCode};
+use scsi_persistent_reservations::{Command, InAction, ReservationType, SenseCode};
 
 use crate::helper::Helper;
 use crate::lun::Loopback;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use scsi_pr::{InAction, SenseCode};
+use scsi_persistent_reservations::{InAction, SenseCode};
 
 use crate::helper::{Helper, through};
 use crate::lun;

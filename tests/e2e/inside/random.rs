@@ -1,6 +1,6 @@
 //! Commands by chance: sequences that nobody thought of, the same for the same seed.
 
-use scsi_pr::{InAction, ReservationType};
+use scsi_persistent_reservations::{InAction, ReservationType};
 
 use crate::request::Request;
 use crate::scenario::Who;

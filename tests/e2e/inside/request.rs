@@ -4,8 +4,8 @@ use std::fmt;
 
 use anyhow::{Context as _, Result, ensure};
 use pr_conformance::Command;
-use pr_wire::Reply;
-use scsi_pr::{
+use qemu_pr_protocol::Reply;
+use scsi_persistent_reservations::{
     BasicParameters, Cdb, InAction, OutAction, PersistentReserveIn, PersistentReserveOut, PrOut, ReadKeys,
     ReadReservation, Reservation, ReservationKey, ReservationType, Sense, SenseCode, Status,
 };

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 
 use anyhow::{Context as _, Result, ensure};
-use scsi_pr::{InAction, ReservationType, SenseCode};
+use scsi_persistent_reservations::{InAction, ReservationType, SenseCode};
 
 use crate::helper::{Helper, through};
 use crate::node::Node;

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use anyhow::{Context as _, Result, ensure};
-use pr_wire::Client;
-use scsi_pr::{InAction, SenseCode};
+use qemu_pr_protocol::Client;
+use scsi_persistent_reservations::{InAction, SenseCode};
 
 use crate::helper::{Helper, through};
 use crate::node::Node;

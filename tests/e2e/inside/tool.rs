@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use scsi_pr::{Reservation, ReservationKey, SenseCode, SenseKey, Status};
+use scsi_persistent_reservations::{Reservation, ReservationKey, SenseCode, SenseKey, Status};
 use serde_json::Value;
 
 use crate::helper::Helper;

@@ -41,7 +41,7 @@ const OTHER_TEXTS: &[(&str, &str)] = &[
     ("qemu-pr-ctl/src/output/text.rs", "a result"),
     ("qemu-pr-helper/src/check.rs", "a result"),
     ("qemu-pr-helper/src/metrics.rs", "labels"),
-    ("scsi-pr/src/", "the standard's words"),
+    ("scsi-persistent-reservations/src/", "the standard's words"),
 ];
 
 /// Single texts that are no messages.
@@ -173,7 +173,7 @@ fn the_collection_finds_what_it_is_to_find() {
          qemu-pr-helper)",
         true,
     );
-    has("pr-wire/src/violation.rs", "Unknown protocol features …", true);
+    has("qemu-pr-protocol/src/violation.rs", "Unknown protocol features …", true);
     has("qemu-pr-helper/src/lib.rs", "internal error: …", true);
     has("pr-broker/src/multipathd.rs", "multipathd does not answer '…' (…); see its log", false);
     // Nothing of a test, and no documentation.

@@ -36,10 +36,10 @@ const CRATES: &[&str] = &[
     "pr-sandbox",
     "pr-sim",
     "pr-sys",
-    "pr-wire",
+    "qemu-pr-protocol",
     "qemu-pr-ctl",
     "qemu-pr-helper",
-    "scsi-pr",
+    "scsi-persistent-reservations",
 ];
 
 /// The macros whose text is a message. `trace!` is not among them: its events have no text.

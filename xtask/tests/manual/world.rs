@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use e2e::session::Session;
 use pr_lab::{Answer, Bed, Command, Helper, Outcome, PR_IN, PR_OUT, Stream, Subject};
 use pr_sim::{InitiatorPort, LogicalUnit, Nexus};
-use scsi_pr::Cdb;
+use scsi_persistent_reservations::Cdb;
 
 /// Makes the machine, starts the helper as the package's service does, and becomes the shell.
 ///
@@ -82,7 +82,7 @@ fn disk() -> impl FnMut(&Command) -> Outcome + Send + 'static {
         let mut buffer = vec![0; 65536];
         let completion = unit.execute(nexus, &cdb, &command.data_out, &mut buffer);
         let answer = Answer { status: completion.status.0, data_in: completion.data.to_vec(), ..Answer::default() };
-        if completion.status == scsi_pr::Status::CHECK_CONDITION {
+        if completion.status == scsi_persistent_reservations::Status::CHECK_CONDITION {
             return Answer::check(&completion.sense.as_bytes()[..18]).into();
         }
         answer.into()

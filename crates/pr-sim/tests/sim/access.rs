@@ -1,7 +1,7 @@
 //! The access matrix: who may do what beside whose reservation.
 
 use pr_sim::CommandClass::{self, Always, PersistentReserveOut, Reads, Reserves, Writes};
-use scsi_pr::{OutAction, ReservationType};
+use scsi_persistent_reservations::{OutAction, ReservationType};
 
 use crate::bench::*;
 

@@ -1,6 +1,8 @@
 use pr_sim::{LogicalUnit, Nexus};
 use proptest::prelude::*;
-use scsi_pr::{Cdb, FullStatus, InAction, PersistentReserveIn, ReadKeys, ReadReservation, SenseCode};
+use scsi_persistent_reservations::{
+    Cdb, FullStatus, InAction, PersistentReserveIn, ReadKeys, ReadReservation, SenseCode,
+};
 
 use crate::bench::{Answer, bytes_of};
 use crate::model::{Entry, Model, Sense, Verdict, Who};
@@ -136,7 +138,10 @@ fn same_state(pair: &mut Pair) -> Result<(), TestCaseError> {
     prop_assert_eq!(aborted, expected);
 
     for (nexus, queue) in model.logged_in.clone() {
-        let nexus = pair.unit.log_in(&scsi_pr::TransportId::from_field(&nexus.0), nexus.1).expect("it is there");
+        let nexus = pair
+            .unit
+            .log_in(&scsi_persistent_reservations::TransportId::from_field(&nexus.0), nexus.1)
+            .expect("it is there");
         let numbers = |code: &SenseCode| -> Sense { (code.key.0, code.additional.code, code.additional.qualifier) };
         let told: Vec<_> = pair.unit.unit_attentions(nexus).iter().map(numbers).collect();
         prop_assert_eq!(told, queue);

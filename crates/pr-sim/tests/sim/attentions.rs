@@ -1,4 +1,4 @@
-use scsi_pr::SenseCode;
+use scsi_persistent_reservations::SenseCode;
 
 use crate::bench::*;
 

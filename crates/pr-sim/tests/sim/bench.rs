@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 
 use pr_sim::{InitiatorPort, LogicalUnit, Nexus};
-use scsi_pr::{
+use scsi_persistent_reservations::{
     BasicParameters, Cdb, Completion, DataIn, InAction, MoveParameters, OutAction, PersistentReserveIn,
     PersistentReserveOut, ReservationKey, ReservationType, SenseCode, Status, TransportId,
 };

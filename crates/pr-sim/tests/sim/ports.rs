@@ -1,7 +1,7 @@
 //! Initiator ports by their TransportIDs.
 
 use pr_sim::{InitiatorPort, LogicalUnit, Nexus};
-use scsi_pr::{MoveParameters, ReservationKey, TransportId};
+use scsi_persistent_reservations::{MoveParameters, ReservationKey, TransportId};
 
 use crate::bench::*;
 use crate::register::specify;

@@ -1,4 +1,4 @@
-use scsi_pr::{BasicParameters, MoveParameters, ReservationKey, SenseCode};
+use scsi_persistent_reservations::{BasicParameters, MoveParameters, ReservationKey, SenseCode};
 
 use crate::bench::*;
 

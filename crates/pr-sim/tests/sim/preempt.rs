@@ -1,4 +1,4 @@
-use scsi_pr::{OutAction, ReservationType};
+use scsi_persistent_reservations::{OutAction, ReservationType};
 
 use crate::bench::*;
 

@@ -2,7 +2,7 @@
 
 use pr_sim::{CommandClass, InitiatorPort, LogicalUnit, Nexus};
 use proptest::{collection::vec, prelude::*};
-use scsi_pr::{Cdb, Command, InAction, OutAction, PersistentReserveIn, Status};
+use scsi_persistent_reservations::{Cdb, Command, InAction, OutAction, PersistentReserveIn, Status};
 
 use crate::bench::{A, A2, B, C, Clear, Preempt, PreemptAndAbort, bytes_of};
 use crate::script::{Out, Pair, Scripted, Step, script, unit};
@@ -131,7 +131,7 @@ proptest! {
         watch(size, &steps, |Seen { after: unit, .. }| {
             let keys = ask(unit, InAction::ReadKeys, 0xffff);
             let data = ask(unit, InAction::ReadFullStatus, 0xffff);
-            let status = scsi_pr::FullStatus::parse(&data).expect("a header");
+            let status = scsi_persistent_reservations::FullStatus::parse(&data).expect("a header");
             let registrations = unit.registrations().len();
             prop_assert_eq!(additional_length(&keys) as usize, 8 * registrations);
             prop_assert_eq!(status.descriptors().count(), registrations);
@@ -235,7 +235,7 @@ proptest! {
         watch(size, &steps, |Seen { after, .. }| { unit = Some(after.clone()); Ok(()) })?;
         let Some(mut unit) = unit else { return Ok(()) };
         let leave = crate::bench::keys(0, 0).to_bytes();
-        let cdb = scsi_pr::PersistentReserveOut::new(OutAction::RegisterAndIgnoreExistingKey, None, 24).cdb();
+        let cdb = scsi_persistent_reservations::PersistentReserveOut::new(OutAction::RegisterAndIgnoreExistingKey, None, 24).cdb();
         // Someone has to leave, to take the most recent APTPL back. It may have unit attentions to fetch first.
         let join = crate::bench::keys(0, 1).to_bytes();
         for _ in 0..5 {
@@ -250,7 +250,7 @@ proptest! {
         for port in 0..crate::script::PORTS {
             for target_port in 1..=size.0 {
                 let id = crate::script::transport_id(port);
-                let nexus = unit.log_in(&scsi_pr::TransportId::from_field(&id), target_port).expect("it is there");
+                let nexus = unit.log_in(&scsi_persistent_reservations::TransportId::from_field(&id), target_port).expect("it is there");
                 unit.forget(nexus);
             }
         }
@@ -290,7 +290,7 @@ proptest! {
         let mut unit = LogicalUnit::default();
         let port = InitiatorPort(number);
         let id = bytes_of(&unit.transport_id(port));
-        let nexus = unit.log_in(&scsi_pr::TransportId::from_field(&id), 1);
+        let nexus = unit.log_in(&scsi_persistent_reservations::TransportId::from_field(&id), 1);
         prop_assert_eq!(nexus, Some(Nexus { initiator: port, target_port: 1 }));
     }
 }

@@ -1,8 +1,8 @@
-use scsi_pr::{BasicParameters, TransportIds};
+use scsi_persistent_reservations::{BasicParameters, TransportIds};
 
 use crate::bench::*;
 
-const BOTH: [scsi_pr::OutAction; 2] = [Register, RegisterAndIgnoreExistingKey];
+const BOTH: [scsi_persistent_reservations::OutAction; 2] = [Register, RegisterAndIgnoreExistingKey];
 
 #[test]
 fn an_unregistered_nexus_registers_with_reservation_key_zero() {

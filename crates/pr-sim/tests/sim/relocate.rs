@@ -1,4 +1,4 @@
-use scsi_pr::{MoveParameters, ReservationKey, TransportId};
+use scsi_persistent_reservations::{MoveParameters, ReservationKey, TransportId};
 
 use crate::bench::*;
 
@@ -107,7 +107,7 @@ fn a_registered_destination_gets_the_new_key() {
 #[test]
 fn a_registered_destination_stays_registered_on_all_target_ports() {
     let mut unit = Bench::registered(&[(A, KA)]);
-    let everywhere = scsi_pr::BasicParameters { all_target_ports: true, ..keys(0, KB) };
+    let everywhere = scsi_persistent_reservations::BasicParameters { all_target_ports: true, ..keys(0, KB) };
     unit.good(B, Register, None, everywhere);
     unit.good(A, Reserve, Some(WriteExclusive), keys(KA, 0));
     assert_eq!(unit.move_to(A, to(B, KA, 0x77)), Answer::GOOD);

@@ -1,4 +1,4 @@
-use scsi_pr::{BasicParameters, InAction, ReservationType};
+use scsi_persistent_reservations::{BasicParameters, InAction, ReservationType};
 
 use crate::bench::*;
 
@@ -128,7 +128,7 @@ fn data_is_cut_at_the_allocation_length_and_says_its_whole_length() {
 fn a_buffer_shorter_than_the_allocation_length_is_no_trouble() {
     let mut unit = Bench::reserved(WriteExclusive);
     for action in InAction::ALL {
-        let cdb = scsi_pr::PersistentReserveIn::new(*action, 0xffff).cdb();
+        let cdb = scsi_persistent_reservations::PersistentReserveIn::new(*action, 0xffff).cdb();
         let mut buffer = [0xee; 5];
         assert_eq!(unit.execute(A, &cdb, &[], &mut buffer).data.len(), 5);
         assert_eq!(unit.execute(A, &cdb, &[], &mut []).data, []);

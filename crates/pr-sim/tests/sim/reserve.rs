@@ -1,4 +1,4 @@
-use scsi_pr::{ReservationType, SenseCode};
+use scsi_persistent_reservations::{ReservationType, SenseCode};
 
 use crate::bench::*;
 

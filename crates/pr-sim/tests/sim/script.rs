@@ -3,7 +3,7 @@
 
 use pr_sim::{LogicalUnit, Nexus};
 use proptest::{collection::vec, prelude::*};
-use scsi_pr::TransportId;
+use scsi_persistent_reservations::TransportId;
 
 use crate::bench::{A, B, C, bytes_of};
 use crate::model::{Model, Who};

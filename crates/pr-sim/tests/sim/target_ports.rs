@@ -1,6 +1,6 @@
 //! `ALL_TG_PT`: as if the command had come through each of the target ports.
 
-use scsi_pr::{BasicParameters, SenseCode};
+use scsi_persistent_reservations::{BasicParameters, SenseCode};
 
 use crate::bench::*;
 use crate::register::specify;

@@ -1,6 +1,6 @@
 //! What is wrong with a command before the state has a say, in the order in which it is found.
 
-use scsi_pr::{InAction, PersistentReserveIn, PersistentReserveOut};
+use scsi_persistent_reservations::{InAction, PersistentReserveIn, PersistentReserveOut};
 
 use crate::bench::*;
 use crate::register::specify;
@@ -149,7 +149,7 @@ fn a_unit_attention_is_reported_before_anything_else() {
     let mut unit = Bench::reserved(WriteExclusiveRegistrantsOnly);
     unit.good(A, Release, Some(WriteExclusiveRegistrantsOnly), keys(KA, 0));
     unit.good(A, Reserve, Some(ExclusiveAccess), keys(KA, 0));
-    let told = Answer::check(scsi_pr::SenseCode::RESERVATIONS_RELEASED);
+    let told = Answer::check(scsi_persistent_reservations::SenseCode::RESERVATIONS_RELEASED);
     assert_eq!(unit.raw(B, out(1, 0xff, 3), &[0; 3]), told);
     assert_eq!(unit.raw(B, out(1, 0xff, 3), &[0; 3]), Answer::CONFLICT);
     assert_eq!(unit.raw(C, *PersistentReserveIn::new(InAction::ReadKeys, 8).cdb().as_bytes(), &[]), told);

@@ -1,7 +1,7 @@
 //! `all`: everything about a disk on one page.
 
 use clap::Args;
-use scsi_pr::{InAction, ReadReservation, Status};
+use scsi_persistent_reservations::{InAction, ReadReservation, Status};
 
 use super::global::{Global, Run};
 use crate::{

@@ -1,7 +1,7 @@
 //! The subcommands that send a PERSISTENT RESERVE OUT.
 
 use clap::Args;
-use scsi_pr::{PrOut, ReservationKey, ReservationType};
+use scsi_persistent_reservations::{PrOut, ReservationKey, ReservationType};
 use serde::Serialize;
 
 use super::{

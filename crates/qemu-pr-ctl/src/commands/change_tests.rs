@@ -1,5 +1,5 @@
 use clap::Parser;
-use scsi_pr::BASIC_LENGTH;
+use scsi_persistent_reservations::BASIC_LENGTH;
 
 use super::*;
 use crate::commands::{Command, Options};

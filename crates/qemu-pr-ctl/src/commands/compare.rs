@@ -6,8 +6,8 @@ use std::{
 };
 
 use clap::Args;
-use pr_wire::Reply;
-use scsi_pr::InAction;
+use qemu_pr_protocol::Reply;
+use scsi_persistent_reservations::InAction;
 use serde::Serialize;
 
 use super::global::{Global, Run};

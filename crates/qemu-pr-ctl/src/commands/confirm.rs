@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
-use scsi_pr::{InAction, OutAction, ReadKeys, ReservationKey};
+use scsi_persistent_reservations::{InAction, OutAction, ReadKeys, ReservationKey};
 
 use crate::{
     error::{Error, Registered},
@@ -47,7 +47,7 @@ fn others(answer: ReadKeys<'_>, request: &Request) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use scsi_pr::{BasicParameters, DataIn, PrOut, ReservationType};
+    use scsi_persistent_reservations::{BasicParameters, DataIn, PrOut, ReservationType};
 
     use super::*;
 

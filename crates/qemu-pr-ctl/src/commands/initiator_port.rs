@@ -1,6 +1,6 @@
 //! TransportIDs on the command line, in the form that `status` prints them.
 
-use scsi_pr::{DataIn, TransportId};
+use scsi_persistent_reservations::{DataIn, TransportId};
 
 /// What a TransportID looks like.
 const FORMS: &str = "a TransportID has one of the forms sas:0x…, fc:0x…, srp:0x…, sbp:0x…, sop:0x…, spi:ADDRESS,PORT, \

@@ -1,5 +1,5 @@
 use clap::Args;
-use scsi_pr::InAction;
+use scsi_persistent_reservations::InAction;
 
 use super::{
     global::{Global, Run},

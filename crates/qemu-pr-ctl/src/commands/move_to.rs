@@ -1,5 +1,5 @@
 use clap::Args;
-use scsi_pr::{MoveParameters, PrOut, ReservationKey};
+use scsi_persistent_reservations::{MoveParameters, PrOut, ReservationKey};
 
 use super::{
     change::{Change, OwnKey},

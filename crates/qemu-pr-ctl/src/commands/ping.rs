@@ -9,7 +9,7 @@ use std::{
 
 use clap::Args;
 use rustix::pipe::PipeFlags;
-use scsi_pr::{InAction, PersistentReserveIn, PrOut, ReservationKey, SenseCode, Status};
+use scsi_persistent_reservations::{InAction, PersistentReserveIn, PrOut, ReservationKey, SenseCode, Status};
 use serde::Serialize;
 
 use super::global::{Global, Run};

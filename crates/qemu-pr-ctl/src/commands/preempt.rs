@@ -1,5 +1,5 @@
 use clap::Args;
-use scsi_pr::{BasicParameters, OutAction, PrOut, ReservationKey};
+use scsi_persistent_reservations::{BasicParameters, OutAction, PrOut, ReservationKey};
 
 use super::{
     change::{Change, Confirmed, OwnKey, Type},

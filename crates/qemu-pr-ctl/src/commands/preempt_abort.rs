@@ -1,5 +1,5 @@
 use clap::Args;
-use scsi_pr::OutAction;
+use scsi_persistent_reservations::OutAction;
 
 use super::{change::Change, preempt::Options};
 use crate::{request::Request, target::Device};

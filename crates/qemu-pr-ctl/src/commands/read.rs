@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use scsi_pr::InAction;
+use scsi_persistent_reservations::InAction;
 use serde::Serialize;
 
 use super::global::Global;

@@ -1,5 +1,5 @@
 use clap::Args;
-use scsi_pr::{PrOut, ReservationKey, TransportIds};
+use scsi_persistent_reservations::{PrOut, ReservationKey, TransportIds};
 
 use super::{
     change::{Change, RegistrationOptions},

@@ -1,5 +1,5 @@
 use clap::Args;
-use scsi_pr::PrOut;
+use scsi_persistent_reservations::PrOut;
 
 use super::change::{Change, OwnKey, Type};
 use crate::{output::text, request::Request, target::Device};

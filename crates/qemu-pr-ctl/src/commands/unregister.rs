@@ -1,5 +1,5 @@
 use clap::Args;
-use scsi_pr::{PrOut, ReservationKey};
+use scsi_persistent_reservations::{PrOut, ReservationKey};
 
 use super::change::{Change, OwnKey, RegistrationOptions};
 use crate::{request::Request, target::Device};

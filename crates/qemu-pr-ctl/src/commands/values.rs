@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use scsi_pr::{ReservationKey, ReservationType};
+use scsi_persistent_reservations::{ReservationKey, ReservationType};
 
 /// A reservation key: decimal, or hexadecimal with `0x`.
 pub fn key(text: &str) -> Result<ReservationKey, String> {

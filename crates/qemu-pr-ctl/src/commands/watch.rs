@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, thread, time::Duration};
 
 use clap::Args;
-use scsi_pr::{FullStatus, InAction, ReadKeys, ReadReservation, ReservationType, Status};
+use scsi_persistent_reservations::{FullStatus, InAction, ReadKeys, ReadReservation, ReservationType, Status};
 use serde::Serialize;
 
 use super::{

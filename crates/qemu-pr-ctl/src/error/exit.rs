@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use scsi_pr::{SenseCode, SenseKey, Status};
+use scsi_persistent_reservations::{SenseCode, SenseKey, Status};
 
 pub const GOOD: u8 = 0;
 pub const COMMAND_LINE: u8 = 1;

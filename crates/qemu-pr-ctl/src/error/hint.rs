@@ -1,6 +1,6 @@
 //! Hints: what to do about an answer that is not GOOD.
 
-use scsi_pr::{OutAction, SenseCode, SenseKey, Status};
+use scsi_persistent_reservations::{OutAction, SenseCode, SenseKey, Status};
 
 use crate::request::Action;
 
@@ -81,7 +81,7 @@ fn about(sense: SenseCode) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use scsi_pr::InAction;
+    use scsi_persistent_reservations::InAction;
 
     use super::*;
 

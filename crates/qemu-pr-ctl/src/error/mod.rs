@@ -12,8 +12,8 @@ use std::{
 };
 
 use pr_control::ControlError;
-use pr_wire::ReplyError;
-use scsi_pr::{OutAction, SenseCode, Status};
+use qemu_pr_protocol::ReplyError;
+use scsi_persistent_reservations::{OutAction, SenseCode, Status};
 
 use crate::request::{Access, Action};
 

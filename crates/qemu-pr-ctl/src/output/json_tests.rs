@@ -1,4 +1,4 @@
-use scsi_pr::{DataIn, Reservation as HeldBy, TransportId};
+use scsi_persistent_reservations::{DataIn, Reservation as HeldBy, TransportId};
 use serde_json::{Value, json};
 
 use super::*;

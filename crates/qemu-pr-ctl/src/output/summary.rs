@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, path::Path};
 
 use pr_sim::{CommandClass, InitiatorPort, LogicalUnit, Nexus};
-use scsi_pr::{OutAction, PrOut, ReservationKey, ReservationType};
+use scsi_persistent_reservations::{OutAction, PrOut, ReservationKey, ReservationType};
 use serde::Serialize;
 
 use super::{json, text};

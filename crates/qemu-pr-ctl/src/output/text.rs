@@ -5,7 +5,7 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use scsi_pr::{
+use scsi_persistent_reservations::{
     Capabilities, FullStatus, FullStatusDescriptor, ReadKeys, ReadReservation, ReservationKey, ReservationType, Scope,
 };
 

@@ -1,4 +1,4 @@
-use scsi_pr::{DataIn, Reservation, TransportId};
+use scsi_persistent_reservations::{DataIn, Reservation, TransportId};
 
 use super::*;
 

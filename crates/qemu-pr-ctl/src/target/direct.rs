@@ -11,8 +11,8 @@ use std::{
 };
 
 use pr_sys::sg_io::{self, Outcome, Transfer};
-use pr_wire::Reply;
-use scsi_pr::{Cdb, Command, SENSE_LENGTH, Sense, Status};
+use qemu_pr_protocol::Reply;
+use scsi_persistent_reservations::{Cdb, Command, SENSE_LENGTH, Sense, Status};
 
 use crate::error::Error;
 

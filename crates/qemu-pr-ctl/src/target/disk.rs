@@ -6,8 +6,8 @@ use std::{
     time::Duration,
 };
 
-use pr_wire::{MAX_DATA, Reply};
-use scsi_pr::{Cdb, InAction, PersistentReserveIn, Status};
+use qemu_pr_protocol::{MAX_DATA, Reply};
+use scsi_persistent_reservations::{Cdb, InAction, PersistentReserveIn, Status};
 
 use super::{
     device::{self, Device},

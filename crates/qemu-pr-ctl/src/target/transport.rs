@@ -7,9 +7,9 @@ use std::{
     time::Duration,
 };
 
-use pr_wire::{Client, ClientError, Reply};
+use qemu_pr_protocol::{Client, ClientError, Reply};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, sockopt};
-use scsi_pr::Cdb;
+use scsi_persistent_reservations::Cdb;
 
 use super::helper::Helper;
 use crate::error::{Error, Phase};

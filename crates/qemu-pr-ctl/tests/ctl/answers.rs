@@ -2,9 +2,9 @@
 
 use std::sync::mpsc;
 
-use pr_wire::Reply;
+use qemu_pr_protocol::Reply;
 use rustix::fs::{OFlags, fcntl_getfl};
-use scsi_pr::{Command, InAction, PersistentReserveIn, Sense, SenseCode, Status};
+use scsi_persistent_reservations::{Command, InAction, PersistentReserveIn, Sense, SenseCode, Status};
 
 use crate::{
     run::run,

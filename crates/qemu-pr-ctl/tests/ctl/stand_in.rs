@@ -14,9 +14,9 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use pr_wire::{Client, Decoder, Descriptors, GREETING, MAX_DATA, Reply, ReplyHeader, Step, channel};
+use qemu_pr_protocol::{Client, Decoder, Descriptors, GREETING, MAX_DATA, Reply, ReplyHeader, Step, channel};
 use rustix::event::{PollFd, PollFlags, poll};
-use scsi_pr::{Cdb, Sense, Status};
+use scsi_persistent_reservations::{Cdb, Sense, Status};
 use tempfile::TempDir;
 
 /// A request as it arrived.

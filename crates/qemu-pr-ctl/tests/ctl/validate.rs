@@ -6,9 +6,9 @@ use std::{
     sync::mpsc,
 };
 
-use pr_wire::Client;
+use qemu_pr_protocol::Client;
 use rustix::process::Signal;
-use scsi_pr::{Cdb, OutAction, PrOut, ReservationKey};
+use scsi_persistent_reservations::{Cdb, OutAction, PrOut, ReservationKey};
 use serde_json::Value;
 
 use crate::{
@@ -163,7 +163,7 @@ fn somebody_who_comes_in_the_meantime_is_left_alone() {
     let mut somebody = Some(Client::connect(daemon.socket()).expect("a helper"));
     // Cleaning up behind the first sequence starts with this; somebody registers just before.
     let cleans = |cdb: &Cdb| {
-        matches!(cdb.command(), scsi_pr::Command::Out(command)
+        matches!(cdb.command(), scsi_persistent_reservations::Command::Out(command)
             if command.action() == Some(OutAction::RegisterAndIgnoreExistingKey))
     };
     let helper = StandIn::answering(move |request| {
@@ -200,7 +200,7 @@ fn a_signal_ends_it_and_it_cleans_up() {
     let mut client = Client::connect(daemon.socket()).expect("a helper");
     // The signal comes in the middle of a sequence: before the answer to a RESERVE.
     let helper = StandIn::answering(move |request| {
-        if matches!(request.cdb.command(), scsi_pr::Command::Out(command) if command.action() == Some(OutAction::Reserve))
+        if matches!(request.cdb.command(), scsi_persistent_reservations::Command::Out(command) if command.action() == Some(OutAction::Reserve))
         {
             let child = process.recv().expect("the process");
             signal(&child, Signal::TERM);
@@ -231,7 +231,7 @@ fn a_helper_that_hangs_up_fails_the_step_and_another_connection_cleans_up() {
     let helper = StandIn::serving(move |stream| {
         let mut client = Client::connect(&socket).expect("a helper");
         let mut answer = |request: Request| {
-            let preempts = matches!(request.cdb.command(), scsi_pr::Command::Out(command)
+            let preempts = matches!(request.cdb.command(), scsi_persistent_reservations::Command::Out(command)
                 if command.action() == Some(OutAction::Preempt) && command.reservation_type().is_some_and(|t| t.code() == 5));
             if preempts { None } else { client.execute(&request.device, &request.cdb, &request.parameters).ok() }
         };

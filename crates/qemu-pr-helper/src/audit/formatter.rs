@@ -9,7 +9,7 @@ use std::{
 
 use pr_control::{Client, Count, Outcome, REQUEST_RESULTS, Record, What};
 use pr_device::Identity;
-use scsi_pr::{Command, OutAction, ReservationKey, Scope};
+use scsi_persistent_reservations::{Command, OutAction, ReservationKey, Scope};
 
 use super::{Counts, Event, Keys, Suppressed};
 use crate::{clock, metrics, peer::Origin, resolver::names::Names};

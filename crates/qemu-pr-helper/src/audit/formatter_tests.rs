@@ -1,5 +1,7 @@
 use pr_device::Kind;
-use scsi_pr::{Cdb, InAction, PersistentReserveIn, PersistentReserveOut, ReservationType, Sense, SenseCode, Status};
+use scsi_persistent_reservations::{
+    Cdb, InAction, PersistentReserveIn, PersistentReserveOut, ReservationType, Sense, SenseCode, Status,
+};
 
 use pr_control::request_result;
 

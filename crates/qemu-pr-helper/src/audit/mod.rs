@@ -19,7 +19,7 @@ use std::{
 
 use pr_control::{Client, Record, What};
 use pr_device::Identity;
-use scsi_pr::{Cdb, ReservationKey, Sense, Status};
+use scsi_persistent_reservations::{Cdb, ReservationKey, Sense, Status};
 
 use self::formatter::Formatter;
 pub use self::{

@@ -10,7 +10,7 @@ use std::sync::{
 };
 
 use pr_control::{REQUEST_RESULTS, request_result};
-use scsi_pr::{Cdb, Status};
+use scsi_persistent_reservations::{Cdb, Status};
 
 use super::{Counts, Event, Prefetch, Suppressed, is_on};
 use crate::{

@@ -12,7 +12,7 @@ use std::{cell::Cell, os::fd::BorrowedFd, time::Duration};
 
 use multipath::{Handled, Multipath};
 use pr_device::{Identity, Kind, outcome, part};
-use scsi_pr::{Cdb, Command, Completion, Sense, SenseCode, Target};
+use scsi_persistent_reservations::{Cdb, Command, Completion, Sense, SenseCode, Target};
 use simulate::Simulator;
 use tracing::{trace, warn};
 
@@ -165,7 +165,7 @@ fn refuse_part(device: Device<'_>, cdb: &Cdb, reason: String) -> Completion<'sta
 mod tests {
     use std::{fs::File, os::fd::AsFd};
 
-    use scsi_pr::{InAction, OutAction, PersistentReserveIn, PersistentReserveOut, Status};
+    use scsi_persistent_reservations::{InAction, OutAction, PersistentReserveIn, PersistentReserveOut, Status};
 
     use super::*;
 

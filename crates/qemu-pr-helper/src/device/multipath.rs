@@ -27,7 +27,7 @@ use rustix::{
     net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv, sendmsg},
     pipe::{PipeFlags, pipe_with},
 };
-use scsi_pr::{Cdb, Command, SenseCode};
+use scsi_persistent_reservations::{Cdb, Command, SenseCode};
 use tracing::{Level, error, trace, warn};
 
 use super::Device;

@@ -5,7 +5,9 @@ use std::{
 
 use pr_device::{Kind, outcome};
 use pr_sys::sg_io::{self, Outcome, Transfer};
-use scsi_pr::{Cdb, Command, Completion, OutAction, SENSE_LENGTH, Sense, SenseCode, Status, Target};
+use scsi_persistent_reservations::{
+    Cdb, Command, Completion, OutAction, SENSE_LENGTH, Sense, SenseCode, Status, Target,
+};
 use tracing::{Level, field, trace};
 
 use super::{Device, no_scsi};

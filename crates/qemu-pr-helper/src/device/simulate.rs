@@ -7,7 +7,7 @@ use std::{
 
 use pr_sim::{InitiatorPort, LogicalUnit, Nexus};
 use rustix::fs::fstat;
-use scsi_pr::{Cdb, Completion, SenseCode, Target};
+use scsi_persistent_reservations::{Cdb, Completion, SenseCode, Target};
 
 use super::Device;
 
@@ -64,7 +64,9 @@ impl Target<Device<'_>> for Simulator {
                 let mut unit = unit.lock().unwrap_or_else(PoisonError::into_inner);
                 unit.execute(nexus(device.client), cdb, parameters, buffer)
             }
-            None => Completion::check_condition(scsi_pr::Sense::fixed(SenseCode::INTERNAL_TARGET_FAILURE)),
+            None => Completion::check_condition(scsi_persistent_reservations::Sense::fixed(
+                SenseCode::INTERNAL_TARGET_FAILURE,
+            )),
         }
     }
 }

@@ -17,7 +17,7 @@ use pr_control::Snapshot;
 use pr_device::{Identity, Kind, outcome};
 use pr_resolver::{facts, names};
 use pr_sys::sg_io::Outcome;
-use scsi_pr::{Cdb, Completion, SENSE_LENGTH, Sense, Status};
+use scsi_persistent_reservations::{Cdb, Completion, SENSE_LENGTH, Sense, Status};
 
 use crate::{
     config::{self, settings::ProvidedIds},

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pr_control::Record;
 use pr_device::Identity;
-use scsi_pr::{Cdb, Sense, Status};
+use scsi_persistent_reservations::{Cdb, Sense, Status};
 
 use crate::{
     audit::{self, Event},

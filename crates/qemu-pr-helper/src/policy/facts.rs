@@ -16,7 +16,7 @@ use std::{
 use pr_device::Identity;
 use pr_resolver::Aliases;
 use pr_sys::peer;
-use scsi_pr::Command;
+use scsi_persistent_reservations::Command;
 
 use super::rules::Facts;
 use crate::{

@@ -7,7 +7,7 @@
 //! What this cannot prevent, because the disk's rules are made so: the client that reserves first has the reservation; APTPL
 //! counts for all; PREEMPT AND ABORT of an own key aborts what else goes on at that path.
 
-use scsi_pr::{BASIC_LENGTH, OutAction, PersistentReserveOut, ReservationKey, ReservationType};
+use scsi_persistent_reservations::{BASIC_LENGTH, OutAction, PersistentReserveOut, ReservationKey, ReservationType};
 
 use crate::config::settings::KeyLimit;
 

@@ -26,7 +26,9 @@ use std::{
 use pr_device::{Identity, Kind};
 use pr_resolver::Aliases;
 use rustix::fs::{OFlags, fcntl_getfl};
-use scsi_pr::{Cdb, Command, Completion, OutAction, PersistentReserveOut, ReservationKey, Sense, SenseCode, Status};
+use scsi_persistent_reservations::{
+    Cdb, Command, Completion, OutAction, PersistentReserveOut, ReservationKey, Sense, SenseCode, Status,
+};
 use tracing::warn;
 
 use self::{

@@ -2,7 +2,7 @@
 
 use pr_device::{Identity, Kind};
 use pr_resolver::{Aliases, unit};
-use scsi_pr::Command;
+use scsi_persistent_reservations::Command;
 
 use crate::config::settings::{Decision, Glob, KeyLimit, Rule, Settings};
 

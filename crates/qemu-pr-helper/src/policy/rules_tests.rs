@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use scsi_pr::{InAction, OutAction, PersistentReserveIn, PersistentReserveOut};
+use scsi_persistent_reservations::{InAction, OutAction, PersistentReserveIn, PersistentReserveOut};
 
 use super::*;
 use crate::config::settings::SystemUsers;

@@ -10,7 +10,7 @@ use std::{
 
 use pr_sys::{clock, peer};
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, shutdown, socketpair};
-use scsi_pr::{BASIC_LENGTH, InAction, PersistentReserveIn, PersistentReserveOut};
+use scsi_persistent_reservations::{BASIC_LENGTH, InAction, PersistentReserveIn, PersistentReserveOut};
 
 use super::{facts::Memory, rules::Facts as _, *};
 use crate::config::settings::SystemUsers;

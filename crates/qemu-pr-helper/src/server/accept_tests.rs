@@ -4,7 +4,7 @@ use std::{
     path::Path,
 };
 
-use pr_wire::GREETING;
+use qemu_pr_protocol::GREETING;
 
 use super::*;
 use crate::{

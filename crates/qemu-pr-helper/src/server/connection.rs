@@ -10,13 +10,13 @@ use std::{
 };
 
 use pr_device::{DataBuffer, Identity};
-use pr_wire::{Decoder, Descriptors, GREETING, HEADER_LENGTH, MAX_DATA, ReplyHeader, Request, Step, channel};
+use qemu_pr_protocol::{Decoder, Descriptors, GREETING, HEADER_LENGTH, MAX_DATA, ReplyHeader, Request, Step, channel};
 use rustix::{
     event::epoll::EventFlags,
     io::Errno,
     net::{RecvFlags, Shutdown, recv, shutdown},
 };
-use scsi_pr::{Command, Completion, Target};
+use scsi_persistent_reservations::{Command, Completion, Target};
 use tracing::{field, trace};
 
 pub use self::close::Reason;

@@ -7,8 +7,10 @@ use std::{
     time::Duration,
 };
 
-use pr_wire::{GREETING, HEADER_LENGTH, ReplyHeader, channel};
-use scsi_pr::{BASIC_LENGTH, Cdb, InAction, OutAction, PersistentReserveIn, PersistentReserveOut, Status};
+use qemu_pr_protocol::{GREETING, HEADER_LENGTH, ReplyHeader, channel};
+use scsi_persistent_reservations::{
+    BASIC_LENGTH, Cdb, InAction, OutAction, PersistentReserveIn, PersistentReserveOut, Status,
+};
 
 use super::{
     connection::{Connection, Next, Scratch},

@@ -6,7 +6,7 @@ use std::{
 };
 
 use pr_device::{Identity, Kind};
-use scsi_pr::{AdditionalSense, Cdb, Command, Sense, SenseCode, SenseKey, Status};
+use scsi_persistent_reservations::{AdditionalSense, Cdb, Command, Sense, SenseCode, SenseKey, Status};
 
 use crate::{
     clock::{micros, since_start, uptime},
@@ -205,7 +205,7 @@ fn command(code: u32) -> Option<Command> {
 #[cfg(test)]
 #[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
 mod tests {
-    use scsi_pr::{OutAction, PersistentReserveOut};
+    use scsi_persistent_reservations::{OutAction, PersistentReserveOut};
 
     use super::*;
 

@@ -1,4 +1,4 @@
-//! The example of `pr-wire` for virtual machine monitors, with this helper.
+//! The example of `qemu-pr-protocol` for virtual machine monitors, with this helper.
 
 use std::{
     fs::File,
@@ -8,16 +8,16 @@ use std::{
 };
 
 use pr_lab::prelude::*;
-use scsi_pr::{InAction, PersistentReserveIn, PrOut, ReadKeys, ReservationKey};
+use scsi_persistent_reservations::{InAction, PersistentReserveIn, PrOut, ReadKeys, ReservationKey};
 
 use crate::ours;
 
 #[expect(dead_code, reason = "the example's main function is for a reader's own helper and disk")]
-#[path = "../../../pr-wire/examples/vmm.rs"]
+#[path = "../../../qemu-pr-protocol/examples/vmm.rs"]
 mod example;
 
 /// Where the parameter data of an answer begins: behind the status and the sense data.
-const DATA: usize = 1 + scsi_pr::SENSE_LENGTH;
+const DATA: usize = 1 + scsi_persistent_reservations::SENSE_LENGTH;
 
 /// The answer to a guest's command.
 fn answer(guest: &UnixDatagram, cdb: &[u8; 16], parameters: &[u8]) -> Vec<u8> {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use scsi_pr::{FullStatus, InAction, Reservation, ReservationType, SenseKey, TransportId};
+use scsi_persistent_reservations::{FullStatus, InAction, Reservation, ReservationType, SenseKey, TransportId};
 
 use crate::lun::{self, TARGET, put};
 use crate::multipath::port::Port;

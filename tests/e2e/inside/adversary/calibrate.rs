@@ -1,7 +1,7 @@
 //! The rules for one disk, held against one disk of the same kernel: if they were wrong, everything here would be.
 
 use anyhow::{Context as _, Result, ensure};
-use scsi_pr::{InAction, OutAction};
+use scsi_persistent_reservations::{InAction, OutAction};
 
 use super::chance::Chance;
 use super::disk::{Disk, Told, Who};

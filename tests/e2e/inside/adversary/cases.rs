@@ -6,11 +6,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use scsi_pr::OutAction::{Clear, Preempt, Register, RegisterAndIgnoreExistingKey as Ignore, Release, Reserve};
-use scsi_pr::ReservationType::{
+use scsi_persistent_reservations::OutAction::{
+    Clear, Preempt, Register, RegisterAndIgnoreExistingKey as Ignore, Release, Reserve,
+};
+use scsi_persistent_reservations::ReservationType::{
     WriteExclusive, WriteExclusiveAllRegistrants, WriteExclusiveRegistrantsOnly as RegistrantsOnly,
 };
-use scsi_pr::{BasicParameters, InAction, ReservationKey, ReservationType, Status};
+use scsi_persistent_reservations::{BasicParameters, InAction, ReservationKey, ReservationType, Status};
 
 use super::array::{Access, Array, Nexus, PATHS};
 use super::disk::{Act, Disk, Held, Told, Who};
@@ -69,7 +71,7 @@ pub const CASES: &[Case] = &[
     ),
 ];
 
-fn act(action: scsi_pr::OutAction, key: u64, other_key: u64) -> Act {
+fn act(action: scsi_persistent_reservations::OutAction, key: u64, other_key: u64) -> Act {
     Act::new(action, key, other_key, RegistrantsOnly)
 }
 

@@ -1,6 +1,6 @@
 //! Chance, the same for the same seed, and the commands that it draws.
 
-use scsi_pr::{OutAction, ReservationType};
+use scsi_persistent_reservations::{OutAction, ReservationType};
 
 use super::disk::{Act, Disk, Who};
 use crate::random;

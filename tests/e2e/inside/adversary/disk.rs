@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use scsi_pr::{BasicParameters, OutAction, ReservationKey, ReservationType, SenseCode, Status};
+use scsi_persistent_reservations::{BasicParameters, OutAction, ReservationKey, ReservationType, SenseCode, Status};
 
 use crate::request::{Answer, Request};
 
@@ -93,7 +93,7 @@ impl Told {
             Status::CHECK_CONDITION => match answer.sense.code()? {
                 NOT_REGISTERED => Some(Self::NotRegistered),
                 SenseCode::INVALID_FIELD_IN_PARAMETER_LIST => Some(Self::Invalid),
-                code if code.key == scsi_pr::SenseKey(1) => Some(Self::Good),
+                code if code.key == scsi_persistent_reservations::SenseKey(1) => Some(Self::Good),
                 _ => None,
             },
             _ => None,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use rustix::process::Signal;
-use scsi_pr::SenseKey;
+use scsi_persistent_reservations::SenseKey;
 
 use super::array::{self, Access, Array, PATHS};
 use super::chance::Chance;

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use pr_wire::Client;
-use scsi_pr::{InAction, OutAction, ReservationType, Status};
+use qemu_pr_protocol::Client;
+use scsi_persistent_reservations::{InAction, OutAction, ReservationType, Status};
 
 use super::array::{Access, Array, Books, PATHS};
 use super::chance::OTHER_KEY;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use scsi_pr::{SenseCode, SenseKey, Status};
+use scsi_persistent_reservations::{SenseCode, SenseKey, Status};
 
 use super::array::{Books, Nexus, PATHS};
 use super::disk::{Act, Disk, Held, News, Told, Who};
@@ -259,13 +259,13 @@ pub fn is_of_the_path(code: SenseCode) -> bool {
 
 /// Whether the other node was told GOOD for a PREEMPT of a key that one disk would not have, and that is left on a path.
 pub fn ends_what_was_left(act: &Act, told: Told, due: Told, left: &[(usize, u64)]) -> bool {
-    use scsi_pr::OutAction::{Preempt, PreemptAndAbort};
+    use scsi_persistent_reservations::OutAction::{Preempt, PreemptAndAbort};
     let preempts = matches!(act.action, Preempt | PreemptAndAbort) && left.iter().any(|(_, key)| *key == act.other_key);
     preempts && told == Told::Good && due == Told::Conflict
 }
 
 fn fences(acts: &[(Act, Told)]) -> bool {
-    use scsi_pr::OutAction::{Clear, Preempt, PreemptAndAbort};
+    use scsi_persistent_reservations::OutAction::{Clear, Preempt, PreemptAndAbort};
     acts.iter().any(|(act, told)| *told == Told::Good && matches!(act.action, Clear | Preempt | PreemptAndAbort))
 }
 

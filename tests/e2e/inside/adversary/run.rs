@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use scsi_pr::{InAction, ReservationType, SenseCode, Status};
+use scsi_persistent_reservations::{InAction, ReservationType, SenseCode, Status};
 
 use super::Settings;
 use super::array::{Books, Nexus, PATHS, Seen};

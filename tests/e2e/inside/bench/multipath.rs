@@ -8,8 +8,8 @@ use pr_measure::multipath::{AGAIN, Command, DEVICES, FIRST, MEMORY, MEMORY_EACH,
 use pr_measure::stats::{median, order};
 use pr_measure::subject::{OURS, Running, Subject};
 use pr_measure::{processor_time, tree};
-use pr_wire::Client;
-use scsi_pr::{InAction, ReservationType, SenseKey, Status};
+use qemu_pr_protocol::Client;
+use scsi_persistent_reservations::{InAction, ReservationType, SenseKey, Status};
 
 use super::storage::{self, Map, Storage};
 use crate::helper::through;

@@ -12,8 +12,8 @@ use std::thread::{self, JoinHandle, sleep};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
-use pr_wire::{Client, HEADER_LENGTH, ReplyHeader, channel};
-use scsi_pr::InAction;
+use qemu_pr_protocol::{Client, HEADER_LENGTH, ReplyHeader, channel};
+use scsi_persistent_reservations::InAction;
 
 use super::SOCKET;
 use crate::node::Node;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use scsi_pr::InAction;
+use scsi_persistent_reservations::InAction;
 
 use super::command::{sh, try_sh};
 use super::domain::{self, Domain, Reservations};

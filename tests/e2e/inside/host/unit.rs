@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use scsi_pr::InAction;
+use scsi_persistent_reservations::InAction;
 
 use super::command::{property, sh, try_sh};
 use super::process::{self, NAME, Process, status};

@@ -11,8 +11,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
-use pr_wire::Client;
-use scsi_pr::{InAction, Status};
+use qemu_pr_protocol::Client;
+use scsi_persistent_reservations::{InAction, Status};
 
 use super::reserve::{KIND, hold};
 use super::scene::{MAP, SETTLE, State};

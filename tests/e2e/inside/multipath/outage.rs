@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use scsi_pr::{InAction, Status};
+use scsi_persistent_reservations::{InAction, Status};
 
 use super::reserve::{KIND, OTHER_KIND, hold};
 use super::scene::{self, SETTLE, State};

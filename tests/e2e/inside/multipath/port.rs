@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use scsi_pr::{InAction, Reservation, Status};
+use scsi_persistent_reservations::{InAction, Reservation, Status};
 
 use crate::node::{self, Block};
 use crate::request::{Answer, Request};

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::{Context as _, Result};
-use scsi_pr::{ReservationType, SenseCode};
+use scsi_persistent_reservations::{ReservationType, SenseCode};
 
 use super::reserve::{KIND, hold};
 use super::scene::State;

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
-use scsi_pr::Status;
+use scsi_persistent_reservations::Status;
 
 use super::KEY;
 use super::reserve::{KIND, hold};

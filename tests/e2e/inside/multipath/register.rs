@@ -1,7 +1,7 @@
 //! Registering: a key belongs on every path, and where multipathd finds it for paths that come back.
 
 use anyhow::{Result, ensure};
-use scsi_pr::{OutAction, ReservationType, SenseCode};
+use scsi_persistent_reservations::{OutAction, ReservationType, SenseCode};
 
 use super::scene::State;
 use super::stage::{Check, Stage};

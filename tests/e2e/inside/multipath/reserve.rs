@@ -1,7 +1,7 @@
 //! Reserving and releasing: a path holds the reservation, but the map is who holds it.
 
 use anyhow::{Result, ensure};
-use scsi_pr::{InAction, ReservationType};
+use scsi_persistent_reservations::{InAction, ReservationType};
 
 use super::outage::expect_in_time;
 use super::scene::State;

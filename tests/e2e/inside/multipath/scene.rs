@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use scsi_pr::ReservationType;
+use scsi_persistent_reservations::ReservationType;
 
 use super::port::Port;
 use super::services::{self, Multipathd};

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use pr_wire::Client;
+use qemu_pr_protocol::Client;
 
 use super::port::Port;
 use super::scene::{MAP, Scene};

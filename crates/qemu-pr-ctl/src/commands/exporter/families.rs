@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use pr_control::{BUCKETS, HUNG_US, Named, REQUEST_RESULTS, Snapshot};
-use scsi_pr::{InAction, OutAction};
+use scsi_persistent_reservations::{InAction, OutAction};
 
 use super::openmetrics::{Format, Kind, Sample, seconds};
 

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 
 use clap::ValueEnum;
 use pr_sim::{LogicalUnit, Nexus};
-use pr_wire::{MAX_DATA, Reply};
-use scsi_pr::{
+use qemu_pr_protocol::{MAX_DATA, Reply};
+use scsi_persistent_reservations::{
     BasicParameters, Cdb, Command, InAction, OutAction, PersistentReserveOut, PrOut, ReservationKey, Sense, SenseCode,
     Status,
 };

@@ -1,8 +1,8 @@
 //! One simulated disk.
 
 use pr_sim::{InitiatorPort, LogicalUnit, Nexus};
-use pr_wire::Reply;
-use scsi_pr::Cdb;
+use qemu_pr_protocol::Reply;
+use scsi_persistent_reservations::Cdb;
 
 use super::fault::{self, Fault};
 

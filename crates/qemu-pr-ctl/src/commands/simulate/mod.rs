@@ -25,12 +25,12 @@ use std::{
 };
 
 use clap::Args;
-use pr_wire::{Decoder, Descriptors, GREETING, MAX_DATA, Reply, ReplyHeader, Step, channel};
+use qemu_pr_protocol::{Decoder, Descriptors, GREETING, MAX_DATA, Reply, ReplyHeader, Step, channel};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     fs::{OFlags, fcntl_getfl, fstat},
 };
-use scsi_pr::{Sense, SenseCode, Status};
+use scsi_persistent_reservations::{Sense, SenseCode, Status};
 use serde::Serialize;
 use signal_hook::{consts::TERM_SIGNALS, iterator::Signals};
 
@@ -178,10 +178,16 @@ impl Server {
         }
     }
 
-    fn answer(&self, device: &OwnedFd, client: u64, cdb: &scsi_pr::Cdb, parameters: &[u8]) -> Reply {
+    fn answer(
+        &self,
+        device: &OwnedFd,
+        client: u64,
+        cdb: &scsi_persistent_reservations::Cdb,
+        parameters: &[u8],
+    ) -> Reply {
         // As in the helper: a descriptor that is open for reading only must not change reservations.
         let read_only = fcntl_getfl(device).is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::RDONLY);
-        if read_only && matches!(cdb.command(), scsi_pr::Command::Out(_)) {
+        if read_only && matches!(cdb.command(), scsi_persistent_reservations::Command::Out(_)) {
             return check(SenseCode::INVALID_OPERATION_CODE);
         }
         let file = fstat(device.as_fd()).map(|stat| (stat.st_dev, stat.st_ino));

@@ -12,7 +12,7 @@ use std::{
 
 use clap::{Args, builder::PossibleValuesParser};
 use pr_conformance::{ALL, Initiators, Sequence, Step, StepReport, Verdict};
-use scsi_pr::ReservationKey;
+use scsi_persistent_reservations::ReservationKey;
 
 use self::{
     report::{Report, SequenceReport, SequenceResult},

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use pr_conformance::{Initiators, Step, StepReport, Verdict};
-use scsi_pr::ReservationKey;
+use scsi_persistent_reservations::ReservationKey;
 use serde::Serialize;
 
 use crate::{

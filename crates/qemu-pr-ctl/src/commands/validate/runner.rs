@@ -6,8 +6,8 @@ use std::sync::{
 };
 
 use pr_conformance::{Command, Initiators, Judge, Step, StepReport, TRIES};
-use pr_wire::Reply;
-use scsi_pr::{InAction, PrOut, ReadKeys, ReservationKey, ReservationType, Status};
+use qemu_pr_protocol::Reply;
+use scsi_persistent_reservations::{InAction, PrOut, ReadKeys, ReservationKey, ReservationType, Status};
 use signal_hook::{consts, flag};
 
 use crate::{

@@ -1,7 +1,7 @@
 //! From what is written to what it means. Everything that could be a slip is an error here, not a surprise later.
 
 use pr_resolver::unit::SLICES;
-use scsi_pr::{InAction, OutAction};
+use scsi_persistent_reservations::{InAction, OutAction};
 use toml::Spanned;
 
 use super::{

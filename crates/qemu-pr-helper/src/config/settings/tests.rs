@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use scsi_pr::{InAction, OutAction, ReservationKey};
+use scsi_persistent_reservations::{InAction, OutAction, ReservationKey};
 
 use super::{
     types::{Action, Devices, Limits},

@@ -1,6 +1,6 @@
 //! What a settings file means.
 
-use scsi_pr::{Command, InAction, OutAction, ReservationKey};
+use scsi_persistent_reservations::{Command, InAction, OutAction, ReservationKey};
 use serde::Deserialize;
 
 use super::{defaults::Defaults, glob::Glob};

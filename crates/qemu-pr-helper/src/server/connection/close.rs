@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use pr_wire::Violation;
+use qemu_pr_protocol::Violation;
 use rustix::{
     io::Errno,
     net::{Shutdown, shutdown},

@@ -3,9 +3,9 @@ use std::{
     time::Duration,
 };
 
-use pr_wire::{GREETING, Violation};
+use qemu_pr_protocol::{GREETING, Violation};
 use rustix::net::sockopt::set_socket_send_buffer_size;
-use scsi_pr::Status;
+use scsi_persistent_reservations::Status;
 
 use super::*;
 use crate::server::for_tests::{Served, TIMEOUT, read_keys, register};

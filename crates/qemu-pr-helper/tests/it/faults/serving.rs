@@ -3,8 +3,8 @@
 use std::fs::File;
 
 use pr_lab::{Faults, Life, each_call_fails, prelude::*};
-use pr_wire::{Client, ClientError};
-use scsi_pr::{Cdb, Status};
+use qemu_pr_protocol::{Client, ClientError};
+use scsi_persistent_reservations::{Cdb, Status};
 
 use crate::faults::stage::{KEYS, Stage};
 

@@ -1,8 +1,8 @@
 //! A system call fails while a guest uses a map: its key is on every path or on none, and GOOD is true.
 
 use pr_lab::{Call, Faults, Life, each_call_fails, prelude::*};
-use pr_wire::{Client, ClientError};
-use scsi_pr::{Cdb, SenseKey, Status};
+use qemu_pr_protocol::{Client, ClientError};
+use scsi_persistent_reservations::{Cdb, SenseKey, Status};
 
 use crate::multipath::disk::keys;
 use crate::multipath::lab::{Lab, device, node};
@@ -50,7 +50,7 @@ fn live(helper: &Helper, lab: &Lab, mapped: &Mapped) -> Life {
     }
 }
 
-fn settle(client: &mut Client, action: u8, list: &[u8]) -> Result<pr_wire::Reply, ClientError> {
+fn settle(client: &mut Client, action: u8, list: &[u8]) -> Result<qemu_pr_protocol::Reply, ClientError> {
     let cdb = Cdb::new(Raw::cdb_out(action, list.len())).expect("a command");
     loop {
         let reply = client.execute(node(0), &cdb, list)?;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use pr_lab::prelude::*;
 use pr_sim::{InitiatorPort, LogicalUnit, Nexus};
-use scsi_pr::{Cdb, Status};
+use scsi_persistent_reservations::{Cdb, Status};
 
 use crate::multipath::disk;
 use crate::multipath::lab::{Lab, device, node};

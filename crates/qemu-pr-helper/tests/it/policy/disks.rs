@@ -7,7 +7,7 @@ use std::{
 
 use pr_lab::prelude::*;
 use pr_sim::{InitiatorPort, LogicalUnit, Nexus};
-use scsi_pr::{Cdb, ReservationKey};
+use scsi_persistent_reservations::{Cdb, ReservationKey};
 
 /// A disk to which all guests of this host are one initiator, as they are to a real one.
 #[derive(Clone, Default)]
