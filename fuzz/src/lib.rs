@@ -6,10 +6,10 @@ pub mod broker_replies;
 pub mod decoder;
 mod glob;
 mod input;
-pub mod scsi_persistent_reservations;
 pub mod session;
 pub mod settings;
 pub mod trace_patterns;
 pub mod units;
+pub mod vocabulary;
 
 pub use input::Input;
