@@ -37,6 +37,10 @@ const MAX_ANSWER: usize = 64 * 1024;
 /// How much of an answer is taken at once.
 const ROOM: usize = 1024;
 
+/// Its answer to a command that it could not begin with: something else had its maps for longer than `uxsock_timeout`
+/// (multipath.conf(5), four seconds).
+const NOT_IN_TIME: &str = "timeout";
+
 /// What is wrong with it.
 #[derive(Debug)]
 enum Complaint {
@@ -232,7 +236,12 @@ impl Line {
 
     /// The first line of its answer to a command.
     fn ask(&mut self, command: &str) -> Result<String, Complaint> {
-        self.converse(command).map_err(|error| Complaint::Silent(command.to_owned(), error))
+        match self.converse(command) {
+            Ok(answer) if answer == NOT_IN_TIME => {
+                Err(Complaint::Silent(command.to_owned(), io::ErrorKind::TimedOut.into()))
+            }
+            answer => answer.map_err(|error| Complaint::Silent(command.to_owned(), error)),
+        }
     }
 
     fn converse(&mut self, command: &str) -> io::Result<String> {

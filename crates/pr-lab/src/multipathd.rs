@@ -20,6 +20,8 @@ pub enum Manners {
     Refusing,
     /// It takes commands and never answers.
     Silent,
+    /// Something else has its maps, and it says that it did not come to the command.
+    Busy,
     /// It hangs up instead of answering, as one that dies.
     Dying,
     /// It says yes, with more behind it than any answer has.
@@ -127,7 +129,10 @@ fn converse(mut stream: UnixStream, state: &Mutex<State>) {
             Manners::Slow(millis) => thread::sleep(Duration::from_millis(millis)),
             _ => {}
         }
-        let mut answer = lock(state).carry_out(&command) + "\0";
+        let mut answer = match manners {
+            Manners::Busy => "timeout\n\0".to_owned(),
+            _ => lock(state).carry_out(&command) + "\0",
+        };
         if manners == Manners::Long {
             answer.extend(std::iter::repeat_n(' ', 64 * 1024));
         }

@@ -80,6 +80,8 @@ pub enum Told {
     NotRegistered,
     /// INVALID FIELD IN PARAMETER LIST.
     Invalid,
+    /// INVALID RELEASE OF PERSISTENT RESERVATION.
+    OtherType,
 }
 
 const NOT_REGISTERED: SenseCode = SenseCode::new(0x2, 0x08, 0x00);
@@ -93,6 +95,7 @@ impl Told {
             Status::CHECK_CONDITION => match answer.sense.code()? {
                 NOT_REGISTERED => Some(Self::NotRegistered),
                 SenseCode::INVALID_FIELD_IN_PARAMETER_LIST => Some(Self::Invalid),
+                SenseCode::INVALID_RELEASE => Some(Self::OtherType),
                 code if code.key == scsi_persistent_reservations::SenseKey(1) => Some(Self::Good),
                 _ => None,
             },
@@ -229,6 +232,14 @@ impl Disk {
                 (Told::Good, news.then_some(SenseCode::RESERVATIONS_PREEMPTED))
             }
         }
+    }
+
+    /// RELEASE by a holder with another type than it holds. The kernel's target says RESERVATION CONFLICT, and SPC asks for
+    /// CHECK CONDITION, INVALID RELEASE OF PERSISTENT RESERVATION (SPC-4 5.9.11.2.2): the engine says so where the path that
+    /// holds cannot be asked.
+    pub fn is_released_with_another_type(&self, who: Who, act: &Act) -> bool {
+        let holds = |held: Held| (held.by == who || held.by_all()) && held.kind != act.kind;
+        act.action == OutAction::Release && self.key(who) == Some(act.key) && self.held.is_some_and(holds)
     }
 
     /// RELEASE by a registrant that does not hold the reservation, with another key than its own. The kernel's target looks

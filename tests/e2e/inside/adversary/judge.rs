@@ -107,6 +107,8 @@ struct Line {
     told: Option<Told>,
     /// SPC asks for RESERVATION CONFLICT, and the kernel's target says GOOD: nothing changes either way.
     conflicts: bool,
+    /// SPC asks for INVALID RELEASE OF PERSISTENT RESERVATION, and the kernel's target says RESERVATION CONFLICT.
+    other_type: bool,
     /// A key that the guest has given up is taken from a path that is away, which one disk does not have: GOOD is right, too.
     ends_left: bool,
     news: Vec<SenseCode>,
@@ -130,10 +132,18 @@ impl Played<'_> {
     fn line(&self, at: Option<usize>) -> Option<Line> {
         let mut disk = self.before.clone();
         let left = stale(self.before, self.books, self.active);
-        let mut line = Line { disk: Disk::default(), told: None, conflicts: false, ends_left: false, news: Vec::new() };
+        let mut line = Line {
+            disk: Disk::default(),
+            told: None,
+            conflicts: false,
+            other_type: false,
+            ends_left: false,
+            news: Vec::new(),
+        };
         for place in 0..=self.acts.len() {
             if at == Some(place) {
                 line.conflicts = disk.is_released_with_another_key(Who::Guest, &self.act);
+                line.other_type = disk.is_released_with_another_type(Who::Guest, &self.act);
                 let due = disk.play(Who::Guest, &self.act).0;
                 line.ends_left = ends_what_was_left(&self.act, Told::Good, due, &left);
                 line.told = Some(due);
@@ -182,7 +192,9 @@ impl Played<'_> {
             // To an initiator that is not registered the standard says RESERVATION CONFLICT, and so does the engine where it
             // has seen that it was preempted; the kernel's own target has another error.
             let is_strict = line.conflicts || line.told == Some(Told::NotRegistered);
-            let may_be = is_strict && told == Told::Conflict || line.ends_left && told == Told::Good;
+            let may_be = is_strict && told == Told::Conflict
+                || line.other_type && told == Told::OtherType
+                || line.ends_left && told == Told::Good;
             line.told == Some(told) || may_be
         });
         if fitting.is_empty() {

@@ -88,6 +88,19 @@ fn one_that_did_not_answer_is_told_again() {
     assert_eq!(lab.multipathd().kept("map0").key.as_deref(), Some("0xa1"));
 }
 
+/// It says so itself, after as long as it would be waited for: it is not waited for once more.
+#[test]
+fn one_that_did_not_come_to_it_is_told_again() {
+    let lab = Lab::new();
+    lab.multipathd().behave(Manners::Busy);
+    let (helper, _mapped) = Mapped::start(&lab);
+    Guest::of(&helper).change(0, 0, &keys_with(0, 0, KEY)).expect_good();
+    helper.await_stderr("multipathd does not answer 'setprkey map map0 key 0xa1' (timed out)");
+    lab.multipathd().behave(Manners::Willing);
+    eventually("it is told of the key", || lab.multipathd().kept("map0").registers);
+    assert_eq!(lab.multipathd().kept("map0").key.as_deref(), Some("0xa1"));
+}
+
 #[test]
 fn a_key_that_one_which_was_away_has_given_to_a_path_is_taken_from_it() {
     let lab = Lab::new();
