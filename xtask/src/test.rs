@@ -70,8 +70,12 @@ fn steps(size: Size) -> Vec<Step> {
         (Always, "instruction counts", Box::new(|| pr_bench::instructions(false))),
         (Always, "VM test kernel", vm_test(Kind::Kernel, None, all)),
         (Always, "VM test kernel with Debian's helper", vm_test(Kind::Kernel, Some(e2e::REFERENCE), all)),
+        (Always, "VM test libiscsi", vm_test(Kind::Libiscsi, None, all)),
+        (Always, "VM test libiscsi with Debian's helper", vm_test(Kind::Libiscsi, Some(e2e::REFERENCE), all)),
         (Always, "VM test guest", vm_test(Kind::Guest, None, all)),
         (Always, "VM test guest with Debian's helper", vm_test(Kind::Guest, Some(e2e::REFERENCE), all)),
+        (Release, "VM test migration", vm_test(Kind::Migration, None, all)),
+        (Release, "VM test migration with Debian's helper", vm_test(Kind::Migration, Some(e2e::REFERENCE), all)),
         // Debian's helper has no multipath: what it lacks is known, and takes minutes to show.
         (Always, "VM test multipath", vm_test(Kind::Multipath, None, all)),
         (Always, "VM test multipath-random, its named cases", Box::new(move || named_cases(!all))),

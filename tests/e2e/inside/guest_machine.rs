@@ -77,7 +77,7 @@ impl Guest {
         let keyboard = qemu.stdin.take().context("QEMU's standard input is no pipe")?;
         let stdout = qemu.stdout.take().context("QEMU's standard output is no pipe")?;
         let guest = Self { qemu, terminal: Terminal::new(keyboard, stdout) };
-        while guest.terminal.line()? != "guest ready" {}
+        guest.terminal.ready()?;
         Ok(guest)
     }
 
@@ -111,6 +111,12 @@ impl Terminal {
             }
         });
         Self { keyboard: Box::new(keyboard), screen }
+    }
+
+    /// Waits until a guest that is booting says that it is ready.
+    pub fn ready(&self) -> Result<()> {
+        while self.line()? != "guest ready" {}
+        Ok(())
     }
 
     /// Waits until a guest answers that may have said that it is ready when nobody listened.

@@ -1,6 +1,6 @@
 //! The driver program of a bed: runs as the only task of a virtual machine and reports to its serial line.
 //!
-//! `bed-inside kernel|guest|multipath|multipath-random|multipath-guest|host|manual ours|reference [full] [root|nobody]`:
+//! `bed-inside kernel|libiscsi|guest|migration|multipath|multipath-random|multipath-guest|host|manual ours|reference [full] [PART]`:
 //! which scenarios to run, whose helper lies in /usr/bin, whether what is repeated is repeated as often as a release has to
 //! pass, and as whom the helper runs where that makes two machines of one bed; for `multipath-random` with more words, see
 //! `adversary/mod.rs`. `bed-inside bench …` and `bench-multipath …` measure instead of trying, see `bench.rs`
@@ -19,8 +19,10 @@ mod hang;
 mod helper;
 mod host;
 mod iscsi;
+mod libiscsi;
 mod lun;
 mod manual;
+mod migration;
 mod multipath;
 mod node;
 mod parity;
@@ -62,8 +64,8 @@ fn run(words: &[&str], report: &mut Report) -> Result<()> {
     }
     let [bed, whose, ref more @ ..] = *words else {
         bail!(
-            "usage: bed-inside kernel|guest|multipath|multipath-random|multipath-guest|host|manual ours|reference \
-             [full] [root|nobody]"
+            "usage: bed-inside kernel|libiscsi|guest|migration|multipath|multipath-random|multipath-guest|host|manual ours|reference \
+             [full] [PART]"
         )
     };
     let (is_full, part) = match more {
@@ -87,6 +89,8 @@ fn run(words: &[&str], report: &mut Report) -> Result<()> {
             ctl::run(report, luns.lun(0), reference)?;
             hang::run(report, &luns, reference)
         }
+        "libiscsi" => libiscsi::run(report, reference),
+        "migration" => migration::run(report, reference, part),
         "guest" => guest::run(report, reference),
         "multipath" => multipath::run(report, reference, is_full, part),
         "multipath-random" => adversary::run(report, reference, more),

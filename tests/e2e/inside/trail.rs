@@ -37,9 +37,14 @@ impl Trail {
         })))
     }
 
+    /// The helper has ended: all its records.
+    pub fn records(self) -> Result<Vec<Record>> {
+        self.0.join().ok().context("the trail cannot be read")?
+    }
+
     /// The helper has ended: the trail has what one guest sent, in order, and nothing else.
     pub fn expect(self, guest: &str, disk: &Path, sent: &[Sent]) -> Result<()> {
-        let records = self.0.join().ok().context("the trail cannot be read")??;
+        let records = self.records()?;
         let disk = disk.file_name().context("a disk without a name")?.to_string_lossy();
         for (number, sent) in sent.iter().enumerate() {
             let record = records.get(number).with_context(|| format!("there is no record of {sent:x?}"))?;

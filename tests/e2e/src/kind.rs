@@ -5,8 +5,12 @@
 pub enum Kind {
     /// Two initiators of one LUN, without a guest
     Kernel,
+    /// libiscsi's own tests of persistent reservations on that LUN, as Debian has them
+    Libiscsi,
     /// The same LUN, shared by the machine and a QEMU guest inside it
     Guest,
+    /// A guest with a reservation that migrates from one initiator of a LUN to the other, and back
+    Migration,
     /// One LUN as a dm-multipath map over two paths, with udev and multipathd, and a third initiator beside it
     Multipath,
     /// A map over four paths in two target port groups: random commands while another node acts, paths fail and
@@ -31,7 +35,9 @@ impl Kind {
     pub fn word(self) -> &'static str {
         match self {
             Kind::Kernel => "kernel",
+            Kind::Libiscsi => "libiscsi",
             Kind::Guest => "guest",
+            Kind::Migration => "migration",
             Kind::Multipath => "multipath",
             Kind::MultipathRandom => "multipath-random",
             Kind::MultipathGuest => "multipath-guest",
@@ -44,7 +50,7 @@ impl Kind {
 
     /// Whether a guest boots inside.
     pub fn has_guest(self) -> bool {
-        matches!(self, Kind::Guest | Kind::MultipathGuest | Kind::Host | Kind::Manual)
+        matches!(self, Kind::Guest | Kind::Migration | Kind::MultipathGuest | Kind::Host | Kind::Manual)
     }
 
     /// Whether it is a whole distribution, on which packages are installed.
@@ -57,13 +63,18 @@ impl Kind {
         match self {
             // As whom the helper runs: half of the time is spent waiting for multipathd.
             Kind::Multipath => &["root", "nobody"],
+            // What the guest has on the first host.
+            Kind::Migration => &["disk", "map"],
             _ => &[""],
         }
     }
 
     /// Whether multipathd looks after a map.
     pub fn has_multipath(self) -> bool {
-        matches!(self, Kind::Multipath | Kind::MultipathRandom | Kind::MultipathGuest | Kind::BenchMultipath)
+        matches!(
+            self,
+            Kind::Migration | Kind::Multipath | Kind::MultipathRandom | Kind::MultipathGuest | Kind::BenchMultipath
+        )
     }
 }
 

@@ -117,11 +117,13 @@ const START: Duration = Duration::from_secs(60);
 fn limit(kind: Kind, amount: Amount) -> Duration {
     match kind {
         Kind::Multipath | Kind::MultipathGuest if amount == Amount::Full => Duration::from_secs(3600),
-        Kind::Kernel | Kind::Bench => Duration::from_secs(600),
+        Kind::Kernel | Kind::Libiscsi | Kind::Bench => Duration::from_secs(600),
         Kind::BenchMultipath => Duration::from_secs(3600),
         // It ends by itself after so many commands.
         Kind::MultipathRandom => Duration::from_secs(4 * 3600),
-        Kind::Guest | Kind::Multipath | Kind::MultipathGuest | Kind::Host | Kind::Manual => Duration::from_secs(1200),
+        Kind::Guest | Kind::Migration | Kind::Multipath | Kind::MultipathGuest | Kind::Host | Kind::Manual => {
+            Duration::from_secs(1200)
+        }
     }
 }
 

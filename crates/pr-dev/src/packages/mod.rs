@@ -71,6 +71,9 @@ pub const NEWEST: &str = "forky";
 /// `iscsistart` and the library that only it uses.
 const ISCSI: &[&str] = &["open-iscsi", "libopeniscsiusr"];
 
+/// `iscsi-test-cu`, and what a program is compiled with that takes libiscsi's place.
+const LIBISCSI: &[&str] = &["libiscsi-bin", "libiscsi7", "libiscsi-dev", "libcunit1"];
+
 /// multipathd with what it needs around it: udev, its rules, and the libraries that hosts without multipath lack.
 /// Installed on the host, both would start to look after the host's own disks.
 const MULTIPATH: &[&str] = &["multipath-tools", "kpartx", "udev", "dmsetup", "liburcu8", "libaio1"];
@@ -79,6 +82,9 @@ const MULTIPATH: &[&str] = &["multipath-tools", "kpartx", "udev", "dmsetup", "li
 /// helpers are linked with.
 const MULTIPATH_OF: &[&str] =
     &["multipath-tools", "kpartx", "udev", "dmsetup", "open-iscsi", "libgcc-s1", "libglib2.0-0t64", "libcap-ng0"];
+
+/// QEMU with its firmware.
+const QEMU: &[&str] = &["qemu-system-x86", "qemu-system-data", "seabios"];
 
 /// promtool, and the Prometheus project's own reader of OpenMetrics. The first comes with a server that would be started.
 const OBSERVABILITY: &[&str] = &["prometheus", "python3-prometheus-client"];
@@ -113,12 +119,21 @@ fn install(apt: &Apt, names: &[&str]) -> Result<()> {
 
 /// Unpacks the packages that are only used inside a bed and returns the folder that they lie in.
 pub fn unpack_for_beds() -> Result<PathBuf> {
-    unpack(|| Ok(Apt::host()), "bed", &[ISCSI, MULTIPATH, &[KERNEL]].concat())
+    unpack(|| Ok(Apt::host()), "bed", &[ISCSI, LIBISCSI, MULTIPATH, &[KERNEL]].concat())
 }
 
 /// Unpacks multipath-tools of another suite, and returns the directory that it lies in.
 pub fn unpack_multipath_of(suite: &str) -> Result<PathBuf> {
     suite::unpack_programs(&format!("bed/multipath-{suite}"), suite, MULTIPATH_OF)
+}
+
+/// Unpacks a QEMU that migrates reservations (11.0 or newer), with all that it needs, and returns the directory that it
+/// lies in.
+///
+/// # Errors
+/// As for [`suite::unpack`].
+pub fn unpack_newest_qemu() -> Result<PathBuf> {
+    suite::unpack_programs("bed/qemu", NEWEST, &[QEMU, MULTIPATH_OF].concat())
 }
 
 /// Unpacks the newest kernel that Debian has, and returns the directory that it lies in.

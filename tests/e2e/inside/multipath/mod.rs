@@ -11,7 +11,7 @@ mod preempt;
 mod process;
 mod register;
 mod reserve;
-mod scene;
+pub mod scene;
 pub mod services;
 mod stage;
 

@@ -1,6 +1,7 @@
 //! The root of a bed: busybox, kernel modules, the helper under test with its libraries, and the driver program.
 
 mod cpio;
+mod libiscsi;
 mod multipath;
 
 use std::collections::BTreeMap;
@@ -40,7 +41,7 @@ const GUEST_MODULES: &[&str] = &["sd_mod", "sg", "virtio_pci", "virtio_scsi"];
 /// The firmware that a guest without display and network asks for.
 const FIRMWARE: &[(&str, &str)] =
     &[("seabios", "bios-256k.bin"), ("qemu", "linuxboot_dma.bin"), ("qemu", "kvmvapic.bin")];
-const FIRMWARE_FOLDER: &str = "/usr/share";
+const FIRMWARE_FOLDER: &str = "usr/share";
 
 /// Where the unpacked packages have their libraries.
 const LIBRARIES: [&str; 3] = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu", "lib"];
@@ -55,11 +56,15 @@ pub const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
 
 /// Writes the root image of a bed. The programs in it are those of another suite where that is asked for.
 pub fn write(to: &Path, kind: Kind, kernel: &Kernel, programs: &Programs, words: &str, random: &Random) -> Result<()> {
-    let suite = if kind == Kind::MultipathRandom { random.multipath_tools.suite() } else { None };
-    let (packages, root) = match suite {
+    let of_another_suite = match kind {
+        Kind::MultipathRandom => random.multipath_tools.suite().map(packages::unpack_multipath_of).transpose()?,
+        Kind::Migration => Some(packages::unpack_newest_qemu()?),
+        _ => None,
+    };
+    let is_hosts_own = of_another_suite.is_none();
+    let (packages, root) = match of_another_suite {
         None => (packages::unpack_for_beds()?, Root::new()?),
-        Some(suite) => {
-            let packages = packages::unpack_multipath_of(suite)?;
+        Some(packages) => {
             let folders = NEWER_LIBRARIES.iter().map(|folder| packages.join(folder)).collect();
             let libraries = Libraries { folders, gnu: "x86_64-linux-gnu" };
             (packages.clone(), Root::with_libraries(packages, libraries))
@@ -67,7 +72,7 @@ pub fn write(to: &Path, kind: Kind, kernel: &Kernel, programs: &Programs, words:
     };
     let mut root = driven(root, &programs.driver)?;
     root.program(&programs.helper, "usr/bin/qemu-pr-helper")?;
-    if suite.is_none() {
+    if is_hosts_own {
         root.program(&programs.ctl, "usr/bin/qemu-pr-ctl")?;
         root.program(Path::new("/usr/bin/sg_persist"), "usr/bin/sg_persist")?;
         root.program(Path::new("/sbin/dmsetup"), "sbin/dmsetup")?;
@@ -79,12 +84,20 @@ pub fn write(to: &Path, kind: Kind, kernel: &Kernel, programs: &Programs, words:
     if kind.has_multipath() {
         multipath::add(&mut root, &packages)?;
     }
+    if kind == Kind::Libiscsi {
+        libiscsi::add(&mut root, &packages)?;
+    }
     if kind.has_guest() {
-        root.program(Path::new("/usr/bin/qemu-system-x86_64"), "usr/bin/qemu-system-x86_64")?;
+        let system = if is_hosts_own { Path::new("/") } else { &packages };
+        let qemu = "usr/bin/qemu-system-x86_64";
+        root.program(&system.join(qemu), qemu)?;
         let accelerator = "usr/lib/x86_64-linux-gnu/qemu/accel-tcg-x86_64.so";
-        root.program(&Path::new("/").join(accelerator), accelerator)?;
+        // A part of the program from 11 on.
+        if is_hosts_own {
+            root.program(&system.join(accelerator), accelerator)?;
+        }
         for (folder, name) in FIRMWARE {
-            root.copy(&Path::new(FIRMWARE_FOLDER).join(folder).join(name), &format!("guest/firmware/{name}"))?;
+            root.copy(&system.join(FIRMWARE_FOLDER).join(folder).join(name), &format!("guest/firmware/{name}"))?;
         }
         let guest = Kernel::unpack(Version::Debian12)?;
         root.copy(&guest.image, "guest/vmlinuz")?;

@@ -32,8 +32,32 @@ fn a_lun_is_the_same_in_the_whole_sandbox_of_the_newest_kernel() {
 
 #[test]
 #[ignore = "boots a virtual machine"]
+fn libiscsis_tests_end_as_they_do_on_the_lun_itself() {
+    holds(Kind::Libiscsi);
+}
+
+#[test]
+#[ignore = "boots a virtual machine"]
+fn libiscsis_tests_end_with_debians_helper_as_they_do_on_the_lun_itself() {
+    holds_with(Kind::Libiscsi, Some(Path::new(REFERENCE)), Options::default());
+}
+
+#[test]
+#[ignore = "boots a virtual machine"]
 fn a_guest_and_its_host_fence_each_other_from_a_lun() {
     holds(Kind::Guest);
+}
+
+#[test]
+#[ignore = "boots a virtual machine"]
+fn a_guest_keeps_its_reservation_while_it_migrates() {
+    holds(Kind::Migration);
+}
+
+#[test]
+#[ignore = "boots a virtual machine"]
+fn a_guest_keeps_its_reservation_while_it_migrates_with_debians_helper() {
+    holds_with(Kind::Migration, Some(Path::new(REFERENCE)), Options::default());
 }
 
 #[test]
