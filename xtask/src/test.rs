@@ -74,6 +74,8 @@ fn steps(size: Size) -> Vec<Step> {
         (Always, "VM test libiscsi with Debian's helper", vm_test(Kind::Libiscsi, Some(e2e::REFERENCE), all)),
         (Always, "VM test guest", vm_test(Kind::Guest, None, all)),
         (Always, "VM test guest with Debian's helper", vm_test(Kind::Guest, Some(e2e::REFERENCE), all)),
+        (Release, "VM test cluster", vm_test(Kind::Cluster, None, all)),
+        (Release, "VM test cluster with Debian's helper", vm_test(Kind::Cluster, Some(e2e::REFERENCE), all)),
         (Release, "VM test migration", vm_test(Kind::Migration, None, all)),
         (Release, "VM test migration with Debian's helper", vm_test(Kind::Migration, Some(e2e::REFERENCE), all)),
         // Debian's helper has no multipath: what it lacks is known, and takes minutes to show.

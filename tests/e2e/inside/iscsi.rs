@@ -119,7 +119,9 @@ fn target(number: u32) -> String {
     format!("iqn.2024-01.test.bed:target-{number}")
 }
 
-fn log_in() -> Result<[Node; 2]> {
+/// Two initiators of one LUN.
+pub fn log_in() -> Result<[Node; 2]> {
+    lun::mount_configfs()?;
     let backstore = lun::backstore("network")?;
     Ok([initiate(1, &backstore)?, initiate(2, &backstore)?])
 }

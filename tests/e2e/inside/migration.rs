@@ -5,8 +5,6 @@
 //! is the same.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -14,12 +12,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use pr_control::What;
 use scsi_persistent_reservations::{InAction, ReservationType};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::fence;
 use crate::guest_machine::{APPEND, Terminal};
 use crate::helper::Helper;
 use crate::lun::Loopback;
+use crate::monitor::{self, Monitor};
 use crate::multipath::scene::{MAP, Scene};
 use crate::node::Node;
 use crate::report::{Report, remark};
@@ -250,8 +249,6 @@ fn send(guest: &mut Machine, mut receiver: Machine, due: &End) -> Result<Option<
 impl Machine {
     /// Boots the guest on a host, or starts what waits for it.
     fn start(host: &Host, waits: bool) -> Result<Self> {
-        let monitor = PathBuf::from(format!("/run/{}.monitor", host.name));
-        let _ = fs::remove_file(&monitor);
         let mut command = Command::new(QEMU);
         command
             .args(["-name", "guest=cluster-node"])
@@ -259,8 +256,6 @@ impl Machine {
             .args(["-nodefaults", "-display", "none", "-vga", "none", "-no-reboot"])
             .args(["-serial", "stdio", "-serial", "file:/run/guest.console"])
             .args(["-kernel", "/guest/vmlinuz", "-initrd", "/guest/root.cpio", "-append", APPEND])
-            .arg("-qmp")
-            .arg(format!("unix:{},server=on,wait=off", monitor.display()))
             .arg("-object")
             .arg(format!("pr-manager-helper,id=helper,path={}", host.helper.socket().display()))
             .arg("-blockdev")
@@ -272,18 +267,13 @@ impl Machine {
         if waits {
             command.args(["-incoming", "defer"]);
         }
+        let monitor = monitor::listen(&mut command, host.name);
         let mut qemu =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("QEMU cannot be started")?;
         let keyboard = qemu.stdin.take().context("QEMU's standard input is no pipe")?;
         let stdout = qemu.stdout.take().context("QEMU's standard output is no pipe")?;
         let terminal = Terminal::new(keyboard, stdout);
-        let monitor = wait::until("QEMU's monitor", Duration::from_secs(60), || {
-            if let Some(status) = qemu.try_wait()? {
-                bail!("QEMU ended at once: {status}");
-            }
-            Ok(UnixStream::connect(&monitor).ok())
-        });
-        let monitor = monitor.and_then(Monitor::new).inspect_err(|_| drop(qemu.kill()))?;
+        let monitor = Monitor::connect(&monitor, &mut qemu).inspect_err(|_| drop(qemu.kill()))?;
         Ok(Self { qemu, terminal, monitor })
     }
 
@@ -325,43 +315,5 @@ impl Machine {
         ensure!(errors.is_empty(), "of {before} writes some failed: {errors}");
         remark(&format!("{before} writes of the guest, none of which failed"));
         Ok(())
-    }
-}
-
-/// A QEMU's monitor (QMP).
-struct Monitor {
-    commands: UnixStream,
-    answers: BufReader<UnixStream>,
-}
-
-impl Monitor {
-    fn new(stream: UnixStream) -> Result<Self> {
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let mut monitor = Self { answers: BufReader::new(stream.try_clone()?), commands: stream };
-        // It greets.
-        monitor.line()?;
-        monitor.execute("qmp_capabilities", &json!({}))?;
-        Ok(monitor)
-    }
-
-    /// Has it do something, and returns what it answers.
-    fn execute(&mut self, command: &str, arguments: &Value) -> Result<Value> {
-        writeln!(self.commands, "{}", json!({ "execute": command, "arguments": arguments }))?;
-        loop {
-            let mut line = self.line().with_context(|| command.to_owned())?;
-            if !line["error"].is_null() {
-                bail!("{command}: {}", line["error"]["desc"]);
-            }
-            // Events come in between.
-            if !line["return"].is_null() {
-                return Ok(line["return"].take());
-            }
-        }
-    }
-
-    fn line(&mut self) -> Result<Value> {
-        let mut line = String::new();
-        ensure!(self.answers.read_line(&mut line)? > 0, "QEMU is gone");
-        Ok(serde_json::from_str(&line)?)
     }
 }

@@ -11,11 +11,11 @@ use pr_dev::workspace::{debug_builds, target};
 
 use crate::kernel::{Kernel, Version};
 use crate::kind::Kind;
-use crate::machine::{Chosen, Start};
+use crate::machine::{Chosen, Disk, Start};
 use crate::options::Options;
 use crate::programs::{CTL, DRIVER, HELPER, Programs, REFERENCE, build, build_driver, is_reference, our_helper, whose};
 use crate::vm::{self, Heard};
-use crate::{host, image, start, uml};
+use crate::{cluster, host, image, start, uml};
 
 /// What machines are made of is fetched and built by one at a time.
 static MAKING: Mutex<()> = Mutex::new(());
@@ -86,7 +86,10 @@ fn attempt(kind: Kind, machine: Chosen, kernel: &Kernel, programs: &Programs, op
         };
         let _making = MAKING.lock();
         image::write(&image, kind, kernel, programs, &words, &options.random)?;
-        Vec::new()
+        match kind {
+            Kind::Cluster => vec![Disk { path: cluster::image()?, temporary: false }],
+            _ => Vec::new(),
+        }
     };
 
     if !options.story {

@@ -11,6 +11,8 @@ pub enum Kind {
     Guest,
     /// A guest with a reservation that migrates from one initiator of a LUN to the other, and back
     Migration,
+    /// Two guests that are a Pacemaker cluster and fence each other with fence_scsi
+    Cluster,
     /// One LUN as a dm-multipath map over two paths, with udev and multipathd, and a third initiator beside it
     Multipath,
     /// A map over four paths in two target port groups: random commands while another node acts, paths fail and
@@ -38,6 +40,7 @@ impl Kind {
             Kind::Libiscsi => "libiscsi",
             Kind::Guest => "guest",
             Kind::Migration => "migration",
+            Kind::Cluster => "cluster",
             Kind::Multipath => "multipath",
             Kind::MultipathRandom => "multipath-random",
             Kind::MultipathGuest => "multipath-guest",
@@ -50,7 +53,7 @@ impl Kind {
 
     /// Whether a guest boots inside.
     pub fn has_guest(self) -> bool {
-        matches!(self, Kind::Guest | Kind::Migration | Kind::MultipathGuest | Kind::Host | Kind::Manual)
+        matches!(self, Kind::Guest | Kind::Migration | Kind::Cluster | Kind::MultipathGuest | Kind::Host | Kind::Manual)
     }
 
     /// Whether it is a whole distribution, on which packages are installed.

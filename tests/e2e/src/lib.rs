@@ -10,6 +10,7 @@
 mod bench;
 mod boot;
 pub mod c_helper;
+mod cluster;
 pub mod foreign;
 mod host;
 mod image;

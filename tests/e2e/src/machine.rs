@@ -85,7 +85,12 @@ impl Chosen {
 impl Start<'_> {
     /// Its memory, in MB.
     pub fn memory(&self) -> usize {
-        (if self.kind.has_guest() { 3072 } else { 2048 }) / self.kind.parts().len()
+        let all = match self.kind {
+            Kind::Cluster => 3584,
+            kind if kind.has_guest() => 3072,
+            _ => 2048,
+        };
+        all / self.kind.parts().len()
     }
 
     /// What the kernel hands to the first process as a variable.

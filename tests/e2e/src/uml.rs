@@ -56,6 +56,10 @@ pub fn command(start: &Start<'_>) -> Result<Command> {
     command.arg(format!("mem={}M", start.memory()));
     command.arg(argument("initrd=", &fs::canonicalize(start.image)?));
     command.arg(argument("uml_dir=", &fs::canonicalize(&scratch)?));
+    for (number, disk) in start.disks.iter().enumerate() {
+        // Whoever uses it writes elsewhere.
+        command.arg(argument(&format!("ubd{number}r="), &fs::canonicalize(&disk.path)?));
+    }
     // The first serial line and the console; there is nothing else.
     command.args(["ssl0=null,fd:1", "ssl=null", "con0=null,fd:2", "con=null", "console=tty0"]);
     // Programs in it run under a seccomp filter, which is faster than ptrace, where the host has that.

@@ -38,6 +38,10 @@ pub const MODULES: &[&str] = &[
 /// What a guest needs to see a disk that QEMU passes through.
 const GUEST_MODULES: &[&str] = &["sd_mod", "sg", "virtio_pci", "virtio_scsi"];
 
+/// The same for a guest with a disk of its own and a network.
+const CLUSTER_MODULES: &[&str] =
+    &["ext4", "virtio_blk", "virtio_net", "af_packet", "sd_mod", "sg", "virtio_pci", "virtio_scsi"];
+
 /// The firmware that a guest without display and network asks for.
 const FIRMWARE: &[(&str, &str)] =
     &[("seabios", "bios-256k.bin"), ("qemu", "linuxboot_dma.bin"), ("qemu", "kvmvapic.bin")];
@@ -101,7 +105,8 @@ pub fn write(to: &Path, kind: Kind, kernel: &Kernel, programs: &Programs, words:
         }
         let guest = Kernel::unpack(Version::Debian12)?;
         root.copy(&guest.image, "guest/vmlinuz")?;
-        root.content("guest/root.cpio", 0o644, guest_root(&guest)?);
+        let guest_root = if kind == Kind::Cluster { cluster_root(&guest)? } else { guest_root(&guest)? };
+        root.content("guest/root.cpio", 0o644, guest_root);
     }
     // The kernel's command line has said which part, if there is more than one.
     let command = format!("echo {STARTED}\n/bin/bed-inside {} {words} $part\n{END}", kind.word());
@@ -156,6 +161,21 @@ pub fn guest_root(kernel: &Kernel) -> Result<Vec<u8>> {
     // Each line is run as it stands; the marker tells the other end where its output ends and how it went.
     let serve = "stty -echo\necho guest ready\nwhile read -r line; do eval \"$line\" 2>&1; echo \"done $?\"; done";
     root.content("init", 0o755, init(&modules, &format!("{serve}\n{END}")).into_bytes());
+    let mut bytes = Vec::new();
+    root.archive(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// What a cluster's guest starts with: it goes on with the Debian on its disk.
+fn cluster_root(kernel: &Kernel) -> Result<Vec<u8>> {
+    let mut root = Root::new()?;
+    root.program(Path::new("/bin/busybox"), "bin/busybox")?;
+    let modules = root.modules(kernel, CLUSTER_MODULES)?;
+    let first = "mkdir -p /root\n\
+         mount -t ext4 /dev/vda /root\n\
+         for folder in dev proc sys; do mount --move /$folder /root/$folder; done\n\
+         exec switch_root /root /first";
+    root.content("init", 0o755, init(&modules, first).into_bytes());
     let mut bytes = Vec::new();
     root.archive(&mut bytes)?;
     Ok(bytes)

@@ -62,6 +62,18 @@ fn a_guest_keeps_its_reservation_while_it_migrates_with_debians_helper() {
 
 #[test]
 #[ignore = "boots a virtual machine"]
+fn pacemaker_fences_a_node_that_is_cut_off() {
+    holds(Kind::Cluster);
+}
+
+#[test]
+#[ignore = "boots a virtual machine"]
+fn pacemaker_fences_a_node_that_is_cut_off_with_debians_helper() {
+    holds_with(Kind::Cluster, Some(Path::new(REFERENCE)), Options::default());
+}
+
+#[test]
+#[ignore = "boots a virtual machine"]
 fn a_guest_and_its_host_fence_each_other_with_debians_helper() {
     holds_with(Kind::Guest, Some(Path::new(REFERENCE)), Options::default());
 }

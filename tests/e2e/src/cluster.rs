@@ -1,0 +1,168 @@
+//! The root of the cluster bed's guests: Debian 13 with Pacemaker, corosync and the fence agents. It is made once, kept, and
+//! never written to by a guest.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Result;
+use pr_dev::workspace::{output, target};
+
+/// The release that the guests are.
+const RELEASE: &str = "trixie";
+
+/// What is installed on it.
+const PACKAGES: &[&str] =
+    &["corosync", "fence-agents-scsi", "iproute2", "pacemaker", "pacemaker-cli-utils", "procps", "sg3-utils"];
+
+/// Room for it all and for what a guest writes.
+const SIZE: &str = "800M";
+
+/// The names of the nodes, and the time that a member may be silent: an emulated one takes its time.
+const COROSYNC: &str = "\
+totem {
+    version: 2
+    cluster_name: bed
+    transport: knet
+    crypto_cipher: none
+    crypto_hash: none
+    token: 15000
+}
+nodelist {
+    node {
+        ring0_addr: 10.0.0.1
+        name: node1
+        nodeid: 1
+    }
+    node {
+        ring0_addr: 10.0.0.2
+        name: node2
+        nodeid: 2
+    }
+}
+quorum {
+    provider: corosync_votequorum
+    two_node: 1
+    wait_for_all: 0
+}
+logging {
+    to_logfile: yes
+    logfile: /var/log/corosync.log
+    to_syslog: no
+}
+";
+
+/// The fence device, which unfences a node that joins. The agent is a Python program: each of its runs takes an emulated
+/// processor the better part of a minute.
+const CIB: &str = r#"<cib crm_feature_set="3.19.0" validate-with="pacemaker-3.9" admin_epoch="0" epoch="10" num_updates="0">
+  <configuration>
+    <crm_config>
+      <cluster_property_set id="options">
+        <nvpair id="options-stonith-enabled" name="stonith-enabled" value="true"/>
+        <nvpair id="options-stonith-timeout" name="stonith-timeout" value="300s"/>
+        <nvpair id="options-no-quorum-policy" name="no-quorum-policy" value="ignore"/>
+        <nvpair id="options-recheck" name="cluster-recheck-interval" value="60s"/>
+        <nvpair id="options-dc-deadtime" name="dc-deadtime" value="60s"/>
+      </cluster_property_set>
+    </crm_config>
+    <nodes>
+      <node id="1" uname="node1"/>
+      <node id="2" uname="node2"/>
+    </nodes>
+    <resources>
+      <primitive id="fence" class="stonith" type="fence_scsi">
+        <meta_attributes id="fence-meta">
+          <nvpair id="fence-meta-provides" name="provides" value="unfencing"/>
+        </meta_attributes>
+        <instance_attributes id="fence-instance">
+          <nvpair id="fence-devices" name="devices" value="/dev/sda"/>
+          <nvpair id="fence-hosts" name="pcmk_host_list" value="node1 node2"/>
+          <nvpair id="fence-check" name="pcmk_host_check" value="static-list"/>
+          <nvpair id="fence-reboot" name="pcmk_reboot_action" value="off"/>
+          <nvpair id="fence-on" name="pcmk_on_timeout" value="300s"/>
+          <nvpair id="fence-off" name="pcmk_off_timeout" value="300s"/>
+          <nvpair id="fence-monitor" name="pcmk_monitor_timeout" value="300s"/>
+        </instance_attributes>
+        <operations>
+          <op id="fence-start" name="start" interval="0s" timeout="300s"/>
+          <op id="fence-watch" name="monitor" interval="3600s" timeout="300s"/>
+        </operations>
+      </primitive>
+    </resources>
+    <constraints/>
+  </configuration>
+  <status/>
+</cib>
+"#;
+
+/// The first process: what systemd would do for the two services, and a shell for what comes down the serial line.
+const FIRST: &str = r#"#!/bin/sh
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C
+mount -t tmpfs tmpfs /run
+mkdir -p /run/lock /run/crm /run/cluster /dev/shm /dev/pts
+mount -t tmpfs tmpfs /dev/shm
+mount -t devpts devpts /dev/pts
+chown hacluster:haclient /run/crm
+node=$(sed -n 's/.*node=\([12]\).*/\1/p' /proc/cmdline)
+hostname node$node
+echo node$node >/etc/hostname
+ip link set lo up
+ip address add 10.0.0.$node/24 dev eth0
+ip link set eth0 up
+corosync -f >/var/log/corosync.out 2>&1 &
+until corosync-cfgtool -s >/dev/null 2>&1; do sleep 1; done
+pacemakerd -f >/var/log/pacemakerd.out 2>&1 &
+exec </dev/ttyS0 >/dev/ttyS0 2>&1
+stty -echo
+echo guest ready
+while read -r line; do eval "$line" 2>&1; echo "done $?"; done
+"#;
+
+/// The image, made if it is not there or was made by another recipe.
+pub fn image() -> Result<PathBuf> {
+    let folder = target().join("bed");
+    let image = folder.join("cluster.img");
+    let marker = folder.join("cluster.recipe");
+    let recipe = format!("{RELEASE} {PACKAGES:?} {SIZE}\n{COROSYNC}{CIB}{FIRST}");
+    if image.exists() && fs::read_to_string(&marker).is_ok_and(|made| made == recipe) {
+        return Ok(image);
+    }
+    println!("making the cluster's Debian (a minute, once)");
+    let _ = fs::remove_file(&marker);
+    let _ = fs::remove_file(&image);
+    let (additions, stage) = (folder.join("cluster.additions"), folder.join("cluster.stage"));
+    for old in [&additions, &stage] {
+        let _ = fs::remove_dir_all(old);
+    }
+    for (name, content) in [
+        ("etc/corosync/corosync.conf", COROSYNC),
+        ("var/lib/pacemaker/cib/cib.xml", CIB),
+        ("etc/hosts", "127.0.0.1 localhost\n10.0.0.1 node1\n10.0.0.2 node2\n"),
+        ("first", FIRST),
+    ] {
+        let place = additions.join(name);
+        fs::create_dir_all(place.parent().unwrap_or(&additions))?;
+        fs::write(place, content)?;
+    }
+    fs::set_permissions(additions.join("first"), fs::Permissions::from_mode(0o755))?;
+    let mut command = Command::new("mmdebstrap");
+    command.args(["--quiet", "--variant=minbase", "--format=null", "--dpkgopt=force-unsafe-io"]);
+    for kind in ["doc", "man", "locale"] {
+        command.arg(format!("--dpkgopt=path-exclude=/usr/share/{kind}/*"));
+    }
+    command.arg(format!("--include={}", PACKAGES.join(",")));
+    let hooks = [
+        format!("cp -r {}/. \"$1\"/", additions.display()),
+        "chroot \"$1\" chown -R hacluster:haclient /var/lib/pacemaker/cib".to_owned(),
+        "chmod 600 \"$1\"/var/lib/pacemaker/cib/cib.xml".to_owned(),
+        format!("cp -ax \"$1\"/. {}", stage.display()),
+        format!("/sbin/mke2fs -q -t ext4 -O ^has_journal -d {} {} {SIZE}", stage.display(), image.display()),
+        format!("rm -r {}", stage.display()),
+    ];
+    command.args(hooks.iter().map(|hook| format!("--customize-hook={hook}")));
+    output(command.args([RELEASE, "-"]))?;
+    fs::remove_dir_all(additions)?;
+    fs::write(marker, recipe)?;
+    Ok(image)
+}
