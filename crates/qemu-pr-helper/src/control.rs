@@ -26,7 +26,7 @@ use rustix::{
 use tracing::trace;
 
 use crate::{
-    audit,
+    audit::Audit,
     config::settings::ProvidedIds,
     limits::CONTROL_DESCRIPTORS,
     log::{RateLimit, trace as events},
@@ -61,23 +61,31 @@ pub trait Handler: Send + Sync + 'static {
     fn reload(&self, path: &str, text: &str, directory: &ProvidedIds) -> Result<(u64, Vec<String>), String>;
 }
 
+/// What all conversations share.
+pub struct Control<H> {
+    subject: H,
+    audit: Arc<Audit>,
+    /// Besides root, the user who may change something.
+    owner: u32,
+    slots: Slots,
+}
+
 /// Serves a listening socket from a thread of its own.
 ///
 /// # Errors
 /// The system has no room for another thread.
-pub fn start(listener: OwnedFd, subject: impl Handler) -> io::Result<()> {
+pub fn start(listener: OwnedFd, subject: impl Handler, audit: Arc<Audit>) -> io::Result<()> {
     // Besides root, the user who made the socket may change something. The kernel knows who that was, before this process
     // became another user (unix(7), SO_PEERCRED: for a listening socket it is the one who called listen).
     let owner = socket::peer(listener.as_fd())?.uid;
     let listener = UnixListener::from(listener);
     // Not by an ioctl, which the sandbox keeps for disks.
     fcntl_setfl(&listener, fcntl_getfl(&listener)? - OFlags::NONBLOCK)?;
-    let subject = Arc::new(subject);
-    let slots = Arc::new(Slots::default());
+    let control = Arc::new(Control::new(subject, audit, owner));
     let serve = move || {
         loop {
             match listener.accept() {
-                Ok((socket, _)) => take(socket, owner, &subject, &slots),
+                Ok((socket, _)) => take(&control, socket),
                 // Out of descriptors, most likely: it passes.
                 Err(_) => thread::sleep(PAUSE),
             }
@@ -89,25 +97,25 @@ pub fn start(listener: OwnedFd, subject: impl Handler) -> io::Result<()> {
 
 /// Has a thread of its own serve a client, or reject it. This one must not close the socket: what has been sent to it
 /// and not been read is closed with it.
-fn take(socket: UnixStream, owner: u32, subject: &Arc<impl Handler>, slots: &Arc<Slots>) {
+fn take(control: &Arc<Control<impl Handler>>, socket: UnixStream) {
     // The peer of a connected socket can always be asked for; one that is not known has the fewest privileges.
     let user = socket::peer(socket.as_fd()).map_or(u32::MAX, |peer| peer.uid);
-    let has_slot = slots.take(user);
+    let has_slot = control.slots.take(user);
     let socket = Arc::new(Mutex::new(Some(socket)));
     loop {
-        let (socket, subject, slots) = (Arc::clone(&socket), Arc::clone(subject), Arc::clone(slots));
+        let (socket, control) = (Arc::clone(&socket), Arc::clone(control));
         let talk = move || {
             let Some(socket) = lock(&socket).take() else { return };
             let rest = if has_slot {
-                converse(socket, &*subject, owner)
+                control.converse(socket)
             } else {
                 reject(&socket, user);
                 Some(socket)
             };
-            slots.give_back(user, has_slot);
+            control.slots.give_back(user, has_slot);
             // From here on it may take long, and is counted as a thread only.
             drop(rest);
-            slots.end();
+            control.slots.end();
         };
         match thread::Builder::new().name("control".into()).stack_size(STACK).spawn(talk) {
             Ok(_) => return,
@@ -190,66 +198,73 @@ fn reject(socket: &UnixStream, user: u32) {
 /// Records of those who may not change anything, and try.
 static REFUSED: RateLimit = RateLimit::new();
 
-/// One conversation; the socket to be closed, unless it follows from here on.
-pub fn converse(socket: UnixStream, subject: &impl Handler, owner: u32) -> Option<UnixStream> {
-    let who = Origin::of(0, socket.as_fd());
-    let Peer { pid, uid } = who.peer;
-    let Ok(text) = question(&socket, Instant::now() + PATIENCE) else { return Some(socket) };
-    let ask = serde_json::from_str(&text);
-    trace!(target: "pr_helper_control", pid, uid, ask = shown(&text));
-    // The socket's group may look. Only who could as well start and stop this program may change anything; that is not
-    // the user that it has become (-u), who may be the clients' own.
-    let may_change = [0, owner].contains(&uid);
-    let answer = match ask {
-        Ok(Ask::Snapshot) => Answer::Snapshot(Box::new(subject.snapshot())),
-        Ok(Ask::Log) if !audit::is_on() => {
-            Answer::Failed { reason: "there is no audit log: the helper was started with --audit off".to_owned() }
-        }
-        Ok(Ask::Log) => return follow(socket, uid),
-        Ok(ask @ (Ask::Trace { .. } | Ask::Reload { .. })) if !may_change => {
-            let reason = format!("user {uid} may look; root, and whoever made this socket, may change something");
-            if let Ask::Reload { path, .. } = ask {
-                // Every user who may query may fill the audit log with this, but slowly.
-                if let Some(more) = REFUSED.admit(who.peer.into()) {
-                    audit::reload(who, &path, Err(&format!("{reason}{more}")));
+impl<H: Handler> Control<H> {
+    /// No conversation has begun.
+    pub fn new(subject: H, audit: Arc<Audit>, owner: u32) -> Self {
+        Self { subject, audit, owner, slots: Slots::default() }
+    }
+
+    /// One conversation; the socket to be closed, unless it follows from here on.
+    pub fn converse(&self, socket: UnixStream) -> Option<UnixStream> {
+        let who = Origin::of(0, socket.as_fd());
+        let Peer { pid, uid } = who.peer;
+        let Ok(text) = question(&socket, Instant::now() + PATIENCE) else { return Some(socket) };
+        let ask = serde_json::from_str(&text);
+        trace!(target: "pr_helper_control", pid, uid, ask = shown(&text));
+        // The socket's group may look. Only who could as well start and stop this program may change anything; that is not
+        // the user that it has become (-u), who may be the clients' own.
+        let may_change = [0, self.owner].contains(&uid);
+        let answer = match ask {
+            Ok(Ask::Snapshot) => Answer::Snapshot(Box::new(self.subject.snapshot())),
+            Ok(Ask::Log) if !self.audit.is_on() => {
+                Answer::Failed { reason: "there is no audit log: the helper was started with --audit off".to_owned() }
+            }
+            Ok(Ask::Log) => return self.follow(socket, uid),
+            Ok(ask @ (Ask::Trace { .. } | Ask::Reload { .. })) if !may_change => {
+                let reason = format!("user {uid} may look; root, and whoever made this socket, may change something");
+                if let Ask::Reload { path, .. } = ask {
+                    // Every user who may query may fill the audit log with this, but slowly.
+                    if let Some(more) = REFUSED.admit(who.peer.into()) {
+                        self.audit.reload(who, &path, Err(&format!("{reason}{more}")));
+                    }
+                }
+                Answer::Failed { reason }
+            }
+            Ok(Ask::Trace { patterns }) => Answer::Done { warnings: events::set(&patterns) },
+            Ok(Ask::Reload { path, text, users, groups }) => {
+                let result = self.subject.reload(&path, &text, &ProvidedIds { users, groups });
+                self.audit.reload(who, &path, result.as_ref().map(|(rules, _)| *rules).map_err(String::as_str));
+                match result {
+                    Ok((_, warnings)) => Answer::Done { warnings },
+                    Err(reason) => Answer::Failed { reason },
                 }
             }
-            Answer::Failed { reason }
-        }
-        Ok(Ask::Trace { patterns }) => Answer::Done { warnings: events::set(&patterns) },
-        Ok(Ask::Reload { path, text, users, groups }) => {
-            let result = subject.reload(&path, &text, &ProvidedIds { users, groups });
-            audit::reload(who, &path, result.as_ref().map(|(rules, _)| *rules).map_err(String::as_str));
-            match result {
-                Ok((_, warnings)) => Answer::Done { warnings },
-                Err(reason) => Answer::Failed { reason },
-            }
-        }
-        Err(error) => Answer::Failed { reason: format!("this is no question that this helper knows: {error}") },
-    };
-    // A client that does not read its answer has had its time.
-    let _ = deadline::write(&socket, &line(&answer), Instant::now() + PATIENCE);
-    Some(socket)
-}
-
-/// Passes a socket on to the thread that writes the log. That one closes it when the follower has left, so nothing must be
-/// able to come on it any more.
-fn follow(socket: UnixStream, user: u32) -> Option<UnixStream> {
-    let is_silent = shutdown(&socket, Shutdown::Read).is_ok()
-        && loop {
-            match read(&socket) {
-                Ok(bytes) if bytes.is_empty() => break true,
-                Ok(_) => {}
-                Err(_) => break false,
-            }
+            Err(error) => Answer::Failed { reason: format!("this is no question that this helper knows: {error}") },
         };
-    if !is_silent {
-        return Some(socket);
+        // A client that does not read its answer has had its time.
+        let _ = deadline::write(&socket, &line(&answer), Instant::now() + PATIENCE);
+        Some(socket)
     }
-    let socket = UnixStream::from(audit::subscribe(socket.into(), user).err()?);
-    let reason = "enough clients follow the audit log already; end one of them".to_owned();
-    let _ = deadline::write(&socket, &line(&Answer::Failed { reason }), Instant::now() + PATIENCE);
-    Some(socket)
+
+    /// Passes a socket on to the thread that writes the log. That one closes it when the follower has left, so nothing must
+    /// be able to come on it any more.
+    fn follow(&self, socket: UnixStream, user: u32) -> Option<UnixStream> {
+        let is_silent = shutdown(&socket, Shutdown::Read).is_ok()
+            && loop {
+                match read(&socket) {
+                    Ok(bytes) if bytes.is_empty() => break true,
+                    Ok(_) => {}
+                    Err(_) => break false,
+                }
+            };
+        if !is_silent {
+            return Some(socket);
+        }
+        let socket = UnixStream::from(self.audit.subscribe(socket.into(), user).err()?);
+        let reason = "enough clients follow the audit log already; end one of them".to_owned();
+        let _ = deadline::write(&socket, &line(&Answer::Failed { reason }), Instant::now() + PATIENCE);
+        Some(socket)
+    }
 }
 
 /// Reads a question, up to the end of its line.

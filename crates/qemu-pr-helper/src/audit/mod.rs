@@ -10,10 +10,8 @@ mod subscribers;
 
 use std::{
     borrow::Cow,
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    os::fd::OwnedFd,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -21,16 +19,13 @@ use pr_control::{Client, Record, What};
 use pr_device::Identity;
 use scsi_persistent_reservations::{Cdb, ReservationKey, Sense, Status};
 
-use self::formatter::Formatter;
-pub use self::{
-    quota::Quota,
-    subscribers::{send, subscribe},
-};
+pub use self::quota::Quota;
+use self::{formatter::Formatter, quota::Quotas, subscribers::Subscribers};
 use crate::{
     clock,
     log::{self, Output},
     metrics::{ACTIONS, METRICS},
-    peer::Origin,
+    peer::{Origin, Peer},
     resolver::names::Names,
 };
 
@@ -78,47 +73,95 @@ struct Suppressed {
     counts: Box<Counts>,
 }
 
-static ON: AtomicBool = AtomicBool::new(false);
-static FORMATTER: OnceLock<Mutex<Formatter>> = OnceLock::new();
-
-/// From here on numbers have names, and there is an audit log if it is said how it shows keys.
-pub fn start(names: Arc<Names>, keys: Option<Keys>) {
-    ON.store(keys.is_some(), Ordering::Relaxed);
-    // Once, at the start.
-    let _ = FORMATTER.set(Mutex::new(Formatter::new(Some(names), keys.unwrap_or_default())));
+/// The audit log of a server, and the names that belong to numbers.
+pub struct Audit {
+    is_on: bool,
+    formatter: Mutex<Formatter>,
+    quotas: Quotas,
+    subscribers: Subscribers,
 }
 
-/// Whether there is an audit log.
-pub fn is_on() -> bool {
-    ON.load(Ordering::Relaxed)
+/// Something for the log thread to write, and whose audit log it is in.
+struct Queued<T> {
+    audit: Arc<Audit>,
+    entry: T,
 }
 
-fn formatter() -> Option<MutexGuard<'static, Formatter>> {
-    FORMATTER.get().map(|formatter| formatter.lock().unwrap_or_else(PoisonError::into_inner))
-}
-
-/// A connection's client with the names that belong to it.
-pub fn client(origin: Origin) -> Client {
-    formatter().map_or_else(|| formatter::bare_client(origin), |mut formatter| formatter.client(origin))
-}
-
-/// A device with the names that belong to it.
-pub fn device(identity: Identity) -> pr_control::Device {
-    formatter().map_or_else(|| formatter::bare_device(identity), |mut formatter| formatter.device(identity))
-}
-
-/// Records that a client asked for new settings: how many rules there are now, or why they are refused. The names are
-/// looked up here and now: the client is gone as soon as it has its answer.
-pub fn reload(origin: Origin, path: &str, result: Result<u64, &str>) {
-    if !is_on() {
-        return;
+impl Audit {
+    /// Numbers have names as far as these are known, and there is an audit log if it is said how it shows keys.
+    pub fn new(names: Option<Arc<Names>>, keys: Option<Keys>) -> Self {
+        Self {
+            is_on: keys.is_some(),
+            formatter: Mutex::new(Formatter::new(names, keys.unwrap_or_default())),
+            quotas: Quotas::default(),
+            subscribers: Subscribers::default(),
+        }
     }
-    let client =
-        formatter().map_or_else(|| formatter::bare_client(origin), |formatter| formatter.look_up_client(origin).0);
-    let (path, reason) = (clipped(path), result.err().map(clipped));
-    let what = What::Reload { path, accepted: result.is_ok(), rules: result.ok(), reason };
-    METRICS.audit_records.count();
-    log::record(origin.peer, Box::new(Record { time_us: clock::unix_micros(), client, what }));
+
+    /// Whether there is an audit log.
+    pub const fn is_on(&self) -> bool {
+        self.is_on
+    }
+
+    fn formatter(&self) -> MutexGuard<'_, Formatter> {
+        self.formatter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection's client with the names that belong to it.
+    pub fn client(&self, origin: Origin) -> Client {
+        self.formatter().client(origin)
+    }
+
+    /// A device with the names that belong to it.
+    pub fn device(&self, identity: Identity) -> pr_control::Device {
+        self.formatter().device(identity)
+    }
+
+    /// The record of a command. Asks for names, so this may take a moment: for the log thread.
+    pub fn resolve(&self, event: Event) -> Record {
+        self.formatter().event(event)
+    }
+
+    /// Records that a client asked for new settings: how many rules there are now, or why they are refused. The names are
+    /// looked up here and now: the client is gone as soon as it has its answer.
+    pub fn reload(self: &Arc<Self>, origin: Origin, path: &str, result: Result<u64, &str>) {
+        if !self.is_on {
+            return;
+        }
+        let client = self.formatter().look_up_client(origin).0;
+        let (path, reason) = (clipped(path), result.err().map(clipped));
+        let what = What::Reload { path, accepted: result.is_ok(), rules: result.ok(), reason };
+        METRICS.audit_records.count();
+        self.queue(origin.peer, Record { time_us: clock::unix_micros(), client, what });
+    }
+
+    /// Sends every record from here on to a stream socket of this user as well, after `Following`. Nothing must be able to
+    /// arrive on it any more.
+    ///
+    /// # Errors
+    /// There are enough already; here is the socket again. The last place is root's.
+    pub fn subscribe(&self, socket: OwnedFd, user: u32) -> Result<(), OwnedFd> {
+        self.subscribers.add(socket, user)
+    }
+
+    /// Sends a record to all subscribers.
+    pub fn send(&self, record: &Record) {
+        self.subscribers.send(record);
+    }
+
+    /// Subscribers first: they cannot hold anything up.
+    fn write(&self, record: &Record, output: &mut Output) {
+        self.send(record);
+        output.record(record);
+    }
+
+    /// Leaves something that this process has caused to the log thread.
+    fn queue<T>(self: &Arc<Self>, peer: Peer, entry: T)
+    where
+        Queued<T>: log::Record + 'static,
+    {
+        log::record(peer, Box::new(Queued { audit: Arc::clone(self), entry }));
+    }
 }
 
 /// Text from another process as part of one line, of a length that is still read.
@@ -129,62 +172,51 @@ fn clipped(text: &str) -> String {
 /// In characters.
 const CLIPPED: usize = 1000;
 
-impl Event {
-    /// The record of it. Asks for names, so this may take a moment: for the log thread.
-    pub fn resolve(self) -> Option<Record> {
-        formatter().map(|mut formatter| formatter.event(self))
-    }
-}
-
-impl log::Record for Prefetch {
+impl log::Record for Queued<Prefetch> {
     fn write(self: Box<Self>, _: &mut Output) {
-        client(self.0);
+        self.audit.client(self.entry.0);
     }
 }
 
-impl log::Record for Event {
+impl log::Record for Queued<Event> {
     fn write(self: Box<Self>, output: &mut Output) {
-        if let Some(record) = self.resolve() {
-            write(&record, output);
-        }
+        let Self { audit, entry } = *self;
+        audit.write(&audit.resolve(entry), output);
     }
 }
 
-impl log::Record for Suppressed {
+impl log::Record for Queued<Suppressed> {
     fn write(self: Box<Self>, output: &mut Output) {
-        let record = formatter().map(|mut formatter| formatter.suppressed(*self));
-        if let Some(record) = record {
-            write(&record, output);
-        }
+        let Self { audit, entry } = *self;
+        let record = audit.formatter().suppressed(entry);
+        audit.write(&record, output);
     }
 }
 
-impl log::Record for Record {
+impl log::Record for Queued<Record> {
     fn write(self: Box<Self>, output: &mut Output) {
-        write(&self, output);
+        self.audit.write(&self.entry, output);
     }
 }
 
-/// Subscribers first: they cannot hold anything up.
-fn write(record: &Record, output: &mut Output) {
-    send(record);
-    output.record(record);
-}
-
-/// What the log thread has to do for the audit log besides writing what is queued.
-pub struct Backlog;
+/// What the log thread has to do for an audit log besides writing what is queued.
+pub struct Backlog(pub Arc<Audit>);
 
 impl log::Backlog for Backlog {
     fn is_pending(&self) -> bool {
-        subscribers::has_backlog() || quota::is_pending()
+        self.0.subscribers.has_backlog() || self.0.quotas.is_pending()
     }
 
     fn flush(&self) {
-        subscribers::flush();
-        quota::flush();
+        self.0.subscribers.flush();
+        quota::flush(&self.0);
     }
 
     fn finish(&self) {
-        quota::finish();
+        quota::finish(&self.0);
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
+mod tests;

@@ -5,14 +5,14 @@
 //! is room again; that record comes out of the quota like any other.
 
 use std::sync::{
-    Arc, LazyLock, Mutex, MutexGuard, PoisonError,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicUsize, Ordering},
 };
 
 use pr_control::{REQUEST_RESULTS, request_result};
 use scsi_persistent_reservations::{Cdb, Status};
 
-use super::{Counts, Event, Prefetch, Suppressed, is_on};
+use super::{Audit, Counts, Event, Prefetch, Suppressed};
 use crate::{
     bucket::{Bucket, Rate, Refills, Shares},
     clock::{self, now},
@@ -24,10 +24,13 @@ use crate::{
 /// Records that a process may have.
 const RATE: Rate = Rate { per_second: 10, burst: 100 };
 
-static PROCESSES: LazyLock<Mutex<Shares<Process>>> = LazyLock::new(Mutex::default);
-
-/// How many processes have suppressed records that are to be recorded.
-static PENDING: AtomicUsize = AtomicUsize::new(0);
+/// The quotas of the processes.
+#[derive(Default)]
+pub struct Quotas {
+    processes: Mutex<Shares<Process>>,
+    /// How many processes have suppressed records that are to be recorded.
+    pending: AtomicUsize,
+}
 
 /// What a process has used of its quota, and what it did beyond that.
 #[derive(Default)]
@@ -60,52 +63,52 @@ impl Process {
     }
 
     /// Records what was suppressed, if there is room for it; whether nothing is left of that.
-    fn flush(&self, now: u64) -> bool {
+    fn flush(&self, audit: &Arc<Audit>, now: u64) -> bool {
         let mut suppressed = self.suppressed();
         if suppressed.is_some() && self.bucket.take(now, RATE) {
-            queue(&mut suppressed);
+            queue(audit, &mut suppressed);
         }
         suppressed.is_none()
     }
 }
 
-fn queue(suppressed: &mut Option<Owed>) {
+fn queue(audit: &Arc<Audit>, suppressed: &mut Option<Owed>) {
     if let Some(Owed { origin, counts }) = suppressed.take() {
-        PENDING.fetch_sub(1, Ordering::Relaxed);
+        audit.quotas.pending.fetch_sub(1, Ordering::Relaxed);
         METRICS.audit_records.count();
-        log::record(origin.peer, Box::new(Suppressed { origin, time_us: clock::unix_micros(), counts }));
+        audit.queue(origin.peer, Suppressed { origin, time_us: clock::unix_micros(), counts });
     }
 }
 
 impl Quota {
     /// A new connection's.
-    pub fn new(peer: Peer) -> Self {
-        Self { process: Shares::of(&PROCESSES, peer), is_prefetched: false }
+    pub fn new(audit: &Audit, peer: Peer) -> Self {
+        Self { process: Shares::of(&audit.quotas.processes, peer), is_prefetched: false }
     }
 
     /// A command that is to have a record is about to begin.
-    pub fn prefetch_names(&mut self, origin: Origin) {
-        if !self.is_prefetched && is_on() && self.process.bucket.has(now(), RATE) {
+    pub fn prefetch_names(&mut self, audit: &Arc<Audit>, origin: Origin) {
+        if !self.is_prefetched && audit.is_on() && self.process.bucket.has(now(), RATE) {
             self.is_prefetched = true;
-            log::record(origin.peer, Box::new(Prefetch(origin)));
+            audit.queue(origin.peer, Prefetch(origin));
         }
     }
 
     /// A command is over.
-    pub fn record(&self, origin: Origin, event: impl FnOnce() -> Event, cdb: &Cdb, status: Status) {
-        if !is_on() {
+    pub fn record(&self, audit: &Arc<Audit>, origin: Origin, event: impl FnOnce() -> Event, cdb: &Cdb, status: Status) {
+        if !audit.is_on() {
             return;
         }
         let now = now();
-        if self.process.flush(now) && self.process.bucket.take(now, RATE) {
+        if self.process.flush(audit, now) && self.process.bucket.take(now, RATE) {
             METRICS.audit_records.count();
-            log::record(origin.peer, Box::new(event()));
+            audit.queue(origin.peer, event());
             return;
         }
         METRICS.audit_left_out.count();
         let mut suppressed = self.process.suppressed();
         let nothing = || {
-            PENDING.fetch_add(1, Ordering::Relaxed);
+            audit.quotas.pending.fetch_add(1, Ordering::Relaxed);
             Owed { origin, counts: Box::new([[0; REQUEST_RESULTS.len()]; ACTIONS]) }
         };
         let is_first = suppressed.is_none();
@@ -120,30 +123,32 @@ impl Quota {
     }
 }
 
-/// Whether something was suppressed and has not been recorded.
-pub fn is_pending() -> bool {
-    PENDING.load(Ordering::Relaxed) > 0
+impl Quotas {
+    /// Whether something was suppressed and has not been recorded.
+    pub fn is_pending(&self) -> bool {
+        self.pending.load(Ordering::Relaxed) > 0
+    }
+
+    /// A list of its own: recording takes other locks.
+    fn all(&self) -> Vec<Arc<Process>> {
+        self.processes.lock().unwrap_or_else(PoisonError::into_inner).all().map(Arc::clone).collect()
+    }
 }
 
 /// Records what was suppressed of those that have room again.
-pub fn flush() {
-    if is_pending() {
+pub fn flush(audit: &Arc<Audit>) {
+    if audit.quotas.is_pending() {
         let now = now();
-        for process in all() {
-            process.flush(now);
+        for process in audit.quotas.all() {
+            process.flush(audit, now);
         }
     }
 }
 
 /// Records everything that was suppressed: there is no later time.
-pub fn finish() {
+pub fn finish(audit: &Arc<Audit>) {
     // Each of them: what the log thread records just now is on its way to the queue under this lock.
-    for process in all() {
-        queue(&mut process.suppressed());
+    for process in audit.quotas.all() {
+        queue(audit, &mut process.suppressed());
     }
-}
-
-/// A list of its own: recording takes other locks.
-fn all() -> Vec<Arc<Process>> {
-    PROCESSES.lock().unwrap_or_else(PoisonError::into_inner).all().map(Arc::clone).collect()
 }

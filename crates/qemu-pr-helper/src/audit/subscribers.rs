@@ -24,7 +24,9 @@ const OTHERS: usize = MAX_SUBSCRIBERS - 1;
 /// How long a subscriber may leave something unread.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-static SUBSCRIBERS: Mutex<Vec<Subscriber>> = Mutex::new(Vec::new());
+/// All of them.
+#[derive(Default)]
+pub struct Subscribers(Mutex<Vec<Subscriber>>);
 
 struct Subscriber {
     socket: OwnedFd,
@@ -37,58 +39,56 @@ struct Subscriber {
     behind: Option<Instant>,
 }
 
-/// There is no quicker look at whether there are any: a client that has been told that it is subscribed gets the next record,
-/// and it is told so under this lock.
-fn subscribers() -> MutexGuard<'static, Vec<Subscriber>> {
-    SUBSCRIBERS.lock().unwrap_or_else(PoisonError::into_inner)
-}
+impl Subscribers {
+    /// There is no quicker look at whether there are any: a client that has been told that it is subscribed gets the next
+    /// record, and it is told so under this lock.
+    fn lock(&self) -> MutexGuard<'_, Vec<Subscriber>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
-/// Sends every record from here on to a stream socket of this user as well, after `Following`. Nothing must be able to arrive
-/// on it any more.
-///
-/// # Errors
-/// There are enough already; here is the socket again. The last place is root's.
-pub fn subscribe(socket: OwnedFd, user: u32) -> Result<(), OwnedFd> {
-    let mut subscribers = subscribers();
-    subscribers.retain(|subscriber| !subscriber.is_gone());
-    if !has_room(&subscribers, user) {
-        return Err(socket);
+    /// One more, which is told so; or its socket again, where there is no room for it.
+    pub fn add(&self, socket: OwnedFd, user: u32) -> Result<(), OwnedFd> {
+        let mut subscribers = self.lock();
+        subscribers.retain(|subscriber| !subscriber.is_gone());
+        if !has_room(&subscribers, user) {
+            return Err(socket);
+        }
+        let mut subscriber = Subscriber::new(socket, user);
+        // Under the lock: nothing comes before this line.
+        if subscriber.begin(&line(&Answer::Following)) {
+            subscribers.push(subscriber);
+        }
+        Ok(())
     }
-    let mut subscriber = Subscriber::new(socket, user);
-    // Under the lock: nothing comes before this line.
-    if subscriber.begin(&line(&Answer::Following)) {
-        subscribers.push(subscriber);
+
+    /// Sends a record to all of them.
+    pub fn send(&self, record: &Record) {
+        let mut subscribers = self.lock();
+        if !subscribers.is_empty() {
+            let answer = line(&Answer::Record(Box::new(record.clone())));
+            subscribers.retain_mut(|subscriber| subscriber.send(&answer));
+        }
     }
-    Ok(())
+
+    /// Tries again what was not sent.
+    pub fn flush(&self) {
+        let mut subscribers = self.lock();
+        if !subscribers.is_empty() {
+            let now = Instant::now();
+            subscribers.retain_mut(|subscriber| subscriber.flush() && subscriber.is_patient(now));
+        }
+    }
+
+    /// Whether something could not be sent.
+    pub fn has_backlog(&self) -> bool {
+        self.lock().iter().any(Subscriber::has_backlog)
+    }
 }
 
 fn has_room(subscribers: &[Subscriber], user: u32) -> bool {
     let count = |is_it: &dyn Fn(u32) -> bool| subscribers.iter().filter(|subscriber| is_it(subscriber.user)).count();
     subscribers.len() < MAX_SUBSCRIBERS
         && (user == 0 || (count(&|other| other == user) < EACH && count(&|other| other != 0) < OTHERS))
-}
-
-/// Sends a record to all of them.
-pub fn send(record: &Record) {
-    let mut subscribers = subscribers();
-    if !subscribers.is_empty() {
-        let answer = line(&Answer::Record(Box::new(record.clone())));
-        subscribers.retain_mut(|subscriber| subscriber.send(&answer));
-    }
-}
-
-/// Tries again what was not sent.
-pub fn flush() {
-    let mut subscribers = subscribers();
-    if !subscribers.is_empty() {
-        let now = Instant::now();
-        subscribers.retain_mut(|subscriber| subscriber.flush() && subscriber.is_patient(now));
-    }
-}
-
-/// Whether something could not be sent.
-pub fn has_backlog() -> bool {
-    subscribers().iter().any(Subscriber::has_backlog)
 }
 
 fn line(answer: &Answer) -> Vec<u8> {
@@ -238,14 +238,16 @@ mod tests {
     #[test]
     fn a_client_that_was_told_that_it_is_subscribed_gets_the_next_record() {
         let (mut subscriber, mut reader) = subscriber();
-        // As it is in `subscribe`, with all the time in the world between two of its steps.
-        let mut subscribers = SUBSCRIBERS.lock().expect("no panic");
-        assert!(subscriber.begin(&line(&Answer::Following)));
-        assert_eq!(told(&mut reader), Answer::Following);
-        let sending = thread::spawn(|| send(&record(7)));
-        subscribers.push(subscriber);
-        drop(subscribers);
-        sending.join().expect("no panic");
+        // As it is in `add`, with all the time in the world between two of its steps.
+        let all = Subscribers::default();
+        let mut subscribers = all.lock();
+        thread::scope(|scope| {
+            assert!(subscriber.begin(&line(&Answer::Following)));
+            assert_eq!(told(&mut reader), Answer::Following);
+            scope.spawn(|| all.send(&record(7)));
+            subscribers.push(subscriber);
+            drop(subscribers);
+        });
         reader.get_ref().set_nonblocking(true).expect("a flag");
         assert_eq!(told(&mut reader), Answer::Record(Box::new(record(7))));
     }

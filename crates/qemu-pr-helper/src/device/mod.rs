@@ -8,7 +8,7 @@ mod no_scsi;
 mod sg_io;
 mod simulate;
 
-use std::{cell::Cell, os::fd::BorrowedFd, time::Duration};
+use std::{cell::Cell, os::fd::BorrowedFd, sync::Arc, time::Duration};
 
 use multipath::{Handled, Multipath};
 use pr_device::{Identity, Kind, outcome, part};
@@ -16,7 +16,7 @@ use scsi_persistent_reservations::{Cdb, Command, Completion, Sense, SenseCode, T
 use simulate::Simulator;
 use tracing::{trace, warn};
 
-use crate::log::Once;
+use crate::{audit::Audit, log::Once};
 
 /// Where a command is to go.
 #[derive(Clone, Copy)]
@@ -57,9 +57,9 @@ pub struct Router {
 
 impl Router {
     /// A router whose commands may take `timeout`, PREEMPT AND ABORT twice as long. With `simulate`, what is not a
-    /// SCSI device is a simulated one.
-    pub fn new(timeout: Duration, multipath: Multipath, simulate: bool) -> Self {
-        Self { scsi: sg_io::SgIo::new(timeout), multipath, simulator: simulate.then(Simulator::default) }
+    /// SCSI device is a simulated one. Messages have the names of devices that the audit log has.
+    pub fn new(timeout: Duration, multipath: Multipath, simulate: bool, audit: Arc<Audit>) -> Self {
+        Self { scsi: sg_io::SgIo::new(timeout, audit), multipath, simulator: simulate.then(Simulator::default) }
     }
 
     /// Whether the thread that served a client may close this itself. The file of a simulated disk is a test's.
@@ -120,7 +120,7 @@ impl Target<Device<'_>> for Router {
         if !identity.is_device() {
             // No ioctl is made on it: what that does, and when, would be up to the program behind it.
             let error = std::io::Error::from_raw_os_error(libc::ENOTTY);
-            no_scsi::tell(identity, &error);
+            self.scsi.no_scsi.tell(identity, &error);
             let (status, sense) = outcome::errno_failure(&error).parts();
             return Completion { status, sense, data: &[] };
         }
@@ -173,7 +173,8 @@ mod tests {
     fn sent(cdb: &Cdb, major: u32, minor: u32, parts: bool) -> (Status, Option<SenseCode>, Option<Remark>) {
         let null = File::options().read(true).write(true).open("/dev/null").unwrap();
         let (broker, _) = std::os::unix::net::UnixStream::pair().unwrap();
-        let router = Router::new(Duration::from_secs(1), Multipath::over(broker.into()), false);
+        let audit = Arc::new(Audit::new(None, None));
+        let router = Router::new(Duration::from_secs(1), Multipath::over(broker.into()), false, audit);
         let remark = Cell::new(None);
         let identity = Identity { kind: Kind::Block, device: rustix::fs::makedev(major, minor) };
         let device = Device { descriptor: null.as_fd(), identity, client: 1, parts, remark: &remark };

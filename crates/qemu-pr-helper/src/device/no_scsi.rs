@@ -1,38 +1,53 @@
 //! Devices that take no SCSI commands: an administrator is told once which one it is, and what to give the guest.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use pr_device::{Identity, Kind, MEMORY_MAJOR};
 use tracing::warn;
 
-use crate::{audit, log::Once};
+use crate::{audit::Audit, log::Once};
 
 /// Whether the kernel says by this that a device takes no SCSI commands, or none from this program.
 pub fn says(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOTTY | libc::EINVAL | libc::EPERM))
 }
 
-/// Logs it, once for each device. A pipe or /dev/null is not taken for a disk: a client that sends one asks about this program.
-pub fn tell(identity: Identity, error: &io::Error) {
-    static SAID: Once = Once::new();
-    let is_probe = match identity.kind {
-        Kind::Pipe => true,
-        Kind::Character => identity.major() == MEMORY_MAJOR,
-        Kind::Block | Kind::File | Kind::Unknown => false,
-    };
-    if is_probe || !SAID.admit(identity) {
-        return;
+/// Tells of such devices.
+pub struct NoScsi {
+    /// Which have been told of.
+    said: Once,
+    /// Knows their names.
+    audit: Arc<Audit>,
+}
+
+impl NoScsi {
+    /// None has been told of.
+    pub const fn new(audit: Arc<Audit>) -> Self {
+        Self { said: Once::new(), audit }
     }
-    let device = audit::device(identity);
-    if error.raw_os_error() == Some(libc::EPERM) {
-        warn!(
-            "{device} takes no commands from this program ({error}): it needs CAP_SYS_RAWIO, and not that of a user namespace of \
-             its own"
-        );
-        return;
+
+    /// Logs it, once for each device. A pipe or /dev/null is not taken for a disk: a client that sends one asks about this
+    /// program.
+    pub fn tell(&self, identity: Identity, error: &io::Error) {
+        let is_probe = match identity.kind {
+            Kind::Pipe => true,
+            Kind::Character => identity.major() == MEMORY_MAJOR,
+            Kind::Block | Kind::File | Kind::Unknown => false,
+        };
+        if is_probe || !self.said.admit(identity) {
+            return;
+        }
+        let device = self.audit.device(identity);
+        if error.raw_os_error() == Some(libc::EPERM) {
+            warn!(
+                "{device} takes no commands from this program ({error}): it needs CAP_SYS_RAWIO, and not that of a user namespace \
+                 of its own"
+            );
+            return;
+        }
+        let hint = hint(identity.kind, device.name.as_deref().unwrap_or_default());
+        warn!("{device} takes no SCSI commands ({error}): {hint}");
     }
-    let hint = hint(identity.kind, device.name.as_deref().unwrap_or_default());
-    warn!("{device} takes no SCSI commands ({error}): {hint}");
 }
 
 /// What it is, by the kernel's name, and what to do.

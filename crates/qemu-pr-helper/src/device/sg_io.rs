@@ -1,5 +1,7 @@
 use std::{
-    fmt, io, thread,
+    fmt, io,
+    sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -10,11 +12,17 @@ use scsi_persistent_reservations::{
 };
 use tracing::{Level, field, trace};
 
-use super::{Device, no_scsi};
+use super::{
+    Device,
+    no_scsi::{self, NoScsi},
+};
+use crate::audit::Audit;
 
 /// Carries out commands with the `SG_IO` ioctl on the descriptor itself.
 pub struct SgIo {
     timeout: Duration,
+    /// Tells of devices that take no commands.
+    pub no_scsi: NoScsi,
 }
 
 /// The waits between tries while a device-mapper device is suspended: about a second in all.
@@ -22,8 +30,8 @@ const SUSPENDED_WAITS: [u64; 10] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
 
 impl SgIo {
     /// An executor whose commands may take `timeout`.
-    pub const fn new(timeout: Duration) -> Self {
-        Self { timeout }
+    pub const fn new(timeout: Duration, audit: Arc<Audit>) -> Self {
+        Self { timeout, no_scsi: NoScsi::new(audit) }
     }
 
     /// How long a command may take: PREEMPT AND ABORT waits for the other side's commands to end.
@@ -108,7 +116,7 @@ impl Target<Device<'_>> for SgIo {
         if let Err(error) = &kernel
             && no_scsi::says(error)
         {
-            no_scsi::tell(device.identity, error);
+            self.no_scsi.tell(device.identity, error);
             // A disk that has no such command says this; the same of an ioctl would be worth another try to a guest.
             if device.identity.kind == Kind::Block && error.raw_os_error() == Some(libc::ENOTTY) {
                 return Completion::check_condition(Sense::fixed(SenseCode::INVALID_OPERATION_CODE));

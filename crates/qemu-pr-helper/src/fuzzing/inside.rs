@@ -19,9 +19,10 @@ use pr_resolver::{facts, names};
 use pr_sys::sg_io::Outcome;
 use scsi_persistent_reservations::{Cdb, Completion, SENSE_LENGTH, Sense, Status};
 
+use super::AUDIT;
 use crate::{
     config::{self, settings::ProvidedIds},
-    control::{self, Handler},
+    control::{Control, Handler},
     device::{
         Device,
         multipath::{self, Multipath},
@@ -123,7 +124,7 @@ pub fn look_up(socket: &OwnedFd) {
 
 /// One conversation on the control socket.
 pub fn control(socket: UnixStream) {
-    drop(control::converse(socket, &Stage, 0));
+    drop(Control::new(Stage, Arc::clone(&AUDIT), 0).converse(socket));
 }
 
 /// A helper that serves nobody.

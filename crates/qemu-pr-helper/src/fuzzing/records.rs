@@ -6,8 +6,9 @@ use pr_control::Record;
 use pr_device::Identity;
 use scsi_persistent_reservations::{Cdb, Sense, Status};
 
+use super::AUDIT;
 use crate::{
-    audit::{self, Event},
+    audit::Event,
     log::format::Style,
     peer::{Origin, Peer},
     policy::keys_of,
@@ -33,7 +34,7 @@ pub fn recorded(
         note: None,
         time_us: 1,
     };
-    let record = event.resolve()?;
+    let record = AUDIT.resolve(event);
     let lines = [Style::Text, Style::Prefix, Style::Json].map(|style| {
         let mut line = Vec::new();
         style.record("fuzz", &record, &mut line);
@@ -44,5 +45,5 @@ pub fn recorded(
 
 /// Offers a record to those who follow the trail.
 pub fn offer(record: &Record) {
-    audit::send(record);
+    AUDIT.send(record);
 }

@@ -11,15 +11,13 @@ use std::{
 use pr_sandbox::Sandboxed;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use super::Read;
+use super::{AUDIT, Read};
 use crate::{
-    audit::{self, Keys},
     config::{Config, cli},
     device::{Router, multipath::Multipath},
     limits,
     log::{self, format::LogFormat, trace},
     policy::Policy,
-    resolver::names::Names,
     server::{self, Shared, start_workers, wait_for},
 };
 
@@ -41,9 +39,11 @@ impl Server {
         let (broker, _) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(|error| error.to_string())?;
         let options = &config.options;
-        let router = Router::new(options.command_timeout, Multipath::over(broker), options.simulate);
-        let server = Shared::new(router, Policy::new(None, None), options.request_timeout, options.quiet)
-            .and_then(|shared| server::Server::new(listener, shared, config.max_connections));
+        let router =
+            Router::new(options.command_timeout, Multipath::over(broker), options.simulate, Arc::clone(&AUDIT));
+        let server =
+            Shared::new(router, Policy::new(None, None), Arc::clone(&AUDIT), options.request_timeout, options.quiet)
+                .and_then(|shared| server::Server::new(listener, shared, config.max_connections));
         let server = Arc::new(server.map_err(|error| error.to_string())?);
         start_workers(&server, &Sandboxed::pretend()).map_err(|error| error.to_string())?;
         let main = Arc::clone(&server);
@@ -56,10 +56,6 @@ impl Server {
         log::silence();
         let _ = log::install("fuzz", true, LogFormat::Text);
         trace::set(["*"]);
-        // Nobody is at the other end.
-        if let Ok((names, _)) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None) {
-            audit::start(Arc::new(Names::over(names)), Some(Keys::Show));
-        }
     }
 
     /// How many connections there are, those included that are being closed.

@@ -46,7 +46,7 @@ static OUTPUT: Mutex<Output> = Mutex::new(Output::new());
 static RUNNING: AtomicBool = AtomicBool::new(false);
 static SILENT: AtomicBool = AtomicBool::new(false);
 static LOST: AtomicU64 = AtomicU64::new(0);
-static BACKLOG: OnceLock<&'static dyn Backlog> = OnceLock::new();
+static BACKLOG: OnceLock<Box<dyn Backlog>> = OnceLock::new();
 
 /// Something whose text the log thread makes, because that takes time.
 pub trait Record: Send {
@@ -55,7 +55,7 @@ pub trait Record: Send {
 }
 
 /// What else the log thread is to do from time to time.
-pub trait Backlog: Sync {
+pub trait Backlog: Send + Sync {
     /// Whether there is something to be tried again in a moment. Asked while the queue is locked.
     fn is_pending(&self) -> bool;
     /// Tries.
@@ -248,7 +248,7 @@ fn count_lost(count: u64) {
 ///
 /// # Errors
 /// The system has no room for another thread.
-pub fn start(backlog: &'static dyn Backlog) -> io::Result<()> {
+pub fn start(backlog: Box<dyn Backlog>) -> io::Result<()> {
     // Once, at the start.
     let _ = BACKLOG.set(backlog);
     thread::Builder::new().name("log".into()).stack_size(128 * 1024).spawn(run)?;

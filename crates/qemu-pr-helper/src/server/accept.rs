@@ -86,7 +86,7 @@ fn admit(server: &Arc<Server>, socket: OwnedFd) -> Option<WorkerState> {
         reject(server, socket, origin);
         return None;
     };
-    let mut connection = Connection::new(socket, origin);
+    let mut connection = Connection::new(socket, origin, &server.shared.audit);
     connection.look_up(&server.shared.policy);
     open(server, Token::new(slot, client), connection)
 }

@@ -22,7 +22,7 @@ use tracing::{field, trace};
 pub use self::close::Reason;
 use super::{shared::Shared, status::ConnectionStatus, token::Token};
 use crate::{
-    audit::{self, Quota},
+    audit::{Audit, Event, Quota},
     clock,
     device::{Device, Remark},
     metrics::METRICS,
@@ -87,11 +87,11 @@ pub fn handshake(socket: &OwnedFd) -> rustix::io::Result<()> {
 
 impl Connection {
     /// A client that was just accepted.
-    pub fn new(socket: OwnedFd, origin: Origin) -> Self {
+    pub fn new(socket: OwnedFd, origin: Origin, audit: &Audit) -> Self {
         Self {
             socket: Arc::new(socket),
             origin,
-            quota: Quota::new(origin.peer),
+            quota: Quota::new(audit, origin.peer),
             state: None,
             decoder: Decoder::new(),
             unsent: None,
@@ -266,7 +266,7 @@ impl Connection {
         let is_probe = is_probe(&cdb, identity, keys);
         let is_recorded = !is_probe && (admitted.is_err() || matches!(cdb.command(), Command::Out(_)));
         if is_recorded {
-            self.quota.prefetch_names(self.origin);
+            self.quota.prefetch_names(&shared.audit, self.origin);
         }
         let (completion, refusal, note) = match admitted {
             Err(refused) => (self.refuse(&refused, is_probe), Some(refused.reason), None),
@@ -303,7 +303,7 @@ impl Connection {
         if is_recorded {
             let origin = self.origin;
             let Completion { status: result, ref sense, .. } = completion;
-            let event = || audit::Event {
+            let event = || Event {
                 origin,
                 device: identity,
                 cdb,
@@ -315,7 +315,7 @@ impl Connection {
                 note,
                 time_us: clock::unix_micros(),
             };
-            self.quota.record(origin, event, &cdb, result);
+            self.quota.record(&shared.audit, origin, event, &cdb, result);
         }
         let header: [u8; HEADER_LENGTH] = ReplyHeader::new(&completion).to_bytes();
         trace!(

@@ -125,14 +125,14 @@ mod tests {
     use std::{io::Read, os::unix::net::UnixStream, time::Duration};
 
     use super::*;
-    use crate::server::for_tests::origin;
+    use crate::{audit::Audit, server::for_tests::origin};
 
     /// Puts a connection of this client into a slot; the client's end.
     fn open(table: &ConnectionTable, client: u64) -> (Token, UnixStream) {
         let (ours, theirs) = UnixStream::pair().expect("two sockets");
         let slot = table.reserve().expect("a free slot");
         table.get(slot).status.accepted(origin(client));
-        *table.get(slot).lock() = Some(Connection::new(ours.into(), origin(client)));
+        *table.get(slot).lock() = Some(Connection::new(ours.into(), origin(client), &Audit::new(None, None)));
         (Token::new(slot, client), theirs)
     }
 

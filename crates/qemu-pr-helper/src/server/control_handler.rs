@@ -7,7 +7,7 @@ use tracing::info;
 
 use super::{closer::Closing, context::Server, status::Snapshot as Status};
 use crate::{
-    audit,
+    audit::Audit,
     clock::{self, micros},
     config::{
         self,
@@ -75,26 +75,27 @@ impl Handler for ControlHandler {
 impl ControlHandler {
     /// Those that have a slot, and then those that are gone and of which something is being closed.
     fn connections(&self) -> Vec<Connection> {
-        let mut all: Vec<_> =
-            self.server.connections.all().filter_map(|slot| slot.status.snapshot()).map(connection).collect();
+        let audit = &self.server.shared.audit;
+        let seen = self.server.connections.all().filter_map(|slot| slot.status.snapshot());
+        let mut all: Vec<_> = seen.map(|status| connection(audit, status)).collect();
         for Closing { origin, since } in self.server.closer.closing() {
             if all.iter().all(|connection| connection.client.connection != origin.client) {
                 let closing_us = Some(micros(since.elapsed()));
-                all.push(Connection { client: audit::client(origin), closing_us, ..Connection::default() });
+                all.push(Connection { client: audit.client(origin), closing_us, ..Connection::default() });
             }
         }
         all
     }
 }
 
-fn connection(status: Status) -> Connection {
+fn connection(audit: &Audit, status: Status) -> Connection {
     Connection {
-        client: audit::client(status.origin),
+        client: audit.client(status.origin),
         age_us: micros(status.age),
         requests: status.requests,
         in_flight: status.under_way.map(|under_way| InFlight {
             action: under_way.command.to_string(),
-            device: Some(audit::device(under_way.device)),
+            device: Some(audit.device(under_way.device)),
             for_us: micros(under_way.since),
         }),
         last_failure: status.failure.map(|failed| Failure {

@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{Read, Write},
     os::{fd::AsFd, unix::net::UnixStream},
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,6 +19,7 @@ use super::{
     status::ConnectionStatus,
 };
 use crate::{
+    audit::Audit,
     device::{Router, multipath::Multipath},
     peer::{Origin, Peer},
     policy::Policy,
@@ -30,8 +32,9 @@ pub const TIMEOUT: Duration = Duration::from_secs(30);
 pub fn shared(simulate: bool) -> Shared {
     // No broker is at the other end: none of these tests has a map.
     let (broker, _) = UnixStream::pair().expect("two sockets");
-    let router = Router::new(Duration::from_secs(1), Multipath::over(broker.into()), simulate);
-    Shared::new(router, Policy::new(None, None), TIMEOUT, true).expect("an epoll set")
+    let audit = Arc::new(Audit::new(None, None));
+    let router = Router::new(Duration::from_secs(1), Multipath::over(broker.into()), simulate, Arc::clone(&audit));
+    Shared::new(router, Policy::new(None, None), audit, TIMEOUT, true).expect("an epoll set")
 }
 
 /// The client of this number.
@@ -55,11 +58,12 @@ impl Served {
     pub fn new(simulate: bool) -> Self {
         let (ours, client) = UnixStream::pair().expect("two sockets");
         ours.set_nonblocking(true).expect("a flag");
-        let connection = Connection::new(ours.into(), origin(1));
+        let shared = shared(simulate);
+        let connection = Connection::new(ours.into(), origin(1), &shared.audit);
         let status = ConnectionStatus::default();
         status.accepted(origin(1));
         let disk = tempfile::tempfile().expect("a file");
-        Self { shared: shared(simulate), connection, status, scratch: Scratch::default(), client, disk }
+        Self { shared, connection, status, scratch: Scratch::default(), client, disk }
     }
 
     /// One whose client has said which features it wants.

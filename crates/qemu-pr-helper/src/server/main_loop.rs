@@ -17,7 +17,7 @@ use tracing::{error, trace};
 
 use super::{context::Server, control_handler::ControlHandler, shared::Shared, worker};
 use crate::{
-    audit,
+    audit::{self, Audit},
     config::Config,
     control,
     device::Router,
@@ -82,21 +82,23 @@ pub fn run(started: Started, sandboxed: &Sandboxed, config: &Config) -> Result<E
         listener.socket().try_clone_to_owned().map_err(ServeError::descriptor("open a socket once more"))
     };
     let signals = signal::descriptor().map_err(ServeError::descriptor("receive signals"))?;
-    log::start(&audit::Backlog).map_err(ServeError::thread("writes the log"))?;
+    let audit = Arc::new(Audit::new(names.clone(), config.audit()));
+    log::start(Box::new(audit::Backlog(Arc::clone(&audit)))).map_err(ServeError::thread("writes the log"))?;
     if let Some(resolver) = resolver.clone() {
         let thread = thread::Builder::new().name("resolver".into());
         thread.spawn(move || resolver.hear()).map_err(ServeError::thread("reads what the resolver answers"))?;
     }
     let options = &config.options;
-    let router = Router::new(options.command_timeout, multipath, options.simulate);
+    let router = Router::new(options.command_timeout, multipath, options.simulate, Arc::clone(&audit));
     let policy = Policy::new(config.settings.clone(), resolver);
     let socket = again(&listener)?;
-    let server = Shared::new(router, policy, options.request_timeout, options.quiet)
+    let server = Shared::new(router, policy, audit, options.request_timeout, options.quiet)
         .and_then(|shared| Server::new(socket, shared, config.max_connections));
     let server = Arc::new(server.map_err(ServeError::descriptor("wait for clients"))?);
     worker::start(&server, sandboxed).map_err(ServeError::thread("serves clients"))?;
     if let Some(control) = &control {
-        control::start(again(control)?, ControlHandler { server: Arc::clone(&server), options: config.at_start() })
+        let handler = ControlHandler { server: Arc::clone(&server), options: config.at_start() };
+        control::start(again(control)?, handler, Arc::clone(&server.shared.audit))
             .map_err(ServeError::thread("serves the control socket"))?;
     }
 

@@ -4,14 +4,17 @@ use std::{
     io,
     mem::MaybeUninit,
     os::fd::{AsFd, OwnedFd},
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use rustix::event::{EventfdFlags, epoll, eventfd};
 
 use super::token::Token;
-use crate::{device::Router, policy::Policy};
+use crate::{audit::Audit, device::Router, policy::Policy};
 
 /// The order between "a request begins" and "no more requests": one of the two sides always sees the other.
 const ORDER: Ordering = Ordering::SeqCst;
@@ -23,6 +26,8 @@ pub struct Shared {
     pub router: Router,
     /// Decides whether they may be carried out.
     pub policy: Policy,
+    /// Who did what.
+    pub audit: Arc<Audit>,
     /// `-q`.
     pub quiet: bool,
     /// How long a client may leave a request half sent or an answer unread.
@@ -36,11 +41,18 @@ pub struct Shared {
 
 impl Shared {
     /// Nothing is in the epoll set yet.
-    pub fn new(router: Router, policy: Policy, request_timeout: Duration, quiet: bool) -> io::Result<Self> {
+    pub fn new(
+        router: Router,
+        policy: Policy,
+        audit: Arc<Audit>,
+        request_timeout: Duration,
+        quiet: bool,
+    ) -> io::Result<Self> {
         Ok(Self {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             router,
             policy,
+            audit,
             quiet,
             request_timeout,
             is_draining: AtomicBool::new(false),

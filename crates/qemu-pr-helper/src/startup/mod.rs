@@ -34,7 +34,6 @@ use self::{
 };
 pub use self::{listener::Listener, systemd::Notifier};
 use crate::{
-    audit,
     config::{Config, DEFAULT_SOCKET, values},
     device::multipath::Multipath,
     limits::FOR_BROKER,
@@ -196,9 +195,7 @@ pub fn start(config: &Config, before: &pr_sys::signal::Before) -> Result<Started
     // Readers of the audit log want names; a process without privileges looks them up.
     let names = if config.audit().is_some() || config.options.control.is_some() {
         let names = names::start(&privileged, config.options.sandbox).map_err(StartError::Names)?;
-        let names = Arc::new(Names::over(names));
-        audit::start(Arc::clone(&names), config.audit());
-        Some(names)
+        Some(Arc::new(Names::over(names)))
     } else {
         None
     };
