@@ -11,9 +11,6 @@ use scsi_persistent_reservations::{Cdb, Command, InAction, OutAction, Status};
 
 use crate::clock::micros;
 
-/// The counters of this process.
-pub static METRICS: Metrics = Metrics::new();
-
 const RESULTS: usize = REQUEST_RESULTS.len();
 const IN_ACTIONS: usize = InAction::ALL.len();
 const OUT_ACTIONS: usize = OutAction::ALL.len();
@@ -55,7 +52,7 @@ struct Histogram {
     sum_us: Counter,
 }
 
-/// The counters of a process.
+/// The counters of a server.
 pub struct Metrics {
     requests: [[Histogram; RESULTS]; ACTIONS],
     violations: [Counter; Violation::RULES.len()],
@@ -106,8 +103,8 @@ impl Counter {
     }
 }
 
-impl Metrics {
-    const fn new() -> Self {
+impl Default for Metrics {
+    fn default() -> Self {
         const fn histogram() -> Histogram {
             Histogram { buckets: [const { Counter::new() }; BUCKETS.len() + 1], sum_us: Counter::new() }
         }
@@ -129,7 +126,9 @@ impl Metrics {
             without_names: Counter::new(),
         }
     }
+}
 
+impl Metrics {
     /// A request was answered.
     pub fn request(&self, cdb: &Cdb, status: Status, took: Duration) {
         let micros = micros(took);
@@ -243,7 +242,7 @@ mod tests {
 
     #[test]
     fn every_refusal_is_counted_by_its_own_name() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::default();
         // In the order of the names.
         let all =
             [Refusal::ReadOnly, Refusal::Policy, Refusal::Keys, Refusal::NoNames, Refusal::BusyDevice, Refusal::Part];
@@ -257,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_request_is_counted_once_in_its_bucket() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::default();
         let micros = Duration::from_micros;
         for took in [micros(50), micros(51), micros(30_000_001)] {
             metrics.request(&cdb(0x5f, 3), Status::RESERVATION_CONFLICT, took);

@@ -24,7 +24,7 @@ use self::{formatter::Formatter, quota::Quotas, subscribers::Subscribers};
 use crate::{
     clock,
     log::{self, Output},
-    metrics::{ACTIONS, METRICS},
+    metrics::{ACTIONS, Metrics},
     peer::{Origin, Peer},
     resolver::names::Names,
 };
@@ -76,6 +76,7 @@ struct Suppressed {
 /// The audit log of a server, and the names that belong to numbers.
 pub struct Audit {
     is_on: bool,
+    metrics: Arc<Metrics>,
     formatter: Mutex<Formatter>,
     quotas: Quotas,
     subscribers: Subscribers,
@@ -89,9 +90,10 @@ struct Queued<T> {
 
 impl Audit {
     /// Numbers have names as far as these are known, and there is an audit log if it is said how it shows keys.
-    pub fn new(names: Option<Arc<Names>>, keys: Option<Keys>) -> Self {
+    pub fn new(metrics: Arc<Metrics>, names: Option<Arc<Names>>, keys: Option<Keys>) -> Self {
         Self {
             is_on: keys.is_some(),
+            metrics,
             formatter: Mutex::new(Formatter::new(names, keys.unwrap_or_default())),
             quotas: Quotas::default(),
             subscribers: Subscribers::default(),
@@ -131,7 +133,7 @@ impl Audit {
         let client = self.formatter().look_up_client(origin).0;
         let (path, reason) = (clipped(path), result.err().map(clipped));
         let what = What::Reload { path, accepted: result.is_ok(), rules: result.ok(), reason };
-        METRICS.audit_records.count();
+        self.metrics.audit_records.count();
         self.queue(origin.peer, Record { time_us: clock::unix_micros(), client, what });
     }
 

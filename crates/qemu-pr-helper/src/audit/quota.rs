@@ -17,7 +17,7 @@ use crate::{
     bucket::{Bucket, Rate, Refills, Shares},
     clock::{self, now},
     log,
-    metrics::{self, ACTIONS, METRICS},
+    metrics::{self, ACTIONS},
     peer::{Origin, Peer},
 };
 
@@ -75,7 +75,7 @@ impl Process {
 fn queue(audit: &Arc<Audit>, suppressed: &mut Option<Owed>) {
     if let Some(Owed { origin, counts }) = suppressed.take() {
         audit.quotas.pending.fetch_sub(1, Ordering::Relaxed);
-        METRICS.audit_records.count();
+        audit.metrics.audit_records.count();
         audit.queue(origin.peer, Suppressed { origin, time_us: clock::unix_micros(), counts });
     }
 }
@@ -101,11 +101,11 @@ impl Quota {
         }
         let now = now();
         if self.process.flush(audit, now) && self.process.bucket.take(now, RATE) {
-            METRICS.audit_records.count();
+            audit.metrics.audit_records.count();
             audit.queue(origin.peer, event());
             return;
         }
-        METRICS.audit_left_out.count();
+        audit.metrics.audit_left_out.count();
         let mut suppressed = self.process.suppressed();
         let nothing = || {
             audit.quotas.pending.fetch_add(1, Ordering::Relaxed);

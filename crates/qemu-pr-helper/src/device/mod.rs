@@ -173,8 +173,9 @@ mod tests {
     fn sent(cdb: &Cdb, major: u32, minor: u32, parts: bool) -> (Status, Option<SenseCode>, Option<Remark>) {
         let null = File::options().read(true).write(true).open("/dev/null").unwrap();
         let (broker, _) = std::os::unix::net::UnixStream::pair().unwrap();
-        let audit = Arc::new(Audit::new(None, None));
-        let router = Router::new(Duration::from_secs(1), Multipath::over(broker.into()), false, audit);
+        let audit = Arc::new(Audit::new(Arc::default(), None, None));
+        let multipath = Multipath::over(broker.into(), Arc::default());
+        let router = Router::new(Duration::from_secs(1), multipath, false, audit);
         let remark = Cell::new(None);
         let identity = Identity { kind: Kind::Block, device: rustix::fs::makedev(major, minor) };
         let device = Device { descriptor: null.as_fd(), identity, client: 1, parts, remark: &remark };

@@ -10,7 +10,7 @@ use std::{
     mem::MaybeUninit,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -19,7 +19,6 @@ use std::{
 
 use pr_broker::message::{Answer, MAX_VERDICT, Request, Verdict, note_from_bytes};
 use pr_device::{Identity, Kind};
-use pr_sandbox::{ChildError, await_ready};
 use rustix::{
     buffer::spare_capacity,
     event::{PollFd, PollFlags, Timespec, poll},
@@ -33,7 +32,7 @@ use tracing::{Level, error, trace, warn};
 use super::Device;
 use crate::{
     log::{RateLimit, Source},
-    metrics::METRICS,
+    metrics::Metrics,
 };
 
 /// The keeper answers in time; this is for one that does not.
@@ -51,6 +50,7 @@ pub struct Multipath {
     sending: Mutex<()>,
     /// Nobody is at the other end any more.
     is_gone: AtomicBool,
+    metrics: Arc<Metrics>,
 }
 
 /// What follows from a command that nobody has seen the end of.
@@ -71,20 +71,15 @@ pub enum Handled {
 
 impl Multipath {
     /// The daemon's end of a line with a broker at the other.
-    pub const fn over(broker: OwnedFd) -> Self {
-        Self { broker, sending: Mutex::new(()), is_gone: AtomicBool::new(false) }
-    }
-
-    /// Waits until the broker is ready.
-    pub fn await_ready(&self) -> Result<(), ChildError> {
-        await_ready(&self.broker)
+    pub const fn over(broker: OwnedFd, metrics: Arc<Metrics>) -> Self {
+        Self { broker, sending: Mutex::new(()), is_gone: AtomicBool::new(false), metrics }
     }
 
     /// Carries out a command for a block device, if multipath has anything to do with it.
     pub fn execute(&self, device: Device<'_>, cdb: &Cdb, parameters: &[u8], timeout: Duration) -> Handled {
         let request = Request { timeout, only_recovers: false, cdb: *cdb, parameters: parameters.to_vec() };
         let start = Instant::now();
-        METRICS.multipath_asked.count();
+        self.metrics.multipath_asked.count();
         let mut verdict = self.ask_traced(&request, device);
         let mut recovered = None;
         match cdb.command() {
@@ -97,7 +92,7 @@ impl Multipath {
             }
             Command::In(_) | Command::Out(_) => {}
         }
-        METRICS.multipath_returned.count();
+        self.metrics.multipath_returned.count();
         let is_answered = matches!(verdict, Ok(Verdict::Answered(_)));
         let mut answer = match verdict {
             Ok(Verdict::NotMultipath) => return Handled::NotMultipath,
@@ -122,8 +117,8 @@ impl Multipath {
         {
             answer.note = format!("{}; {note}", answer.note);
         }
-        METRICS.multipath_commands.count();
-        METRICS.multipath_failures.add(u64::from(!is_answered));
+        self.metrics.multipath_commands.count();
+        self.metrics.multipath_failures.add(u64::from(!is_answered));
         let Answer { note, status, .. } = &answer;
         if !note.is_empty() {
             log(

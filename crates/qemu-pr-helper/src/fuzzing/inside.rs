@@ -19,7 +19,7 @@ use pr_resolver::{facts, names};
 use pr_sys::sg_io::Outcome;
 use scsi_persistent_reservations::{Cdb, Completion, SENSE_LENGTH, Sense, Status};
 
-use super::AUDIT;
+use super::{AUDIT, METRICS};
 use crate::{
     config::{self, settings::ProvidedIds},
     control::{Control, Handler},
@@ -48,7 +48,7 @@ pub struct ToBroker(Multipath);
 impl ToBroker {
     /// Whoever is at the other end of this socket is the broker.
     pub fn over(broker: OwnedFd) -> Self {
-        Self(Multipath::over(broker))
+        Self(Multipath::over(broker, Arc::clone(&METRICS)))
     }
 
     /// Has a command carried out; `None` where the broker says that it is not for multipath.

@@ -11,7 +11,7 @@ use std::{
 use pr_sandbox::Sandboxed;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use super::{AUDIT, Read};
+use super::{AUDIT, METRICS, Read};
 use crate::{
     config::{Config, cli},
     device::{Router, multipath::Multipath},
@@ -39,11 +39,21 @@ impl Server {
         let (broker, _) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(|error| error.to_string())?;
         let options = &config.options;
-        let router =
-            Router::new(options.command_timeout, Multipath::over(broker), options.simulate, Arc::clone(&AUDIT));
-        let server =
-            Shared::new(router, Policy::new(None, None), Arc::clone(&AUDIT), options.request_timeout, options.quiet)
-                .and_then(|shared| server::Server::new(listener, shared, config.max_connections));
+        let router = Router::new(
+            options.command_timeout,
+            Multipath::over(broker, Arc::clone(&METRICS)),
+            options.simulate,
+            Arc::clone(&AUDIT),
+        );
+        let server = Shared::new(
+            router,
+            Policy::new(None, None),
+            Arc::clone(&AUDIT),
+            Arc::clone(&METRICS),
+            options.request_timeout,
+            options.quiet,
+        )
+        .and_then(|shared| server::Server::new(listener, shared, config.max_connections));
         let server = Arc::new(server.map_err(|error| error.to_string())?);
         start_workers(&server, &Sandboxed::pretend()).map_err(|error| error.to_string())?;
         let main = Arc::clone(&server);

@@ -6,7 +6,6 @@ use super::{Policy, facts::Known};
 use crate::{
     bucket::{Bucket, Rate, Shares},
     clock,
-    metrics::METRICS,
     peer::Peer,
 };
 
@@ -49,7 +48,6 @@ impl Policy {
         let bucket = state.bucket.get_or_insert_with(|| Shares::of(&self.buckets, peer));
         let due = bucket.book(clock::now(), rate)?;
         state.has_waited = true;
-        METRICS.paused.count();
         Some(clock::instant(due))
     }
 

@@ -28,7 +28,7 @@ use rustix::{
 };
 use tracing::error;
 
-use crate::metrics::METRICS;
+use crate::metrics::Metrics;
 
 /// How long an answer may take. Only the log waits.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -73,9 +73,9 @@ impl Names {
     }
 
     /// The process is gone: reports that once.
-    pub fn report_gone(&self) {
+    pub fn report_gone(&self, metrics: &Metrics) {
         if !self.is_gone.swap(true, Ordering::Relaxed) {
-            METRICS.without_names.count();
+            metrics.without_names.count();
             error!(
                 "the name lookup process has exited; audit records have numbers instead of names until this program is \
                  restarted"

@@ -20,7 +20,6 @@ use super::{
 };
 use crate::{
     log::{RateLimit, Source},
-    metrics::METRICS,
     peer::Origin,
 };
 
@@ -71,7 +70,7 @@ fn admit(server: &Arc<Server>, socket: OwnedFd) -> Option<WorkerState> {
     trace!(target: "pr_helper_accept", client, pid = peer.pid, uid = peer.uid);
     let (connected, capacity) = (server.connections.peers(), server.connections.capacity());
     if let Err(why) = server.shared.policy.check_connections(peer, connected, capacity) {
-        METRICS.over_limit.count();
+        server.shared.metrics.over_limit.count();
         if let Some(more) = OVER_LIMIT.admit(peer.into()) {
             warn!("rejecting a client: {why}{more}");
         }
@@ -79,7 +78,7 @@ fn admit(server: &Arc<Server>, socket: OwnedFd) -> Option<WorkerState> {
         return None;
     }
     let Some(slot) = server.connections.reserve() else {
-        METRICS.turned_away.count();
+        server.shared.metrics.turned_away.count();
         if let Some(more) = FULL.admit(peer.into()) {
             warn!("rejecting a client: all {capacity} connections are in use (--max-connections){more}");
         }
@@ -100,7 +99,7 @@ fn reject(server: &Arc<Server>, socket: OwnedFd, origin: Origin) {
 
 /// Puts a connection into its slot, speaks first and waits for the client. It is closed again if that fails.
 fn open(server: &Arc<Server>, token: Token, connection: Connection) -> Option<WorkerState> {
-    METRICS.accepted.count();
+    server.shared.metrics.accepted.count();
     let slot = server.connections.get(token.slot());
     let client = connection.origin().client;
     let failed = |error: Errno| {

@@ -25,7 +25,6 @@ use crate::{
     audit::{Audit, Event, Quota},
     clock,
     device::{Device, Remark},
-    metrics::METRICS,
     peer::Origin,
     policy::{self, ClientState, Policy, Refusal, Refused, is_probe, keys_of},
 };
@@ -173,6 +172,7 @@ impl Connection {
             && !shared.is_draining()
             && let Some(due) = shared.policy.delay(&mut self.state, self.origin.peer)
         {
+            shared.metrics.paused.count();
             return Next::Delay(due);
         }
         loop {
@@ -269,7 +269,12 @@ impl Connection {
             self.quota.prefetch_names(&shared.audit, self.origin);
         }
         let (completion, refusal, note) = match admitted {
-            Err(refused) => (self.refuse(&refused, is_probe), Some(refused.reason), None),
+            Err(refused) => {
+                if !is_probe {
+                    shared.metrics.refusal(refused.kind);
+                }
+                (self.refuse(&refused), Some(refused.reason), None)
+            }
             Ok(slot) => {
                 trace!(target: "pr_helper_policy", client = self.origin.client, verdict = "allowed");
                 let completion = shared.router.execute(device, &cdb, &parameters, buffer);
@@ -278,7 +283,7 @@ impl Connection {
                     None => (completion, None, None),
                     Some(Remark::Note(note)) => (completion, None, Some(note)),
                     Some(Remark::Refused(reason)) => {
-                        METRICS.refusal(Refusal::Part);
+                        shared.metrics.refusal(Refusal::Part);
                         (completion, Some(reason.into()), None)
                     }
                 }
@@ -287,7 +292,7 @@ impl Connection {
         let took = start.elapsed();
         status.command_done(&cdb, completion.status, &completion.sense);
         if !is_probe {
-            METRICS.request(&cdb, completion.status, took);
+            shared.metrics.request(&cdb, completion.status, took);
         }
         drop(parameters);
         if shared.router.closes_at_once(identity) {
@@ -326,10 +331,7 @@ impl Connection {
         self.send(shared, &header, completion.data)
     }
 
-    fn refuse(&self, Refused { kind, reason }: &Refused, is_probe: bool) -> Completion<'static> {
-        if !is_probe {
-            METRICS.refusal(*kind);
-        }
+    fn refuse(&self, Refused { kind, reason }: &Refused) -> Completion<'static> {
         let answer = kind.answer();
         trace!(
             target: "pr_helper_policy",

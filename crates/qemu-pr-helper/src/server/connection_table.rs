@@ -122,7 +122,7 @@ impl ConnectionTable {
 #[cfg(test)]
 #[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
 mod tests {
-    use std::{io::Read, os::unix::net::UnixStream, time::Duration};
+    use std::{io::Read, os::unix::net::UnixStream, sync::Arc, time::Duration};
 
     use super::*;
     use crate::{audit::Audit, server::for_tests::origin};
@@ -132,7 +132,8 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().expect("two sockets");
         let slot = table.reserve().expect("a free slot");
         table.get(slot).status.accepted(origin(client));
-        *table.get(slot).lock() = Some(Connection::new(ours.into(), origin(client), &Audit::new(None, None)));
+        let audit = Audit::new(Arc::default(), None, None);
+        *table.get(slot).lock() = Some(Connection::new(ours.into(), origin(client), &audit));
         (Token::new(slot, client), theirs)
     }
 

@@ -15,7 +15,6 @@ use crate::{
     },
     control::Handler,
     log::{self, trace},
-    metrics::METRICS,
 };
 
 /// Answers for the server.
@@ -28,16 +27,17 @@ pub struct ControlHandler {
 impl Handler for ControlHandler {
     fn snapshot(&self) -> Snapshot {
         let uptime_us = micros(clock::uptime());
+        let metrics = &self.server.shared.metrics;
         Snapshot {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             started_us: clock::unix_micros().saturating_sub(uptime_us),
             uptime_us,
             max_connections: u64::try_from(self.server.connections.capacity()).unwrap_or(u64::MAX),
-            totals: METRICS.totals(log::lost()),
-            requests: METRICS.requests(),
-            violations: METRICS.violations(),
-            refusals: METRICS.refusals(),
+            totals: metrics.totals(log::lost()),
+            requests: metrics.requests(),
+            violations: metrics.violations(),
+            refusals: metrics.refusals(),
             connections: self.connections(),
             trace: trace::enabled().into_iter().map(str::to_owned).collect(),
             settings: self.server.shared.policy.current().map(|current| Settings {

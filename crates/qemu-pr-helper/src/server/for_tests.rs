@@ -21,6 +21,7 @@ use super::{
 use crate::{
     audit::Audit,
     device::{Router, multipath::Multipath},
+    metrics::Metrics,
     peer::{Origin, Peer},
     policy::Policy,
 };
@@ -32,9 +33,11 @@ pub const TIMEOUT: Duration = Duration::from_secs(30);
 pub fn shared(simulate: bool) -> Shared {
     // No broker is at the other end: none of these tests has a map.
     let (broker, _) = UnixStream::pair().expect("two sockets");
-    let audit = Arc::new(Audit::new(None, None));
-    let router = Router::new(Duration::from_secs(1), Multipath::over(broker.into()), simulate, Arc::clone(&audit));
-    Shared::new(router, Policy::new(None, None), audit, TIMEOUT, true).expect("an epoll set")
+    let metrics = Arc::new(Metrics::default());
+    let audit = Arc::new(Audit::new(Arc::clone(&metrics), None, None));
+    let multipath = Multipath::over(broker.into(), Arc::clone(&metrics));
+    let router = Router::new(Duration::from_secs(1), multipath, simulate, Arc::clone(&audit));
+    Shared::new(router, Policy::new(None, None), audit, metrics, TIMEOUT, true).expect("an epoll set")
 }
 
 /// The client of this number.

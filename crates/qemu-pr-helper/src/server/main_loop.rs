@@ -20,8 +20,9 @@ use crate::{
     audit::{self, Audit},
     config::Config,
     control,
-    device::Router,
+    device::{Router, multipath::Multipath},
     log,
+    metrics::Metrics,
     policy::Policy,
     resolver::names::Names,
     startup::{Listener, Notifier, Started},
@@ -77,22 +78,24 @@ impl ServeError {
 
 /// Serves until a signal says stop. The main thread itself only watches: signals, deadlines, systemd's watchdog.
 pub fn run(started: Started, sandboxed: &Sandboxed, config: &Config) -> Result<ExitCode, ServeError> {
-    let Started { mut listener, control, pidfile, notifier, parent, multipath, names, resolver, .. } = started;
+    let Started { mut listener, control, pidfile, notifier, parent, broker, names, resolver, .. } = started;
     let again = |listener: &Listener| {
         listener.socket().try_clone_to_owned().map_err(ServeError::descriptor("open a socket once more"))
     };
     let signals = signal::descriptor().map_err(ServeError::descriptor("receive signals"))?;
-    let audit = Arc::new(Audit::new(names.clone(), config.audit()));
+    let metrics = Arc::new(Metrics::default());
+    let audit = Arc::new(Audit::new(Arc::clone(&metrics), names.clone(), config.audit()));
     log::start(Box::new(audit::Backlog(Arc::clone(&audit)))).map_err(ServeError::thread("writes the log"))?;
     if let Some(resolver) = resolver.clone() {
         let thread = thread::Builder::new().name("resolver".into());
         thread.spawn(move || resolver.hear()).map_err(ServeError::thread("reads what the resolver answers"))?;
     }
     let options = &config.options;
+    let multipath = Multipath::over(broker, Arc::clone(&metrics));
     let router = Router::new(options.command_timeout, multipath, options.simulate, Arc::clone(&audit));
     let policy = Policy::new(config.settings.clone(), resolver);
     let socket = again(&listener)?;
-    let server = Shared::new(router, policy, audit, options.request_timeout, options.quiet)
+    let server = Shared::new(router, policy, audit, metrics, options.request_timeout, options.quiet)
         .and_then(|shared| Server::new(socket, shared, config.max_connections));
     let server = Arc::new(server.map_err(ServeError::descriptor("wait for clients"))?);
     worker::start(&server, sandboxed).map_err(ServeError::thread("serves clients"))?;
@@ -153,7 +156,7 @@ fn watch(
             return Ok(None);
         }
         if let Some(names) = names.filter(|_| names_line.is_some_and(has_ended)) {
-            names.report_gone();
+            names.report_gone(&server.shared.metrics);
         }
         server.shared.router.hear();
         server.shared.ack_wakeup();

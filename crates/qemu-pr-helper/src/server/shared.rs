@@ -14,7 +14,7 @@ use std::{
 use rustix::event::{EventfdFlags, epoll, eventfd};
 
 use super::token::Token;
-use crate::{audit::Audit, device::Router, policy::Policy};
+use crate::{audit::Audit, device::Router, metrics::Metrics, policy::Policy};
 
 /// The order between "a request begins" and "no more requests": one of the two sides always sees the other.
 const ORDER: Ordering = Ordering::SeqCst;
@@ -28,6 +28,8 @@ pub struct Shared {
     pub policy: Policy,
     /// Who did what.
     pub audit: Arc<Audit>,
+    /// How often.
+    pub metrics: Arc<Metrics>,
     /// `-q`.
     pub quiet: bool,
     /// How long a client may leave a request half sent or an answer unread.
@@ -45,6 +47,7 @@ impl Shared {
         router: Router,
         policy: Policy,
         audit: Arc<Audit>,
+        metrics: Arc<Metrics>,
         request_timeout: Duration,
         quiet: bool,
     ) -> io::Result<Self> {
@@ -53,6 +56,7 @@ impl Shared {
             router,
             policy,
             audit,
+            metrics,
             quiet,
             request_timeout,
             is_draining: AtomicBool::new(false),

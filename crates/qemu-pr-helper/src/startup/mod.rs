@@ -12,14 +12,14 @@ mod systemd;
 use std::{
     convert::Infallible,
     env, io,
-    os::fd::BorrowedFd,
+    os::fd::{BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use pr_resolver::{facts, names};
 use pr_sandbox::{
-    ChildError, Privileged, Sandbox, Unprivileged, WaitError,
+    ChildError, Privileged, Sandbox, Unprivileged, WaitError, await_ready,
     privileges::{self, PrivilegeError},
 };
 use thiserror::Error;
@@ -35,7 +35,6 @@ use self::{
 pub use self::{listener::Listener, systemd::Notifier};
 use crate::{
     config::{Config, DEFAULT_SOCKET, values},
-    device::multipath::Multipath,
     limits::FOR_BROKER,
     log,
     paths::{self, Entry},
@@ -54,8 +53,8 @@ pub struct Started {
     pub notifier: Notifier,
     /// The process that waits for the daemon to be up.
     pub parent: ParentNotifier,
-    /// The multipath broker.
-    pub multipath: Multipath,
+    /// The socket to the multipath broker.
+    pub broker: OwnedFd,
     /// The process that looks names up for the audit log, if there can be readers of that.
     pub names: Option<Arc<Names>>,
     /// The process that finds out what rules need to know, if there can be rules.
@@ -190,7 +189,6 @@ pub fn start(config: &Config, before: &pr_sys::signal::Before) -> Result<Started
         Some(path) => broker::connect(path)?,
         None => pr_broker::start(&privileged, config.options.sandbox, FOR_BROKER).map_err(StartError::Broker)?,
     };
-    let multipath = Multipath::over(broker);
 
     // Readers of the audit log want names; a process without privileges looks them up.
     let names = if config.audit().is_some() || config.options.control.is_some() {
@@ -231,7 +229,7 @@ pub fn start(config: &Config, before: &pr_sys::signal::Before) -> Result<Started
     };
 
     // No client is served before they are in their sandboxes. They have had time to enter them.
-    multipath.await_ready().map_err(StartError::Broker)?;
+    await_ready(&broker).map_err(StartError::Broker)?;
     if let Some(names) = &names {
         names.await_ready().map_err(StartError::Names)?;
     }
@@ -268,7 +266,7 @@ pub fn start(config: &Config, before: &pr_sys::signal::Before) -> Result<Started
     // From here on an attacker could use nothing beyond the commands themselves.
     let unprivileged =
         privileges::drop(privileged, config.options.user, config.options.group, config.options.simulate)?;
-    Ok(Started { listener, control, pidfile, notifier, parent, multipath, names, resolver, unprivileged })
+    Ok(Started { listener, control, pidfile, notifier, parent, broker, names, resolver, unprivileged })
 }
 
 /// The life of a process that a unit starts to be the broker of one daemon.

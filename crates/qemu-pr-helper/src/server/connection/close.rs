@@ -10,7 +10,7 @@ use rustix::{
 use tracing::{debug, trace, warn};
 
 use super::{super::shared::Shared, Connection};
-use crate::{log::RateLimit, metrics::METRICS, peer::Origin};
+use crate::{log::RateLimit, metrics::Metrics, peer::Origin};
 
 /// Why a connection ends.
 pub enum Reason {
@@ -28,10 +28,10 @@ pub enum Reason {
 
 impl Reason {
     /// For the metrics.
-    pub fn count(&self) {
+    fn count(&self, metrics: &Metrics) {
         match self {
-            Self::Violation(violation) => METRICS.violation(*violation),
-            Self::Overdue => METRICS.overdue.count(),
+            Self::Violation(violation) => metrics.violation(*violation),
+            Self::Overdue => metrics.overdue.count(),
             Self::Finished | Self::Broken(_) | Self::Draining => {}
         }
     }
@@ -80,7 +80,7 @@ impl Connection {
     /// Logs why it ends.
     pub fn log_close(&self, shared: &Shared, reason: &Reason) {
         static COMPLAINTS: RateLimit = RateLimit::new();
-        reason.count();
+        reason.count(&shared.metrics);
         let client = self.origin.client;
         let why = reason.in_words(shared.request_timeout);
         if let Reason::Violation(_) = reason {

@@ -185,3 +185,21 @@ fn a_socket_with_something_in_it_does_not_close_at_once() {
     served.send_all(&read_keys(), &[]);
     assert!(!served.connection.closes_at_once());
 }
+
+#[test]
+fn two_servers_in_a_process_count_what_is_their_own() {
+    let (mut one, other) = (Served::negotiated(true), Served::negotiated(true));
+    one.send_all(&read_keys(), &[]);
+    assert!(waits(&one.handle()));
+    one.client.write_all(&[0; 7]).unwrap();
+    assert!(waits(&one.handle()));
+    one.client.shutdown(std::net::Shutdown::Write).unwrap();
+    let Next::Close(reason) = one.handle() else { panic!("it is in the middle of a request") };
+    one.connection.log_close(&one.shared, &reason);
+    let counted = |served: &Served| {
+        let metrics = &served.shared.metrics;
+        let requests: u64 = metrics.requests().iter().map(pr_control::Requests::count).sum();
+        (requests, metrics.violations().iter().map(|rule| rule.count).sum::<u64>())
+    };
+    assert_eq!((counted(&one), counted(&other)), ((1, 1), (0, 0)));
+}
