@@ -68,6 +68,8 @@ pub struct Control<H> {
     /// Besides root, the user who may change something.
     owner: u32,
     slots: Slots,
+    /// Limits the records of those who may not change anything, and try.
+    refused: RateLimit,
 }
 
 /// Serves a listening socket from a thread of its own.
@@ -195,13 +197,10 @@ fn reject(socket: &UnixStream, user: u32) {
     let _ = send(socket, &line(&Answer::Failed { reason }), SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
 }
 
-/// Records of those who may not change anything, and try.
-static REFUSED: RateLimit = RateLimit::new();
-
 impl<H: Handler> Control<H> {
     /// No conversation has begun.
     pub fn new(subject: H, audit: Arc<Audit>, owner: u32) -> Self {
-        Self { subject, audit, owner, slots: Slots::default() }
+        Self { subject, audit, owner, slots: Slots::default(), refused: RateLimit::default() }
     }
 
     /// One conversation; the socket to be closed, unless it follows from here on.
@@ -224,7 +223,7 @@ impl<H: Handler> Control<H> {
                 let reason = format!("user {uid} may look; root, and whoever made this socket, may change something");
                 if let Ask::Reload { path, .. } = ask {
                     // Every user who may query may fill the audit log with this, but slowly.
-                    if let Some(more) = REFUSED.admit(who.peer.into()) {
+                    if let Some(more) = self.refused.admit(who.peer.into()) {
                         self.audit.reload(who, &path, Err(&format!("{reason}{more}")));
                     }
                 }

@@ -53,13 +53,20 @@ pub struct Router {
     scsi: sg_io::SgIo,
     multipath: Multipath,
     simulator: Option<Simulator>,
+    /// Which parts of disks have been spoken of.
+    parts: Once,
 }
 
 impl Router {
     /// A router whose commands may take `timeout`, PREEMPT AND ABORT twice as long. With `simulate`, what is not a
     /// SCSI device is a simulated one. Messages have the names of devices that the audit log has.
     pub fn new(timeout: Duration, multipath: Multipath, simulate: bool, audit: Arc<Audit>) -> Self {
-        Self { scsi: sg_io::SgIo::new(timeout, audit), multipath, simulator: simulate.then(Simulator::default) }
+        Self {
+            scsi: sg_io::SgIo::new(timeout, audit),
+            multipath,
+            simulator: simulate.then(Simulator::default),
+            parts: Once::default(),
+        }
     }
 
     /// Whether the thread that served a client may close this itself. The file of a simulated disk is a test's.
@@ -81,6 +88,15 @@ impl Router {
     #[cfg(fuzzing)]
     pub fn clear(&self) {
         self.simulator.iter().for_each(Simulator::clear);
+    }
+
+    /// The answer to a command that would have reached more than it was sent to.
+    fn refuse_part(&self, device: Device<'_>, cdb: &Cdb, reason: String) -> Completion<'static> {
+        if self.parts.admit(device.identity) {
+            warn!("{} on {} is refused: {reason}", cdb.command(), device.identity);
+        }
+        device.remark.set(Some(Remark::Refused(reason)));
+        Completion::check_condition(Sense::fixed(SenseCode::INVALID_OPERATION_CODE))
     }
 
     /// A client is gone and will not come back under this number.
@@ -129,7 +145,7 @@ impl Target<Device<'_>> for Router {
             && !device.parts
             && let Some(reason) = part::numbered(identity)
         {
-            return refuse_part(device, cdb, reason);
+            return self.refuse_part(device, cdb, reason);
         }
         if multipath::is_candidate(device) {
             let timeout = self.scsi.timeout_for(cdb);
@@ -141,23 +157,13 @@ impl Target<Device<'_>> for Router {
                     }
                     return answer.complete(buffer);
                 }
-                Handled::Part(reason) if is_change && !device.parts => return refuse_part(device, cdb, reason),
+                Handled::Part(reason) if is_change && !device.parts => return self.refuse_part(device, cdb, reason),
                 Handled::Part(_) | Handled::NotMultipath => {}
             }
         }
         route("sg_io");
         self.scsi.execute(device, cdb, parameters, buffer)
     }
-}
-
-/// The answer to a command that would have reached more than it was sent to.
-fn refuse_part(device: Device<'_>, cdb: &Cdb, reason: String) -> Completion<'static> {
-    static SAID: Once = Once::new();
-    if SAID.admit(device.identity) {
-        warn!("{} on {} is refused: {reason}", cdb.command(), device.identity);
-    }
-    device.remark.set(Some(Remark::Refused(reason)));
-    Completion::check_condition(Sense::fixed(SenseCode::INVALID_OPERATION_CODE))
 }
 
 #[cfg(test)]

@@ -51,6 +51,8 @@ pub struct Multipath {
     /// Nobody is at the other end any more.
     is_gone: AtomicBool,
     metrics: Arc<Metrics>,
+    /// Limits the messages about maps.
+    messages: RateLimit,
 }
 
 /// What follows from a command that nobody has seen the end of.
@@ -71,8 +73,14 @@ pub enum Handled {
 
 impl Multipath {
     /// The daemon's end of a line with a broker at the other.
-    pub const fn over(broker: OwnedFd, metrics: Arc<Metrics>) -> Self {
-        Self { broker, sending: Mutex::new(()), is_gone: AtomicBool::new(false), metrics }
+    pub fn over(broker: OwnedFd, metrics: Arc<Metrics>) -> Self {
+        Self {
+            broker,
+            sending: Mutex::new(()),
+            is_gone: AtomicBool::new(false),
+            metrics,
+            messages: RateLimit::default(),
+        }
     }
 
     /// Carries out a command for a block device, if multipath has anything to do with it.
@@ -121,7 +129,7 @@ impl Multipath {
         self.metrics.multipath_failures.add(u64::from(!is_answered));
         let Answer { note, status, .. } = &answer;
         if !note.is_empty() {
-            log(
+            self.log(
                 device.identity,
                 &format!("{} on multipath device {}: {status}: {note}", cdb.command(), device.identity.number()),
             );
@@ -143,7 +151,7 @@ impl Multipath {
                 Ok((length @ 1.., _)) => {
                     if let Some((device, note)) = note_from_bytes(&bytes[..length]) {
                         let identity = Identity { kind: Kind::Block, device };
-                        log(identity, &format!("multipath device {}: {note}", identity.number()));
+                        self.log(identity, &format!("multipath device {}: {note}", identity.number()));
                     }
                 }
                 Err(Errno::INTR) => {}
@@ -157,6 +165,13 @@ impl Multipath {
                     return;
                 }
             }
+        }
+    }
+
+    /// Logs what there is to say about a map, within limits.
+    fn log(&self, device: Identity, words: &str) {
+        if let Some(more) = self.messages.admit(Source::Device(device.device)) {
+            warn!("{words}{more}");
         }
     }
 
@@ -240,14 +255,6 @@ impl Multipath {
             }
         }
         Verdict::parse(&bytes).ok_or_else(|| io::Error::other("it has died, and another one has taken over"))
-    }
-}
-
-/// Logs what there is to say about a map, within limits.
-fn log(device: Identity, words: &str) {
-    static NOTES: RateLimit = RateLimit::new();
-    if let Some(more) = NOTES.admit(Source::Device(device.device)) {
-        warn!("{words}{more}");
     }
 }
 

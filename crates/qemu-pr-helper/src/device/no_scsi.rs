@@ -22,8 +22,8 @@ pub struct NoScsi {
 
 impl NoScsi {
     /// None has been told of.
-    pub const fn new(audit: Arc<Audit>) -> Self {
-        Self { said: Once::new(), audit }
+    pub fn new(audit: Arc<Audit>) -> Self {
+        Self { said: Once::default(), audit }
     }
 
     /// Logs it, once for each device. A pipe or /dev/null is not taken for a disk: a client that sends one asks about this

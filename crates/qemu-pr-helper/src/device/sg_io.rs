@@ -30,7 +30,7 @@ const SUSPENDED_WAITS: [u64; 10] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
 
 impl SgIo {
     /// An executor whose commands may take `timeout`.
-    pub const fn new(timeout: Duration, audit: Arc<Audit>) -> Self {
+    pub fn new(timeout: Duration, audit: Arc<Audit>) -> Self {
         Self { timeout, no_scsi: NoScsi::new(audit) }
     }
 

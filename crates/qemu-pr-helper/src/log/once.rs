@@ -14,15 +14,11 @@ const FRESH: Duration = Duration::from_secs(3600);
 /// How many devices are told apart.
 const REMEMBERED: usize = 256;
 
-/// Which devices one kind of message has been said about.
+/// Which devices one kind of message has been said about; a new one knows of none.
+#[derive(Default)]
 pub struct Once(Mutex<VecDeque<(Identity, Instant)>>);
 
 impl Once {
-    /// Nothing has been said.
-    pub const fn new() -> Self {
-        Self(Mutex::new(VecDeque::new()))
-    }
-
     /// Whether it is to be said about this device now.
     pub fn admit(&self, device: Identity) -> bool {
         self.admit_at(device, Instant::now())
@@ -50,7 +46,7 @@ mod tests {
 
     #[test]
     fn each_device_is_spoken_of_once_an_hour() {
-        let (once, start) = (Once::new(), Instant::now());
+        let (once, start) = (Once::default(), Instant::now());
         let device = |device| Identity { kind: Kind::Block, device };
         assert!(once.admit_at(device(1), start) && once.admit_at(device(2), start));
         assert!(!once.admit_at(device(1), start + FRESH / 2));
@@ -61,7 +57,7 @@ mod tests {
 
     #[test]
     fn many_devices_take_little_memory() {
-        let (once, start) = (Once::new(), Instant::now());
+        let (once, start) = (Once::default(), Instant::now());
         let said = (0..1000).filter(|device| once.admit_at(Identity { kind: Kind::Block, device: *device }, start));
         assert_eq!(said.count(), 1000);
         assert_eq!(once.0.lock().expect("no panic").len(), REMEMBERED);

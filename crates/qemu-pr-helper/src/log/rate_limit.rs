@@ -43,9 +43,11 @@ const TOGETHER: Rate = Rate { per_second: 5, burst: 50 };
 /// How many sources are told apart.
 const SOURCES: usize = 64;
 
-/// A limit for one kind of message.
+/// A limit for one kind of message; a new one has let nothing through yet.
+#[derive(Default)]
 pub struct RateLimit(Mutex<State>);
 
+#[derive(Default)]
 struct State {
     together: Bucket,
     /// Those that provoked a message last, the last of them at the end.
@@ -61,11 +63,6 @@ struct Known {
 }
 
 impl RateLimit {
-    /// A limit that has let nothing through yet.
-    pub const fn new() -> Self {
-        Self(Mutex::new(State { together: Bucket::new(), sources: Vec::new(), suppressed: 0 }))
-    }
-
     /// Whether a message may be said now that this source provoked, and what to add to it about those that were not.
     pub fn admit(&self, source: Source) -> Option<String> {
         self.admit_at(source, Instant::now())
@@ -118,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_burst_passes_then_one_a_second_and_the_rest_is_counted() {
-        let (limit, source, start) = (RateLimit::new(), Source::Process(1), start());
+        let (limit, source, start) = (RateLimit::default(), Source::Process(1), start());
         assert_eq!(passed(&limit, source, start, 1000), 10);
         let later = limit.admit_at(source, start + Duration::from_secs(1));
         assert_eq!(later.as_deref(), Some(" (990 similar messages were left out)"));
@@ -129,7 +126,7 @@ mod tests {
 
     #[test]
     fn one_that_floods_does_not_hide_the_others() {
-        let (limit, start) = (RateLimit::new(), start());
+        let (limit, start) = (RateLimit::default(), start());
         assert_eq!(passed(&limit, Source::Process(1), start, 1000), 10);
         assert_eq!(passed(&limit, Source::Process(2), start, 3), 3);
         assert_eq!(passed(&limit, Source::User(2), start, 3), 3);
@@ -138,7 +135,7 @@ mod tests {
 
     #[test]
     fn many_sources_together_are_limited_and_only_the_last_are_remembered() {
-        let (limit, start) = (RateLimit::new(), start());
+        let (limit, start) = (RateLimit::default(), start());
         let all: usize = (0..1000).map(|number| passed(&limit, Source::Process(number), start, 1)).sum();
         assert_eq!(all, 50);
         assert_eq!(limit.0.lock().expect("no panic").sources.len(), SOURCES);

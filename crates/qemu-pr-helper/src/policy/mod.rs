@@ -96,6 +96,8 @@ pub struct Policy {
     under_way: Mutex<HashMap<Identity, u32>>,
     /// How often the client processes may send requests.
     buckets: Mutex<Shares<Bucket>>,
+    /// Limits the messages about what can neither be allowed nor denied.
+    unknown: RateLimit,
 }
 
 /// A request, and its client.
@@ -143,6 +145,7 @@ impl Policy {
             memory: Memory::new(resolver),
             under_way: Mutex::default(),
             buckets: Mutex::default(),
+            unknown: RateLimit::default(),
         };
         if let Some((path, settings)) = settings {
             policy.replace(path, settings);
@@ -212,7 +215,7 @@ impl Policy {
                 PolicyDecision::Denied(None) => return Err(Refusal::Policy.because("no rule allows it")),
                 PolicyDecision::Unknown(rule, what) => {
                     let why = format!("the rule \"{rule}\" needs {what}, and that cannot be found out now");
-                    return Err(unknown(origin.peer, cdb, why));
+                    return Err(self.refuse_unknown(origin.peer, cdb, why));
                 }
             }
         }
@@ -235,7 +238,7 @@ impl Policy {
         match self.memory.aliases(device).and_then(|Aliases { paths, .. }| paths) {
             None => {
                 let why = "whether this is a multipath map cannot be found out now (single-path-reservations)";
-                Err(unknown(peer, cdb, why.to_owned()))
+                Err(self.refuse_unknown(peer, cdb, why.to_owned()))
             }
             Some(0..=1) => Ok(()),
             Some(paths) => Err(Refusal::Policy.because(format!(
@@ -243,6 +246,15 @@ impl Policy {
                  or 8"
             ))),
         }
+    }
+
+    /// A refusal of what can neither be allowed nor denied. The administrator should know, audit log or not.
+    fn refuse_unknown(&self, peer: Peer, cdb: &Cdb, why: String) -> Refused {
+        if let Some(more) = self.unknown.admit(peer.into()) {
+            let Peer { pid, uid } = peer;
+            warn!("refusing {} of process {pid} of user {uid}: {why}{more}", cdb.command());
+        }
+        Refusal::NoNames.because(why)
     }
 
     fn take_slot(&self, device: Identity, limit: u32) -> Result<DeviceSlot<'_>, Refused> {
@@ -255,16 +267,6 @@ impl Policy {
         *count += 1;
         Ok(DeviceSlot(self, device))
     }
-}
-
-/// A refusal of what can neither be allowed nor denied. The administrator should know, audit log or not.
-fn unknown(peer: Peer, cdb: &Cdb, why: String) -> Refused {
-    static BLIND: RateLimit = RateLimit::new();
-    if let Some(more) = BLIND.admit(peer.into()) {
-        let Peer { pid, uid } = peer;
-        warn!("refusing {} of process {pid} of user {uid}: {why}{more}", cdb.command());
-    }
-    Refusal::NoNames.because(why)
 }
 
 /// Whether a command makes a reservation that admits the nexus that holds it and no other. One that preempts its own

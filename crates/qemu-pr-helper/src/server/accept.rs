@@ -18,16 +18,7 @@ use super::{
     token::Token,
     worker_pool::WorkerState,
 };
-use crate::{
-    log::{RateLimit, Source},
-    peer::Origin,
-};
-
-/// Messages about clients for which there is no room.
-static FULL: RateLimit = RateLimit::new();
-
-/// Messages about clients that have enough connections.
-static OVER_LIMIT: RateLimit = RateLimit::new();
+use crate::{log::Source, peer::Origin};
 
 /// Accepts one client, if there is a thread for whatever it does and room for what it may leave to be closed.
 pub fn accept(server: &Arc<Server>, has_standby: bool) -> WorkerState {
@@ -44,7 +35,7 @@ pub fn accept(server: &Arc<Server>, has_standby: bool) -> WorkerState {
         }
         Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
             // The listener stays readable; asking again at once would only burn the processor.
-            if let Some(more) = FULL.admit(Source::Unknown) {
+            if let Some(more) = server.messages.full.admit(Source::Unknown) {
                 warn!("cannot accept a client now: {error}; trying again shortly{more}");
             }
             server.pause_accepting();
@@ -71,7 +62,7 @@ fn admit(server: &Arc<Server>, socket: OwnedFd) -> Option<WorkerState> {
     let (connected, capacity) = (server.connections.peers(), server.connections.capacity());
     if let Err(why) = server.shared.policy.check_connections(peer, connected, capacity) {
         server.shared.metrics.over_limit.count();
-        if let Some(more) = OVER_LIMIT.admit(peer.into()) {
+        if let Some(more) = server.messages.over_limit.admit(peer.into()) {
             warn!("rejecting a client: {why}{more}");
         }
         reject(server, socket, origin);
@@ -79,7 +70,7 @@ fn admit(server: &Arc<Server>, socket: OwnedFd) -> Option<WorkerState> {
     }
     let Some(slot) = server.connections.reserve() else {
         server.shared.metrics.turned_away.count();
-        if let Some(more) = FULL.admit(peer.into()) {
+        if let Some(more) = server.messages.full.admit(peer.into()) {
             warn!("rejecting a client: all {capacity} connections are in use (--max-connections){more}");
         }
         reject(server, socket, origin);

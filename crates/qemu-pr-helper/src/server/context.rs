@@ -25,6 +25,7 @@ use super::{
     token::Token,
     worker_pool::WorkerPool,
 };
+use crate::log::RateLimit;
 
 /// After so many looks with nothing to see, the main thread stops looking until it is woken.
 const QUIET_TICKS: usize = 10;
@@ -40,9 +41,22 @@ pub struct Server {
     /// Connections that wait for their turn.
     pub delayed: Delayed,
     pub closer: Closer,
+    /// Limits the messages that clients cause.
+    pub messages: Messages,
     clients: AtomicU64,
     quiet_ticks: AtomicUsize,
     is_accept_paused: AtomicBool,
+}
+
+/// Limits of messages: each kind has its own.
+#[derive(Default)]
+pub struct Messages {
+    /// About clients for which there is no room.
+    pub full: RateLimit,
+    /// About clients that have enough connections.
+    pub over_limit: RateLimit,
+    /// About threads for which the system has no room.
+    pub no_thread: RateLimit,
 }
 
 impl Server {
@@ -56,6 +70,7 @@ impl Server {
             connections: ConnectionTable::new(max_connections),
             delayed: Delayed::default(),
             closer: Closer::default(),
+            messages: Messages::default(),
             clients: AtomicU64::new(0),
             quiet_ticks: AtomicUsize::new(0),
             is_accept_paused: AtomicBool::new(false),

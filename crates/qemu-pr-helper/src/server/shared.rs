@@ -14,7 +14,7 @@ use std::{
 use rustix::event::{EventfdFlags, epoll, eventfd};
 
 use super::token::Token;
-use crate::{audit::Audit, device::Router, metrics::Metrics, policy::Policy};
+use crate::{audit::Audit, device::Router, log::RateLimit, metrics::Metrics, policy::Policy};
 
 /// The order between "a request begins" and "no more requests": one of the two sides always sees the other.
 const ORDER: Ordering = Ordering::SeqCst;
@@ -30,6 +30,8 @@ pub struct Shared {
     pub audit: Arc<Audit>,
     /// How often.
     pub metrics: Arc<Metrics>,
+    /// Limits the messages about connections that end as they should not.
+    pub complaints: RateLimit,
     /// `-q`.
     pub quiet: bool,
     /// How long a client may leave a request half sent or an answer unread.
@@ -57,6 +59,7 @@ impl Shared {
             policy,
             audit,
             metrics,
+            complaints: RateLimit::default(),
             quiet,
             request_timeout,
             is_draining: AtomicBool::new(false),

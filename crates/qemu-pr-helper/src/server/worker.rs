@@ -25,7 +25,7 @@ use super::{
     token::Token,
     worker_pool::{WAITING, WorkerState},
 };
-use crate::log::{RateLimit, Source};
+use crate::log::Source;
 
 /// The scratch buffers are on the heap; what is left is shallow.
 const STACK: usize = 128 * 1024;
@@ -72,9 +72,8 @@ fn work(server: &Arc<Server>) {
 
 /// Starts a thread to wait in place of this one, if the system has room for it.
 fn start_another(server: &Arc<Server>) -> bool {
-    static FAILURES: RateLimit = RateLimit::new();
     let Err(error) = spawn(server) else { return true };
-    if let Some(more) = FAILURES.admit(Source::Unknown) {
+    if let Some(more) = server.messages.no_thread.admit(Source::Unknown) {
         error!(
             "cannot start another thread: {error}; no client is read until one is free \
              (raise TasksMax= in the unit, or ulimit -u){more}"

@@ -10,7 +10,7 @@ use rustix::{
 use tracing::{debug, trace, warn};
 
 use super::{super::shared::Shared, Connection};
-use crate::{log::RateLimit, metrics::Metrics, peer::Origin};
+use crate::{metrics::Metrics, peer::Origin};
 
 /// Why a connection ends.
 pub enum Reason {
@@ -79,7 +79,6 @@ impl Connection {
 
     /// Logs why it ends.
     pub fn log_close(&self, shared: &Shared, reason: &Reason) {
-        static COMPLAINTS: RateLimit = RateLimit::new();
         reason.count(&shared.metrics);
         let client = self.origin.client;
         let why = reason.in_words(shared.request_timeout);
@@ -89,7 +88,7 @@ impl Connection {
         trace!(target: "pr_helper_close", client, reason = why);
         if !reason.is_complaint() || shared.quiet {
             debug!("client {client} is disconnected: {why}");
-        } else if let Some(more) = COMPLAINTS.admit(self.origin.peer.into()) {
+        } else if let Some(more) = shared.complaints.admit(self.origin.peer.into()) {
             warn!("closing the connection of {}: {why}{more}", self.peer());
         }
     }
