@@ -27,12 +27,15 @@ mod server;
 mod startup;
 mod wildcard;
 
-use std::{env, error::Error, ffi::OsStr, panic, path::PathBuf, process::ExitCode};
+use std::{env, error::Error, ffi::OsStr, panic, path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::CommandFactory as _;
 use tracing::{error, warn};
 
-use self::config::{Config, cli, settings::Settings};
+use self::{
+    config::{Config, cli, settings::Settings},
+    log::Log,
+};
 
 /// The program, from its command line to its end.
 pub fn main() -> ExitCode {
@@ -60,16 +63,18 @@ pub fn main() -> ExitCode {
         },
         _ => options,
     };
-    let installed = log::install(&program, options.verbose && !options.quiet, options.log_format);
+    let log = Arc::new(Log::default());
+    let installed = log.install(&program, options.verbose && !options.quiet, options.log_format);
     // The standard library's hook may want to read debug information, and what is confined opens no files.
     panic::set_hook(Box::new(|info| error!("internal error: {info}")));
-    let code = installed.map_err(Into::into).and_then(|()| run(options, settings?, &before)).unwrap_or_else(|error| {
-        // The process that started this reads standard error; libvirt shows it to people.
-        log::also_to_standard_error();
-        error!("{error}");
-        ExitCode::FAILURE
-    });
-    log::finish();
+    let code =
+        installed.map_err(Into::into).and_then(|()| run(options, settings?, &before, &log)).unwrap_or_else(|error| {
+            // The process that started this reads standard error; libvirt shows it to people.
+            log.also_to_standard_error();
+            error!("{error}");
+            ExitCode::FAILURE
+        });
+    log.finish();
     code
 }
 
@@ -82,21 +87,22 @@ fn run(
     options: cli::Options,
     settings: Option<(PathBuf, Settings)>,
     before: &pr_sys::signal::Before,
+    log: &Arc<Log>,
 ) -> Result<ExitCode, Box<dyn Error>> {
     if options.serve_broker {
-        match startup::serve_broker(options.sandbox)? {}
+        match startup::serve_broker(options.sandbox, log)? {}
     }
     for warning in settings.iter().flat_map(|(_, settings)| &settings.warnings) {
         warn!("{warning}");
     }
-    for warning in log::trace::apply(&options.trace, options.trace_backend)? {
+    for warning in log::trace::apply(log, &options.trace, options.trace_backend)? {
         warn!("{warning}");
     }
     let mut config = Config::new(options, settings);
     // Before anything is forked: the other processes live under the same limit.
     let wanted = config.options.max_connections;
     config.max_connections = limits::connections(wanted, config.is_given("max-connections"));
-    let started = match startup::start(&config, before) {
+    let started = match startup::start(&config, before, log) {
         Ok(started) => started,
         Err(error) => match error.interruption() {
             // It was asked to end.
@@ -111,5 +117,5 @@ fn run(
     let descriptors = limits::descriptors_for(u64::try_from(config.max_connections).unwrap_or(u64::MAX));
     let (sandbox, directories) = (config.options.sandbox, started.directories());
     let sandboxed = pr_sandbox::enter_sandbox(&started.unprivileged, sandbox, descriptors, &directories)?;
-    Ok(server::run(started, &sandboxed, &config)?)
+    Ok(server::run(started, &sandboxed, &config, Arc::clone(log))?)
 }

@@ -22,7 +22,7 @@ use crate::sandbox::{self, Sandbox, SandboxError};
 /// Proof that the process has one thread and all the privileges that it was started with.
 pub struct Privileged {
     /// What a child process does first, to let go of what is this process' own.
-    pub(super) in_child: fn(),
+    pub(super) in_child: Box<dyn Fn()>,
 }
 
 /// Proof that the privileges are dropped.
@@ -33,8 +33,8 @@ pub struct Sandboxed(());
 
 impl Privileged {
     /// For the first line of a start. Each child process begins with `in_child`: the log is not its own.
-    pub const fn at_start(in_child: fn()) -> Self {
-        Self { in_child }
+    pub fn at_start(in_child: impl Fn() + 'static) -> Self {
+        Self { in_child: Box::new(in_child) }
     }
 }
 

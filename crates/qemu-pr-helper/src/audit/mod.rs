@@ -23,7 +23,7 @@ pub use self::quota::Quota;
 use self::{formatter::Formatter, quota::Quotas, subscribers::Subscribers};
 use crate::{
     clock,
-    log::{self, Output},
+    log::{self, Log, Output},
     metrics::{ACTIONS, Metrics},
     peer::{Origin, Peer},
     resolver::names::Names,
@@ -76,6 +76,7 @@ struct Suppressed {
 /// The audit log of a server, and the names that belong to numbers.
 pub struct Audit {
     is_on: bool,
+    log: Arc<Log>,
     metrics: Arc<Metrics>,
     formatter: Mutex<Formatter>,
     quotas: Quotas,
@@ -90,9 +91,10 @@ struct Queued<T> {
 
 impl Audit {
     /// Numbers have names as far as these are known, and there is an audit log if it is said how it shows keys.
-    pub fn new(metrics: Arc<Metrics>, names: Option<Arc<Names>>, keys: Option<Keys>) -> Self {
+    pub fn new(log: Arc<Log>, metrics: Arc<Metrics>, names: Option<Arc<Names>>, keys: Option<Keys>) -> Self {
         Self {
             is_on: keys.is_some(),
+            log,
             metrics,
             formatter: Mutex::new(Formatter::new(names, keys.unwrap_or_default())),
             quotas: Quotas::default(),
@@ -162,7 +164,7 @@ impl Audit {
     where
         Queued<T>: log::Record + 'static,
     {
-        log::record(peer, Box::new(Queued { audit: Arc::clone(self), entry }));
+        self.log.record(peer, Box::new(Queued { audit: Arc::clone(self), entry }));
     }
 }
 

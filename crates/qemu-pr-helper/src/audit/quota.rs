@@ -16,7 +16,6 @@ use super::{Audit, Counts, Event, Prefetch, Suppressed};
 use crate::{
     bucket::{Bucket, Rate, Refills, Shares},
     clock::{self, now},
-    log,
     metrics::{self, ACTIONS},
     peer::{Origin, Peer},
 };
@@ -118,7 +117,7 @@ impl Quota {
         *count = count.saturating_add(1);
         drop(suppressed);
         if is_first {
-            log::wake();
+            audit.log.wake();
         }
     }
 }

@@ -36,7 +36,7 @@ fn cdb() -> Cdb {
 
 /// An audit log, and what a subscriber reads of it.
 fn followed() -> (Arc<Audit>, BufReader<UnixStream>) {
-    let audit = Arc::new(Audit::new(Arc::default(), None, Some(Keys::Show)));
+    let audit = Arc::new(Audit::new(Arc::default(), Arc::default(), None, Some(Keys::Show)));
     let (ours, theirs) = UnixStream::pair().expect("two sockets");
     assert!(audit.subscribe(ours.into(), 0).is_ok());
     theirs.set_nonblocking(true).expect("a flag");
@@ -87,7 +87,7 @@ fn a_quota_that_is_used_up_in_one_audit_log_is_whole_in_another() {
 
 #[test]
 fn an_audit_log_that_is_off_has_no_records_and_another_one_has() {
-    let off = Arc::new(Audit::new(Arc::default(), None, None));
+    let off = Arc::new(Audit::new(Arc::default(), Arc::default(), None, None));
     let (on, mut reader) = followed();
     let (ours, theirs) = UnixStream::pair().expect("two sockets");
     assert!(!off.is_on() && on.is_on());

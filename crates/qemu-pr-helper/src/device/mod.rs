@@ -174,14 +174,29 @@ mod tests {
     use scsi_persistent_reservations::{InAction, OutAction, PersistentReserveIn, PersistentReserveOut, Status};
 
     use super::*;
+    use crate::log::for_tests::Captured;
 
-    /// What a command to the block device of this number comes to, with nothing behind it that takes commands.
-    fn sent(cdb: &Cdb, major: u32, minor: u32, parts: bool) -> (Status, Option<SenseCode>, Option<Remark>) {
-        let null = File::options().read(true).write(true).open("/dev/null").unwrap();
+    /// A router for nothing that takes commands.
+    fn router() -> Router {
         let (broker, _) = std::os::unix::net::UnixStream::pair().unwrap();
-        let audit = Arc::new(Audit::new(Arc::default(), None, None));
+        let audit = Arc::new(Audit::new(Arc::default(), Arc::default(), None, None));
         let multipath = Multipath::over(broker.into(), Arc::default());
-        let router = Router::new(Duration::from_secs(1), multipath, false, audit);
+        Router::new(Duration::from_secs(1), multipath, false, audit)
+    }
+
+    /// What a command to the block device of this number comes to.
+    fn sent(cdb: &Cdb, major: u32, minor: u32, parts: bool) -> (Status, Option<SenseCode>, Option<Remark>) {
+        sent_by(&router(), cdb, major, minor, parts)
+    }
+
+    fn sent_by(
+        router: &Router,
+        cdb: &Cdb,
+        major: u32,
+        minor: u32,
+        parts: bool,
+    ) -> (Status, Option<SenseCode>, Option<Remark>) {
+        let null = File::options().read(true).write(true).open("/dev/null").unwrap();
         let remark = Cell::new(None);
         let identity = Identity { kind: Kind::Block, device: rustix::fs::makedev(major, minor) };
         let device = Device { descriptor: null.as_fd(), identity, client: 1, parts, remark: &remark };
@@ -201,5 +216,18 @@ mod tests {
         }
         let read = PersistentReserveIn::new(InAction::ReadKeys, 8).cdb();
         assert_eq!(sent(&read, 65, 19, false).2, None);
+    }
+
+    #[test]
+    fn each_of_two_routers_in_a_process_speaks_of_a_device_once() {
+        let log = Captured::new();
+        let cdb = PersistentReserveOut::new(OutAction::Clear, None, 24).cdb();
+        for router in [router(), router()] {
+            for _ in 0..3 {
+                log.during(|| sent_by(&router, &cdb, 65, 19, false));
+                log.during(|| sent_by(&router, &cdb, 65, 16, false));
+            }
+        }
+        assert_eq!((log.count("is refused"), log.count("takes no SCSI commands")), (2, 2), "{}", log.text());
     }
 }

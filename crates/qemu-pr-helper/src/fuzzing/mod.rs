@@ -28,18 +28,20 @@ use crate::{
         self,
         settings::{ProvidedIds, Settings},
     },
+    log::Log,
     metrics::Metrics,
     resolver::names::Names,
 };
 pub use pr_resolver::unit::{path as control_group, unit, vm};
 
-/// The counters and the audit log of all that is behind the doors: what a door is given has no place for a handle.
+/// The log, the counters and the audit log of all that is behind the doors: what a door is given has no place for a handle.
+static LOG: LazyLock<Arc<Log>> = LazyLock::new(Arc::default);
 static METRICS: LazyLock<Arc<Metrics>> = LazyLock::new(Arc::default);
 static AUDIT: LazyLock<Arc<Audit>> = LazyLock::new(|| {
     // Nobody is at the other end.
     let names = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
     let names = names.ok().map(|(names, _)| Arc::new(Names::over(names)));
-    Arc::new(Audit::new(Arc::clone(&METRICS), names, Some(Keys::Show)))
+    Arc::new(Audit::new(Arc::clone(&LOG), Arc::clone(&METRICS), names, Some(Keys::Show)))
 });
 
 /// The users and groups that there are.

@@ -11,12 +11,12 @@ use std::{
 use pr_sandbox::Sandboxed;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use super::{AUDIT, METRICS, Read};
+use super::{AUDIT, LOG, METRICS, Read};
 use crate::{
     config::{Config, cli},
     device::{Router, multipath::Multipath},
     limits,
-    log::{self, format::LogFormat, trace},
+    log::{format::LogFormat, trace},
     policy::Policy,
     server::{self, Shared, start_workers, wait_for},
 };
@@ -63,8 +63,8 @@ impl Server {
 
     /// Has all be traced and recorded that can be, and nothing of it written: standard error is the fuzzer's.
     pub fn be_talkative() {
-        log::silence();
-        let _ = log::install("fuzz", true, LogFormat::Text);
+        LOG.silence();
+        let _ = LOG.install("fuzz", true, LogFormat::Text);
         trace::set(["*"]);
     }
 

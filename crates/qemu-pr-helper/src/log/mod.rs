@@ -4,8 +4,12 @@
 //!
 //! Other rooms log with `tracing`'s macros (`subscriber`); the audit log has lines of its own ([`Record`]).
 
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
+pub mod for_tests;
 pub mod format;
 mod ftrace;
+mod handle;
 mod journal;
 mod once;
 mod output;
@@ -15,9 +19,9 @@ mod subscriber;
 pub mod trace;
 
 pub use self::{
+    handle::{Backlog, Log},
     once::Once,
     output::Output,
-    queue::{Backlog, Record, finish, lost, record, silence, start, wake},
+    queue::Record,
     rate_limit::{RateLimit, Source},
-    subscriber::{also_to_standard_error, install},
 };

@@ -2,7 +2,6 @@
 
 use std::{
     fs::File,
-    io,
     os::fd::{AsFd, BorrowedFd},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
@@ -10,6 +9,7 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::Errno,
+    stdio::stderr,
 };
 
 use super::{
@@ -25,14 +25,23 @@ const BATCH: usize = 64 * 1024;
 /// What an idle program may keep of its buffers.
 const KEPT: usize = 4096;
 
-/// Whether standard error is to have what the journal has.
-pub static REPEATS: AtomicBool = AtomicBool::new(false);
+/// What is seen and set from outside while the output is locked: that may be for long.
+#[derive(Default)]
+pub struct Progress {
+    repeats: AtomicBool,
+    written: AtomicU64,
+}
 
-static WRITTEN: AtomicU64 = AtomicU64::new(0);
+impl Progress {
+    /// Standard error is to have what the journal has, from here on.
+    pub fn repeat(&self) {
+        self.repeats.store(true, Ordering::Relaxed);
+    }
 
-/// How many entries have been taken up so far: a thread that waits sees the progress.
-pub fn written() -> u64 {
-    WRITTEN.load(Ordering::Relaxed)
+    /// How many entries have been taken up so far: a thread that waits sees the progress.
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
 }
 
 /// Log destinations and their write buffers.
@@ -49,22 +58,20 @@ pub struct Output {
     pub trace_file: Option<File>,
     /// `--trace-backend ftrace`, instead of standard error.
     pub marker: Option<File>,
-    standard_error: Lines,
+    standard_error: BorrowedFd<'static>,
+    messages: Lines,
     traces: Lines,
     lost: u64,
 }
 
 /// Lines that go out together.
+#[derive(Default)]
 struct Lines {
     bytes: Vec<u8>,
     count: u64,
 }
 
 impl Lines {
-    const fn new() -> Self {
-        Self { bytes: Vec::new(), count: 0 }
-    }
-
     /// Adds what `write` writes; whether it is time to flush.
     fn add(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         write(&mut self.bytes);
@@ -81,9 +88,9 @@ impl Lines {
     }
 }
 
-impl Output {
+impl Default for Output {
     /// Standard error, as QEMU's C helper writes to it.
-    pub const fn new() -> Self {
+    fn default() -> Self {
         Self {
             program: String::new(),
             style: Style::Text,
@@ -91,20 +98,25 @@ impl Output {
             apart: false,
             trace_file: None,
             marker: None,
-            standard_error: Lines::new(),
-            traces: Lines::new(),
+            standard_error: stderr(),
+            messages: Lines::default(),
+            traces: Lines::default(),
             lost: 0,
         }
     }
+}
 
+impl Output {
     /// Writes all of it; how many lines could not be written.
-    pub fn write(&mut self, entries: impl Iterator<Item = Entry>) -> u64 {
+    pub fn write(&mut self, entries: impl Iterator<Item = Entry>, progress: &Progress) -> u64 {
         // Asked once: it is a system call, and a fork changes it.
         let process = std::process::id();
         for entry in entries {
-            WRITTEN.fetch_add(1, Ordering::Relaxed);
+            progress.written.fetch_add(1, Ordering::Relaxed);
             match entry {
-                Entry::Message { time_us, level, text } => self.message(time_us, level, &text),
+                Entry::Message { time_us, level, text } => {
+                    self.message(time_us, level, &text, progress.repeats.load(Ordering::Relaxed));
+                }
                 Entry::Trace { time_us, text } => self.trace(process, time_us, &text),
                 Entry::Record(_, record) => record.write(self),
                 Entry::Mark(done) => {
@@ -120,16 +132,16 @@ impl Output {
 
     /// Gives the memory of a flood back.
     pub fn shrink(&mut self) {
-        for lines in [&mut self.standard_error, &mut self.traces] {
+        for lines in [&mut self.messages, &mut self.traces] {
             lines.bytes.shrink_to(KEPT);
         }
     }
 
-    fn message(&mut self, time_us: u64, level: Level, text: &str) {
+    fn message(&mut self, time_us: u64, level: Level, text: &str, repeats: bool) {
         let Self { program, style, journal, apart, .. } = self;
         let is_untold = journal.as_ref().is_none_or(|journal| journal.message(program, level, text).is_err());
-        if is_untold || (*apart && REPEATS.load(Ordering::Relaxed)) {
-            let full = self.standard_error.add(|out| style.message(program, time_us, level, text, out));
+        if is_untold || (*apart && repeats) {
+            let full = self.messages.add(|out| style.message(program, time_us, level, text, out));
             self.flush_if(full);
         }
     }
@@ -138,7 +150,7 @@ impl Output {
     pub fn record(&mut self, record: &pr_control::Record) {
         let Self { program, style, journal, .. } = self;
         if journal.as_ref().is_none_or(|journal| journal.record(program, record).is_err()) {
-            let full = self.standard_error.add(|out| style.record(program, record, out));
+            let full = self.messages.add(|out| style.record(program, record, out));
             self.flush_if(full);
         }
     }
@@ -155,7 +167,7 @@ impl Output {
         {
             false
         } else {
-            self.standard_error.add(|out| style.trace(time_us, text, out))
+            self.messages.add(|out| style.trace(time_us, text, out))
         };
         self.flush_if(full);
     }
@@ -168,7 +180,7 @@ impl Output {
 
     /// Messages first: a trace file that hangs does not hold them up this time.
     fn flush(&mut self) {
-        self.lost += self.standard_error.flush(io::stderr().as_fd());
+        self.lost += self.messages.flush(self.standard_error);
         if let Some(file) = &self.trace_file {
             self.lost += self.traces.flush(file.as_fd());
         }
@@ -193,6 +205,16 @@ fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
 }
 
 #[cfg(test)]
+impl Output {
+    /// One whose standard error is a file of a test.
+    pub fn instead(standard_error: File) -> Self {
+        // As the program's own, it is there until the end.
+        let standard_error: &'static File = Box::leak(Box::new(standard_error));
+        Self { standard_error: standard_error.as_fd(), ..Self::default() }
+    }
+}
+
+#[cfg(test)]
 #[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
 mod tests {
     use std::io::Read;
@@ -206,9 +228,9 @@ mod tests {
     #[test]
     fn a_full_device_loses_lines_and_says_how_many() {
         let full = File::options().write(true).open("/dev/full").expect("/dev/full");
-        let mut output = Output { trace_file: Some(full), ..Output::new() };
-        assert_eq!(output.write(traces(1000)), 1000);
-        assert_eq!(output.write(traces(0)), 0);
+        let mut output = Output { trace_file: Some(full), ..Output::default() };
+        assert_eq!(output.write(traces(1000), &Progress::default()), 1000);
+        assert_eq!(output.write(traces(0), &Progress::default()), 0);
     }
 
     #[test]
@@ -226,8 +248,8 @@ mod tests {
                 }
             }
         });
-        let mut output = Output { trace_file: Some(writer), ..Output::new() };
-        assert_eq!(output.write(traces(1000)), 0);
+        let mut output = Output { trace_file: Some(writer), ..Output::default() };
+        assert_eq!(output.write(traces(1000), &Progress::default()), 0);
         output.shrink();
         drop(output);
         let text = read.join().expect("the reader");

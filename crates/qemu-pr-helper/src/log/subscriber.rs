@@ -6,7 +6,7 @@
 
 use std::{
     fmt::{self, Write as _},
-    sync::atomic::Ordering,
+    sync::Arc,
 };
 
 use tracing::{
@@ -22,35 +22,40 @@ use tracing_subscriber::{
 
 use super::{
     format::{LogFormat, Style},
+    handle::Log,
     journal::{self, Journal, JournalError},
-    output, queue, trace,
+    trace,
 };
 
 /// About the length of a line.
 const LINE: usize = 160;
 
-/// Forwards events to the queue.
-struct Forward(Level);
-
-/// Takes over the log from here on. `program` stands before each message.
-///
-/// # Errors
-/// The journal is wanted and cannot be reached; messages go to standard error then.
-pub fn install(program: &str, verbose: bool, format: LogFormat) -> Result<(), JournalError> {
-    let level = if verbose { Level::DEBUG } else { Level::WARN };
-    let subscriber = Registry::default().with(Forward(level));
-    // The one subscriber of the process, set once.
-    let _ = tracing::subscriber::set_global_default(subscriber);
-    queue::configure(|output| program.clone_into(&mut output.program));
-    let (style, journal) = choose(format)?;
-    let apart = journal.is_some() && !journal::is_standard_error();
-    queue::configure(|output| (output.style, output.journal, output.apart) = (style, journal, apart));
-    Ok(())
+/// Forwards events of this level and more important ones to a log.
+struct Forward {
+    log: Arc<Log>,
+    level: Level,
 }
 
-/// Writes everything from here on to standard error, too, where that is not the journal anyway.
-pub fn also_to_standard_error() {
-    output::REPEATS.store(true, Ordering::Relaxed);
+impl Log {
+    /// Takes over what the process says with `tracing`'s macros from here on. `program` stands before each message.
+    ///
+    /// # Errors
+    /// The journal is wanted and cannot be reached; messages go to standard error then.
+    pub fn install(self: &Arc<Self>, program: &str, verbose: bool, format: LogFormat) -> Result<(), JournalError> {
+        let level = if verbose { Level::DEBUG } else { Level::WARN };
+        // The one subscriber of the process, set once: the macros have no place for a handle.
+        let _ = tracing::subscriber::set_global_default(self.subscriber(level));
+        self.configure(|output| program.clone_into(&mut output.program));
+        let (style, journal) = choose(format)?;
+        let apart = journal.is_some() && !journal::is_standard_error();
+        self.configure(|output| (output.style, output.journal, output.apart) = (style, journal, apart));
+        Ok(())
+    }
+
+    /// What has `tracing`'s events come to this log.
+    pub(super) fn subscriber(self: &Arc<Self>, level: Level) -> impl Subscriber + use<> {
+        Registry::default().with(Forward { log: Arc::clone(self), level })
+    }
 }
 
 /// What standard error is to look like, and whether the journal is spoken to directly.
@@ -70,7 +75,7 @@ impl Forward {
     fn wants(&self, metadata: &Metadata<'_>) -> bool {
         match *metadata.level() {
             Level::TRACE => trace::is_enabled(metadata.target()),
-            level => level <= self.0,
+            level => level <= self.level,
         }
     }
 }
@@ -85,7 +90,7 @@ impl<S: Subscriber> Layer<S> for Forward {
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(if trace::is_any_enabled() { LevelFilter::TRACE } else { LevelFilter::from_level(self.0) })
+        Some(if trace::is_any_enabled() { LevelFilter::TRACE } else { LevelFilter::from_level(self.level) })
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
@@ -94,10 +99,10 @@ impl<S: Subscriber> Layer<S> for Forward {
         if *metadata.level() == Level::TRACE {
             text.0.push_str(metadata.target());
             event.record(&mut text);
-            queue::trace(text.0);
+            self.log.trace(text.0);
         } else {
             event.record(&mut text);
-            queue::message((*metadata.level()).into(), text.0);
+            self.log.message((*metadata.level()).into(), text.0);
         }
     }
 }

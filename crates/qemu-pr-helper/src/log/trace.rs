@@ -17,7 +17,7 @@ use tracing::callsite::rebuild_interest_cache;
 
 use super::{
     ftrace::{self, MarkerError},
-    queue,
+    handle::Log,
 };
 use crate::{paths, wildcard};
 
@@ -188,7 +188,7 @@ pub fn listed(text: &[u8]) -> impl Iterator<Item = (usize, &OsStr)> {
 }
 
 /// Puts all `-T` of the command line into force; the warnings are about names that no event has.
-pub fn apply(options: &[TraceOption], backend: TraceBackend) -> Result<Vec<String>, TraceError> {
+pub fn apply(log: &Log, options: &[TraceOption], backend: TraceBackend) -> Result<Vec<String>, TraceError> {
     let mut warnings = Vec::new();
     for option in options {
         if let Some(path) = &option.events {
@@ -204,11 +204,11 @@ pub fn apply(options: &[TraceOption], backend: TraceBackend) -> Result<Vec<Strin
     if let Some(path) = options.iter().rev().find_map(|option| option.file.as_deref()) {
         let path = with_pid(path).ok_or_else(|| TraceError::Template(path.to_owned()))?;
         let file = log_file(&path).map_err(|error| TraceError::File { path, error })?;
-        queue::configure(|output| output.trace_file = Some(file));
+        log.configure(|output| output.trace_file = Some(file));
     }
     if backend == TraceBackend::Ftrace {
         let marker = ftrace::open()?;
-        queue::configure(|output| output.marker = Some(marker));
+        log.configure(|output| output.marker = Some(marker));
     }
     Ok(warnings)
 }

@@ -132,7 +132,7 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().expect("two sockets");
         let slot = table.reserve().expect("a free slot");
         table.get(slot).status.accepted(origin(client));
-        let audit = Audit::new(Arc::default(), None, None);
+        let audit = Audit::new(Arc::default(), Arc::default(), None, None);
         *table.get(slot).lock() = Some(Connection::new(ours.into(), origin(client), &audit));
         (Token::new(slot, client), theirs)
     }

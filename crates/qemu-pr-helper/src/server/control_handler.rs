@@ -14,12 +14,13 @@ use crate::{
         settings::{ProvidedIds, StartupOptions},
     },
     control::Handler,
-    log::{self, trace},
+    log::{Log, trace},
 };
 
 /// Answers for the server.
 pub struct ControlHandler {
     pub server: Arc<Server>,
+    pub log: Arc<Log>,
     /// They cannot change any more.
     pub options: StartupOptions,
 }
@@ -34,7 +35,7 @@ impl Handler for ControlHandler {
             started_us: clock::unix_micros().saturating_sub(uptime_us),
             uptime_us,
             max_connections: u64::try_from(self.server.connections.capacity()).unwrap_or(u64::MAX),
-            totals: metrics.totals(log::lost()),
+            totals: metrics.totals(self.log.lost()),
             requests: metrics.requests(),
             violations: metrics.violations(),
             refusals: metrics.refusals(),

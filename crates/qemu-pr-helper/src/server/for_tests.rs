@@ -34,7 +34,7 @@ pub fn shared(simulate: bool) -> Shared {
     // No broker is at the other end: none of these tests has a map.
     let (broker, _) = UnixStream::pair().expect("two sockets");
     let metrics = Arc::new(Metrics::default());
-    let audit = Arc::new(Audit::new(Arc::clone(&metrics), None, None));
+    let audit = Arc::new(Audit::new(Arc::default(), Arc::clone(&metrics), None, None));
     let multipath = Multipath::over(broker.into(), Arc::clone(&metrics));
     let router = Router::new(Duration::from_secs(1), multipath, simulate, Arc::clone(&audit));
     Shared::new(router, Policy::new(None, None), audit, metrics, TIMEOUT, true).expect("an epoll set")

@@ -21,7 +21,7 @@ use crate::{
     config::Config,
     control,
     device::{Router, multipath::Multipath},
-    log,
+    log::Log,
     metrics::Metrics,
     policy::Policy,
     resolver::names::Names,
@@ -77,15 +77,15 @@ impl ServeError {
 }
 
 /// Serves until a signal says stop. The main thread itself only watches: signals, deadlines, systemd's watchdog.
-pub fn run(started: Started, sandboxed: &Sandboxed, config: &Config) -> Result<ExitCode, ServeError> {
+pub fn run(started: Started, sandboxed: &Sandboxed, config: &Config, log: Arc<Log>) -> Result<ExitCode, ServeError> {
     let Started { mut listener, control, pidfile, notifier, parent, broker, names, resolver, .. } = started;
     let again = |listener: &Listener| {
         listener.socket().try_clone_to_owned().map_err(ServeError::descriptor("open a socket once more"))
     };
     let signals = signal::descriptor().map_err(ServeError::descriptor("receive signals"))?;
     let metrics = Arc::new(Metrics::default());
-    let audit = Arc::new(Audit::new(Arc::clone(&metrics), names.clone(), config.audit()));
-    log::start(Box::new(audit::Backlog(Arc::clone(&audit)))).map_err(ServeError::thread("writes the log"))?;
+    let audit = Arc::new(Audit::new(Arc::clone(&log), Arc::clone(&metrics), names.clone(), config.audit()));
+    log.start(Box::new(audit::Backlog(Arc::clone(&audit)))).map_err(ServeError::thread("writes the log"))?;
     if let Some(resolver) = resolver.clone() {
         let thread = thread::Builder::new().name("resolver".into());
         thread.spawn(move || resolver.hear()).map_err(ServeError::thread("reads what the resolver answers"))?;
@@ -100,7 +100,7 @@ pub fn run(started: Started, sandboxed: &Sandboxed, config: &Config) -> Result<E
     let server = Arc::new(server.map_err(ServeError::descriptor("wait for clients"))?);
     worker::start(&server, sandboxed).map_err(ServeError::thread("serves clients"))?;
     if let Some(control) = &control {
-        let handler = ControlHandler { server: Arc::clone(&server), options: config.at_start() };
+        let handler = ControlHandler { server: Arc::clone(&server), log, options: config.at_start() };
         control::start(again(control)?, handler, Arc::clone(&server.shared.audit))
             .map_err(ServeError::thread("serves the control socket"))?;
     }

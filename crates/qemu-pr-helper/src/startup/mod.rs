@@ -36,7 +36,7 @@ pub use self::{listener::Listener, systemd::Notifier};
 use crate::{
     config::{Config, DEFAULT_SOCKET, values},
     limits::FOR_BROKER,
-    log,
+    log::Log,
     paths::{self, Entry},
     resolver::{Resolver, names::Names},
 };
@@ -167,8 +167,8 @@ impl StartError {
 }
 
 /// Takes every step; on failure the steps before are undone.
-pub fn start(config: &Config, before: &pr_sys::signal::Before) -> Result<Started, StartError> {
-    let privileged = Privileged::at_start(log::silence);
+pub fn start(config: &Config, before: &pr_sys::signal::Before, log: &Arc<Log>) -> Result<Started, StartError> {
+    let privileged = Privileged::at_start(silencing(log));
     // Does systemd pass a socket? Asked before the PID changes, because systemd names it.
     let activated = systemd::activation(config.options.socket.is_some(), |name| env::var(name).ok())?;
     let notifier = Notifier::from_environment(|name| env::var_os(name));
@@ -270,9 +270,15 @@ pub fn start(config: &Config, before: &pr_sys::signal::Before) -> Result<Started
 }
 
 /// The life of a process that a unit starts to be the broker of one daemon.
-pub fn serve_broker(sandbox: Sandbox) -> Result<Infallible, StartError> {
+pub fn serve_broker(sandbox: Sandbox, log: &Arc<Log>) -> Result<Infallible, StartError> {
     let socket = broker::passed()?;
-    pr_broker::become_broker(&Privileged::at_start(log::silence), &socket, sandbox, FOR_BROKER)
+    pr_broker::become_broker(&Privileged::at_start(silencing(log)), &socket, sandbox, FOR_BROKER)
+}
+
+/// What a child process does first: where the log is written belongs to this process.
+fn silencing(log: &Arc<Log>) -> impl Fn() + use<> {
+    let log = Arc::clone(log);
+    move || log.silence()
 }
 
 /// The control socket: root's, and a group's if it is given.

@@ -8,7 +8,10 @@ use rustix::net::sockopt::set_socket_send_buffer_size;
 use scsi_persistent_reservations::Status;
 
 use super::*;
-use crate::server::for_tests::{Served, TIMEOUT, read_keys, register};
+use crate::{
+    log::for_tests::Captured,
+    server::for_tests::{Served, TIMEOUT, read_keys, register},
+};
 
 /// Whether the socket's next input is waited for.
 fn waits(next: &Next) -> bool {
@@ -202,4 +205,20 @@ fn two_servers_in_a_process_count_what_is_their_own() {
         (requests, metrics.violations().iter().map(|rule| rule.count).sum::<u64>())
     };
     assert_eq!((counted(&one), counted(&other)), ((1, 1), (0, 0)));
+}
+
+#[test]
+fn two_servers_in_a_process_limit_their_messages_each_for_itself() {
+    let log = Captured::new();
+    let [mut one, mut other] = [(); 2].map(|()| Served::negotiated(true));
+    for served in [&mut one, &mut other] {
+        served.shared.quiet = false;
+    }
+    let close = |served: &Served| {
+        log.during(|| served.connection.log_close(&served.shared, &Reason::Overdue));
+        log.count("closing the connection of client 1 of user 107")
+    };
+    let said = (0..100).map(|_| close(&one)).last();
+    assert!(said.is_some_and(|said| said < 100), "{said:?}");
+    assert_eq!(Some(close(&other)), said.map(|said| said + 1));
 }
