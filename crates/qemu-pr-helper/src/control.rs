@@ -29,7 +29,7 @@ use crate::{
     audit::Audit,
     config::settings::ProvidedIds,
     limits::CONTROL_DESCRIPTORS,
-    log::{RateLimit, trace as events},
+    log::RateLimit,
     peer::{Origin, Peer},
 };
 
@@ -59,6 +59,8 @@ pub trait Handler: Send + Sync + 'static {
     fn snapshot(&self) -> Snapshot;
     /// Takes these settings from now on; how many rules they have and what is odd about them, or why not.
     fn reload(&self, path: &str, text: &str, directory: &ProvidedIds) -> Result<(u64, Vec<String>), String>;
+    /// Traces these events from now on, or does not any more; the warnings are about names that no event has.
+    fn trace(&self, patterns: &[String]) -> Vec<String>;
 }
 
 /// What all conversations share.
@@ -229,7 +231,7 @@ impl<H: Handler> Control<H> {
                 }
                 Answer::Failed { reason }
             }
-            Ok(Ask::Trace { patterns }) => Answer::Done { warnings: events::set(&patterns) },
+            Ok(Ask::Trace { patterns }) => Answer::Done { warnings: self.subject.trace(&patterns) },
             Ok(Ask::Reload { path, text, users, groups }) => {
                 let result = self.subject.reload(&path, &text, &ProvidedIds { users, groups });
                 self.audit.reload(who, &path, result.as_ref().map(|(rules, _)| *rules).map_err(String::as_str));

@@ -95,7 +95,7 @@ fn run(
     for warning in settings.iter().flat_map(|(_, settings)| &settings.warnings) {
         warn!("{warning}");
     }
-    for warning in log::trace::apply(log, &options.trace, options.trace_backend)? {
+    for warning in log.apply_trace_options(&options.trace, options.trace_backend)? {
         warn!("{warning}");
     }
     let mut config = Config::new(options, settings);

@@ -61,7 +61,7 @@ const NO_MESSAGES: &[&str] = &[
     "a process with several threads must not fork",
     "a thousand idle clients are to cost next to nothing",
     "each refusal has a name",
-    "there is a bit for each in ENABLED",
+    "there is a bit for each in Switches",
     // What the TOML reader says, to be recognised.
     "expected a sequence",
     "unknown field",

@@ -19,7 +19,7 @@ use pr_resolver::{facts, names};
 use pr_sys::sg_io::Outcome;
 use scsi_persistent_reservations::{Cdb, Completion, SENSE_LENGTH, Sense, Status};
 
-use super::{AUDIT, METRICS};
+use super::{AUDIT, LOG, METRICS};
 use crate::{
     config::{self, settings::ProvidedIds},
     control::{Control, Handler},
@@ -138,6 +138,10 @@ impl Handler for Stage {
     fn reload(&self, path: &str, text: &str, directory: &ProvidedIds) -> Result<(u64, Vec<String>), String> {
         let settings = config::parse_settings(Path::new(path), text, directory).map_err(|error| error.to_string())?;
         Ok((0, settings.warnings))
+    }
+
+    fn trace(&self, patterns: &[String]) -> Vec<String> {
+        LOG.traced.set(patterns)
     }
 }
 

@@ -5,6 +5,7 @@ use std::{
     os::unix::ffi::{OsStrExt, OsStringExt},
 };
 
+use super::LOG;
 use crate::{log::trace, wildcard};
 
 /// Takes the value of one `-T` apart: pattern, events file, trace file.
@@ -26,9 +27,9 @@ pub fn matches(pattern: &[u8], name: &[u8]) -> bool {
 
 /// Puts an events file into force after all others; the events that are traced then, and the warnings.
 pub fn switched(text: &[u8]) -> (Vec<&'static str>, Vec<String>) {
-    trace::set([OsStr::from_bytes(b"-*")]);
-    let warnings = trace::set(trace::listed(text).map(|(_, pattern)| pattern));
-    (trace::enabled(), warnings)
+    LOG.traced.set([OsStr::from_bytes(b"-*")]);
+    let warnings = LOG.traced.set(trace::listed(text).map(|(_, pattern)| pattern));
+    (LOG.traced.enabled(), warnings)
 }
 
 /// Every event there is.

@@ -16,7 +16,7 @@ use crate::{
     config::{Config, cli},
     device::{Router, multipath::Multipath},
     limits,
-    log::{format::LogFormat, trace},
+    log::format::LogFormat,
     policy::Policy,
     server::{self, Shared, start_workers, wait_for},
 };
@@ -65,7 +65,7 @@ impl Server {
     pub fn be_talkative() {
         LOG.silence();
         let _ = LOG.install("fuzz", true, LogFormat::Text);
-        trace::set(["*"]);
+        LOG.traced.set(["*"]);
     }
 
     /// How many connections there are, those included that are being closed.

@@ -19,6 +19,7 @@ use super::{
     format::Level,
     output::{Output, Progress},
     queue::{Entry, Queue, Record},
+    trace::{self, Destinations, Switches, TraceBackend, TraceError, TraceOption},
 };
 use crate::{clock, peer::Peer};
 
@@ -47,6 +48,8 @@ pub trait Backlog: Send + Sync {
 /// A log. Until its thread is started, lines are written by the thread that has them.
 #[derive(Default)]
 pub struct Log {
+    /// Which events are traced.
+    pub traced: Switches,
     queue: Mutex<Queue>,
     arrived: Condvar,
     output: Mutex<Output>,
@@ -76,6 +79,20 @@ impl Log {
     /// How many messages, traces and records were lost since the start because they could not be written in time.
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Puts all `-T` of the command line into force; the warnings are about names that no event has.
+    ///
+    /// # Errors
+    /// One of them names a file that cannot be used.
+    pub fn apply_trace_options(
+        &self,
+        options: &[TraceOption],
+        backend: TraceBackend,
+    ) -> Result<Vec<String>, TraceError> {
+        let (warnings, Destinations { file, marker }) = trace::apply(&self.traced, options, backend)?;
+        self.configure(|output| (output.trace_file, output.marker) = (file, marker));
+        Ok(warnings)
     }
 
     /// Changes where things go; at the start only, later the thread may hold this up.

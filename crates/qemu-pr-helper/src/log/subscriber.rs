@@ -24,7 +24,6 @@ use super::{
     format::{LogFormat, Style},
     handle::Log,
     journal::{self, Journal, JournalError},
-    trace,
 };
 
 /// About the length of a line.
@@ -74,7 +73,7 @@ fn choose(format: LogFormat) -> Result<(Style, Option<Journal>), JournalError> {
 impl Forward {
     fn wants(&self, metadata: &Metadata<'_>) -> bool {
         match *metadata.level() {
-            Level::TRACE => trace::is_enabled(metadata.target()),
+            Level::TRACE => self.log.traced.is_enabled(metadata.target()),
             level => level <= self.level,
         }
     }
@@ -90,7 +89,7 @@ impl<S: Subscriber> Layer<S> for Forward {
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(if trace::is_any_enabled() { LevelFilter::TRACE } else { LevelFilter::from_level(self.level) })
+        Some(if self.log.traced.is_any_enabled() { LevelFilter::TRACE } else { LevelFilter::from_level(self.level) })
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
@@ -120,5 +119,37 @@ impl Visit for Text {
             self.0.push('=');
         }
         let _ = write!(self.0, "{value:?}");
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails")]
+mod tests {
+    use tracing::trace;
+
+    use crate::log::for_tests::Captured;
+
+    #[test]
+    fn two_logs_in_a_process_trace_events_of_their_own() {
+        let (one, other) = (Captured::new(), Captured::new());
+        let arises = || {
+            for (number, log) in [&one, &other].into_iter().enumerate() {
+                log.during(|| {
+                    trace!(target: "pr_helper_hello", client = number);
+                    trace!(target: "pr_helper_close", client = number, reason = "why");
+                });
+            }
+        };
+        arises();
+        assert_eq!((one.text().as_str(), other.text().as_str()), ("", ""));
+        assert_eq!(one.log.traced.set(["pr_helper_hello"]), Vec::<String>::new());
+        other.log.traced.set(["*", "-pr_helper_hello"]);
+        arises();
+        let (hello, close) = ("pr_helper_hello client=0\n", "pr_helper_close client=1 reason=\"why\"\n");
+        assert_eq!((one.text().as_str(), other.text().as_str()), (hello, close));
+        one.log.traced.set(["-*"]);
+        arises();
+        assert_eq!((one.text(), other.text()), (hello.to_owned(), close.repeat(2)));
+        assert_eq!(one.log.traced.enabled(), Vec::<&str>::new());
     }
 }

@@ -15,10 +15,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use thiserror::Error;
 use tracing::callsite::rebuild_interest_cache;
 
-use super::{
-    ftrace::{self, MarkerError},
-    handle::Log,
-};
+use super::ftrace::{self, MarkerError};
 use crate::{paths, wildcard};
 
 /// Every event with what it tells. The place that traces one names it as its `target`.
@@ -41,38 +38,63 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("pr_helper_control", "pid, uid, ask"),
 ];
 
-const _: () = assert!(EVENTS.len() <= 32, "there is a bit for each in ENABLED");
+const _: () = assert!(EVENTS.len() <= 32, "there is a bit for each in Switches");
 
-static ENABLED: AtomicU32 = AtomicU32::new(0);
+/// Which events are traced; at first none.
+#[derive(Default)]
+pub struct Switches(AtomicU32);
 
-/// Whether an event is traced.
-pub fn is_enabled(name: &str) -> bool {
-    index(name).is_some_and(|index| ENABLED.load(Ordering::Relaxed) & (1 << index) != 0)
-}
-
-/// Whether any event is traced.
-pub fn is_any_enabled() -> bool {
-    ENABLED.load(Ordering::Relaxed) != 0
-}
-
-/// The events that are traced.
-pub fn enabled() -> Vec<&'static str> {
-    EVENTS.iter().map(|(name, _)| *name).filter(|name| is_enabled(name)).collect()
-}
-
-/// Enables events, or disables those with `-` in front, while the program runs: names and globs, as with `-T`. The
-/// warnings are about names that no event has.
-pub fn set(patterns: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Vec<String> {
-    let mut warnings = Vec::new();
-    for pattern in patterns {
-        let pattern = pattern.as_ref();
-        if !enable(pattern) {
-            warnings.push(no_such(pattern));
-        }
+impl Switches {
+    /// Whether an event is traced.
+    pub fn is_enabled(&self, name: &str) -> bool {
+        index(name).is_some_and(|index| self.0.load(Ordering::Relaxed) & (1 << index) != 0)
     }
-    // tracing caches for each callsite whether it is enabled: invalidate that.
-    rebuild_interest_cache();
-    warnings
+
+    /// Whether any event is traced.
+    pub fn is_any_enabled(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != 0
+    }
+
+    /// The events that are traced.
+    pub fn enabled(&self) -> Vec<&'static str> {
+        EVENTS.iter().map(|(name, _)| *name).filter(|name| self.is_enabled(name)).collect()
+    }
+
+    /// Enables events, or disables those with `-` in front, while the program runs: names and globs, as with `-T`. The
+    /// warnings are about names that no event has.
+    pub fn set(&self, patterns: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for pattern in patterns {
+            let pattern = pattern.as_ref();
+            if !self.enable(pattern) {
+                warnings.push(no_such(pattern));
+            }
+        }
+        // tracing caches for each callsite whether it is enabled: invalidate that.
+        rebuild_interest_cache();
+        warnings
+    }
+
+    /// Enables or disables what a pattern matches; false for a plain name that no event has.
+    fn enable(&self, pattern: &OsStr) -> bool {
+        let (on, pattern) = match pattern.as_bytes() {
+            [b'-', rest @ ..] => (false, rest),
+            all => (true, all),
+        };
+        let mut known = pattern.iter().any(|byte| matches!(byte, b'*' | b'?'));
+        for (index, (name, _)) in EVENTS.iter().enumerate() {
+            if wildcard::matches(pattern, name.as_bytes()) {
+                known = true;
+                let bit = 1 << index;
+                if on {
+                    self.0.fetch_or(bit, Ordering::Relaxed)
+                } else {
+                    self.0.fetch_and(!bit, Ordering::Relaxed)
+                };
+            }
+        }
+        known
+    }
 }
 
 fn index(name: &str) -> Option<usize> {
@@ -187,30 +209,41 @@ pub fn listed(text: &[u8]) -> impl Iterator<Item = (usize, &OsStr)> {
     patterns.map(|(line, number)| (number, OsStr::from_bytes(line)))
 }
 
-/// Puts all `-T` of the command line into force; the warnings are about names that no event has.
-pub fn apply(log: &Log, options: &[TraceOption], backend: TraceBackend) -> Result<Vec<String>, TraceError> {
-    let mut warnings = Vec::new();
+/// Where traces go instead of to the log.
+#[derive(Debug, Default)]
+pub struct Destinations {
+    /// `-T file=`.
+    pub file: Option<File>,
+    /// `--trace-backend ftrace`.
+    pub marker: Option<File>,
+}
+
+/// Puts all `-T` of the command line into force, but for where traces go; the warnings are about names that no event has.
+pub fn apply(
+    switches: &Switches,
+    options: &[TraceOption],
+    backend: TraceBackend,
+) -> Result<(Vec<String>, Destinations), TraceError> {
+    let (mut warnings, mut to) = (Vec::new(), Destinations::default());
     for option in options {
         if let Some(path) = &option.events {
             let text = fs::read(path).map_err(|error| TraceError::Events { path: path.clone(), error })?;
             for (number, pattern) in listed(&text) {
                 let place = |warning| format!("{}:{number}: {warning}", path.display());
-                warnings.extend(set([pattern]).into_iter().map(place));
+                warnings.extend(switches.set([pattern]).into_iter().map(place));
             }
         }
-        warnings.extend(set(option.enable.as_ref()));
+        warnings.extend(switches.set(option.enable.as_ref()));
     }
     // As with every option, the last one wins.
     if let Some(path) = options.iter().rev().find_map(|option| option.file.as_deref()) {
         let path = with_pid(path).ok_or_else(|| TraceError::Template(path.to_owned()))?;
-        let file = log_file(&path).map_err(|error| TraceError::File { path, error })?;
-        log.configure(|output| output.trace_file = Some(file));
+        to.file = Some(log_file(&path).map_err(|error| TraceError::File { path, error })?);
     }
     if backend == TraceBackend::Ftrace {
-        let marker = ftrace::open()?;
-        log.configure(|output| output.marker = Some(marker));
+        to.marker = Some(ftrace::open()?);
     }
-    Ok(warnings)
+    Ok((warnings, to))
 }
 
 /// The file, empty if it is one.
@@ -235,27 +268,6 @@ fn with_pid(path: &Path) -> Option<PathBuf> {
     let rest = bytes[at..].strip_prefix(b"%d").filter(|rest| !rest.contains(&b'%'))?;
     let name = [&bytes[..at], std::process::id().to_string().as_bytes(), rest].concat();
     Some(OsString::from_vec(name).into())
-}
-
-/// Enables or disables what a pattern matches; false for a plain name that no event has.
-fn enable(pattern: &OsStr) -> bool {
-    let (on, pattern) = match pattern.as_bytes() {
-        [b'-', rest @ ..] => (false, rest),
-        all => (true, all),
-    };
-    let mut known = pattern.iter().any(|byte| matches!(byte, b'*' | b'?'));
-    for (index, (name, _)) in EVENTS.iter().enumerate() {
-        if wildcard::matches(pattern, name.as_bytes()) {
-            known = true;
-            let bit = 1 << index;
-            if on {
-                ENABLED.fetch_or(bit, Ordering::Relaxed)
-            } else {
-                ENABLED.fetch_and(!bit, Ordering::Relaxed)
-            };
-        }
-    }
-    known
 }
 
 #[cfg(test)]

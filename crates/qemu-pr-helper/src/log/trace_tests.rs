@@ -46,7 +46,7 @@ fn a_parameter_that_does_not_exist_is_named() {
 #[test]
 fn a_pattern_of_many_stars_is_decided_at_all() {
     let stars = "*".repeat(60);
-    assert_eq!(set([format!("-{stars}z")]), Vec::<String>::new());
+    assert_eq!(Switches::default().set([format!("-{stars}z")]), Vec::<String>::new());
     assert!(wildcard::matches(stars.as_bytes(), b"pr_helper_privileges"));
 }
 

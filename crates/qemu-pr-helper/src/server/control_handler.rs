@@ -14,7 +14,7 @@ use crate::{
         settings::{ProvidedIds, StartupOptions},
     },
     control::Handler,
-    log::{Log, trace},
+    log::Log,
 };
 
 /// Answers for the server.
@@ -40,7 +40,7 @@ impl Handler for ControlHandler {
             violations: metrics.violations(),
             refusals: metrics.refusals(),
             connections: self.connections(),
-            trace: trace::enabled().into_iter().map(str::to_owned).collect(),
+            trace: self.log.traced.enabled().into_iter().map(str::to_owned).collect(),
             settings: self.server.shared.policy.current().map(|current| Settings {
                 path: current.path.display().to_string(),
                 rules: u64::try_from(current.settings.rules.len()).unwrap_or(u64::MAX),
@@ -70,6 +70,10 @@ impl Handler for ControlHandler {
         }
         self.server.shared.policy.replace(path.into(), settings);
         Ok((rules, warnings))
+    }
+
+    fn trace(&self, patterns: &[String]) -> Vec<String> {
+        self.log.traced.set(patterns)
     }
 }
 
