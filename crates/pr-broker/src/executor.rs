@@ -85,6 +85,7 @@ pub struct Executor {
     /// What was kept last, if that attempt was out then.
     kept_meanwhile: Option<Memory>,
     keep: Keep,
+    multipathd: multipathd::Daemon,
     /// multipathd did not answer the last time, and is not waited for again before it does.
     silent: bool,
     /// What an administrator should know, beside what the engine has to say.
@@ -112,6 +113,7 @@ impl Executor {
             suspending: Arc::default(),
             kept_meanwhile: None,
             keep,
+            multipathd: multipathd::Daemon::default(),
             silent: false,
             notes: Vec::new(),
             reasons: Vec::new(),
@@ -479,13 +481,14 @@ impl Io for Executor {
             Multipathd::Register { .. } => self.active.iter().map(|device| Number(*device).to_string()).collect(),
             Multipathd::Forget | Multipathd::Hold(_) => Vec::new(),
         };
-        let told = multipathd::tell(&self.map, order, &registered, self.within(usual));
+        let patience = self.within(usual);
+        let told = self.multipathd.tell(&self.map, order, &registered, patience);
         self.silent = told.as_ref().is_err_and(|failure| failure.is_silent);
         Ok(told.map_err(|failure| failure.untold))
     }
 
     fn key_of_multipathd(&mut self) -> Result<Option<ReservationKey>, Infallible> {
-        let key = multipathd::key_of(&self.map, AGAIN);
+        let key = self.multipathd.key_of(&self.map, AGAIN);
         self.silent &= key.is_none();
         Ok(key)
     }

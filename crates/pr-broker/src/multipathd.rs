@@ -4,7 +4,6 @@
 use std::{
     env, fmt, io,
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
@@ -108,60 +107,90 @@ pub struct Failure {
     pub is_silent: bool,
 }
 
-/// Gives multipathd an order, which may take so long. Beside a key that it is to give to paths it is told which ones have
-/// it, by their numbers (`8:0`).
-///
-/// # Errors
-/// It is not known to have done it.
-pub fn tell(map: &Map, order: Multipathd, registered: &[String], patience: Duration) -> Result<(), Failure> {
-    try_to_tell(map, order, registered, patience).map_err(|complaint| Failure {
-        is_silent: complaint.is_of_silence(),
-        untold: Untold {
-            again: complaint.is_of_absence(),
-            words: format!(
-                "{complaint}; until then only this program looks after paths of map {} that come later",
-                map.name
-            ),
-        },
-    })
+/// What is remembered of multipathd from one order to the next.
+#[derive(Default)]
+pub struct Daemon {
+    /// It has no list of paths in its commands: it is older than 0.14.
+    knows_no_list: bool,
+    place: Place,
 }
 
-/// It has no list of paths in its commands: it is older than 0.14.
-static KNOWS_NO_LIST: AtomicBool = AtomicBool::new(false);
+/// Which of its sockets it was at last.
+#[derive(Default)]
+struct Place(usize);
 
-fn try_to_tell(map: &Map, order: Multipathd, registered: &[String], patience: Duration) -> Result<(), Complaint> {
-    let mut line = Line::open(patience).inspect_err(|_| {
-        // Another one may come.
-        KNOWS_NO_LIST.store(false, Ordering::Relaxed);
-    })?;
-    let map = map.for_multipathd();
-    match order {
-        Multipathd::Register { key, persist } => {
-            let suffix = if persist { ":aptpl" } else { "" };
-            line.order(&format!("setprkey map {map} key {:#x}{suffix}", key.0))?;
-            // A key in multipath.conf counts more than the one it was given just now.
-            let has = line.ask(&format!("getprkey map {map}"))?;
-            if parse_key(&has) != Some(key) {
-                return Err(Complaint::OtherKey(has));
-            }
-            // From 0.13 on it registers the paths of a map that it is to look after, where anybody has the key, and takes the
-            // key from them where somebody gives it up meanwhile. Those in the list it leaves alone.
-            if !registered.is_empty() && !KNOWS_NO_LIST.load(Ordering::Relaxed) {
-                match line.order(&format!("setprstatus map {map} pathlist \"{}\"", registered.join(" "))) {
-                    Err(Complaint::Refused(..)) => KNOWS_NO_LIST.store(true, Ordering::Relaxed),
-                    told => return told,
+impl Daemon {
+    /// Gives it an order, which may take so long. Beside a key that it is to give to paths it is told which ones have it, by
+    /// their numbers (`8:0`).
+    ///
+    /// # Errors
+    /// It is not known to have done it.
+    pub fn tell(
+        &mut self,
+        map: &Map,
+        order: Multipathd,
+        registered: &[String],
+        patience: Duration,
+    ) -> Result<(), Failure> {
+        self.try_to_tell(map, order, registered, patience).map_err(|complaint| Failure {
+            is_silent: complaint.is_of_silence(),
+            untold: Untold {
+                again: complaint.is_of_absence(),
+                words: format!(
+                    "{complaint}; until then only this program looks after paths of map {} that come later",
+                    map.name
+                ),
+            },
+        })
+    }
+
+    fn try_to_tell(
+        &mut self,
+        map: &Map,
+        order: Multipathd,
+        registered: &[String],
+        patience: Duration,
+    ) -> Result<(), Complaint> {
+        let mut line = Line::open(&mut self.place, patience).inspect_err(|_| {
+            // Another one may come.
+            self.knows_no_list = false;
+        })?;
+        let map = map.for_multipathd();
+        match order {
+            Multipathd::Register { key, persist } => {
+                let suffix = if persist { ":aptpl" } else { "" };
+                line.order(&format!("setprkey map {map} key {:#x}{suffix}", key.0))?;
+                // A key in multipath.conf counts more than the one it was given just now.
+                let has = line.ask(&format!("getprkey map {map}"))?;
+                if parse_key(&has) != Some(key) {
+                    return Err(Complaint::OtherKey(has));
                 }
+                // From 0.13 on it registers the paths of a map that it is to look after, where anybody has the key, and takes
+                // the key from them where somebody gives it up meanwhile. Those in the list it leaves alone.
+                if !registered.is_empty() && !self.knows_no_list {
+                    match line.order(&format!("setprstatus map {map} pathlist \"{}\"", registered.join(" "))) {
+                        Err(Complaint::Refused(..)) => self.knows_no_list = true,
+                        told => return told,
+                    }
+                }
+                line.order(&format!("setprstatus map {map}"))
             }
-            line.order(&format!("setprstatus map {map}"))
+            Multipathd::Forget => {
+                line.order(&format!("unsetprstatus map {map}"))?;
+                line.order(&format!("unsetprkey map {map}"))
+            }
+            Multipathd::Hold(holds) => {
+                // Releases before 0.13 do not know what that is, and answer as if they could not do it.
+                line.ask(&format!("{} map {map}", if holds { "setprhold" } else { "unsetprhold" })).map(drop)
+            }
         }
-        Multipathd::Forget => {
-            line.order(&format!("unsetprstatus map {map}"))?;
-            line.order(&format!("unsetprkey map {map}"))
-        }
-        Multipathd::Hold(holds) => {
-            // Releases before 0.13 do not know what that is, and answer as if they could not do it.
-            line.ask(&format!("{} map {map}", if holds { "setprhold" } else { "unsetprhold" })).map(drop)
-        }
+    }
+
+    /// The key that it gives to paths of a map that come back, zero for none, if it says so in this time.
+    pub fn key_of(&mut self, map: &Map, patience: Duration) -> Option<ReservationKey> {
+        let mut line = Line::open(&mut self.place, patience).ok()?;
+        let answer = line.ask(&format!("getprkey map {}", map.for_multipathd())).ok()?;
+        Some(parse_key(&answer).unwrap_or(ReservationKey::ZERO))
     }
 }
 
@@ -171,12 +200,6 @@ fn parse_key(text: &str) -> Option<ReservationKey> {
     u64::from_str_radix(digits, 16).ok().map(ReservationKey)
 }
 
-/// The key that it gives to paths of a map that come back, zero for none, if it says so in this time.
-pub fn key_of(map: &Map, patience: Duration) -> Option<ReservationKey> {
-    let answer = Line::open(patience).ok()?.ask(&format!("getprkey map {}", map.for_multipathd())).ok()?;
-    Some(parse_key(&answer).unwrap_or(ReservationKey::ZERO))
-}
-
 /// A timeout, which to a socket is what there is not to be had now.
 fn is_late(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
@@ -184,7 +207,7 @@ fn is_late(error: &io::Error) -> bool {
 
 /// Whether anybody listens on one of multipathd's sockets.
 pub fn is_reachable() -> bool {
-    Line::open(PATIENCE).is_ok()
+    Line::open(&mut Place::default(), PATIENCE).is_ok()
 }
 
 /// A connection.
@@ -196,9 +219,7 @@ struct Line {
 }
 
 impl Line {
-    fn open(patience: Duration) -> Result<Self, Complaint> {
-        /// Where it was last.
-        static LAST: AtomicUsize = AtomicUsize::new(0);
+    fn open(last: &mut Place, patience: Duration) -> Result<Self, Complaint> {
         let deadline = Instant::now() + patience;
         let by_name = env::var_os("MULTIPATH_SOCKET_NAME").filter(|name| !name.is_empty());
         let path = by_name.as_deref().unwrap_or(PATHNAME.as_ref()).as_bytes();
@@ -208,13 +229,12 @@ impl Line {
             (1, SocketAddrUnix::new_abstract_name(abstract_name)),
             (2, SocketAddrUnix::new_abstract_name(ABSTRACT.as_bytes())),
         ];
-        let last = LAST.load(Ordering::Relaxed);
-        places.sort_by_key(|(number, _)| *number != last);
+        places.sort_by_key(|(number, _)| *number != last.0);
         let mut first = None;
         for (number, place) in places {
             match place.map_err(io::Error::from).and_then(|place| connect_to(&place, deadline)) {
                 Ok(socket) => {
-                    LAST.store(number, Ordering::Relaxed);
+                    last.0 = number;
                     return Ok(Self { socket, deadline, come: Vec::new() });
                 }
                 // It is there, and takes no more connections: it has not looked at those before.
