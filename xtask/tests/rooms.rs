@@ -313,6 +313,67 @@ fn the_rooms_of_a_crate_do_not_import_each_other_in_a_circle() {
     }
 }
 
+/// A static is an import that nobody sees. What is one in spite of that is in docs/decisions/049-handles-not-statics.md.
+const STATICS: [&str; 4] = [
+    "qemu-pr-helper/clock.rs: START",
+    "qemu-pr-helper/fuzzing/mod.rs: AUDIT",
+    "qemu-pr-helper/fuzzing/mod.rs: LOG",
+    "qemu-pr-helper/fuzzing/mod.rs: METRICS",
+];
+
+/// The statics of some code but for that of tests, those in functions included.
+fn statics(stream: TokenStream, found: &mut Vec<String>) {
+    let tokens: Vec<TokenTree> = stream.into_iter().collect();
+    let mut rest = tokens.as_slice();
+    while let [first, after @ ..] = rest {
+        rest = match (test_item(rest), first, after) {
+            (Some(skipped), ..) => &rest[skipped..],
+            // A lifetime.
+            (None, TokenTree::Punct(quote), [_, after @ ..]) if quote.as_char() == '\'' => after,
+            (None, TokenTree::Ident(keyword), [TokenTree::Ident(name), ..]) if keyword == "static" => {
+                found.push(name.to_string());
+                after
+            }
+            (None, TokenTree::Group(group), _) => {
+                statics(group.stream(), found);
+                after
+            }
+            _ => after,
+        };
+    }
+}
+
+#[test]
+fn rooms_are_given_what_they_use_and_have_no_statics() {
+    let mut found = Vec::new();
+    for name in CRATES {
+        let mut files = Vec::new();
+        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../crates/{name}/src")), "", &mut files);
+        for (file, text) in files {
+            let mut names = Vec::new();
+            statics(text.parse().unwrap_or_else(|error| panic!("{file}: {error}")), &mut names);
+            found.extend(names.into_iter().map(|static_| format!("{name}/{file}: {static_}")));
+        }
+    }
+    found.sort();
+    assert_eq!(found, STATICS);
+}
+
+#[test]
+fn a_static_is_found_wherever_it_is() {
+    let statics = |text: &str| {
+        let mut found = Vec::new();
+        self::statics(text.parse().expect("code"), &mut found);
+        found
+    };
+    let code = "pub static A: u8 = 1; fn f<'a>(_: &'static str) { static B: u8 = 1; } mod m { static mut C: u8 = 1; }";
+    assert_eq!(statics(code), ["A", "B", "mut"]);
+    assert_eq!(
+        statics("#[cfg(test)] mod tests { static A: u8 = 1; } const B: &'static str = \"static C: u8\";"),
+        [""; 0]
+    );
+}
+
 /// A program that only reads a command line and starts what does the work is not longer.
 const LINES_OF_XTASK: usize = 4000;
 
