@@ -30,9 +30,13 @@ fn a_user_and_a_process_have_so_many_connections_and_others_theirs() {
         let other = Stranger::new(helper.socket(), 2002, 2001, 3);
         other.clients().iter().for_each(Raw::hello);
         assert_eq!(over_limit(), 2);
-        let words = helper.stderr();
-        assert!(words.contains("has 3 connections already (connections-per-process)"), "{words}");
-        assert!(words.contains("user 2001 has 5 connections already (connections-per-user)"), "{words}");
+        // They are queued before they are written.
+        for words in [
+            "has 3 connections already (connections-per-process)",
+            "user 2001 has 5 connections already (connections-per-user)",
+        ] {
+            eventually(words, || helper.stderr().contains(words));
+        }
 
         drop(first);
         let again = || {
