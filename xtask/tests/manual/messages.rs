@@ -20,6 +20,7 @@ const OTHER_TEXTS: &[(&str, &str)] = &[
     ("qemu-pr-ctl/src/commands/bench.rs", "a result"),
     ("qemu-pr-ctl/src/commands/clear.rs", "what was done"),
     ("qemu-pr-ctl/src/commands/compare.rs", "a result"),
+    ("qemu-pr-ctl/src/commands/doctor/", "where it looks, and commands that mend what it finds"),
     ("qemu-pr-ctl/src/commands/exporter/", "what goes over HTTP, and to whom started it"),
     ("qemu-pr-ctl/src/commands/move_to.rs", "what was done"),
     ("qemu-pr-ctl/src/commands/ping.rs", "a result"),

@@ -8,6 +8,7 @@ mod clear;
 mod compare;
 mod confirm;
 mod control;
+mod doctor;
 mod exporter;
 mod global;
 mod initiator_port;
@@ -70,6 +71,7 @@ pub struct Options {
 #[derive(Debug, Subcommand)]
 enum Command {
     Ping(ping::Ping),
+    Doctor(doctor::Doctor),
     All(all::All),
     Keys(keys::Keys),
     Reservation(reservation::Reservation),
@@ -102,6 +104,7 @@ impl Command {
     fn get(&self) -> &dyn Run {
         match self {
             Self::Ping(command) => command,
+            Self::Doctor(command) => command,
             Self::All(command) => command,
             Self::Keys(command) => command,
             Self::Reservation(command) => command,

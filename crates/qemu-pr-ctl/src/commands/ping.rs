@@ -39,11 +39,11 @@ struct PingReply {
 
 /// Properties of the helper that show without a disk, in its answers to invalid requests.
 #[derive(Serialize)]
-struct Answers {
+pub struct Answers {
     /// It simulates disks.
-    simulates: bool,
+    pub simulates: bool,
     /// Who may only read a disk cannot change who may write it.
-    guards_read_only: bool,
+    pub guards_read_only: bool,
 }
 
 /// Check that a helper answers, and measure its latency
@@ -97,7 +97,7 @@ pub fn once(transport: &mut Transport<'_>, device: &OwnedFd) -> Result<Duration,
 
 impl Answers {
     /// Nothing here reaches a disk: the descriptor is none.
-    fn probe(transport: &mut Transport<'_>) -> Result<Self, Error> {
+    pub fn probe(transport: &mut Transport<'_>) -> Result<Self, Error> {
         let file = no_disk()?;
         let cdb = PersistentReserveIn::new(InAction::ReportCapabilities, 8).cdb();
         let simulates = transport.execute(&file, &cdb, &[])?.status == Status::GOOD;

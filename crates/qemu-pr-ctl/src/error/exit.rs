@@ -38,7 +38,7 @@ pub const ALL: [(u8, &str); 29] = [
     (29, "the command was aborted by another initiator"),
     (TIMED_OUT, "the helper did not answer in time"),
     (LOST, "the command did not reach the device (--direct)"),
-    (NEGATIVE, "negative result (compare, validate, trace, reload)"),
+    (NEGATIVE, "negative result (compare, doctor, validate, trace, reload)"),
     (INVALID_ANSWER, "the answer is invalid"),
     (OTHER_SENSE, "the device refused for another reason"),
     (TRANSPORT, "the helper closed the connection, or the connection failed"),

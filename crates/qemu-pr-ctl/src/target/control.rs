@@ -51,7 +51,7 @@ fn found(path: &Path) -> Result<PathBuf, Error> {
 }
 
 /// The sockets in a directory. Those that are not in place yet are hidden.
-fn sockets(directory: &Path) -> io::Result<Vec<PathBuf>> {
+pub fn sockets(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;

@@ -30,6 +30,11 @@ pub struct Helper {
 }
 
 impl Helper {
+    /// A helper that is not named on the command line.
+    pub const fn at(socket: PathBuf, timeout: Duration) -> Self {
+        Self { socket, timeout: Some(timeout) }
+    }
+
     /// How long to wait for a command. The default is longer than the helper lets any take by its own defaults.
     pub fn timeout(&self) -> Duration {
         self.timeout.unwrap_or(Duration::from_secs(90))

@@ -9,7 +9,7 @@ pub mod host;
 mod transport;
 
 pub use self::{
-    control::{ControlSocket, DEFAULT_CONTROL},
+    control::{ControlSocket, DEFAULT_CONTROL, sockets as control_sockets},
     device::{Device, open},
     disk::{Disk, MAX_ATTENTIONS},
     helper::Helper,

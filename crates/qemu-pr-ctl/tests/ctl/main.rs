@@ -5,6 +5,7 @@ mod answers;
 mod control_errors;
 mod daemon;
 mod direct;
+mod doctor;
 mod exporter;
 mod exporter_user;
 mod json;
