@@ -53,6 +53,25 @@ pub enum ControlError {
     /// The helper ended, or has too many who ask.
     #[error("the helper at the control socket {} closed the connection before it answered; it may be shutting down", .0.display())]
     HungUp(PathBuf),
+    /// A directory without a socket.
+    #[error("no control socket in {}; give another directory, or a socket, with --control", .0.display())]
+    NoneThere(PathBuf),
+    /// A directory with several.
+    #[error("several control sockets in {}; choose one with --control: {names}", .directory.display())]
+    Several {
+        /// The directory.
+        directory: PathBuf,
+        /// What they are called there.
+        names: String,
+    },
+    /// A directory that cannot be read.
+    #[error("cannot list the control sockets in {}: {error}; give the socket with --control", .directory.display())]
+    Directory {
+        /// The directory.
+        directory: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
     /// Anything else with the connection.
     #[error("connection to the control socket {} failed: {error}", .path.display())]
     Broken {

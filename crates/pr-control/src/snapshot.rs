@@ -13,6 +13,24 @@ pub const BUCKETS: [u64; 16] = [
     30_000_000,
 ];
 
+/// The service actions with a name, in the order of their codes: first those of PERSISTENT RESERVE IN, then those of
+/// PERSISTENT RESERVE OUT.
+pub const REQUEST_ACTIONS: [&str; 13] = [
+    "READ KEYS",
+    "READ RESERVATION",
+    "REPORT CAPABILITIES",
+    "READ FULL STATUS",
+    "REGISTER",
+    "RESERVE",
+    "RELEASE",
+    "CLEAR",
+    "PREEMPT",
+    "PREEMPT AND ABORT",
+    "REGISTER AND IGNORE EXISTING KEY",
+    "REGISTER AND MOVE",
+    "REPLACE LOST RESERVATION",
+];
+
 /// What a request can come to, as counted.
 pub const REQUEST_RESULTS: [&str; 5] = ["good", "conflict", "check-condition", "busy", "other"];
 
@@ -104,7 +122,7 @@ pub struct Totals {
 /// Requests of one kind that ended in one way.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Requests {
-    /// The service action, `READ KEYS`; `OTHER IN` or `OTHER OUT` for what has no name.
+    /// The service action, one of [`REQUEST_ACTIONS`]; `OTHER IN` or `OTHER OUT` for what has no name.
     pub action: String,
     /// One of [`REQUEST_RESULTS`].
     pub result: String,

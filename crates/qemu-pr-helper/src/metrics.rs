@@ -238,6 +238,9 @@ mod tests {
         assert_eq!(outs[5], "PREEMPT AND ABORT");
         assert_eq!(outs[8..10], ["REPLACE LOST RESERVATION", "OTHER OUT"]);
         assert_eq!((ins[31].as_str(), outs[31].as_str()), ("OTHER IN", "OTHER OUT"));
+        // Those who read the figures know the names in advance.
+        let known: Vec<String> = (0..ACTIONS).map(action_name).filter(|name| !name.starts_with("OTHER ")).collect();
+        assert_eq!(known, pr_control::REQUEST_ACTIONS);
     }
 
     #[test]

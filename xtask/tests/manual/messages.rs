@@ -16,6 +16,7 @@ const PAGES: [&str; 2] = ["messages-helper.md", "messages-ctl.md"];
 const OTHER_TEXTS: &[(&str, &str)] = &[
     ("pr-conformance/src/", "a result of validate"),
     ("pr-control/src/record.rs", "a record of the audit log"),
+    ("pr-control/src/snapshot.rs", "the standard's words"),
     ("pr-device/src/identity.rs", "what a descriptor is"),
     ("qemu-pr-ctl/src/commands/bench.rs", "a result"),
     ("qemu-pr-ctl/src/commands/clear.rs", "what was done"),

@@ -3,12 +3,14 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::{CStr, CString},
     fs, io,
     path::{Path, PathBuf},
 };
 
 use clap::Args;
 use pr_control::{Ask, Control, MAX_SETTINGS};
+use pr_sys::users;
 use toml::{Table, Value};
 
 use super::{
@@ -17,7 +19,6 @@ use super::{
 };
 use crate::{
     error::{Error, exit},
-    sys::users,
     target::ControlSocket,
 };
 
@@ -47,8 +48,8 @@ impl Run for Reload {
         let done = format!("settings loaded from {path}");
         let ask = Ask::Reload {
             path,
-            users: numbers(&text, "user", |name| users::find(name).map(|user| user.uid)),
-            groups: numbers(&text, "group", users::group),
+            users: numbers(&text, "user", by_name(users::user_id)),
+            groups: numbers(&text, "group", by_name(users::group_id)),
             text,
         };
         control::change(global, &control, &ask, &done)?;
@@ -70,6 +71,11 @@ fn read(path: &Path) -> io::Result<String> {
     fs::read_to_string(path)
 }
 
+/// What a database says of a name. One that cannot be read knows none: the helper names those that it was not given.
+fn by_name(look_up: fn(&CStr) -> io::Result<Option<u32>>) -> impl Fn(&str) -> Option<u32> {
+    move |name| look_up(&CString::new(name).ok()?).ok()?
+}
+
 /// The numbers of the users or groups that rules and defaults name. Of a file that is no TOML there are none; the helper
 /// says where it goes wrong.
 fn numbers(text: &str, key: &str, look_up: impl Fn(&str) -> Option<u32>) -> BTreeMap<String, u32> {
@@ -84,6 +90,13 @@ fn numbers(text: &str, key: &str, look_up: impl Fn(&str) -> Option<u32>) -> BTre
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_nobody_has_has_no_number() {
+        let (user, group) = (by_name(users::user_id), by_name(users::group_id));
+        assert_eq!((user("root"), user("there is no such user"), user("a\0b")), (Some(0), None, None));
+        assert_eq!((group("root"), group("there is no such group"), group("a\0b")), (Some(0), None, None));
+    }
 
     #[test]
     fn every_name_in_a_rule_is_looked_up_once() {

@@ -96,12 +96,6 @@ pub enum Error {
     NoInitiator,
     #[error(transparent)]
     Control(ControlError),
-    #[error("no control socket in {}; give another directory, or a socket, with --control", .0.display())]
-    NoControl(PathBuf),
-    #[error("several control sockets in {}; choose one with --control: {names}", .directory.display())]
-    WhichControl { directory: PathBuf, names: String },
-    #[error("cannot list the control sockets in {}: {error}; give the socket with --control", .directory.display())]
-    ControlDirectory { directory: PathBuf, error: io::Error },
     #[error("end of the audit log: the helper at {} closed the connection; it has stopped, or is restarting", .0.display())]
     LogEnded(PathBuf),
     #[error("cannot read {}: {error}; choose another file with --config", .path.display())]
@@ -207,13 +201,7 @@ impl Error {
     /// Which of the four it is: the socket, the helper, the answer of a disk, or this side.
     pub const fn kind(&self) -> &'static str {
         match self {
-            Self::NoSocket(_)
-            | Self::NotASocket(_)
-            | Self::ConnectionRefused(_)
-            | Self::Connect { .. }
-            | Self::NoControl(_)
-            | Self::WhichControl { .. }
-            | Self::ControlDirectory { .. } => "no-socket",
+            Self::NoSocket(_) | Self::NotASocket(_) | Self::ConnectionRefused(_) | Self::Connect { .. } => "no-socket",
             Self::NoPermission { .. } | Self::DeviceDenied { .. } | Self::CommandDenied(_) => "no-permission",
             Self::Closed { .. } | Self::Broken { .. } | Self::LogEnded(_) => "hung-up",
             Self::TimedOut { .. } => "timed-out",
@@ -266,9 +254,6 @@ impl Error {
             | Self::Settings { .. }
             | Self::UserDenied { .. }
             | Self::NotScsi(_)
-            | Self::NoControl(_)
-            | Self::WhichControl { .. }
-            | Self::ControlDirectory { .. }
             | Self::Signals(_)
             | Self::Pipe(_)
             | Self::NoThread { .. }
@@ -289,6 +274,9 @@ const fn control_kind(error: &ControlError) -> &'static str {
         ControlError::NoSocket(_)
         | ControlError::NotASocket(_)
         | ControlError::NobodyListens(_)
+        | ControlError::NoneThere(_)
+        | ControlError::Several { .. }
+        | ControlError::Directory { .. }
         | ControlError::Broken { .. } => "no-socket",
         ControlError::NoPermission(_) => "no-permission",
         ControlError::TimedOut { .. } => "timed-out",
@@ -304,6 +292,9 @@ const fn control_exit(error: &ControlError) -> u8 {
         | ControlError::NotASocket(_)
         | ControlError::NobodyListens(_)
         | ControlError::NoPermission(_)
+        | ControlError::NoneThere(_)
+        | ControlError::Several { .. }
+        | ControlError::Directory { .. }
         | ControlError::Broken { .. } => exit::NOT_OPENED,
         ControlError::TimedOut { .. } => exit::TIMED_OUT,
         ControlError::HungUp(_) => exit::TRANSPORT,

@@ -47,18 +47,6 @@ pub fn find(name: &str) -> Option<User> {
     }
 }
 
-/// The number of the group with a name, where there is one.
-pub fn group(name: &str) -> Option<u32> {
-    let name = CString::new(name).ok()?;
-    let mut entry = MaybeUninit::<libc::group>::uninit();
-    let mut buffer = vec![0; BUFFER];
-    let mut found = ptr::null_mut();
-    // SAFETY: the name is NUL-terminated, entry and buffer are live and of the sizes given.
-    unsafe { libc::getgrnam_r(name.as_ptr(), entry.as_mut_ptr(), buffer.as_mut_ptr(), buffer.len(), &raw mut found) };
-    // SAFETY: `found` is null, or points to the entry, which the call has filled then.
-    unsafe { found.as_ref() }.map(|entry| entry.gr_gid)
-}
-
 /// Makes this process one of that user, for good: all of its threads, with all of their ids.
 pub fn switch_to(user: &User) -> io::Result<()> {
     let done = |result| if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
@@ -82,6 +70,5 @@ mod tests {
         assert!(root.groups.contains(&0), "{root:?}");
         assert_eq!(find("there is no such user"), None);
         assert_eq!(find("a\0b"), None);
-        assert_eq!((group("root"), group("there is no such group"), group("a\0b")), (Some(0), None, None));
     }
 }

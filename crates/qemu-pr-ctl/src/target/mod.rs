@@ -9,7 +9,7 @@ pub mod host;
 mod transport;
 
 pub use self::{
-    control::{ControlSocket, DEFAULT_CONTROL, sockets as control_sockets},
+    control::ControlSocket,
     device::{Device, open},
     disk::{Disk, MAX_ATTENTIONS},
     helper::Helper,

@@ -5,12 +5,11 @@ use std::{path::Path, time::Duration};
 use pr_control::{Control, ControlError, HUNG_US, Snapshot};
 
 use super::{finding::Finding, host::Host, luns};
-use crate::target::control_sockets;
 
 /// The states of the helpers at a control socket, or at all in a directory, and what is wrong with them.
 pub fn look(host: &Host, path: &Path, timeout: Duration) -> (Vec<Snapshot>, Vec<Finding>) {
     let path = host.path(path);
-    let sockets = if path.is_dir() { control_sockets(&path).unwrap_or_default() } else { vec![path] };
+    let sockets = if path.is_dir() { pr_control::sockets(&path).unwrap_or_default() } else { vec![path] };
     let (mut snapshots, mut findings) = (Vec::new(), Vec::new());
     for socket in sockets {
         match Control::new(socket, timeout).snapshot() {

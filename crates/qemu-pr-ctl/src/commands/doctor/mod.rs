@@ -16,7 +16,7 @@ mod systemd;
 use std::{collections::BTreeSet, fmt::Write as _, path::PathBuf};
 
 use clap::Args;
-use pr_control::Snapshot;
+use pr_control::{DEFAULT_CONTROL, Snapshot};
 use serde::Serialize;
 
 use self::{disks::Asker, finding::Finding, guests::Guest, host::Host, initiators::Initiators};
@@ -24,7 +24,7 @@ use super::global::{Global, Run};
 use crate::{
     error::{Error, exit},
     output::{json, terminal},
-    target::{DEFAULT_CONTROL, Helper},
+    target::Helper,
 };
 
 /// Check this host for faults, and show the commands that mend them

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pr_control::{BUCKETS, HUNG_US, Named, REQUEST_RESULTS, Snapshot};
-use scsi_persistent_reservations::{InAction, OutAction};
+use pr_control::{BUCKETS, HUNG_US, Named, REQUEST_ACTIONS, REQUEST_RESULTS, Snapshot};
 
 use super::openmetrics::{Format, Kind, Sample, seconds};
 
@@ -221,21 +220,17 @@ fn ages(snapshot: &Snapshot) -> impl Iterator<Item = u64> {
 
 /// Every action with every result, those that never occurred with 0: an increase is only seen from a value that exists.
 fn requests(snapshot: &Snapshot) -> Vec<Sample> {
-    let reads = InAction::ALL.iter().map(ToString::to_string);
-    let changes = OutAction::ALL.iter().map(ToString::to_string);
-    let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();
-    for action in reads.chain(changes) {
-        for result in REQUEST_RESULTS {
-            counts.insert((action.clone(), result.to_owned()), 0);
-        }
+    let mut counts: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for action in REQUEST_ACTIONS {
+        counts.extend(REQUEST_RESULTS.map(|result| ((action, result), 0)));
     }
     for requests in &snapshot.requests {
-        let count = counts.entry((requests.action.clone(), requests.result.clone())).or_default();
+        let count = counts.entry((&requests.action, &requests.result)).or_default();
         *count = count.saturating_add(sum(&requests.buckets));
     }
     let samples = counts.into_iter().map(|((action, result), count)| Sample {
         suffix: "_total",
-        labels: vec![("action", action), ("result", result)],
+        labels: vec![("action", action.to_owned()), ("result", result.to_owned())],
         value: count.to_string(),
     });
     samples.collect()

@@ -20,7 +20,7 @@ use std::{
 };
 
 use clap::Args;
-use pr_control::{Control, ControlError, Snapshot};
+use pr_control::{Control, ControlError, DEFAULT_CONTROL, Snapshot};
 use serde::Serialize;
 
 use self::{families::Helper, openmetrics::Format};
@@ -28,7 +28,6 @@ use super::global::{Global, Run};
 use crate::{
     error::Error,
     output::{json, terminal},
-    target::DEFAULT_CONTROL,
 };
 
 /// More connections than monitoring systems need, which bounds the threads; and how many one address may have.
