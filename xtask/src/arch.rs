@@ -18,7 +18,7 @@ use serde::Deserialize;
 const TRIED: [Name; 2] = [Name::Arm, Name::S390];
 
 /// The packages of this workspace that are for users.
-const PROGRAMS: [&str; 4] = ["--package", "qemu-pr-helper", "--package", "qemu-pr-ctl"];
+const PROGRAMS: [&str; 3] = ["qemu-pr-helper", "qemu-pr-ctl", "qemu-pr-exporter"];
 
 /// Those whose tests need nothing of a kernel but memory and sockets.
 const PURE: [&str; 6] =
@@ -69,14 +69,19 @@ pub fn check(names: &[Name]) -> Result<bool> {
     for name in names {
         println!("cargo check for {}", name.target());
         let mut command = cargo_for(*name)?;
-        held &= run_command(command.args(["check", "--quiet", "--locked"]).args(PROGRAMS)).is_ok();
+        held &= run_command(command.args(["check", "--quiet", "--locked"]).args(packages())).is_ok();
     }
     Ok(held)
 }
 
+/// How Cargo is told of the programs.
+fn packages() -> impl Iterator<Item = &'static str> {
+    PROGRAMS.into_iter().flat_map(|program| ["--package", program])
+}
+
 fn build(name: Name) -> Result<bool> {
-    run_command(cargo_for(name)?.args(["build", "--quiet", "--locked"]).args(PROGRAMS))?;
-    for program in ["qemu-pr-helper", "qemu-pr-ctl"] {
+    run_command(cargo_for(name)?.args(["build", "--quiet", "--locked"]).args(packages()))?;
+    for program in PROGRAMS {
         let path = built(name)?.join(program);
         let machine = elf_machine(&path)?;
         if machine != name.elf().0 {

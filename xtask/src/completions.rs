@@ -11,10 +11,10 @@ use anyhow::{Context as _, Result, ensure};
 use pr_dev::workspace::{output, root};
 use tempfile::TempDir;
 
-const PROGRAMS: [&str; 2] = ["qemu-pr-ctl", "qemu-pr-helper"];
+const PROGRAMS: [&str; 3] = ["qemu-pr-ctl", "qemu-pr-exporter", "qemu-pr-helper"];
 
 /// What stands on the line when the key is pressed, and the only word that its last one can become.
-const QUESTIONS: [(&str, &str); 9] = [
+const QUESTIONS: [(&str, &str); 11] = [
     ("qemu-pr-ctl va", "validate"),
     ("qemu-pr-ctl trace en", "enable"),
     ("qemu-pr-ctl trace enable --con", "--control"),
@@ -22,6 +22,8 @@ const QUESTIONS: [(&str, &str); 9] = [
     ("qemu-pr-ctl simulate --misbehave preempt-l", "preempt-loses"),
     ("qemu-pr-ctl --socket /proc/cpuin", "/proc/cpuinfo"),
     ("qemu-pr-ctl keys --json /proc/cpuin", "/proc/cpuinfo"),
+    ("qemu-pr-exporter --lis", "--listen"),
+    ("qemu-pr-exporter --json --control /proc/cpuin", "/proc/cpuinfo"),
     ("qemu-pr-helper --com", "--command-timeout"),
     ("qemu-pr-helper --pidfile /proc/cpuin", "/proc/cpuinfo"),
 ];

@@ -35,6 +35,7 @@ const CRATES: &[&str] = &[
     "pr-broker",
     "pr-resolver",
     "qemu-pr-ctl",
+    "qemu-pr-exporter",
     "qemu-pr-helper",
 ];
 

@@ -7,12 +7,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use clap::Command;
+use clap::{Arg, ArgAction, Command, ValueHint};
 use clap_complete::{Shell, generate};
 use clap_mangen::Man;
 use pr_dev::workspace::root;
+use qemu_pr_exporter as exporter;
 
-/// Both are for administrators.
+/// All are for administrators.
 const SECTION: &str = "8";
 const MANUAL: &str = "System Administration";
 
@@ -47,7 +48,7 @@ pub fn run() -> Result<bool> {
 /// Every file by its path below the workspace.
 fn made() -> Result<BTreeMap<PathBuf, Vec<u8>>> {
     let mut files = BTreeMap::new();
-    for command in [qemu_pr_helper::command(), qemu_pr_ctl::command()] {
+    for command in [qemu_pr_helper::command(), qemu_pr_ctl::command(), exporter()] {
         let name = command.get_name().to_owned();
         for (shell, file) in [
             (Shell::Bash, format!("bash/{name}")),
@@ -64,6 +65,18 @@ fn made() -> Result<BTreeMap<PathBuf, Vec<u8>>> {
         pages(command, &mut files)?;
     }
     Ok(files)
+}
+
+/// The exporter's command line, which knows nothing of clap, as clap would have it.
+fn exporter() -> Command {
+    let command = Command::new(exporter::NAME).about(exporter::ABOUT).version(env!("CARGO_PKG_VERSION"));
+    let command = command.after_long_help(exporter::NOTES).disable_help_flag(true).disable_version_flag(true);
+    command.args(exporter::OPTIONS.map(|option| {
+        let argument = Arg::new(option.long).long(option.long).short(option.short).help(option.help);
+        let Some(value) = option.value else { return argument.action(ArgAction::SetTrue) };
+        let hint = if value == "PATH" { ValueHint::AnyPath } else { ValueHint::Unknown };
+        argument.value_name(value).default_values(option.default).value_hint(hint)
+    }))
 }
 
 /// `clap_complete` (4.6.11) gives the subcommands of a program two names if the program's own has a hyphen, so that

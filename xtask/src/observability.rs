@@ -78,9 +78,9 @@ struct Exporter {
 
 impl Exporter {
     fn start<'a>(controls: impl Iterator<Item = &'a Path>) -> Result<Self> {
-        let program = target().join("debug").join("qemu-pr-ctl");
+        let program = target().join("debug").join("qemu-pr-exporter");
         let mut command = Command::new(&program);
-        command.args(["exporter", "--listen", "127.0.0.1:0"]);
+        command.args(["--listen", "127.0.0.1:0"]);
         for control in controls {
             command.arg("--control").arg(control);
         }

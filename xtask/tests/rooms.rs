@@ -33,6 +33,7 @@ const CRATES: &[&str] = &[
     "pr-sandbox",
     "pr-sys",
     "qemu-pr-ctl",
+    "qemu-pr-exporter",
     "qemu-pr-helper",
 ];
 

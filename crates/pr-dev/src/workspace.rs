@@ -27,7 +27,7 @@ pub fn cargo() -> Command {
 /// Builds this project's programs as its tests have them, and returns the folder that they are in. Together with `xtask`:
 /// alone, each would have its dependencies built once more, with fewer of their features.
 pub fn debug_builds() -> Result<PathBuf> {
-    let packages = ["xtask", "e2e", "qemu-pr-ctl", "qemu-pr-helper"];
+    let packages = ["xtask", "e2e", "qemu-pr-ctl", "qemu-pr-exporter", "qemu-pr-helper"];
     run(cargo().args(["build", "--quiet", "--bins"]).args(packages.iter().flat_map(|name| ["--package", *name])))?;
     Ok(target().join("debug"))
 }

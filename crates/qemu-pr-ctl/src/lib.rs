@@ -5,15 +5,13 @@
 //!
 //! It is a library so that the man pages and the completions are made from the very definition that reads the command
 //! line (`cargo xtask dist`); the program is its [`main`].
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 #![cfg_attr(test, expect(clippy::missing_panics_doc, reason = "a test panics: that is how it fails"))]
 
 mod commands;
 mod error;
 mod output;
 mod request;
-#[expect(unsafe_code, reason = "looking users up and becoming one is unsafe; here it becomes safe functions")]
-mod sys;
 mod target;
 
 use std::{

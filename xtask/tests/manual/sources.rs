@@ -38,6 +38,7 @@ const CRATES: &[&str] = &[
     "pr-sys",
     "qemu-pr-protocol",
     "qemu-pr-ctl",
+    "qemu-pr-exporter",
     "qemu-pr-helper",
     "scsi-persistent-reservations",
 ];

@@ -42,7 +42,7 @@ pub struct World {
 /// The programs are built next to this test.
 fn programs() -> PathBuf {
     let folder = Path::new(env!("CARGO_BIN_EXE_xtask")).parent().expect("a folder").to_path_buf();
-    for program in ["qemu-pr-helper", "qemu-pr-ctl"] {
+    for program in ["qemu-pr-helper", "qemu-pr-ctl", "qemu-pr-exporter"] {
         assert!(folder.join(program).exists(), "{program} is missing: cargo build -p {program}");
     }
     folder

@@ -26,7 +26,7 @@ use crate::manual;
 pub use twice::run as run_twice;
 
 /// The programs, each a package of the workspace.
-const PROGRAMS: [&str; 2] = ["qemu-pr-helper", "qemu-pr-ctl"];
+const PROGRAMS: [&str; 3] = ["qemu-pr-helper", "qemu-pr-ctl", "qemu-pr-exporter"];
 
 /// What the tarball has besides, by its path in the workspace.
 const BESIDES: &[&str] = &[

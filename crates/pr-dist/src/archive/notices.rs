@@ -13,8 +13,8 @@ use super::crates::Crates;
 
 /// What stands before the list.
 const HEAD: &str = "\
-qemu-pr-helper and qemu-pr-ctl are made of their own source (Apache-2.0 OR MIT) and of what follows. The Rust standard
-library is in them as well: its notices are in the file rust-standard-library.html.
+qemu-pr-helper, qemu-pr-ctl and qemu-pr-exporter are made of their own source (Apache-2.0 OR MIT) and of what follows. The
+Rust standard library is in them as well: its notices are in the file rust-standard-library.html.
 
 ";
 

@@ -25,6 +25,9 @@ const BROKER: [&str; 2] = ["qemu-pr-broker.socket", "qemu-pr-broker@.service"];
 /// Where the helper lies: the name of the program is what libvirt's tools look for, the folder is ours.
 const HELPER: &str = "/usr/libexec/qemu-pr-helper-rs/qemu-pr-helper";
 
+/// Where each of the programs lies.
+const PLACES: [&str; 3] = [HELPER, "/usr/bin/qemu-pr-ctl", "/usr/bin/qemu-pr-exporter"];
+
 /// Whom the service runs as.
 const SYSUSERS: &str = "/usr/lib/sysusers.d/qemu-pr-helper-rs.conf";
 
@@ -85,7 +88,8 @@ pub fn check(build: Build, package: &Path) -> Result<()> {
     let files = rpm(&["-qpl"])?;
     let files: Vec<_> = files.lines().collect();
     let papers = "/usr/share/doc/qemu-pr-helper-rs/THIRD-PARTY";
-    for file in [HELPER, "/usr/bin/qemu-pr-ctl", "/usr/share/man/man8/qemu-pr-helper-rs.8", papers] {
+    let pages = ["/usr/share/man/man8/qemu-pr-helper-rs.8", "/usr/share/man/man8/qemu-pr-exporter.8"];
+    for file in PLACES.into_iter().chain(pages).chain([papers]) {
         ensure!(files.contains(&file), "{} lacks {file}", package.display());
     }
     for file in THEIRS {
@@ -118,7 +122,7 @@ fn installs(build: Build, package: &Path) -> Result<()> {
     let differences = rpm(&["--verify", "--nodeps", "--noscripts", name])?;
     ensure!(differences.is_empty(), "{differences}");
     let inside = |path: &str| place.join(path.trim_start_matches('/'));
-    for (program, path) in PROGRAMS.iter().zip([HELPER, "/usr/bin/qemu-pr-ctl"]) {
+    for (program, path) in PROGRAMS.iter().zip(PLACES) {
         let version = output(arch::start(build.0, &inside(path))?.arg("--version"))?;
         ensure!(version.starts_with(program), "{path} says {version}");
     }

@@ -9,7 +9,6 @@ mod compare;
 mod confirm;
 mod control;
 mod doctor;
-mod exporter;
 mod global;
 mod initiator_port;
 mod keys;
@@ -37,7 +36,10 @@ mod watch;
 
 use std::{ffi::OsString, io::Write as _, process::ExitCode};
 
-use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{
+    CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 use self::global::{Global, Run};
 use crate::error::{Error, exit};
@@ -87,7 +89,6 @@ enum Command {
     #[command(subcommand)]
     Trace(trace::Trace),
     Reload(reload::Reload),
-    Exporter(exporter::Exporter),
     Register(register::Register),
     RegisterIgnore(register_ignore::RegisterIgnore),
     Unregister(unregister::Unregister),
@@ -119,7 +120,6 @@ impl Command {
             Self::Log(command) => command,
             Self::Trace(command) => command,
             Self::Reload(command) => command,
-            Self::Exporter(command) => command,
             Self::Register(command) => command,
             Self::RegisterIgnore(command) => command,
             Self::Unregister(command) => command,
@@ -154,7 +154,8 @@ impl Options {
 /// Reads the command line. `Err` is how the program ends right away: help, version, or an error.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Options, ExitCode> {
     let matches = Options::command().version(pr_control::VERSION).try_get_matches_from(arguments);
-    matches.and_then(|matches| Options::from_arg_matches(&matches)).map_err(|error| {
+    matches.and_then(|matches| Options::from_arg_matches(&matches)).map_err(|mut error| {
+        tell_of_exporter(&mut error);
         // Help that cannot be written is no error: the reader has closed the pipe.
         let _ = if error.use_stderr() {
             write!(std::io::stderr(), "{}", error.render())
@@ -163,6 +164,16 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Options, E
         };
         ExitCode::from(if error.use_stderr() { exit::COMMAND_LINE } else { exit::GOOD })
     })
+}
+
+/// The exporter was a subcommand before it was a program.
+fn tell_of_exporter(error: &mut clap::Error) {
+    let is_meant =
+        matches!(error.get(ContextKind::InvalidSubcommand), Some(ContextValue::String(name)) if name == "exporter");
+    if error.kind() == ErrorKind::InvalidSubcommand && is_meant {
+        let tip = "metrics are served by the program qemu-pr-exporter".into();
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    }
 }
 
 #[cfg(test)]

@@ -70,6 +70,18 @@ fn what_a_command_has_no_use_for_is_refused() {
 }
 
 #[test]
+fn who_asks_for_the_exporter_is_told_of_the_program() {
+    for line in ["qemu-pr-ctl exporter", "qemu-pr-ctl exporter --listen [::1]:0", "qemu-pr-ctl --json exporter"] {
+        let mut error = parse_line(line).expect_err(line);
+        tell_of_exporter(&mut error);
+        assert!(error.to_string().contains("  tip: metrics are served by the program qemu-pr-exporter\n"), "{error}");
+    }
+    let mut other = parse_line("qemu-pr-ctl export").expect_err("no command");
+    tell_of_exporter(&mut other);
+    assert!(!other.to_string().contains("tip:"), "{other}");
+}
+
+#[test]
 fn invalid_values_are_refused_with_a_reason() {
     for (line, reason) in [
         ("qemu-pr-ctl clear /d --key abc", "hexadecimal number with the prefix 0x"),

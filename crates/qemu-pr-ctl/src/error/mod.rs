@@ -5,7 +5,6 @@ mod hint;
 
 use std::{
     fmt, fs, io,
-    net::SocketAddr,
     os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
     time::Duration,
@@ -100,19 +99,6 @@ pub enum Error {
     LogEnded(PathBuf),
     #[error("cannot read {}: {error}; choose another file with --config", .path.display())]
     Settings { path: PathBuf, error: io::Error },
-    #[error("cannot listen on {address}: {error}; choose another address or port with --listen")]
-    ListenTcp { address: SocketAddr, error: io::Error },
-    #[error("user {0} does not exist; choose another with --user")]
-    NoUser(String),
-    #[error("only root can change the user; omit --user, or run as root")]
-    NotRoot,
-    #[error("cannot change to user {user}: {error}; run as that user, without --user")]
-    ChangeUser { user: String, error: io::Error },
-    #[error(
-        "user {user} may not use the control socket {}; start the helper with --control-group GROUP, and choose a \
-         member of that group with --user", .control.display()
-    )]
-    UserDenied { user: String, control: PathBuf },
     #[error("cannot set up signal handling: {0}")]
     Signals(io::Error),
     #[error("cannot create a pipe: {0}")]
@@ -208,14 +194,13 @@ impl Error {
             Self::Malformed { .. } | Self::TooShort { .. } => "nonsense",
             Self::Refused { .. } => "refused",
             Self::Lost { .. } => "lost",
-            Self::Listen { .. } | Self::ListenTcp { .. } => "listen",
+            Self::Listen { .. } => "listen",
             Self::NoDevice(_) | Self::Device { .. } | Self::NotScsi(_) => "no-device",
             Self::NotConfirmed { .. } => "wants-yes",
             Self::InUse { .. } => "in-use",
             Self::NotCleaned { .. } => "not-cleaned",
             Self::OtherDisk { .. } | Self::SameInitiator { .. } | Self::NoInitiator => "no-pair",
             Self::Control(error) => control_kind(error),
-            Self::NoUser(_) | Self::NotRoot | Self::ChangeUser { .. } | Self::UserDenied { .. } => "user",
             Self::Settings { .. } => "settings",
             Self::Output(_) | Self::Signals(_) | Self::Pipe(_) | Self::NoThread { .. } => "output",
         }
@@ -236,9 +221,7 @@ impl Error {
             | Self::InUse { .. }
             | Self::OtherDisk { .. }
             | Self::SameInitiator { .. }
-            | Self::NoInitiator
-            | Self::NoUser(_)
-            | Self::NotRoot => exit::COMMAND_LINE,
+            | Self::NoInitiator => exit::COMMAND_LINE,
             Self::NoSocket(_)
             | Self::NotASocket(_)
             | Self::ConnectionRefused(_)
@@ -249,10 +232,7 @@ impl Error {
             | Self::Device { .. }
             | Self::CommandDenied(_)
             | Self::Listen { .. }
-            | Self::ListenTcp { .. }
-            | Self::ChangeUser { .. }
             | Self::Settings { .. }
-            | Self::UserDenied { .. }
             | Self::NotScsi(_)
             | Self::Signals(_)
             | Self::Pipe(_)

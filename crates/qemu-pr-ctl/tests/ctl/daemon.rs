@@ -42,14 +42,6 @@ impl Daemon {
         self.bed.path("control")
     }
 
-    /// Breaks the protocol, and waits until that has been noticed.
-    pub fn violate(&self) {
-        let client = pr_lab::Raw::connect(self.socket());
-        client.read(4);
-        client.send(&[0xff; 4]);
-        client.expect_closed();
-    }
-
     /// Does something that makes a client follow the audit log, and waits until one does.
     pub fn await_follower<T>(&self, follow: impl FnOnce() -> T) -> T {
         let descriptors = self.helper.settled_descriptors();

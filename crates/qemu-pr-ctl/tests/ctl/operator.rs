@@ -9,65 +9,9 @@ use serde_json::Value;
 
 use crate::{
     daemon::Daemon,
-    exporter::{Exporter, FAMILIES, KEPT, value},
     run::{PROGRAM, run_control},
     stand_in::StandIn,
 };
-
-/// So many commands are sent, one of each kind for each result.
-const SENT: [(&str, &str, &str, f64); 5] = [
-    ("register --new-key 0xa", "REGISTER", "good", 1.0),
-    ("reserve --key 0xa --type 5", "RESERVE", "good", 1.0),
-    ("reserve --key 0xb --type 5", "RESERVE", "conflict", 3.0),
-    ("release --key 0xa --type 3", "RELEASE", "check-condition", 2.0),
-    ("keys", "READ KEYS", "good", 4.0),
-];
-
-fn send_all(daemon: &Daemon) {
-    let host = StandIn::initiator(daemon.socket());
-    for (line, _, _, times) in SENT {
-        let mut left = times;
-        while left > 0.0 {
-            daemon.ctl(&host.socket(), line);
-            left -= 1.0;
-        }
-    }
-}
-
-#[test]
-#[expect(clippy::float_cmp, reason = "they are whole numbers")]
-fn the_exporters_figures_agree_with_the_commands_that_were_sent() {
-    let daemon = Daemon::start();
-    // The control socket is root's alone.
-    let exporter = Exporter::with(&[daemon.control()], &["--user", "root"]);
-    let before = exporter.metrics();
-    assert_eq!(value(&before, "qemu_pr_helper_up", &[]), 1.0);
-    send_all(&daemon);
-    for _ in 0..2 {
-        daemon.violate();
-    }
-    std::thread::sleep(KEPT);
-    let families = exporter.metrics();
-    assert!(families.len() == FAMILIES, "{families:?}");
-    for (_, action, result, times) in SENT {
-        let labels = [("action", action), ("result", result)];
-        assert_eq!(value(&families, "qemu_pr_helper_requests", &labels), times, "{action} {result}");
-        let counts = &families["qemu_pr_helper_request_duration_seconds"].samples;
-        let of = |sample: &&crate::openmetrics::Sample| {
-            sample.0.ends_with("_count") && labels.iter().all(|(name, value)| sample.1[*name] == *value)
-        };
-        assert_eq!(counts.iter().find(of).map(|sample| sample.2), Some(times), "{action} {result}");
-    }
-    let all: f64 = families["qemu_pr_helper_requests"].samples.iter().map(|sample| sample.2).sum();
-    assert_eq!(all, SENT.iter().map(|(_, _, _, times)| times).sum::<f64>());
-    let rule = |rule| value(&families, "qemu_pr_helper_violations", &[("rule", rule)]);
-    assert_eq!((rule("unknown-features"), rule("truncated")), (2.0, 0.0));
-    // One for all that was sent, and one for each violation.
-    let grown = |name: &str| value(&families, name, &[]) - value(&before, name, &[]);
-    assert_eq!(grown("qemu_pr_helper_connections_accepted"), 3.0);
-    // Each PERSISTENT RESERVE OUT has a record.
-    assert_eq!(grown("qemu_pr_helper_audit_records"), 7.0);
-}
 
 #[test]
 fn the_state_shows_who_is_connected_and_what_went_wrong() {

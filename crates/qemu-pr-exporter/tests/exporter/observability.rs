@@ -1,15 +1,11 @@
 //! The dashboard and the alerts are about what the exporter serves, and nothing else.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use pr_lab::{ControlStandIn, eventful_snapshot};
 use serde_json::Value;
 
-use crate::exporter::Exporter;
+use crate::{exporter::Exporter, run::run};
 
 fn file(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/observability").join(name);
@@ -110,11 +106,5 @@ fn every_alert_says_what_to_do() {
 #[test]
 fn the_example_scrapes_where_the_exporter_listens() {
     assert!(file("prometheus.yml").contains("127.0.0.1:9437"));
-    let help = crate::run::Run::from(
-        std::process::Command::new(PathBuf::from(crate::run::PROGRAM))
-            .args(["exporter", "--help"])
-            .output()
-            .expect("run the tool"),
-    );
-    assert!(help.stdout.contains("127.0.0.1:9437"));
+    assert!(run(&["--help"]).expect_done().contains("[default: 127.0.0.1:9437]"));
 }

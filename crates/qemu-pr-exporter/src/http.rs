@@ -9,7 +9,7 @@ use std::{
 use httparse::{EMPTY_HEADER, Header, Status};
 use pr_control::deadline;
 
-use super::openmetrics::Format;
+use crate::openmetrics::Format;
 
 /// The longest request line with headers.
 const MAX_HEAD: usize = 8 * 1024;
@@ -27,7 +27,7 @@ const REST_TIMEOUT: Duration = Duration::from_secs(1);
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-const INDEX: &str = "qemu-pr-ctl exporter: /metrics has the metrics of qemu-pr-helper,\n\
+const INDEX: &str = "qemu-pr-exporter: /metrics has the metrics of qemu-pr-helper,\n\
                      /healthz answers ok as long as the exporter runs.\n";
 
 /// The response to a request.

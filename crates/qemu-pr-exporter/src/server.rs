@@ -1,17 +1,11 @@
-//! `exporter`: serves the metrics of helpers over HTTP, so that the helper, which has privileges, opens no network port.
-//! The exporter has none and uses the control socket as any client does.
+//! The server: listens, becomes unprivileged, and answers.
 //!
 //! Each connection has a thread; connections are limited, in all and for each address. A helper is asked at most once a
 //! second, however often the metrics are read.
 
-mod families;
-mod http;
-mod openmetrics;
-mod user;
-
 use std::{
     collections::HashMap,
-    io::{self, Write as _},
+    convert::Infallible,
     net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -19,15 +13,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::Args;
-use pr_control::{Control, ControlError, DEFAULT_CONTROL, Snapshot};
+use pr_control::{Control, ControlError, Snapshot};
 use serde::Serialize;
 
-use self::{families::Helper, openmetrics::Format};
-use super::global::{Global, Run};
 use crate::{
+    cli::Options,
     error::Error,
-    output::{json, terminal},
+    families::{self, Helper},
+    http,
+    openmetrics::Format,
+    output, user,
 };
 
 /// More connections than monitoring systems need, which bounds the threads; and how many one address may have.
@@ -62,58 +57,16 @@ struct Ready<'a> {
     control: &'a [PathBuf],
 }
 
-/// Serve the metrics of helpers to Prometheus over HTTP
-#[derive(Debug, Args)]
-#[command(after_long_help = EXPORTER)]
-pub struct Exporter {
-    /// Address to listen on
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9437", value_parser = address)]
-    listen: SocketAddr,
-
-    /// User to run as if started as root [default: nobody]
-    #[arg(long, value_name = "USER")]
-    user: Option<String>,
-
-    /// Control socket of a helper; may be repeated
-    #[arg(long, value_name = "PATH", default_value = DEFAULT_CONTROL)]
-    control: Vec<PathBuf>,
-}
-
-const EXPORTER: &str = "\
-Pages:
-  /metrics  OpenMetrics text; text/plain gets that of Prometheus 0.0.4
-  /healthz  answers ok as long as the exporter runs
-  /         a list of these pages
-
-For a helper that does not answer, qemu_pr_helper_up is 0. With several
---control every metric has a label helper with the path of its socket.
-
-The exporter only needs access to the control socket: start the helper with
---control-group GROUP, and the exporter as a member of that group. If it is
-started as root it changes to USER before it serves requests, and keeps the
-groups of the control sockets.
-";
-
-fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "expected an IP address and a port, such as 127.0.0.1:9437 or [::1]:9437".to_owned())
-}
-
-impl Run for Exporter {
-    fn run(&self, global: &Global) -> Result<u8, Error> {
-        serve(global, self)
-    }
-}
-
 /// Serves until a signal ends it.
-fn serve(global: &Global, exporter: &Exporter) -> Result<u8, Error> {
+pub fn run(options: &Options) -> Result<Infallible, Error> {
     // Only root may listen on ports below 1024.
-    let failed = |error| Error::ListenTcp { address: exporter.listen, error };
-    let listener = TcpListener::bind(exporter.listen).map_err(failed)?;
+    let failed = |error| Error::Listen { address: options.listen, error };
+    let listener = TcpListener::bind(options.listen).map_err(failed)?;
     let listening = listener.local_addr().map_err(failed)?;
-    let user = user::become_unprivileged(exporter.user.as_deref(), &exporter.control)?;
-    let several = exporter.control.len() > 1;
-    let sources = exporter.control.iter().map(|path| Source {
-        control: Control::new(path, global.helper.control_timeout()),
+    let user = user::become_unprivileged(options.user.as_deref(), &options.control)?;
+    let several = options.control.len() > 1;
+    let sources = options.control.iter().map(|path| Source {
+        control: Control::new(path, options.timeout),
         label: several.then(|| path.display().to_string()),
         answer: Mutex::default(),
         error: Mutex::default(),
@@ -125,14 +78,14 @@ fn serve(global: &Global, exporter: &Exporter) -> Result<u8, Error> {
             (Err(ControlError::NoPermission(control)), Some(user)) => {
                 return Err(Error::UserDenied { user: user.clone(), control });
             }
-            (Err(error @ ControlError::NoPermission(_)), None) => return Err(Error::Control(error)),
+            (Err(error @ ControlError::NoPermission(_)), None) => return Err(Error::Denied(error)),
             (answer, _) => source.log(&answer),
         }
     }
-    if global.json {
-        json::print_line(&Ready { listening, control: &exporter.control })?;
+    if options.json {
+        output::print_line(&Ready { listening, control: &options.control })?;
     } else {
-        terminal::print(&format!("listening on http://{listening}/metrics\n"))?;
+        output::print(&format!("listening on http://{listening}/metrics\n"))?;
     }
     loop {
         match listener.accept() {
@@ -225,12 +178,10 @@ impl Source {
         let error = answer.as_ref().err().map(ToString::to_string);
         let mut known = lock(&self.error);
         if *known != error {
-            let message = match &error {
-                Some(error) => error.clone(),
-                None => format!("the helper at {} answers", self.control.path().display()),
-            };
-            // An error of standard error cannot be reported.
-            let _ = writeln!(io::stderr(), "qemu-pr-ctl: {}", terminal::plain(&message));
+            match &error {
+                Some(error) => output::log(error),
+                None => output::log(&format!("the helper at {} answers", self.control.path().display())),
+            }
             *known = error;
         }
     }

@@ -1,112 +1,19 @@
-//! `exporter`: what monitoring systems get, and what becomes of those who are none.
+//! What monitoring systems get, and what becomes of those who are none.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpStream},
     os::unix::net::UnixListener,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     thread,
-    time::Duration,
 };
 
 use pr_control::Snapshot;
 use pr_lab::{ControlStandIn, eventful_snapshot};
 
 use crate::{
-    openmetrics::{self, Family},
-    run::PROGRAM,
+    exporter::{Exporter, FAMILIES, KEPT, value},
+    openmetrics,
 };
-
-/// The number of families for a helper that answers.
-pub const FAMILIES: usize = 24;
-
-/// Longer than the exporter keeps an answer.
-pub const KEPT: Duration = Duration::from_millis(1100);
-
-/// A running exporter.
-pub struct Exporter {
-    child: Child,
-    pub address: SocketAddr,
-}
-
-impl Exporter {
-    /// One for these helpers.
-    pub fn start(controls: &[PathBuf]) -> Self {
-        Self::with(controls, &[])
-    }
-
-    /// One with these words besides.
-    pub fn with(controls: &[PathBuf], words: &[&str]) -> Self {
-        let mut command = Command::new(PROGRAM);
-        command.args(["exporter", "--listen", "127.0.0.1:0"]).args(words);
-        for control in controls {
-            command.arg("--control").arg(control);
-        }
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("run the tool");
-        let mut line = String::new();
-        let mut output = BufReader::new(child.stdout.take().expect("its output"));
-        output.read_line(&mut line).expect("a line");
-        let address = line.trim().strip_prefix("listening on http://").and_then(|rest| rest.strip_suffix("/metrics"));
-        let address = address.and_then(|address| address.parse().ok()).unwrap_or_else(|| panic!("{line:?}"));
-        Self { child, address }
-    }
-
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Sends these bytes; all that comes.
-    pub fn say(&self, bytes: &[u8]) -> String {
-        let mut stream = TcpStream::connect(self.address).expect("an exporter");
-        stream.write_all(bytes).expect("a request");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        answer
-    }
-
-    /// Head and body of what is there.
-    pub fn get(&self, path: &str, headers: &str) -> (String, String) {
-        let answer = self.say(format!("GET {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n").as_bytes());
-        let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
-        assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{head}");
-        (head.to_owned(), body.to_owned())
-    }
-
-    /// The families of its page.
-    pub fn metrics(&self) -> std::collections::BTreeMap<String, Family> {
-        let (head, body) = self.get("/metrics", "");
-        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
-        openmetrics::read(&body)
-    }
-
-    /// What it complains of before it is ended.
-    pub fn end(mut self) -> String {
-        self.child.kill().expect("its end");
-        let mut text = String::new();
-        self.child.stderr.take().expect("its complaints").read_to_string(&mut text).expect("words");
-        text
-    }
-}
-
-impl Drop for Exporter {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The value of a sample.
-#[track_caller]
-pub fn value(families: &std::collections::BTreeMap<String, Family>, family: &str, labels: &[(&str, &str)]) -> f64 {
-    let samples = &families.get(family).unwrap_or_else(|| panic!("no {family}")).samples;
-    let same = |sample: &&openmetrics::Sample| {
-        labels.iter().all(|(name, value)| sample.1.get(*name).is_some_and(|is| is == value))
-    };
-    let found: Vec<f64> = samples.iter().filter(same).map(|sample| sample.2).collect();
-    assert_eq!(found.len(), 1, "{family} {labels:?}: {samples:?}");
-    found[0]
-}
 
 #[test]
 #[expect(clippy::float_cmp, reason = "they are whole numbers, or written as they are read")]
@@ -314,30 +221,4 @@ fn clients_are_served_side_by_side() {
             scope.spawn(|| (0..10).for_each(|_| assert_eq!(exporter.metrics().len(), FAMILIES)));
         }
     });
-}
-
-#[test]
-fn an_address_that_is_taken_is_said_to_be() {
-    let helper = ControlStandIn::telling(Snapshot::default());
-    let exporter = Exporter::start(&[helper.path()]);
-    let listen = exporter.address.to_string();
-    crate::run::run_control(&helper.path(), &["exporter", "--listen", &listen])
-        .expect_error(15, &["cannot listen on 127.0.0.1:", "in use", "--listen"]);
-    crate::run::run_control(Path::new("/x"), &["exporter", "--listen", &listen, "--user", "nosuchuser"])
-        .expect_error(15, &["cannot listen"]);
-}
-
-#[test]
-fn programs_are_told_where_it_listens() {
-    let helper = ControlStandIn::telling(Snapshot::default());
-    let mut command = Command::new(PROGRAM);
-    command.args(["exporter", "--listen", "[::1]:0", "--json", "--control"]).arg(helper.path());
-    let mut child = command.stdout(Stdio::piped()).spawn().expect("run the tool");
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("its output")).read_line(&mut line).expect("a line");
-    let json: serde_json::Value = serde_json::from_str(&line).expect("JSON");
-    child.kill().expect("its end");
-    child.wait().expect("its end");
-    assert!(json["listening"].as_str().is_some_and(|address| address.starts_with("[::1]:")), "{json}");
-    assert_eq!(json["control"][0].as_str(), helper.path().to_str());
 }

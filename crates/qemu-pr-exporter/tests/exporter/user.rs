@@ -67,7 +67,7 @@ fn a_socket_that_the_user_may_not_use_is_no_start() {
     for (group, mode) in [(0, 0o600), (0, 0o660), (GROUP, 0o600)] {
         chown(helper.path(), None, Some(group)).expect("a group");
         fs::set_permissions(helper.path(), Permissions::from_mode(mode)).expect("a private socket");
-        let words = ["exporter", "--listen", "127.0.0.1:0"];
+        let words = ["--listen", "127.0.0.1:0"];
         run_control(&helper.path(), &words)
             .expect_error(15, &["user nobody may not use the control socket", "--control-group", "--user"]);
     }
@@ -77,15 +77,15 @@ fn a_socket_that_the_user_may_not_use_is_no_start() {
 #[test]
 fn only_root_can_become_another() {
     let helper = ControlStandIn::telling(Snapshot::default());
-    run_control(&helper.path(), &["exporter", "--listen", "127.0.0.1:0", "--user", "no such user"])
+    run_control(&helper.path(), &["--listen", "127.0.0.1:0", "--user", "no such user"])
         .expect_error(1, &["user no such user does not exist", "--user"]);
-    let program = helper.dir().join("qemu-pr-ctl");
+    let program = helper.dir().join("qemu-pr-exporter");
     let copied = Command::new("cp").arg(PROGRAM).arg(&program).status().expect("run cp");
-    assert!(copied.success(), "a copy of the tool");
+    assert!(copied.success(), "a copy of the exporter");
     let as_nobody = |words: &[&str]| {
         let mut command = Command::new(&program);
-        command.args(["exporter", "--listen", "127.0.0.1:0"]).args(words).arg("--control").arg(helper.path());
-        Run::from(command.uid(65_534).gid(65_534).output().expect("run the tool as another user"))
+        command.args(["--listen", "127.0.0.1:0"]).args(words).arg("--control").arg(helper.path());
+        Run::from(command.uid(65_534).gid(65_534).output().expect("run the exporter as another user"))
     };
     as_nobody(&["--user", "daemon"]).expect_error(1, &["only root can change the user"]);
     fs::set_permissions(helper.path(), Permissions::from_mode(0o600)).expect("a private socket");

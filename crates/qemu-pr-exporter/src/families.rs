@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pr_control::{BUCKETS, HUNG_US, Named, REQUEST_ACTIONS, REQUEST_RESULTS, Snapshot};
 
-use super::openmetrics::{Format, Kind, Sample, seconds};
+use crate::openmetrics::{Format, Kind, Sample, seconds};
 
 /// A helper and its snapshot.
 pub struct Helper {

@@ -11,7 +11,7 @@ use rustix::process::geteuid;
 use crate::{error::Error, sys::users};
 
 /// The default.
-const NOBODY: &str = "nobody";
+pub const NOBODY: &str = "nobody";
 
 /// Gives up root's privileges for good, if the process has them: it becomes `user`, with the groups of that user and
 /// those of the control sockets. Returns the name of that user.
