@@ -56,7 +56,7 @@ pub const OPTIONS: [Opt; 7] = [
         short: None,
         value: Some("PATH"),
         default: Some(DEFAULT_CONTROL),
-        help: "Control socket of a helper; may be repeated",
+        help: "Control socket of a helper, or its directory; may be repeated",
     },
     Opt {
         long: "timeout",

@@ -43,7 +43,10 @@ struct Server {
 
 /// A helper that is asked.
 struct Source {
-    control: Control,
+    /// Its control socket, or a directory that will have no other.
+    path: PathBuf,
+    /// How long it has for its answer.
+    timeout: Duration,
     label: Option<String>,
     /// Its last snapshot, and when it was taken.
     answer: Mutex<Option<(Instant, Option<Snapshot>)>>,
@@ -66,7 +69,8 @@ pub fn run(options: &Options) -> Result<Infallible, Error> {
     let user = user::become_unprivileged(options.user.as_deref(), &options.control)?;
     let several = options.control.len() > 1;
     let sources = options.control.iter().map(|path| Source {
-        control: Control::new(path, options.timeout),
+        path: path.clone(),
+        timeout: options.timeout,
         label: several.then(|| path.display().to_string()),
         answer: Mutex::default(),
         error: Mutex::default(),
@@ -74,7 +78,7 @@ pub fn run(options: &Options) -> Result<Infallible, Error> {
     let server = Arc::new(Server { sources: sources.collect(), connections: Mutex::default() });
     for source in &server.sources {
         // A lack of permission does not go away; a helper that does not run may start.
-        match (source.control.snapshot(), &user) {
+        match (source.ask(), &user) {
             (Err(ControlError::NoPermission(control)), Some(user)) => {
                 return Err(Error::UserDenied { user: user.clone(), control });
             }
@@ -166,11 +170,16 @@ impl Source {
         {
             return answer.clone();
         }
-        let answer = self.control.snapshot();
+        let answer = self.ask();
         self.log(&answer);
         let answer = answer.ok();
         *known = Some((Instant::now(), answer.clone()));
         answer
+    }
+
+    /// Asks it. In a directory its socket may come and go, and be called something else the next time.
+    fn ask(&self) -> Result<Snapshot, ControlError> {
+        Control::find(&self.path, self.timeout)?.snapshot()
     }
 
     /// Logs an error that begins or ends to standard error.
@@ -180,7 +189,7 @@ impl Source {
         if *known != error {
             match &error {
                 Some(error) => output::log(error),
-                None => output::log(&format!("the helper at {} answers", self.control.path().display())),
+                None => output::log(&format!("the helper at {} answers", self.path.display())),
             }
             *known = error;
         }

@@ -102,6 +102,28 @@ fn a_helper_that_cannot_be_asked_is_down_and_the_page_is_there() {
 }
 
 #[test]
+fn a_directory_means_the_only_socket_that_is_in_it_by_then() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("for all");
+    let exporter = Exporter::start(&[dir.path().to_path_buf()]);
+    assert_eq!(exporter.metrics().len(), 1);
+    let helper = ControlStandIn::telling(eventful_snapshot());
+    std::fs::rename(helper.path(), dir.path().join("web1")).expect("a socket");
+    thread::sleep(KEPT);
+    assert_eq!(exporter.metrics().len(), FAMILIES);
+    // Another one, and nobody knows which of them is meant.
+    let _other = UnixListener::bind(dir.path().join("db1")).expect("a socket");
+    thread::sleep(KEPT);
+    assert_eq!(exporter.metrics().len(), 1);
+    let said = exporter.end();
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 3, "{said}");
+    for (line, words) in lines.into_iter().zip(["no control socket in", "answers", "several control sockets in"]) {
+        assert!(line.contains(words), "{said}");
+    }
+}
+
+#[test]
 fn what_answers_nonsense_is_down() {
     let other = ControlStandIn::serving(|mut stream| _ = stream.write_all(b"hello\n"));
     let exporter = Exporter::start(&[other.path()]);

@@ -51,6 +51,16 @@ fn the_group_of_the_control_socket_is_kept() {
 }
 
 #[test]
+fn the_group_of_the_only_socket_in_a_directory_is_kept() {
+    let helper = ControlStandIn::telling(eventful_snapshot());
+    chown(helper.path(), None, Some(GROUP)).expect("a group");
+    fs::set_permissions(helper.path(), Permissions::from_mode(0o660)).expect("a socket of the group");
+    let exporter = Exporter::start(&[helper.dir().to_path_buf()]);
+    assert_eq!(status(exporter.id(), "Groups:"), format!("{GROUP} 65534"));
+    assert_eq!(exporter.metrics().len(), FAMILIES);
+}
+
+#[test]
 fn no_other_files_group_is_kept() {
     let helper = ControlStandIn::telling(eventful_snapshot());
     let file = helper.dir().join("disk");
