@@ -6,6 +6,7 @@
 mod bom;
 mod check;
 mod crates;
+mod deb;
 mod notices;
 mod rpm;
 mod twice;
@@ -65,7 +66,7 @@ pub fn run_all(names: &[Name]) -> Result<bool> {
         fs::copy(build.papers().join("sbom.cdx.json"), &bom)?;
         let packages = [build.deb()?, rpm::make(build)?, build.tarball()?];
         check::programs(build)?;
-        check::deb(build, &packages[0])?;
+        deb::check(build, &packages[0])?;
         rpm::check(build, &packages[1])?;
         files.extend(packages);
         files.push(bom);
@@ -157,7 +158,9 @@ impl Build {
     fn deb(self) -> Result<PathBuf> {
         let mut command = tools::cargo_deb()?;
         command.args(["--quiet", "--package", "qemu-pr-helper", "--no-build", "--no-strip"]);
-        self.make(command, "deb")
+        let package = self.make(command, "deb")?;
+        deb::finish(&package)?;
+        Ok(package)
     }
 
     /// Makes the tarball and returns its path.
