@@ -13,7 +13,7 @@ use super::{Build, epoch};
 /// Its name.
 const NAME: &str = "qemu-pr-helper-rs";
 
-/// Adds what is missing to a package: Debian's changelog.
+/// Adds what is missing to a package: Debian's changelog, and the checksums of its files.
 pub fn finish(package: &Path) -> Result<()> {
     let stage = tempfile::tempdir()?;
     let tree = stage.path().join("tree");
@@ -21,9 +21,14 @@ pub fn finish(package: &Path) -> Result<()> {
     let news = tree.join("usr/share/doc").join(NAME).join("changelog.Debian");
     fs::write(&news, changelog(package)?)?;
     run(Command::new("gzip").arg("-9n").arg(&news))?;
+    fs::write(tree.join("DEBIAN/md5sums"), sums(&tree)?)?;
     // What is new has this process' mask otherwise.
-    let news = news.with_extension("Debian.gz");
-    for (path, mode) in [(tree.clone(), 0o755), (tree.join("DEBIAN"), 0o755), (news, 0o644)] {
+    for (path, mode) in [
+        (tree.clone(), 0o755),
+        (tree.join("DEBIAN"), 0o755),
+        (tree.join("DEBIAN/md5sums"), 0o644),
+        (news.with_extension("Debian.gz"), 0o644),
+    ] {
         fs::set_permissions(path, Permissions::from_mode(mode))?;
     }
     // Files that are new are as old as the others then.
@@ -46,6 +51,12 @@ fn changelog(package: &Path) -> Result<String> {
 /// A field of the package's control file.
 fn field(package: &Path, name: &str) -> Result<String> {
     Ok(output(Command::new("dpkg-deb").arg("--field").arg(package).arg(name))?.trim().to_owned())
+}
+
+/// The checksums, as `md5sum` writes them.
+fn sums(tree: &Path) -> Result<String> {
+    let list = "find * -path DEBIAN -prune -o -type f -print0 | LC_ALL=C sort --zero-terminated | xargs --null md5sum";
+    output(Command::new("sh").args(["-c", list]).current_dir(tree))
 }
 
 /// The package has what the licences of others ask for, and what tells what is in it.
