@@ -103,6 +103,9 @@ impl Build {
         command.args(["build", "--quiet", "--release", "--locked"]).args(packages);
         command.env("CARGO_TARGET_DIR", own_target());
         run(command.env("CARGO_ENCODED_RUSTFLAGS", flags()?))?;
+        for program in PROGRAMS {
+            run(self.strip()?.arg("--remove-section=.comment").arg(self.built(program)))?;
+        }
         fs::create_dir_all(self.papers())?;
         let crates = crates::all(self.0.target())?;
         fs::write(self.papers().join("THIRD-PARTY"), notices::text(&crates)?)?;
@@ -114,6 +117,11 @@ impl Build {
         };
         fs::copy(notice, self.papers().join(self.notice()?))?;
         Ok(())
+    }
+
+    /// What takes parts out of a program that only name the compilers.
+    fn strip(self) -> Result<Command> {
+        Ok(if self.is_foreign()? { Command::new(format!("{}-strip", self.0.gnu())) } else { Command::new("strip") })
     }
 
     /// What the notice of the standard library is called: rustup's is a page, Debian's is text.
