@@ -50,6 +50,9 @@ pub const FOR_BENCH: &[Package] = &[
     ("valgrind", "/usr/bin/valgrind"),
 ];
 
+/// Debian's critic of packages.
+pub const FOR_DEB: &[Package] = &[("lintian", "/usr/bin/lintian")];
+
 /// RPM's own tools, which look at the package that is made without them.
 pub const FOR_RPM: &[Package] = &[("rpm", "/usr/bin/rpm")];
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
+use pr_dev::packages;
 use pr_dev::workspace::{output, run};
 
 use super::{Build, epoch};
@@ -59,7 +60,8 @@ fn sums(tree: &Path) -> Result<String> {
     output(Command::new("sh").args(["-c", list]).current_dir(tree))
 }
 
-/// The package has what the licences of others ask for, and what tells what is in it.
+/// The package has what the licences of others ask for, and what tells what is in it; and Debian's own critic has
+/// nothing to say.
 pub fn check(build: Build, package: &Path) -> Result<()> {
     let architecture = field(package, "Architecture")?;
     ensure!(architecture == build.0.debian(), "{} is for {architecture}", package.display());
@@ -72,5 +74,11 @@ pub fn check(build: Build, package: &Path) -> Result<()> {
         let path = format!("./usr/share/doc/{NAME}/{paper}");
         ensure!(files.lines().any(|line| line.ends_with(&path)), "{} lacks {path}", package.display());
     }
-    Ok(())
+    packages::install_missing(&[packages::FOR_DEB])?;
+    let mut lintian = Command::new("lintian");
+    lintian.args(["--allow-root", "--display-info", "--pedantic", "--tag-display-limit", "0"]);
+    // What is overridden has its reason in packaging/debian/lintian-overrides. Whether machine code reads like a word is
+    // chance, so an override may have nothing to do.
+    lintian.args(["--suppress-tags", "unused-override"]);
+    run(lintian.args(["--fail-on", "error,warning,info,pedantic"]).arg(package))
 }
