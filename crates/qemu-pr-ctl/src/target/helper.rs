@@ -14,7 +14,7 @@ pub struct Helper {
         value_name = "PATH",
         global = true,
         display_order = 100,
-        default_value = "/var/run/qemu-pr-helper.sock"
+        default_value = DEFAULT_SOCKET
     )]
     pub socket: PathBuf,
 
@@ -28,6 +28,9 @@ pub struct Helper {
     )]
     timeout: Option<Duration>,
 }
+
+/// Where the C helper listens by default, and so does this one.
+pub const DEFAULT_SOCKET: &str = "/var/run/qemu-pr-helper.sock";
 
 impl Helper {
     /// A helper that is not named on the command line.

@@ -12,6 +12,6 @@ pub use self::{
     control::ControlSocket,
     device::{Device, open},
     disk::{Disk, MAX_ATTENTIONS},
-    helper::Helper,
+    helper::{DEFAULT_SOCKET, Helper},
     transport::Transport,
 };

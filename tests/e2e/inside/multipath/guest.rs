@@ -1,6 +1,6 @@
 //! A QEMU guest on the map: `scsi-block` shows it one disk, and whatever it does to that disk has to be done to all paths.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -10,13 +10,15 @@ use super::kill::{self, Victim};
 use super::reserve::KIND;
 use super::scene::{MAP, SETTLE, Scene, State};
 use super::stage::{Identity, Stage};
-use super::{KEY, NEW_KEY, THIRD_KEY};
+use super::{KEY, NEW_KEY, THIRD_KEY, services};
 use crate::fence;
 use crate::guest_machine::Guest;
+use crate::lun;
 use crate::node::Node;
 use crate::random::Chance;
 use crate::report::{Report, remark};
 use crate::request::Request;
+use crate::tool::Run;
 use crate::wait;
 
 /// One step of the story, checked on both sides.
@@ -25,6 +27,7 @@ type Chapter = (&'static str, fn(&mut Tale<'_, '_>) -> Result<()>);
 const TALE: &[Chapter] = &[
     ("the guest registers: its key is on both paths and in prkeys", registers),
     ("the guest reserves and reads who holds its disk", reserves),
+    ("qemu-pr-ctl doctor finds nothing on this host, and each thing that is broken on purpose", is_examined),
     ("the guest writes by either path, and the third initiator is fenced", writes),
     ("the guest preempts its own key, as after a migration, and goes on writing", preempts_itself),
     ("the guest writes while it preempts its own key again and again", preempts_itself_often),
@@ -119,6 +122,50 @@ fn reserves(tale: &mut Tale<'_, '_>) -> Result<()> {
     ensure!(reservation.contains(&format!("Key={KEY:#x}")), "the guest read {reservation}");
     let keys = tale.ask("--read-keys")?;
     ensure!(keys.matches(&format!("{KEY:#x}")).count() == 2, "the guest read {keys}");
+    Ok(())
+}
+
+/// What is broken, with the kind of finding that names it first, and what mends it.
+const BROKEN: &[(&str, &[&str], &[&str])] = &[
+    ("multipathd-does-not-register", &["unsetprstatus map mpatha"], &["setprstatus map mpatha"]),
+    ("multipathd-other-key", &["setprkey map mpatha key 0x1"], &["setprkey map mpatha key 0x6b01"]),
+];
+
+/// `qemu-pr-ctl doctor` on a host with a real multipathd and a real guest.
+fn is_examined(tale: &mut Tale<'_, '_>) -> Result<()> {
+    if tale.stage.reference {
+        return Ok(());
+    }
+    let socket = tale.stage.helper.socket().to_owned();
+    says(&socket, None)?;
+    says(Path::new("/run/none"), Some("no-socket"))?;
+    for (kind, broken, mended) in BROKEN {
+        for command in *broken {
+            services::tell(command)?;
+        }
+        let result = says(&socket, Some(kind));
+        for command in *mended {
+            services::tell(command)?;
+        }
+        result?;
+    }
+    lun::run("/sbin/dmsetup", &["suspend", "--nolockfs", "--noflush", MAP])?;
+    let result = says(&socket, Some("map-suspended"));
+    lun::run("/sbin/dmsetup", &["resume", MAP])?;
+    result?;
+    tale.stage.scene.multipathd.kill()?;
+    let result = says(&socket, Some("no-multipathd"));
+    tale.stage.scene.multipathd.start_again()?;
+    result?;
+    wait::until("doctor to find nothing any more", SETTLE, || Ok(says(&socket, None).ok()))
+}
+
+/// Insists on what doctor finds first, or that it finds nothing, of a helper at this socket.
+fn says(socket: &Path, kind: Option<&str>) -> Result<()> {
+    let run = Run::at(socket, &["doctor", "--json"])?;
+    let said: serde_json::Value = serde_json::from_str(&run.output).with_context(|| format!("{run:?}"))?;
+    let first = said["findings"][0]["kind"].as_str();
+    ensure!(first == kind, "expected {kind:?}, came {said}");
     Ok(())
 }
 

@@ -10,16 +10,16 @@ use std::{
 use super::{super::ping::Answers, finding::Finding, guests::Guest, host::Host};
 use crate::{
     error::{Error, Phase},
-    target::{Helper, Transport},
+    target::{DEFAULT_SOCKET, Helper, Transport},
 };
 
 /// Where the helper's socket is by default: what a guest's definition says, and what the command line does.
 const SAME: [&str; 2] = ["/var/run", "/run"];
 
-/// A helper that answers, and what is wrong with the one at `default` and with those that guests were started with.
-pub fn look(host: &Host, default: &Path, guests: &[Guest], timeout: Duration) -> (Option<PathBuf>, Vec<Finding>) {
-    let default = Socket { name: plain(default).display().to_string(), path: host.path(plain(default)) };
-    let mut sockets = vec![default];
+/// A helper that answers, and what is wrong with the one at `named` and with those that guests were started with.
+pub fn look(host: &Host, named: &Path, guests: &[Guest], timeout: Duration) -> (Option<PathBuf>, Vec<Finding>) {
+    let first = Socket { name: plain(named).display().to_string(), path: host.path(plain(named)) };
+    let mut sockets = vec![first];
     for socket in guests.iter().flat_map(|guest| of_guest(host, guest)) {
         if sockets.iter().all(|other| other.path != socket.path) {
             sockets.push(socket);
@@ -31,8 +31,11 @@ pub fn look(host: &Host, default: &Path, guests: &[Guest], timeout: Duration) ->
         if matches!(finding, None | Some(Finding::OtherHelper { .. })) {
             usable = usable.or_else(|| Some(socket.path.clone()));
         }
-        // Where libvirt starts a helper for each guest there is none for all.
-        let is_expected = index == 0 && sockets.len() > 1 && matches!(finding, Some(Finding::NoSocket { .. }));
+        // Where libvirt starts a helper for each guest there is none for all, unless somebody asks for it.
+        let is_expected = index == 0
+            && named == Path::new(DEFAULT_SOCKET)
+            && sockets.len() > 1
+            && matches!(finding, Some(Finding::NoSocket { .. }));
         findings.extend(finding.filter(|_| !is_expected));
     }
     findings.extend(guests.iter().flat_map(|guest| denied(host, guest)));

@@ -141,6 +141,8 @@ fn a_host_where_libvirt_starts_the_helpers() {
     host.move_helper("var/lib/libvirt/qemu/domain-1-web1/pr-helper0.sock");
     host.guest(&Guest { socket: "/var/lib/libvirt/qemu/domain-1-web1/pr-helper0.sock", ..WEB });
     assert_eq!(doctor(&host, &[]).expect_done(), "ok\n");
+    let run = doctor(&host, &["--socket", "/run/of-mine.sock"]);
+    first(&run, "critical: /run/of-mine.sock: No such file", "systemctl enable --now qemu-pr-helper.socket");
     host.remove_helper();
     let run = doctor(&host, &[]);
     first(
