@@ -22,6 +22,7 @@
 
 mod access;
 mod attention;
+mod mark;
 mod nexus;
 mod out;
 mod ports;
@@ -33,6 +34,7 @@ mod reserve;
 mod unit;
 
 pub use access::CommandClass;
+pub use mark::Mark;
 pub use nexus::{InitiatorPort, Nexus};
 pub use unit::{Held, LogicalUnit, Registration};
 

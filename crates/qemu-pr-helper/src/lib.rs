@@ -115,7 +115,7 @@ fn run(
     };
     // As many as the connections need, and no way to more.
     let descriptors = limits::descriptors_for(u64::try_from(config.max_connections).unwrap_or(u64::MAX));
-    let (sandbox, directories) = (config.options.sandbox, started.directories());
-    let sandboxed = pr_sandbox::enter_sandbox(&started.unprivileged, sandbox, descriptors, &directories)?;
+    let (sandbox, simulates, directories) = (config.options.sandbox, config.options.simulate, started.directories());
+    let sandboxed = pr_sandbox::enter_sandbox(&started.unprivileged, sandbox, simulates, descriptors, &directories)?;
     Ok(server::run(started, &sandboxed, &config, Arc::clone(log))?)
 }

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_qemu_pr_ctl_global_optspecs
-    string join \n k/socket= timeout= json h/help V/version
+    string join \n k/socket= timeout= as= json h/help V/version
 end
 
 function __fish_qemu_pr_ctl_needs_command
@@ -26,6 +26,7 @@ end
 
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_needs_command" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_needs_command" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_needs_command" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_needs_command" -l json -d 'Print JSON'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_needs_command" -s V -l version -d 'Print version'
@@ -59,46 +60,55 @@ complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_needs_command" -f -a "help" -d 'P
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand ping" -s n -l requests -d 'Number of requests to measure' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand ping" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand ping" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand ping" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand ping" -l json -d 'Print JSON'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand ping" -s h -l help -d 'Print help'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand doctor" -l control -d 'Control socket of the helper, or a directory with those of several' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand doctor" -l root -d 'Root directory of the host, if it is elsewhere, as in a container' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand doctor" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand doctor" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand doctor" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand doctor" -l json -d 'Print JSON'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand all" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand all" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand all" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand all" -l direct -d 'Send commands with SG_IO from this process, without a helper'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand all" -l json -d 'Print JSON'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand all" -s h -l help -d 'Print help'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand keys" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand keys" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand keys" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand keys" -l direct -d 'Send commands with SG_IO from this process, without a helper'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand keys" -l json -d 'Print JSON'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand keys" -s h -l help -d 'Print help'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reservation" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reservation" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reservation" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reservation" -l direct -d 'Send commands with SG_IO from this process, without a helper'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reservation" -l json -d 'Print JSON'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reservation" -s h -l help -d 'Print help'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand capabilities" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand capabilities" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand capabilities" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand capabilities" -l direct -d 'Send commands with SG_IO from this process, without a helper'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand capabilities" -l json -d 'Print JSON'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand capabilities" -s h -l help -d 'Print help'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand status" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand status" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand status" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand status" -l direct -d 'Send commands with SG_IO from this process, without a helper'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand status" -l json -d 'Print JSON'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand status" -s h -l help -d 'Print help'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand compare" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand compare" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand compare" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand compare" -l json -d 'Print JSON'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand compare" -s h -l help -d 'Print help'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand watch" -l interval -d 'Time between two reads' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand watch" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand watch" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand watch" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand watch" -l direct -d 'Send commands with SG_IO from this process, without a helper'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand watch" -l json -d 'Print JSON'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand watch" -s h -l help -d 'Print help'
@@ -106,21 +116,25 @@ complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand bench" -s c -l c
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand bench" -l seconds -d 'Duration of each measurement' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand bench" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand bench" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand bench" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand bench" -l json -d 'Print JSON'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand bench" -s h -l help -d 'Print help'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand state" -l control -d 'Control socket of the helper, or a directory that contains no other' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand state" -l watch -d 'Repeat every SECONDS until interrupted' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand state" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand state" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand state" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand state" -l json -d 'Print JSON'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand state" -s h -l help -d 'Print help'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand log" -l control -d 'Control socket of the helper, or a directory that contains no other' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand log" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand log" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand log" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand log" -l json -d 'Print JSON'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand log" -s h -l help -d 'Print help'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and not __fish_seen_subcommand_from enable disable list help" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and not __fish_seen_subcommand_from enable disable list help" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and not __fish_seen_subcommand_from enable disable list help" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and not __fish_seen_subcommand_from enable disable list help" -l json -d 'Print JSON'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and not __fish_seen_subcommand_from enable disable list help" -s h -l help -d 'Print help'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and not __fish_seen_subcommand_from enable disable list help" -f -a "enable" -d 'Enable trace events'
@@ -130,16 +144,19 @@ complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and not _
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from enable" -l control -d 'Control socket of the helper, or a directory that contains no other' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from enable" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from enable" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from enable" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from enable" -l json -d 'Print JSON'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from enable" -s h -l help -d 'Print help'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from disable" -l control -d 'Control socket of the helper, or a directory that contains no other' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from disable" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from disable" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from disable" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from disable" -l json -d 'Print JSON'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from disable" -s h -l help -d 'Print help'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from list" -l control -d 'Control socket of the helper, or a directory that contains no other' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from list" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from list" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from list" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from list" -l json -d 'Print JSON'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and __fish_seen_subcommand_from help" -f -a "enable" -d 'Enable trace events'
@@ -150,6 +167,7 @@ complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reload" -l confi
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reload" -l control -d 'Control socket of the helper, or a directory that contains no other' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reload" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reload" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reload" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reload" -l json -d 'Print JSON'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reload" -s h -l help -d 'Print help'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register" -l key -d 'Key that this host is registered with; 0 if it is not' -r
@@ -157,6 +175,7 @@ complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register" -l new
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register" -l spec-i-pt -d 'Also register this initiator port (SPEC_I_PT); may be repeated' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register" -l direct -d 'Send commands with SG_IO from this process, without a helper'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register" -l aptpl -d 'Keep registrations and reservation through power loss (APTPL)'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register" -l all-target-ports -d 'Register on all target ports of the disk, not only that of this path'
@@ -165,6 +184,7 @@ complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register" -s h -
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register-ignore" -l new-key -d 'Key to register' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register-ignore" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register-ignore" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register-ignore" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register-ignore" -l direct -d 'Send commands with SG_IO from this process, without a helper'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register-ignore" -l aptpl -d 'Keep registrations and reservation through power loss (APTPL)'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register-ignore" -l all-target-ports -d 'Register on all target ports of the disk, not only that of this path'
@@ -173,6 +193,7 @@ complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register-ignore"
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand unregister" -l key -d 'Key that this host is registered with' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand unregister" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand unregister" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand unregister" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand unregister" -l direct -d 'Send commands with SG_IO from this process, without a helper'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand unregister" -l aptpl -d 'Keep registrations and reservation through power loss (APTPL)'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand unregister" -l all-target-ports -d 'Register on all target ports of the disk, not only that of this path'
@@ -182,6 +203,7 @@ complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reserve" -l key 
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reserve" -l type -d 'Reservation type, by name or number: write-exclusive (1), exclusive-access (3), write-exclusive-registrants-only (5), exclusive-access-registrants-only (6), write-exclusive-all-registrants (7), exclusive-access-all-registrants (8)' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reserve" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reserve" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reserve" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reserve" -l direct -d 'Send commands with SG_IO from this process, without a helper'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reserve" -l json -d 'Print JSON'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reserve" -s h -l help -d 'Print help'
@@ -189,12 +211,14 @@ complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand release" -l key 
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand release" -l type -d 'Reservation type, by name or number: write-exclusive (1), exclusive-access (3), write-exclusive-registrants-only (5), exclusive-access-registrants-only (6), write-exclusive-all-registrants (7), exclusive-access-all-registrants (8)' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand release" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand release" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand release" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand release" -l direct -d 'Send commands with SG_IO from this process, without a helper'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand release" -l json -d 'Print JSON'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand release" -s h -l help -d 'Print help'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand clear" -l key -d 'Key that this host is registered with' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand clear" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand clear" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand clear" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand clear" -l direct -d 'Send commands with SG_IO from this process, without a helper'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand clear" -l yes -d 'Do not ask for confirmation'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand clear" -l json -d 'Print JSON'
@@ -204,6 +228,7 @@ complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand preempt" -l vict
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand preempt" -l type -d 'Reservation type, by name or number: write-exclusive (1), exclusive-access (3), write-exclusive-registrants-only (5), exclusive-access-registrants-only (6), write-exclusive-all-registrants (7), exclusive-access-all-registrants (8)' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand preempt" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand preempt" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand preempt" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand preempt" -l direct -d 'Send commands with SG_IO from this process, without a helper'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand preempt" -l yes -d 'Do not ask for confirmation'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand preempt" -l json -d 'Print JSON'
@@ -213,6 +238,7 @@ complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand preempt-abort" -
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand preempt-abort" -l type -d 'Reservation type, by name or number: write-exclusive (1), exclusive-access (3), write-exclusive-registrants-only (5), exclusive-access-registrants-only (6), write-exclusive-all-registrants (7), exclusive-access-all-registrants (8)' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand preempt-abort" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand preempt-abort" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand preempt-abort" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand preempt-abort" -l direct -d 'Send commands with SG_IO from this process, without a helper'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand preempt-abort" -l yes -d 'Do not ask for confirmation'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand preempt-abort" -l json -d 'Print JSON'
@@ -223,6 +249,7 @@ complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand move" -l to -d '
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand move" -l target-port -d 'Relative target port that the other initiator uses' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand move" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand move" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand move" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand move" -l direct -d 'Send commands with SG_IO from this process, without a helper'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand move" -l unregister -d 'Remove the registration of this host'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand move" -l aptpl -d 'Keep registrations and reservation through power loss (APTPL)'
@@ -232,6 +259,7 @@ complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand replace-lost" -l
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand replace-lost" -l type -d 'Reservation type, by name or number: write-exclusive (1), exclusive-access (3), write-exclusive-registrants-only (5), exclusive-access-registrants-only (6), write-exclusive-all-registrants (7), exclusive-access-all-registrants (8)' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand replace-lost" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand replace-lost" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand replace-lost" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand replace-lost" -l direct -d 'Send commands with SG_IO from this process, without a helper'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand replace-lost" -l aptpl -d 'Keep registrations and reservation through power loss (APTPL)'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand replace-lost" -l yes -d 'Do not ask for confirmation'
@@ -256,6 +284,7 @@ data-after-out\t'The helper sends data with the reply to a change'
 too-much-data\t'The helper sends more data than was requested'"
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand simulate" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand simulate" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand simulate" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand simulate" -l json -d 'Print JSON'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand simulate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand validate" -l second -d 'The same disk through another initiator' -r -F
@@ -269,6 +298,7 @@ qemu-11-migrate-key\t''
 lvm-persist\t''"
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand validate" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand validate" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand validate" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand validate" -l direct -d 'Send commands with SG_IO from this process, without a helper'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand validate" -l force -d 'Remove all existing registrations first'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand validate" -l strict -d 'Treat remarks as failures'

@@ -42,10 +42,11 @@ impl Privileged {
 pub fn enter_sandbox(
     _: &Unprivileged,
     sandbox: Sandbox,
+    simulates: bool,
     descriptors: u64,
     removable: &[BorrowedFd<'_>],
 ) -> Result<Sandboxed, SandboxError> {
-    sandbox::daemon(sandbox, descriptors, removable).map(|()| Sandboxed(()))
+    sandbox::daemon(sandbox, simulates, descriptors, removable).map(|()| Sandboxed(()))
 }
 
 #[cfg(fuzzing)]

@@ -19,7 +19,7 @@ impl Calls {
     /// What a process may make of them.
     pub fn of(&'static self, process: Process) -> impl Iterator<Item = &'static Call> {
         let own = match process {
-            Process::Daemon => self.daemon,
+            Process::Daemon | Process::Simulator => self.daemon,
             Process::Resolver => self.resolver,
             // It removes files by the calls that every architecture has.
             Process::Cleanup => &[],

@@ -51,7 +51,9 @@ pub fn apply(process: Process, sandbox: Sandbox) -> Result<bool, FilterError> {
 fn rules(process: Process, sandbox: Sandbox) -> (BTreeMap<u32, Rule<'static>>, u32) {
     let otherwise = match (sandbox, process) {
         (Sandbox::Log, _) => libc::SECCOMP_RET_LOG,
-        (_, Process::Daemon | Process::Resolver | Process::Cleanup | Process::Broker) => libc::SECCOMP_RET_TRAP,
+        (_, Process::Daemon | Process::Simulator | Process::Resolver | Process::Cleanup | Process::Broker) => {
+            libc::SECCOMP_RET_TRAP
+        }
     };
     let allow = |tests| Rule { tests, action: libc::SECCOMP_RET_ALLOW };
     let always = |action| Rule { tests: &[], action };

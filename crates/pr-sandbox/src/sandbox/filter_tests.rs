@@ -5,7 +5,8 @@ use super::{
     *,
 };
 
-const PROCESSES: [Process; 4] = [Process::Daemon, Process::Resolver, Process::Cleanup, Process::Broker];
+const PROCESSES: [Process; 5] =
+    [Process::Daemon, Process::Simulator, Process::Resolver, Process::Cleanup, Process::Broker];
 
 /// Values on which a test may turn: what it asks for, a bit more, a bit less, and nothing of it.
 fn telling(value: u32, mask: u32) -> impl Iterator<Item = u64> {

@@ -58,13 +58,20 @@ pub enum SandboxError {
     },
 }
 
-/// For the daemon. It may have so many descriptors, and remove files in `removable`: those that it has made.
-pub fn daemon(sandbox: Sandbox, descriptors: u64, removable: &[BorrowedFd<'_>]) -> Result<(), SandboxError> {
+/// For the daemon. It may have so many descriptors, and remove files in `removable`: those that it has made. One that
+/// simulates disks may ask a descriptor for its file offset.
+pub fn daemon(
+    sandbox: Sandbox,
+    simulates: bool,
+    descriptors: u64,
+    removable: &[BorrowedFd<'_>],
+) -> Result<(), SandboxError> {
     if sandbox == Sandbox::Off {
         return Ok(());
     }
     limit(Resource::Nofile, descriptors, "limit the number of descriptors")?;
-    enter(Process::Daemon, sandbox, &landlock::Files { removable, ..Default::default() })
+    let process = if simulates { Process::Simulator } else { Process::Daemon };
+    enter(process, sandbox, &landlock::Files { removable, ..Default::default() })
 }
 
 /// For the process that removes what the daemon may not.

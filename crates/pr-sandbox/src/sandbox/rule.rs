@@ -9,6 +9,8 @@ use super::bpf::Test;
 pub enum Process {
     /// The one that serves clients.
     Daemon,
+    /// The same with simulated disks.
+    Simulator,
     /// Those that look up names and what rules need.
     Resolver,
     /// The one that removes what the daemon may not.

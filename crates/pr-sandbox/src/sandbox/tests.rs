@@ -99,6 +99,7 @@ fn attempts_from_inside_are_stopped_and_named() {
     }
     for allowed in [
         "daemon thread",
+        "simulator seek",
         "daemon remove",
         "cleanup remove",
         "resolver read",
@@ -111,6 +112,10 @@ fn attempts_from_inside_are_stopped_and_named() {
     }
     for made in [LOCK, MADE] {
         let _ = fs::remove_file(made);
+    }
+    for offset in ["daemon seek", "simulator go"] {
+        let output = start(offset);
+        assert_eq!(output.status.code(), Some(159), "{offset}: only where a descriptor stands: {output:?}");
     }
     let output = start("daemon read");
     assert_eq!(output.status.code(), Some(159), "the daemon opens nothing, not even to read: {output:?}");
@@ -136,6 +141,7 @@ fn inside(what: &str) {
     }
     let (process, sandbox) = match who {
         "daemon" => (Process::Daemon, Sandbox::Enforce),
+        "simulator" => (Process::Simulator, Sandbox::Enforce),
         "resolver" => (Process::Resolver, Sandbox::Enforce),
         "cleanup" => (Process::Cleanup, Sandbox::Enforce),
         "broker" => (Process::Broker, Sandbox::Enforce),
@@ -157,6 +163,8 @@ fn inside(what: &str) {
     match what {
         "thread" => thread::spawn(|| ()).join().unwrap(),
         "open" => drop(File::open("/dev/null").unwrap()),
+        "seek" => assert_eq!(rustix::fs::tell(&directory), Ok(0)),
+        "go" => drop(rustix::fs::seek(&directory, rustix::fs::SeekFrom::Start(0))),
         "abort" => std::process::abort(),
         "read" => drop(fs::read_dir("/sys/kernel").unwrap()),
         "elsewhere" => assert_eq!(File::open("/etc/passwd").is_ok(), !has_landlock()),

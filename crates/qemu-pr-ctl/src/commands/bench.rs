@@ -82,7 +82,7 @@ impl Run for Bench {
 /// Measures at each number of connections.
 fn run(global: &Global, bench: &Bench) -> Result<(), Error> {
     let path = bench.device.clone().unwrap_or_else(|| NO_DISK.into());
-    let device = target::open(&path, Access::Read)?;
+    let device = target::open(&path, Access::Read, global.helper.initiator)?;
     // Without a helper there is nothing to head a table for.
     drop(Transport::open(&global.helper)?);
     let title = bench

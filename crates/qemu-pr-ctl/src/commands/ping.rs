@@ -68,7 +68,10 @@ impl Run for Ping {
         let start = Instant::now();
         let mut transport = Transport::open(&global.helper)?;
         let connect = start.elapsed();
-        let file = self.device.as_ref().map_or_else(no_disk, |device| target::open(device, Access::Read))?;
+        let file = self
+            .device
+            .as_ref()
+            .map_or_else(no_disk, |device| target::open(device, Access::Read, global.helper.initiator))?;
         let latency = Latency::new((0..self.requests).map(|_| once(&mut transport, &file)).collect::<Result<_, _>>()?);
         let reply = PingReply {
             socket: global.helper.socket.clone(),

@@ -61,6 +61,10 @@ pub enum Error {
     TooShort { device: PathBuf, action: Action, length: usize },
     #[error("cannot send the command to {}: Operation not permitted; run as root, or without --direct", .0.display())]
     CommandDenied(PathBuf),
+    #[error("{} is a device, and --as is for ordinary files that a helper simulates disks with; omit --as", .0.display())]
+    NotSimulated(PathBuf),
+    #[error("cannot act as another initiator with {}: {error}; put the file on another file system", .device.display())]
+    NotNamed { device: PathBuf, error: io::Error },
     #[error("{} is not a SCSI disk: it does not support SG_IO; lsblk -o NAME,TRAN lists the disks", .0.display())]
     NotScsi(PathBuf),
     #[error(
@@ -195,7 +199,11 @@ impl Error {
             Self::Refused { .. } => "refused",
             Self::Lost { .. } => "lost",
             Self::Listen { .. } => "listen",
-            Self::NoDevice(_) | Self::Device { .. } | Self::NotScsi(_) => "no-device",
+            Self::NoDevice(_)
+            | Self::Device { .. }
+            | Self::NotScsi(_)
+            | Self::NotSimulated(_)
+            | Self::NotNamed { .. } => "no-device",
             Self::NotConfirmed { .. } => "wants-yes",
             Self::InUse { .. } => "in-use",
             Self::NotCleaned { .. } => "not-cleaned",
@@ -221,7 +229,8 @@ impl Error {
             | Self::InUse { .. }
             | Self::OtherDisk { .. }
             | Self::SameInitiator { .. }
-            | Self::NoInitiator => exit::COMMAND_LINE,
+            | Self::NoInitiator
+            | Self::NotSimulated(_) => exit::COMMAND_LINE,
             Self::NoSocket(_)
             | Self::NotASocket(_)
             | Self::ConnectionRefused(_)
@@ -234,6 +243,7 @@ impl Error {
             | Self::Listen { .. }
             | Self::Settings { .. }
             | Self::NotScsi(_)
+            | Self::NotNamed { .. }
             | Self::Signals(_)
             | Self::Pipe(_)
             | Self::NoThread { .. }

@@ -6,7 +6,11 @@ use std::{
 };
 
 use clap::Args;
-use rustix::fs::{Mode, OFlags};
+use pr_sim::{InitiatorPort, Mark};
+use rustix::{
+    fs::{FileType, Mode, OFlags, SeekFrom, fstat, seek},
+    io::Errno,
+};
 
 use crate::{error::Error, request::Access};
 
@@ -22,13 +26,30 @@ pub struct Device {
     pub direct: bool,
 }
 
-/// Opens a device.
-pub fn open(path: &Path, access: Access) -> Result<OwnedFd, Error> {
+/// Opens a device, as an initiator with a name if there is one.
+pub fn open(path: &Path, access: Access, initiator: Option<InitiatorPort>) -> Result<OwnedFd, Error> {
     let mode = match access {
         Access::Read => OFlags::RDONLY,
         Access::Write => OFlags::RDWR,
     };
     // A disk is opened without waiting for its medium: the device itself will say that it is not ready.
     let flags = mode | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::empty()).map_err(|error| Error::opening(path, access, error.into()))
+    let device = rustix::fs::open(path, flags, Mode::empty());
+    let device = device.map_err(|error| Error::opening(path, access, error.into()))?;
+    if let Some(number) = (Mark { initiator }).to_number() {
+        mark(path, &device, number)?;
+    }
+    Ok(device)
+}
+
+/// Sets the file offset, which a helper that simulates disks takes for the initiator's name. Each run opens the file, and
+/// so has an offset of its own; what is in the file does not matter.
+fn mark(path: &Path, device: &OwnedFd, number: u64) -> Result<(), Error> {
+    let failed = |error: Errno| Error::NotNamed { device: path.to_path_buf(), error: error.into() };
+    let stat = fstat(device).map_err(failed)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(Error::NotSimulated(path.to_path_buf()));
+    }
+    seek(device, SeekFrom::Start(number)).map_err(failed)?;
+    Ok(())
 }

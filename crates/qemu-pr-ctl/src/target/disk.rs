@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use pr_sim::InitiatorPort;
 use qemu_pr_protocol::{MAX_DATA, Reply};
 use scsi_persistent_reservations::{Cdb, InAction, PersistentReserveIn, Status};
 
@@ -46,8 +47,18 @@ enum Route<'a> {
 impl<'a> Disk<'a> {
     /// Opens the disk, and then the transport to it.
     pub fn open(helper: &'a Helper, device: &Device, access: Access) -> Result<Self, Error> {
+        Self::open_as(helper, device, access, helper.initiator)
+    }
+
+    /// The same as another initiator than the command line says, or as one without a name.
+    pub fn open_as(
+        helper: &'a Helper,
+        device: &Device,
+        access: Access,
+        initiator: Option<InitiatorPort>,
+    ) -> Result<Self, Error> {
         let (path, direct) = (device.path.clone(), device.direct);
-        let device = device::open(&path, access)?;
+        let device = device::open(&path, access, initiator)?;
         let route = if direct { Route::Direct(helper.timeout()) } else { Route::Helper(Transport::open(helper)?) };
         Ok(Self { path, device, route })
     }

@@ -2,7 +2,11 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::Args;
+use clap::{
+    Args,
+    builder::{NonEmptyStringValueParser, TypedValueParser},
+};
+use pr_sim::InitiatorPort;
 
 /// Where a helper listens, and how long to wait for it.
 #[derive(Debug, Args)]
@@ -27,6 +31,10 @@ pub struct Helper {
         value_parser = seconds
     )]
     timeout: Option<Duration>,
+
+    /// Name of the initiator to act as, with a simulated disk
+    #[arg(long = "as", value_name = "NAME", global = true, display_order = 100, value_parser = initiator())]
+    pub initiator: Option<InitiatorPort>,
 }
 
 /// Where the C helper listens by default, and so does this one.
@@ -35,7 +43,7 @@ pub const DEFAULT_SOCKET: &str = "/var/run/qemu-pr-helper.sock";
 impl Helper {
     /// A helper that is not named on the command line.
     pub const fn at(socket: PathBuf, timeout: Duration) -> Self {
-        Self { socket, timeout: Some(timeout) }
+        Self { socket, timeout: Some(timeout), initiator: None }
     }
 
     /// How long to wait for a command. The default is longer than the helper lets any take by its own defaults.
@@ -47,6 +55,11 @@ impl Helper {
     pub fn control_timeout(&self) -> Duration {
         self.timeout.unwrap_or(Duration::from_secs(5))
     }
+}
+
+/// An initiator by its name: a simulated disk knows it by a number that is made of that.
+fn initiator() -> impl TypedValueParser<Value = InitiatorPort> {
+    NonEmptyStringValueParser::new().map(|name| InitiatorPort::named(&name))
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use pr_lab::{Bed, Helper, Subject};
 use rustix::process::Signal;
 
-use crate::run::{Run, run};
+use crate::{
+    run::{Run, run},
+    simulate::plays_two_hosts,
+};
 
 /// The daemon. It is built next to the tool, but not by the tool's own tests.
 fn program() -> PathBuf {
@@ -70,4 +73,15 @@ impl Daemon {
         words.insert(1, &disk);
         run(socket, &words)
     }
+}
+
+#[test]
+fn the_daemon_knows_initiators_by_their_names() {
+    let daemon = Daemon::start();
+    plays_two_hosts(&|line| daemon.ctl(daemon.socket(), line));
+    for name in 2..256 {
+        daemon.ctl(daemon.socket(), &format!("keys --as {name}")).expect_done();
+    }
+    daemon.ctl(daemon.socket(), "keys --as 256").expect_error(3, &["INTERNAL TARGET FAILURE"]);
+    daemon.ctl(daemon.socket(), "keys").expect_done();
 }

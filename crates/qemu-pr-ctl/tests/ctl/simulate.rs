@@ -1,12 +1,16 @@
 //! `simulate`: a server of simulated disks.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    fs::File,
+    io::{BufRead as _, BufReader, Seek as _, SeekFrom},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
+use pr_sim::{InitiatorPort, Mark};
+use qemu_pr_protocol::Client;
 use rustix::process::{Pid, Signal, kill_process};
+use scsi_persistent_reservations::{PrOut, ReservationKey, Status};
 use tempfile::TempDir;
 
 use crate::run::{PROGRAM, Run, run};
@@ -82,6 +86,67 @@ fn a_simulated_disk_keeps_its_registrations_when_their_initiator_leaves() {
     simulator.ctl("register --new-key 0xb").expect_done();
     let status = simulator.ctl("status").expect_done();
     assert!(status.contains("2 registrations") && status.contains("sas:0x3000000000000002"), "{status}");
+}
+
+#[test]
+fn an_initiator_with_a_name_is_the_same_in_the_next_run() {
+    let simulator = Simulator::start(&[]);
+    let ctl = |line: &str| simulator.ctl(line);
+    plays_two_hosts(&ctl);
+    let status = ctl("status").expect_done();
+    assert!(status.contains("sas:0x38000000"), "the address of an initiator with a name: {status}");
+}
+
+/// Two hosts with names, each of whose commands is a run of its own.
+pub fn plays_two_hosts(ctl: &dyn Fn(&str) -> Run) {
+    ctl("register --new-key 0xa --as alpha").expect_done();
+    ctl("register --new-key 0xb --as beta").expect_done();
+    ctl("register --new-key 0xa --as alpha").expect_error(24, &["CONFLICT"]);
+    ctl("reserve --key 0xa --type 5 --as alpha").expect_done();
+    ctl("reserve --key 0xb --type 5 --as beta").expect_error(24, &["CONFLICT"]);
+    ctl("preempt --key 0xb --victim 0xa --type 5 --yes --as beta").expect_done();
+    ctl("keys --as alpha").expect_error(6, &["REGISTRATIONS PREEMPTED"]);
+    ctl("reserve --key 0xa --type 5 --as alpha").expect_error(24, &["CONFLICT"]);
+    ctl("reserve --key 0xb --type 5").expect_error(24, &["CONFLICT"]);
+    assert!(ctl("keys").expect_done().ends_with("\n  0xb\n"));
+}
+
+#[test]
+fn one_name_is_one_initiator_and_there_are_only_so_many() {
+    let simulator = Simulator::start(&[]);
+    for name in 0..256 {
+        simulator.ctl(&format!("keys --as {name}")).expect_done();
+    }
+    simulator.ctl("keys --as 256").expect_error(3, &["INTERNAL TARGET FAILURE"]);
+    simulator.ctl("keys --as 255").expect_done();
+    simulator.ctl("keys").expect_done();
+}
+
+#[test]
+fn a_real_disk_knows_no_names() {
+    let simulator = Simulator::start(&[]);
+    for direct in [&["--direct"][..], &[]] {
+        let words = [&["keys", "/dev/null", "--as", "alpha"][..], direct].concat();
+        run(&simulator.socket(), &words).expect_error(1, &["/dev/null is a device", "omit --as"]);
+    }
+    assert_eq!(run(&simulator.socket(), &["keys", "/dev/null", "--as", ""]).code, Some(1));
+}
+
+#[test]
+fn an_offset_that_is_no_mark_names_no_initiator() {
+    let simulator = Simulator::start(&[]);
+    let mut client = Client::connect(simulator.socket()).expect("a helper");
+    let mut disk = File::options().read(true).write(true).open(simulator.path("disk")).expect("the disk");
+    let mut register = |disk: &mut File, offset, old, new| {
+        disk.seek(SeekFrom::Start(offset)).expect("an offset");
+        let register = PrOut::register(ReservationKey(old), ReservationKey(new));
+        client.execute(disk, &register.cdb(), &register.list()).expect("an answer").status
+    };
+    assert_eq!(register(&mut disk, 0, 0, 1), Status::GOOD);
+    assert_eq!(register(&mut disk, 512, 1, 2), Status::GOOD, "the same initiator");
+    let alpha = Mark { initiator: Some(InitiatorPort::named("alpha")) }.to_number().expect("a mark");
+    assert_eq!(register(&mut disk, alpha, 2, 3), Status::RESERVATION_CONFLICT, "another one");
+    assert_eq!(register(&mut disk, alpha, 0, 3), Status::GOOD);
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! `simulate`: a server of simulated disks, for tests of other projects. It needs no privileges.
 //!
-//! Each connection is an initiator, as with the helper's own `--simulate`. Each has a thread: a test has few of them.
+//! Each connection is an initiator, or else each name (`--as`), as with the helper's own `--simulate`. Each connection has
+//! a thread: a test has few of them.
 
 mod fault;
 mod lun;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs,
     io::{self, Write as _},
     os::{
@@ -25,10 +26,11 @@ use std::{
 };
 
 use clap::Args;
+use pr_sim::{InitiatorPort, Mark};
 use qemu_pr_protocol::{Decoder, Descriptors, GREETING, MAX_DATA, Reply, ReplyHeader, Step, channel};
 use rustix::{
     event::{PollFd, PollFlags, poll},
-    fs::{OFlags, fcntl_getfl, fstat},
+    fs::{FileType, OFlags, fcntl_getfl, fstat, tell},
 };
 use scsi_persistent_reservations::{Sense, SenseCode, Status};
 use serde::Serialize;
@@ -42,9 +44,10 @@ use crate::{
     request::Access,
 };
 
-/// More connections and disks than a test has; a bound on threads and memory.
+/// More connections, disks and names than a test has; a bound on threads and memory.
 const MAX_CONNECTIONS: usize = 1024;
 const MAX_LUNS: usize = 1024;
+const MAX_NAMES: usize = 256;
 
 /// LOGICAL UNIT NOT SUPPORTED: the descriptor is none of the files.
 const NO_SUCH_UNIT: SenseCode = SenseCode::new(0x5, 0x25, 0x00);
@@ -56,6 +59,8 @@ struct Server {
     /// Which files are disks; every descriptor is one if there are none.
     files: Vec<FileId>,
     luns: Mutex<HashMap<FileId, Lun>>,
+    /// The initiators that have names.
+    names: Mutex<BTreeSet<InitiatorPort>>,
     fault: Option<Fault>,
     next: AtomicU64,
     connections: AtomicUsize,
@@ -96,6 +101,7 @@ fn serve(global: &Global, files: &[PathBuf], fault: Option<Fault>) -> Result<u8,
     let server = Arc::new(Server {
         files,
         luns: Mutex::default(),
+        names: Mutex::default(),
         fault,
         next: AtomicU64::new(1),
         connections: AtomicUsize::new(0),
@@ -190,6 +196,7 @@ impl Server {
         if read_only && matches!(cdb.command(), scsi_persistent_reservations::Command::Out(_)) {
             return check(SenseCode::INVALID_OPERATION_CODE);
         }
+        let Some(initiator) = self.initiator(device, client) else { return check(SenseCode::INTERNAL_TARGET_FAILURE) };
         let file = fstat(device.as_fd()).map(|stat| (stat.st_dev, stat.st_ino));
         let mut luns = self.luns.lock().unwrap_or_else(PoisonError::into_inner);
         match file {
@@ -197,15 +204,29 @@ impl Server {
                 if luns.len() >= MAX_LUNS && !luns.contains_key(&file) {
                     return check(SenseCode::INTERNAL_TARGET_FAILURE);
                 }
-                luns.entry(file).or_default().execute(client, cdb, parameters, self.fault)
+                luns.entry(file).or_default().execute(initiator, cdb, parameters, self.fault)
             }
             _ => check(NO_SUCH_UNIT),
         }
     }
 
+    /// Who sends a command: the initiator in the file's offset, or else the connection. `None` if there are too many names.
+    fn initiator(&self, device: &OwnedFd, client: u64) -> Option<InitiatorPort> {
+        let is_file = fstat(device).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
+        let mark = if is_file { tell(device).map(Mark::from_number).unwrap_or_default() } else { Mark::default() };
+        let Some(named) = mark.initiator else { return Some(InitiatorPort::of_client(client)) };
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if !names.contains(&named) && names.len() >= MAX_NAMES {
+            return None;
+        }
+        names.insert(named);
+        Some(named)
+    }
+
     /// Drops what is kept for a client that has disconnected. Its registrations stay, as on a disk.
     fn forget(&self, client: u64) {
-        self.luns.lock().unwrap_or_else(PoisonError::into_inner).values_mut().for_each(|lun| lun.forget(client));
+        let initiator = InitiatorPort::of_client(client);
+        self.luns.lock().unwrap_or_else(PoisonError::into_inner).values_mut().for_each(|lun| lun.forget(initiator));
     }
 }
 

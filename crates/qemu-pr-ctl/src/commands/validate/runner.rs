@@ -178,8 +178,11 @@ pub enum Pair {
     SameInitiator,
 }
 
+/// The first one is whom the command line says; the second one is another, and without a name its connection.
 fn open_all<'a>(helper: &'a Helper, devices: &[&'a Device]) -> Result<Vec<Disk<'a>>, Error> {
-    devices.iter().map(|device| Disk::open(helper, device, Access::Write)).collect()
+    let names = std::iter::once(helper.initiator).chain(std::iter::repeat(None));
+    let devices = devices.iter().zip(names);
+    devices.map(|(device, name)| Disk::open_as(helper, device, Access::Write, name)).collect()
 }
 
 /// Sends a change, again after unit attentions; the status, if there is one.
