@@ -17,6 +17,8 @@ pub enum Expect {
     Good,
     /// RESERVATION CONFLICT.
     Conflict,
+    /// RESERVATION CONFLICT, or CHECK CONDITION with any sense key but UNIT ATTENTION: targets differ.
+    Refusal,
     /// These keys in any order, each as often as its node has paths.
     Keys(Vec<ReservationKey>),
     /// The header of READ KEYS and no key.
@@ -55,6 +57,10 @@ impl Expect {
         let (holds, received) = match self {
             Self::Good | Self::GoodIfSupported => (good, reply.to_string()),
             Self::Conflict => (reply.status == Status::RESERVATION_CONFLICT, reply.to_string()),
+            Self::Refusal => {
+                let checked = reply.status == Status::CHECK_CONDITION && !reply.is_unit_attention();
+                (checked || reply.status == Status::RESERVATION_CONFLICT, reply.to_string())
+            }
             Self::UnitAttention(code) => {
                 let is_attention = reply.is_unit_attention();
                 let is_expected = is_attention && reply.sense.code() == Some(*code);
@@ -127,6 +133,7 @@ impl fmt::Display for Expect {
         match self {
             Self::Good | Self::GoodIfSupported => f.write_str("GOOD"),
             Self::Conflict => f.write_str("RESERVATION CONFLICT"),
+            Self::Refusal => f.write_str("RESERVATION CONFLICT, or an error"),
             Self::Keys(keys) | Self::KeysIfKept(keys) | Self::Registrations(keys) => f.write_str(&list(keys)),
             Self::KeysHeader => f.write_str("8 bytes, more announced"),
             Self::NoReservation => f.write_str("no reservation"),

@@ -43,6 +43,10 @@ pub enum Command {
     Change(PrOut<'static>),
     /// A PERSISTENT RESERVE IN with its allocation length.
     Read(InAction, u16),
+    /// A READ of a block.
+    ReadBlock,
+    /// A WRITE of the same block, with what the last READ returned.
+    WriteBlock,
 }
 
 impl Command {
@@ -51,6 +55,8 @@ impl Command {
         match self {
             Self::Change(change) => change.action().to_string(),
             Self::Read(action, _) => action.to_string(),
+            Self::ReadBlock => "READ".to_owned(),
+            Self::WriteBlock => "WRITE".to_owned(),
         }
     }
 
@@ -62,7 +68,7 @@ impl Command {
                     matches!(change.action(), OutAction::Reserve | OutAction::Preempt | OutAction::PreemptAndAbort);
                 makes_one && change.reservation_type().is_some_and(|kind| !kind.admits_registrants())
             }
-            Self::Read(..) => false,
+            Self::Read(..) | Self::ReadBlock | Self::WriteBlock => false,
         }
     }
 
@@ -74,7 +80,7 @@ impl Command {
                 OutAction::Reserve | OutAction::Release => false,
                 _ => true,
             },
-            Self::Read(..) => false,
+            Self::Read(..) | Self::ReadBlock | Self::WriteBlock => false,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Which commands a reservation lets pass (SPC-4 5.13.1, and the same clause of each device type's standard).
 
-use scsi_persistent_reservations::OutAction;
+use scsi_persistent_reservations::{Completion, OutAction, SenseCode, Status};
 
-use crate::{LogicalUnit, Nexus};
+use crate::{LogicalUnit, Nexus, out::check};
 
 /// What a command is to a reservation. Every command of one class is allowed, or conflicts, in the same cases.
 ///
@@ -28,6 +28,26 @@ pub enum CommandClass {
 }
 
 use CommandClass::{Always, Reads, Reserves};
+
+/// An access to the medium, of which a logical unit here has none: only whether it is admitted is known.
+///
+/// ```
+/// use pr_sim::{InitiatorPort, LogicalUnit, Medium, Nexus};
+/// use scsi_persistent_reservations::Status;
+///
+/// let nexus = Nexus { initiator: InitiatorPort(1), target_port: 1 };
+/// assert_eq!(LogicalUnit::default().access(nexus, Medium::Write).status, Status::GOOD);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Medium {
+    /// READ(10) and its like.
+    Read,
+    /// WRITE(10) and its like.
+    Write,
+}
+
+/// LOGICAL UNIT NOT SUPPORTED: there is no such target port.
+const NOT_SUPPORTED: SenseCode = SenseCode::new(0x5, 0x25, 0x00);
 
 /// The classes by operation code. What is not here writes.
 const BY_OPERATION_CODE: &[(u8, CommandClass)] = &[
@@ -115,6 +135,29 @@ impl CommandClass {
 }
 
 impl LogicalUnit {
+    /// Carries out an access to the medium, without any data: a pending unit attention is reported first, and then the
+    /// reservation may forbid it.
+    pub fn access(&mut self, nexus: Nexus, medium: Medium) -> Completion<'static> {
+        if let Some(condition) = self.attention(nexus) {
+            return condition;
+        }
+        let class = match medium {
+            Medium::Read => Reads,
+            Medium::Write => CommandClass::Writes,
+        };
+        if self.admits(nexus, class) { Completion::GOOD } else { Completion::status(Status::RESERVATION_CONFLICT) }
+    }
+
+    /// What is to be reported before a command of this nexus.
+    pub(crate) fn attention(&mut self, nexus: Nexus) -> Option<Completion<'static>> {
+        self.forget_aborted();
+        if !self.has_target_port(nexus.target_port) {
+            return Some(check(NOT_SUPPORTED));
+        }
+        self.attentions.log_in(nexus);
+        self.attentions.take(nexus).map(check)
+    }
+
     /// Whether the reservation, if there is one, lets a command of this nexus pass. A command that it does not let
     /// pass ends with RESERVATION CONFLICT.
     pub fn admits(&self, nexus: Nexus, class: CommandClass) -> bool {

@@ -33,7 +33,7 @@ mod report;
 mod reserve;
 mod unit;
 
-pub use access::CommandClass;
+pub use access::{CommandClass, Medium};
 pub use mark::Mark;
 pub use nexus::{InitiatorPort, Nexus};
 pub use unit::{Held, LogicalUnit, Registration};

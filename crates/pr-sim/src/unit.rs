@@ -2,18 +2,10 @@ use std::collections::BTreeMap;
 
 use scsi_persistent_reservations::{Cdb, Command, Completion, ReservationKey, ReservationType, SenseCode, TransportId};
 
-use crate::{
-    CommandClass, InitiatorPort, Nexus,
-    attention::UnitAttentions,
-    out::{Refusal, check},
-    ports::Ports,
-};
+use crate::{CommandClass, InitiatorPort, Nexus, attention::UnitAttentions, out::Refusal, ports::Ports};
 
 /// How many registrations a unit has room for, unless told otherwise.
 const MAX_REGISTRATIONS: usize = 4096;
-
-/// LOGICAL UNIT NOT SUPPORTED: there is no such target port.
-const NOT_SUPPORTED: SenseCode = SenseCode::new(0x5, 0x25, 0x00);
 
 /// What is registered for one nexus.
 ///
@@ -118,13 +110,8 @@ impl LogicalUnit {
         parameters: &[u8],
         buffer: &'buffer mut [u8],
     ) -> Completion<'buffer> {
-        self.forget_aborted();
-        if !self.has_target_port(nexus.target_port) {
-            return check(NOT_SUPPORTED);
-        }
-        self.attentions.log_in(nexus);
-        if let Some(condition) = self.attentions.take(nexus) {
-            return check(condition);
+        if let Some(condition) = self.attention(nexus) {
+            return condition;
         }
         if !self.admits(nexus, CommandClass::of(cdb.command_bytes())) {
             return Refusal::Conflict.into();
@@ -229,7 +216,7 @@ impl LogicalUnit {
         }
     }
 
-    fn forget_aborted(&mut self) {
+    pub(crate) fn forget_aborted(&mut self) {
         if !self.aborted.is_empty() {
             self.aborted.clear();
             self.forget_unused_names();

@@ -280,6 +280,10 @@ holder\t'READ RESERVATION returns another key'
 generation\t'PRGENERATION does not change'
 attention\t'Unit attentions are not reported'
 busy\t'Every change returns BUSY'
+no-enforcement\t'Reads and writes are never refused'
+type-8\t'Type 8 is recorded, and its reads and writes are not refused'
+no-readers\t'Types that exclude writers exclude readers too'
+no-registrants\t'Registrants that do not hold the reservation are excluded'
 data-after-out\t'The helper sends data with the reply to a change'
 too-much-data\t'The helper sends more data than was requested'"
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand simulate" -s k -l socket -d 'Unix socket of the helper' -r -F
@@ -290,17 +294,29 @@ complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand simulate" -s h -
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand validate" -l second -d 'The same disk through another initiator' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand validate" -l only -d 'Run only this sequence (see --help); may be repeated' -r -f -a "basics\t''
 windows-failover-clustering\t''
+windows-arbitration\t''
 fence_scsi\t''
+fence_scsi-4.16\t''
 fence_mpath\t''
 ocf-sg_persist\t''
 qemu-11-migrate-pr\t''
 qemu-11-migrate-key\t''
-lvm-persist\t''"
+qemu-11.1-migrate-key\t''
+lvm-persist\t''
+lvm-persist-2.03.36\t''
+rules\t''
+enforcement-type-1\t''
+enforcement-type-3\t''
+enforcement-type-5\t''
+enforcement-type-6\t''
+enforcement-type-7\t''
+enforcement-type-8\t''"
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand validate" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand validate" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand validate" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand validate" -l direct -d 'Send commands with SG_IO from this process, without a helper'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand validate" -l force -d 'Remove all existing registrations first'
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand validate" -l write -d 'Test writes too: the first block is written with what it contains'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand validate" -l strict -d 'Treat remarks as failures'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand validate" -l json -d 'Print JSON'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand validate" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -4,7 +4,8 @@
 //! The two have to be such that PREEMPT AND ABORT ends between them.
 
 use anyhow::{Result, ensure};
-use pr_conformance::{ALL, Initiator, Initiators, Judge, Sequence, Verdict};
+use pr_conformance::{ALL, Command, Initiator, Initiators, Judge, Sequence, Verdict};
+use qemu_pr_protocol::Reply;
 use scsi_persistent_reservations::ReservationKey;
 
 use crate::helper::Helper;
@@ -40,15 +41,13 @@ pub fn run(report: &mut Report, helper: &Helper, nodes: &[Node; 2]) -> Result<()
 /// Plays a sequence, and insists that each answer is as expected.
 fn play(way: &mut Way<'_>, sequence: &Sequence, pair: bool) -> Result<()> {
     let mut judge = Judge::default();
-    for (number, step) in (1..).zip(sequence.steps(Initiators { one: ONE, two: TWO, pair })) {
+    let initiators = Initiators { writes: true, ..Initiators::new(ONE, TWO, pair) };
+    for (number, step) in (1..).zip(sequence.steps(initiators)) {
         let who = match step.initiator {
             Initiator::One => Who::A,
             Initiator::Two => Who::B,
         };
-        let report = judge.play(&step, |command| match way.send(who, &Request::from(command)) {
-            Ok(answer) => Ok(answer.into()),
-            Err(error) => Err(format!("{error:#}")),
-        });
+        let report = judge.play(&step, |command| send(way, who, command).map_err(|error| format!("{error:#}")));
         let passed = match report.verdict {
             Verdict::Ok => true,
             Verdict::Remark => sequence.name == MAY_REMARK,
@@ -66,4 +65,15 @@ fn play(way: &mut Way<'_>, sequence: &Sequence, pair: bool) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Sends a reservation command this way, and what reads or writes to the device itself: no helper carries that.
+fn send(way: &mut Way<'_>, who: Who, command: &Command) -> Result<Reply> {
+    let answer = match command {
+        Command::Change(change) => way.send(who, &change.into()),
+        Command::Read(action, length) => way.send(who, &Request::read_up_to(*action, *length)),
+        Command::ReadBlock => way.node(who).read_block(),
+        Command::WriteBlock => way.node(who).write_block(),
+    };
+    answer.map(Reply::from)
 }

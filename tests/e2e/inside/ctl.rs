@@ -25,8 +25,22 @@ const KEY_A: u64 = 0xc71a;
 const KEY_B: u64 = 0xc71b;
 
 /// Those that need no PREEMPT AND ABORT, which never ends between two loopback nexuses.
-const WITHOUT_ABORT: [&str; 5] =
-    ["basics", "windows-failover-clustering", "ocf-sg_persist", "qemu-11-migrate-pr", "qemu-11-migrate-key"];
+const WITHOUT_ABORT: [&str; 14] = [
+    "basics",
+    "windows-failover-clustering",
+    "windows-arbitration",
+    "ocf-sg_persist",
+    "qemu-11-migrate-pr",
+    "qemu-11-migrate-key",
+    "qemu-11.1-migrate-key",
+    "rules",
+    "enforcement-type-1",
+    "enforcement-type-3",
+    "enforcement-type-5",
+    "enforcement-type-6",
+    "enforcement-type-7",
+    "enforcement-type-8",
+];
 
 /// Tries it on a LUN with two loopback initiators, and on one with two iSCSI sessions.
 pub fn run(report: &mut Report, loopback: &[Node; 2], reference: bool) -> Result<()> {
@@ -107,13 +121,14 @@ fn validate(helper: &Helper, node: &Node, more: &[&str]) -> Result<()> {
 fn validate_pair(helper: &Helper, [first, second]: &[Node; 2], more: &[&str]) -> Result<()> {
     first.settle()?;
     second.settle()?;
-    passed(&Run::new(helper, &[&["validate", text(first)?, "--second", text(second)?][..], more].concat())?)
+    let words = ["validate", text(first)?, "--second", text(second)?, "--write"];
+    passed(&Run::new(helper, &[&words[..], more].concat())?)
 }
 
 /// Insists that `validate` passes, whatever the devices are; what it prints.
 pub fn validates(helper: &Helper, device: &Path, second: Option<&Path>) -> Result<String> {
     let device = device.to_str().context("a device has a name")?;
-    let mut words = vec!["validate", device];
+    let mut words = vec!["validate", device, "--write"];
     if let Some(second) = second {
         words.extend(["--second", second.to_str().context("a device has a name")?]);
     }

@@ -16,6 +16,8 @@ use crate::sg_io::{Transfer, sg_io};
 pub struct Node(PathBuf);
 
 const BLOCK: usize = 4096;
+/// What LIO calls a block.
+const SECTOR: usize = 512;
 
 impl Node {
     /// The device at this path.
@@ -55,6 +57,21 @@ impl Node {
             }
         }
         bail!("{} does not become ready", self.0.display())
+    }
+
+    /// READ(10) of the second block of 512 bytes; whatever the device answers.
+    pub fn read_block(&self) -> Result<Answer> {
+        self.access(&[0x28, 0, 0, 0, 0, 1, 0, 0, 1, 0], &Transfer::In(SECTOR))
+    }
+
+    /// WRITE(10) of the same.
+    pub fn write_block(&self) -> Result<Answer> {
+        self.access(&[0x2a, 0, 0, 0, 0, 1, 0, 0, 1, 0], &Transfer::Out(&[0x5a; SECTOR]))
+    }
+
+    fn access(&self, cdb: &[u8], transfer: &Transfer<'_>) -> Result<Answer> {
+        let outcome = sg_io(self.open()?.as_fd(), cdb, transfer)?;
+        Ok(Answer { status: Status(outcome.status), sense: Sense::from_device(&outcome.sense), data: outcome.data })
     }
 
     /// Writes one block past every cache.

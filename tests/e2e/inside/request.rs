@@ -3,7 +3,6 @@
 use std::fmt;
 
 use anyhow::{Context as _, Result, ensure};
-use pr_conformance::Command;
 use qemu_pr_protocol::Reply;
 use scsi_persistent_reservations::{
     BasicParameters, Cdb, InAction, OutAction, PersistentReserveIn, PersistentReserveOut, PrOut, ReadKeys,
@@ -126,15 +125,6 @@ impl From<&PrOut<'_>> for Request {
             parameters: command.list(),
             allocation_length: 0,
             words: None,
-        }
-    }
-}
-
-impl From<&Command> for Request {
-    fn from(command: &Command) -> Self {
-        match command {
-            Command::Change(change) => change.into(),
-            Command::Read(action, allocation_length) => Self::read_up_to(*action, *allocation_length),
         }
     }
 }

@@ -49,6 +49,11 @@ impl<'a> Way<'a> {
         }
     }
 
+    /// The device of an initiator.
+    pub fn node(&self, who: Who) -> &'a Node {
+        &self.nodes()[who as usize]
+    }
+
     /// Sends one command.
     pub fn send(&mut self, who: Who, request: &Request) -> Result<Answer> {
         match self {

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use e2e::session::Session;
 use pr_lab::{Answer, Bed, Command, Helper, Outcome, PR_IN, PR_OUT, Stream, Subject};
-use pr_sim::{InitiatorPort, LogicalUnit, Nexus};
-use scsi_persistent_reservations::Cdb;
+use pr_sim::{InitiatorPort, LogicalUnit, Medium, Nexus};
+use scsi_persistent_reservations::{Cdb, Completion, Status};
 
 /// Makes the machine, starts the helper as the package's service does, and becomes the shell.
 ///
@@ -75,16 +75,24 @@ fn disk() -> impl FnMut(&Command) -> Outcome + Send + 'static {
         let nexus = Nexus { initiator: InitiatorPort(*initiator), target_port: 1 };
         match bytes[0] {
             PR_IN | PR_OUT => {}
+            // READ CAPACITY(10), READ(10) and WRITE(10) of blocks of 512 bytes.
+            0x25 => return Answer { data_in: [[0, 0, 0xff, 0xff], [0, 0, 2, 0]].concat(), ..Answer::default() }.into(),
+            0x28 => return answer(&unit.access(nexus, Medium::Read), vec![0; 512]).into(),
+            0x2a => return answer(&unit.access(nexus, Medium::Write), Vec::new()).into(),
             // TEST UNIT READY and the like.
             _ => return Answer::status(0).into(),
         }
         let cdb = Cdb::new(bytes).expect("one of the two commands");
         let mut buffer = vec![0; 65536];
         let completion = unit.execute(nexus, &cdb, &command.data_out, &mut buffer);
-        let answer = Answer { status: completion.status.0, data_in: completion.data.to_vec(), ..Answer::default() };
-        if completion.status == scsi_persistent_reservations::Status::CHECK_CONDITION {
-            return Answer::check(&completion.sense.as_bytes()[..18]).into();
-        }
-        answer.into()
+        answer(&completion, completion.data.to_vec()).into()
+    }
+}
+
+fn answer(completion: &Completion<'_>, data_in: Vec<u8>) -> Answer {
+    match completion.status {
+        Status::GOOD => Answer { data_in, ..Answer::default() },
+        Status::CHECK_CONDITION => Answer::check(&completion.sense.as_bytes()[..18]),
+        status => Answer::status(status.0),
     }
 }

@@ -95,6 +95,10 @@ pub enum Error {
     NotCleaned { device: PathBuf, keys: String, reason: String, exit: u8 },
     #[error("cannot create threads for {connections} connections: {error}; measure fewer with --connections")]
     NoThread { connections: usize, error: io::Error },
+    #[error("{} says that a block has {length} bytes, so none was read", .device.display())]
+    NoBlock { device: PathBuf, length: usize },
+    #[error("no block to write back: none has been read since the last change")]
+    NotRead,
     #[error("no second initiator: give it with --second")]
     NoInitiator,
     #[error(transparent)]
@@ -195,7 +199,7 @@ impl Error {
             Self::NoPermission { .. } | Self::DeviceDenied { .. } | Self::CommandDenied(_) => "no-permission",
             Self::Closed { .. } | Self::Broken { .. } | Self::LogEnded(_) => "hung-up",
             Self::TimedOut { .. } => "timed-out",
-            Self::Malformed { .. } | Self::TooShort { .. } => "nonsense",
+            Self::Malformed { .. } | Self::TooShort { .. } | Self::NoBlock { .. } => "nonsense",
             Self::Refused { .. } => "refused",
             Self::Lost { .. } => "lost",
             Self::Listen { .. } => "listen",
@@ -207,7 +211,7 @@ impl Error {
             Self::NotConfirmed { .. } => "wants-yes",
             Self::InUse { .. } => "in-use",
             Self::NotCleaned { .. } => "not-cleaned",
-            Self::OtherDisk { .. } | Self::SameInitiator { .. } | Self::NoInitiator => "no-pair",
+            Self::OtherDisk { .. } | Self::SameInitiator { .. } | Self::NoInitiator | Self::NotRead => "no-pair",
             Self::Control(error) => control_kind(error),
             Self::Settings { .. } => "settings",
             Self::Output(_) | Self::Signals(_) | Self::Pipe(_) | Self::NoThread { .. } => "output",
@@ -230,6 +234,7 @@ impl Error {
             | Self::OtherDisk { .. }
             | Self::SameInitiator { .. }
             | Self::NoInitiator
+            | Self::NotRead
             | Self::NotSimulated(_) => exit::COMMAND_LINE,
             Self::NoSocket(_)
             | Self::NotASocket(_)
@@ -253,7 +258,7 @@ impl Error {
             Self::NotCleaned { exit, .. } => *exit,
             Self::Lost { .. } => exit::LOST,
             Self::TimedOut { .. } => exit::TIMED_OUT,
-            Self::Malformed { .. } | Self::TooShort { .. } => exit::INVALID_ANSWER,
+            Self::Malformed { .. } | Self::TooShort { .. } | Self::NoBlock { .. } => exit::INVALID_ANSWER,
             Self::Refused { status, sense, .. } => exit::of_answer(*status, *sense),
         }
     }

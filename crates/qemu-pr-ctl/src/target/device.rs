@@ -36,7 +36,7 @@ pub fn open(path: &Path, access: Access, initiator: Option<InitiatorPort>) -> Re
     let flags = mode | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let device = rustix::fs::open(path, flags, Mode::empty());
     let device = device.map_err(|error| Error::opening(path, access, error.into()))?;
-    if let Some(number) = (Mark { initiator }).to_number() {
+    if let Some(number) = (Mark { initiator, medium: None }).to_number() {
         mark(path, &device, number)?;
     }
     Ok(device)
@@ -46,10 +46,14 @@ pub fn open(path: &Path, access: Access, initiator: Option<InitiatorPort>) -> Re
 /// so has an offset of its own; what is in the file does not matter.
 fn mark(path: &Path, device: &OwnedFd, number: u64) -> Result<(), Error> {
     let failed = |error: Errno| Error::NotNamed { device: path.to_path_buf(), error: error.into() };
-    let stat = fstat(device).map_err(failed)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+    if !is_file(device).map_err(failed)? {
         return Err(Error::NotSimulated(path.to_path_buf()));
     }
     seek(device, SeekFrom::Start(number)).map_err(failed)?;
     Ok(())
+}
+
+/// Whether it is an ordinary file, which a helper may simulate a disk with.
+pub fn is_file(device: &OwnedFd) -> Result<bool, Errno> {
+    Ok(FileType::from_raw_mode(fstat(device)?.st_mode) == FileType::RegularFile)
 }

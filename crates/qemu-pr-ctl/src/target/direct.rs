@@ -16,19 +16,32 @@ use scsi_persistent_reservations::{Cdb, Command, SENSE_LENGTH, Sense, Status};
 
 use crate::error::Error;
 
-/// Sends one command; whatever the device answers.
+/// Sends one reservation command; whatever the device answers.
 pub fn execute(path: &Path, device: &OwnedFd, cdb: &Cdb, parameters: &[u8], timeout: Duration) -> Result<Reply, Error> {
-    let mut data = match cdb.command() {
-        Command::In(command) => vec![0; usize::from(command.allocation_length)],
-        Command::Out(_) => Vec::new(),
+    let length = match cdb.command() {
+        Command::In(command) => usize::from(command.allocation_length),
+        Command::Out(_) => 0,
     };
+    send(path, device, cdb.command_bytes(), length, parameters, timeout)
+}
+
+/// Sends any command, with room for so many bytes of data or with data; whatever the device answers.
+pub fn send(
+    path: &Path,
+    device: &OwnedFd,
+    command: &[u8],
+    length: usize,
+    parameters: &[u8],
+    timeout: Duration,
+) -> Result<Reply, Error> {
+    let mut data = vec![0; length];
     let mut sense = [0; SENSE_LENGTH];
-    let transfer = match cdb.command() {
-        Command::In(_) if !data.is_empty() => Transfer::FromDevice(&mut data),
-        Command::Out(_) if !parameters.is_empty() => Transfer::ToDevice(parameters),
-        _ => Transfer::None,
+    let transfer = match (length, parameters) {
+        (0, []) => Transfer::None,
+        (0, parameters) => Transfer::ToDevice(parameters),
+        _ => Transfer::FromDevice(&mut data),
     };
-    let outcome = sg_io::execute(device.as_fd(), cdb.command_bytes(), transfer, &mut sense, timeout)
+    let outcome = sg_io::execute(device.as_fd(), command, transfer, &mut sense, timeout)
         .map_err(|error| not_sent(path, &error))?;
     if let Some(reason) = lost(outcome) {
         return Err(Error::Lost { device: path.to_path_buf(), reason });

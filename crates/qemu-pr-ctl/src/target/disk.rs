@@ -6,11 +6,12 @@ use std::{
     time::Duration,
 };
 
-use pr_sim::InitiatorPort;
+use pr_sim::{InitiatorPort, Medium};
 use qemu_pr_protocol::{MAX_DATA, Reply};
 use scsi_persistent_reservations::{Cdb, InAction, PersistentReserveIn, Status};
 
 use super::{
+    block,
     device::{self, Device},
     direct,
     helper::Helper,
@@ -35,13 +36,10 @@ pub const MAX_ATTENTIONS: usize = 8;
 pub struct Disk<'a> {
     path: PathBuf,
     device: OwnedFd,
-    route: Route<'a>,
-}
-
-/// How commands get there.
-enum Route<'a> {
-    Helper(Transport<'a>),
-    Direct(Duration),
+    /// The way through a helper; without one commands go from this process.
+    transport: Option<Transport<'a>>,
+    initiator: Option<InitiatorPort>,
+    timeout: Duration,
 }
 
 impl<'a> Disk<'a> {
@@ -59,8 +57,32 @@ impl<'a> Disk<'a> {
     ) -> Result<Self, Error> {
         let (path, direct) = (device.path.clone(), device.direct);
         let device = device::open(&path, access, initiator)?;
-        let route = if direct { Route::Direct(helper.timeout()) } else { Route::Helper(Transport::open(helper)?) };
-        Ok(Self { path, device, route })
+        let transport = if direct { None } else { Some(Transport::open(helper)?) };
+        Ok(Self { path, device, transport, initiator, timeout: helper.timeout() })
+    }
+
+    /// Whether it may be a simulated disk. Then nothing is lost by a write.
+    pub fn is_file(&self) -> bool {
+        device::is_file(&self.device).unwrap_or(false)
+    }
+
+    /// Reads the first block, without a helper; whatever the disk answers. A simulated disk has no data.
+    pub fn read_block(&mut self) -> Result<Reply, Error> {
+        self.access(Medium::Read, &[])
+    }
+
+    /// Writes it, with what it contains.
+    pub fn write_block(&mut self, block: &[u8]) -> Result<Reply, Error> {
+        self.access(Medium::Write, block)
+    }
+
+    fn access(&mut self, medium: Medium, block: &[u8]) -> Result<Reply, Error> {
+        let is_file = self.is_file();
+        match &mut self.transport {
+            Some(transport) if is_file => block::simulated(&self.path, &self.device, transport, self.initiator, medium),
+            _ if medium == Medium::Read => block::read(&self.path, &self.device, self.timeout),
+            _ => block::write(&self.path, &self.device, block, self.timeout),
+        }
     }
 
     /// The name that it was opened by.
@@ -70,9 +92,9 @@ impl<'a> Disk<'a> {
 
     /// Has a command carried out; whatever the disk answers.
     pub fn execute(&mut self, cdb: &Cdb, parameters: &[u8]) -> Result<Reply, Error> {
-        match &mut self.route {
-            Route::Helper(transport) => transport.execute(&self.device, cdb, parameters),
-            Route::Direct(timeout) => direct::execute(&self.path, &self.device, cdb, parameters, *timeout),
+        match &mut self.transport {
+            Some(transport) => transport.execute(&self.device, cdb, parameters),
+            None => direct::execute(&self.path, &self.device, cdb, parameters, self.timeout),
         }
     }
 

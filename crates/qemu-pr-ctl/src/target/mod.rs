@@ -1,5 +1,6 @@
 //! How a device or a helper is reached.
 
+mod block;
 mod control;
 mod device;
 mod direct;

@@ -144,7 +144,8 @@ fn an_offset_that_is_no_mark_names_no_initiator() {
     };
     assert_eq!(register(&mut disk, 0, 0, 1), Status::GOOD);
     assert_eq!(register(&mut disk, 512, 1, 2), Status::GOOD, "the same initiator");
-    let alpha = Mark { initiator: Some(InitiatorPort::named("alpha")) }.to_number().expect("a mark");
+    let alpha = Mark { initiator: Some(InitiatorPort::named("alpha")), medium: None };
+    let alpha = alpha.to_number().expect("a mark");
     assert_eq!(register(&mut disk, alpha, 2, 3), Status::RESERVATION_CONFLICT, "another one");
     assert_eq!(register(&mut disk, alpha, 0, 3), Status::GOOD);
 }

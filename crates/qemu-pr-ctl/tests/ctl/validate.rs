@@ -6,6 +6,7 @@ use std::{
     sync::mpsc,
 };
 
+use pr_conformance::{ALL, PRODUCTS, Sequence};
 use qemu_pr_protocol::Client;
 use rustix::process::Signal;
 use scsi_persistent_reservations::{Cdb, OutAction, PrOut, ReservationKey};
@@ -35,17 +36,8 @@ fn a_proper_disk_passes_and_is_left_as_it_was() {
     let simulator = Simulator::start(&[]);
     let said = validate(&simulator, &[]).expect_done();
     assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
-    for name in [
-        "basics",
-        "windows-failover-clustering",
-        "fence_scsi",
-        "fence_mpath",
-        "ocf-sg_persist",
-        "qemu-11-migrate-pr",
-        "qemu-11-migrate-key",
-        "lvm-persist",
-    ] {
-        let row = said.lines().rfind(|line| line.starts_with(name)).expect(name);
+    for Sequence { name, .. } in &ALL {
+        let row = said.lines().rfind(|line| line.starts_with(&format!("{name} "))).expect(name);
         assert!(row.ends_with("  passed"), "{row}");
     }
     assert!(said.ends_with("The disk has no registrations left.\n"), "{said}");
@@ -57,7 +49,7 @@ fn one_initiator_plays_its_half() {
     let simulator = Simulator::start(&[]);
     let said = simulator.ctl("validate").expect_done();
     assert!(said.contains("see --second") && !said.contains("node 2 reserves"), "{said}");
-    assert_eq!(said.matches("  passed").count(), 8, "{said}");
+    assert_eq!(said.matches("  passed\n").count(), ALL.len(), "{said}");
 }
 
 #[test]
@@ -65,7 +57,7 @@ fn the_daemon_passes_with_its_simulated_disk() {
     let daemon = Daemon::start();
     let disk = daemon.disk();
     let said = run(daemon.socket(), &["validate", &disk, "--second", &disk]).expect_done();
-    assert_eq!(said.matches("  passed").count(), 8, "{said}");
+    assert_eq!(said.matches("  passed\n").count(), ALL.len(), "{said}");
 }
 
 #[test]
@@ -81,10 +73,14 @@ fn a_fault_fails_in_the_right_step_with_the_right_words() {
         ("release", "ocf-sg_persist", 8, "READ RESERVATION", "held by 1, type 1", "no reservation"),
         ("unregister", "windows-failover-clustering", 17, "READ RESERVATION", "held by 2, type 5", "no reservation"),
         ("wrong-key", "fence_mpath", 2, "REGISTER", "RESERVATION CONFLICT", "GOOD"),
-        ("keys", "fence_scsi", 7, "READ KEYS", "1 2", "1"),
+        ("keys", "windows-arbitration", 11, "READ KEYS", "1 2", "1"),
         ("type", "windows-failover-clustering", 7, "READ RESERVATION", "held by 1, type 5", "held by 1, type 1"),
         ("generation", "basics", 5, "READ KEYS", "PRGENERATION above 0", "PRGENERATION still 0"),
         ("busy", "basics", 4, "REGISTER", "GOOD", "BUSY"),
+        ("no-enforcement", "enforcement-type-1", 6, "WRITE", "RESERVATION CONFLICT", "GOOD"),
+        ("type-8", "enforcement-type-8", 5, "READ", "RESERVATION CONFLICT", "GOOD"),
+        ("no-readers", "enforcement-type-1", 5, "READ", "GOOD", "RESERVATION CONFLICT"),
+        ("no-registrants", "enforcement-type-5", 10, "WRITE", "GOOD", "RESERVATION CONFLICT"),
         ("data-after-out", "basics", 4, "REGISTER", "GOOD", "the reply to a PERSISTENT RESERVE OUT has data"),
         (
             "too-much-data",
@@ -116,6 +112,59 @@ fn a_fault_fails_in_the_right_step_with_the_right_words() {
         assert_eq!(page["passed"], false);
         assert_eq!(page["left_behind"], Value::Array(Vec::new()), "{fault}");
     }
+}
+
+/// What is said of each product.
+fn products(page: &Value) -> Vec<(&str, &str, &str)> {
+    let products = page["products"].as_array().expect("products");
+    let words = products.iter().map(|product| ["name", "works", "reason"].map(|name| product[name].as_str()));
+    words.map(|words| words.map(Option::unwrap_or_default).into()).collect()
+}
+
+#[test]
+fn each_cluster_product_has_a_verdict() {
+    let simulator = Simulator::start(&[]);
+    let page = json(&validate(&simulator, &["--json"]));
+    let verdicts = products(&page);
+    assert_eq!(verdicts.len(), PRODUCTS.len());
+    assert!(verdicts.iter().all(|(_, works, reason)| (*works, *reason) == ("yes", "")), "{verdicts:?}");
+
+    let simulator = Simulator::start(&["--misbehave", "no-abort"]);
+    let run = validate(&simulator, &["--json"]);
+    let page = json(&run);
+    for (name, works, reason) in products(&page) {
+        let due = match name {
+            "Pacemaker: fence_scsi" | "Pacemaker: fence_scsi 4.16 and newer" => {
+                "fence_scsi, step 9 (PREEMPT AND ABORT)"
+            }
+            "Pacemaker: fence_mpath" => "fence_mpath, step 7 (PREEMPT AND ABORT)",
+            "LVM: vgchange --persist" => "lvm-persist, step 30 (PREEMPT AND ABORT)",
+            _ => "",
+        };
+        assert_eq!((works, reason), (if due.is_empty() { "yes" } else { "no" }, due), "{name}");
+    }
+    let simulator = Simulator::start(&["--misbehave", "no-enforcement"]);
+    let run = validate(&simulator, &[]);
+    let said: Vec<&str> = run.stdout.lines().skip_while(|line| !line.starts_with("will work with")).collect();
+    assert!(
+        said.contains(&"Pacemaker: fence_mpath                no: enforcement-type-5, step 6 (WRITE)"),
+        "{}",
+        run.stdout
+    );
+    assert!(said.iter().all(|line| !line.ends_with("  yes")), "{}", run.stdout);
+}
+
+#[test]
+fn one_initiator_or_one_sequence_is_not_all_that_a_product_needs() {
+    let simulator = Simulator::start(&[]);
+    let said = simulator.ctl("validate").expect_done();
+    assert_eq!(said.matches("as far as tested: needs --second").count(), PRODUCTS.len(), "{said}");
+    let said = validate(&simulator, &["--only", "fence_mpath"]).expect_done();
+    assert!(
+        said.contains("Pacemaker: fence_mpath                not known: basics was not run to its end\n"),
+        "{said}"
+    );
+    assert_eq!(said.matches("not known").count(), 1, "{said}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use pr_sim::{InitiatorPort, LogicalUnit, Mark, Nexus};
+use pr_sim::{InitiatorPort, LogicalUnit, Mark, Medium, Nexus};
 use rustix::fs::{FileType, fstat, tell};
 use scsi_persistent_reservations::{Cdb, Completion, Sense, SenseCode, Target};
 
@@ -37,8 +37,9 @@ impl Simulator {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The disk behind a descriptor, and who its client is to it; `None` if there are too many of either.
-    fn find(&self, device: Device<'_>) -> Option<(Arc<Mutex<LogicalUnit>>, Nexus)> {
+    /// The disk behind a descriptor, who its client is to it, and what is meant instead of the command; `None` if there
+    /// are too many disks or names.
+    fn find(&self, device: Device<'_>) -> Option<(Arc<Mutex<LogicalUnit>>, Nexus, Option<Medium>)> {
         let stat = fstat(device.descriptor).ok()?;
         let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
         let mark = if is_file { mark(device.descriptor) } else { Mark::default() };
@@ -56,7 +57,8 @@ impl Simulator {
             return None;
         }
         let unit = Arc::clone(kept.units.entry(file).or_default());
-        Some((unit, nexus(mark.initiator.unwrap_or_else(|| InitiatorPort::of_client(device.client)))))
+        let initiator = mark.initiator.unwrap_or_else(|| InitiatorPort::of_client(device.client));
+        Some((unit, nexus(initiator), mark.medium))
     }
 
     /// Forgets all disks, so that one run of a fuzzer does not depend on those before it.
@@ -73,8 +75,9 @@ impl Simulator {
     }
 }
 
-/// Which initiator `qemu-pr-ctl --as` names. The protocol has no field for it, so it is in the descriptor's file offset,
-/// which nothing else looks at. Without one each connection is an initiator of its own.
+/// Which initiator `qemu-pr-ctl --as` names, and whether `qemu-pr-ctl validate` means a read or a write. The protocol has no
+/// field for either, so they are in the descriptor's file offset, which nothing else looks at. Without a name each
+/// connection is an initiator of its own.
 fn mark(descriptor: BorrowedFd<'_>) -> Mark {
     tell(descriptor).map(Mark::from_number).unwrap_or_default()
 }
@@ -93,9 +96,12 @@ impl Target<Device<'_>> for Simulator {
         buffer: &'buffer mut [u8],
     ) -> Completion<'buffer> {
         match self.find(device) {
-            Some((unit, nexus)) => {
+            Some((unit, nexus, medium)) => {
                 let mut unit = unit.lock().unwrap_or_else(PoisonError::into_inner);
-                unit.execute(nexus, cdb, parameters, buffer)
+                match medium {
+                    None => unit.execute(nexus, cdb, parameters, buffer),
+                    Some(medium) => unit.access(nexus, medium),
+                }
             }
             None => Completion::check_condition(Sense::fixed(SenseCode::INTERNAL_TARGET_FAILURE)),
         }

@@ -5,11 +5,11 @@
 use std::fmt::Write as _;
 
 use clap::ValueEnum;
-use pr_sim::{LogicalUnit, Nexus};
+use pr_sim::{LogicalUnit, Medium, Nexus};
 use qemu_pr_protocol::{MAX_DATA, Reply};
 use scsi_persistent_reservations::{
-    BasicParameters, Cdb, Command, InAction, OutAction, PersistentReserveOut, PrOut, ReservationKey, Sense, SenseCode,
-    Status,
+    BasicParameters, Cdb, Command, InAction, OutAction, PersistentReserveOut, PrOut, ReservationKey, ReservationType,
+    Sense, SenseCode, Status,
 };
 
 /// A fault.
@@ -45,6 +45,15 @@ pub enum Fault {
     Attention,
     /// Every change returns BUSY
     Busy,
+    /// Reads and writes are never refused
+    NoEnforcement,
+    /// Type 8 is recorded, and its reads and writes are not refused
+    #[value(name = "type-8")]
+    Type8,
+    /// Types that exclude writers exclude readers too
+    NoReaders,
+    /// Registrants that do not hold the reservation are excluded
+    NoRegistrants,
     /// The helper sends data with the reply to a change
     DataAfterOut,
     /// The helper sends more data than was requested
@@ -68,6 +77,26 @@ pub fn without_fault(unit: &mut LogicalUnit, nexus: Nexus, cdb: &Cdb, list: &[u8
     let mut buffer = [0; MAX_DATA];
     let completion = unit.execute(nexus, cdb, list, &mut buffer);
     Reply { status: completion.status, sense: completion.sense.clone(), data: completion.data.to_vec() }
+}
+
+/// Carries out an access to the medium, with a fault if there is one.
+pub fn access(unit: &mut LogicalUnit, nexus: Nexus, medium: Medium, fault: Option<Fault>) -> Reply {
+    let completion = unit.access(nexus, medium);
+    let reply = Reply { status: completion.status, sense: completion.sense, data: Vec::new() };
+    let Some(held) = unit.reservation().filter(|_| reply.status != Status::CHECK_CONDITION) else { return reply };
+    let is_holder = held.holder.is_none_or(|holder| holder == nexus);
+    let is_registered = unit.registrations().any(|(other, _)| other == nexus);
+    match fault {
+        Some(Fault::NoEnforcement) => status(Status::GOOD),
+        Some(Fault::Type8) if held.kind == ReservationType::ExclusiveAccessAllRegistrants => status(Status::GOOD),
+        Some(Fault::NoReaders) if !is_registered => status(Status::RESERVATION_CONFLICT),
+        Some(Fault::NoRegistrants)
+            if is_registered && !is_holder && (medium == Medium::Write || held.kind.excludes_readers()) =>
+        {
+            status(Status::RESERVATION_CONFLICT)
+        }
+        _ => reply,
+    }
 }
 
 /// Carries out a command with a fault.

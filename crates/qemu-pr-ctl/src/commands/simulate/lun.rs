@@ -1,6 +1,6 @@
 //! One simulated disk.
 
-use pr_sim::{InitiatorPort, LogicalUnit, Nexus};
+use pr_sim::{InitiatorPort, LogicalUnit, Medium, Nexus};
 use qemu_pr_protocol::Reply;
 use scsi_persistent_reservations::Cdb;
 
@@ -17,6 +17,11 @@ impl Lun {
             None => fault::without_fault(&mut self.0, nexus(initiator), cdb, list),
             Some(fault) => fault::execute(&mut self.0, nexus(initiator), cdb, list, fault),
         }
+    }
+
+    /// Carries out an access to the medium.
+    pub fn access(&mut self, initiator: InitiatorPort, medium: Medium, fault: Option<Fault>) -> Reply {
+        fault::access(&mut self.0, nexus(initiator), medium, fault)
     }
 
     /// Drops what is kept for an initiator that has disconnected.

@@ -26,7 +26,7 @@ use std::{
 };
 
 use clap::Args;
-use pr_sim::{InitiatorPort, Mark};
+use pr_sim::{InitiatorPort, Mark, Medium};
 use qemu_pr_protocol::{Decoder, Descriptors, GREETING, MAX_DATA, Reply, ReplyHeader, Step, channel};
 use rustix::{
     event::{PollFd, PollFlags, poll},
@@ -196,7 +196,9 @@ impl Server {
         if read_only && matches!(cdb.command(), scsi_persistent_reservations::Command::Out(_)) {
             return check(SenseCode::INVALID_OPERATION_CODE);
         }
-        let Some(initiator) = self.initiator(device, client) else { return check(SenseCode::INTERNAL_TARGET_FAILURE) };
+        let Some((initiator, medium)) = self.meant(device, client) else {
+            return check(SenseCode::INTERNAL_TARGET_FAILURE);
+        };
         let file = fstat(device.as_fd()).map(|stat| (stat.st_dev, stat.st_ino));
         let mut luns = self.luns.lock().unwrap_or_else(PoisonError::into_inner);
         match file {
@@ -204,23 +206,28 @@ impl Server {
                 if luns.len() >= MAX_LUNS && !luns.contains_key(&file) {
                     return check(SenseCode::INTERNAL_TARGET_FAILURE);
                 }
-                luns.entry(file).or_default().execute(initiator, cdb, parameters, self.fault)
+                let lun = luns.entry(file).or_default();
+                match medium {
+                    None => lun.execute(initiator, cdb, parameters, self.fault),
+                    Some(medium) => lun.access(initiator, medium, self.fault),
+                }
             }
             _ => check(NO_SUCH_UNIT),
         }
     }
 
-    /// Who sends a command: the initiator in the file's offset, or else the connection. `None` if there are too many names.
-    fn initiator(&self, device: &OwnedFd, client: u64) -> Option<InitiatorPort> {
+    /// Who sends a command: the initiator in the file's offset, or else the connection; and what is meant instead of it.
+    /// `None` if there are too many names.
+    fn meant(&self, device: &OwnedFd, client: u64) -> Option<(InitiatorPort, Option<Medium>)> {
         let is_file = fstat(device).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
         let mark = if is_file { tell(device).map(Mark::from_number).unwrap_or_default() } else { Mark::default() };
-        let Some(named) = mark.initiator else { return Some(InitiatorPort::of_client(client)) };
+        let Some(initiator) = mark.initiator else { return Some((InitiatorPort::of_client(client), mark.medium)) };
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        if !names.contains(&named) && names.len() >= MAX_NAMES {
+        if !names.contains(&initiator) && names.len() >= MAX_NAMES {
             return None;
         }
-        names.insert(named);
-        Some(named)
+        names.insert(initiator);
+        Some((initiator, mark.medium))
     }
 
     /// Drops what is kept for a client that has disconnected. Its registrations stay, as on a disk.

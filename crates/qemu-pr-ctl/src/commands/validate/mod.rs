@@ -2,6 +2,7 @@
 //!
 //! The sequences are `pr-conformance`'s; the runner runs them and cleans up after each, and the report says which step failed.
 
+mod products;
 mod report;
 mod runner;
 
@@ -21,7 +22,7 @@ use self::{
 use super::global::{Global, Run};
 use crate::{
     error::{Error, exit},
-    target::Device,
+    target::{Device, host},
 };
 
 /// Test a disk with the command sequences of cluster software
@@ -38,6 +39,10 @@ pub struct Validate {
     /// Remove all existing registrations first
     #[arg(long)]
     force: bool,
+
+    /// Test writes too: the first block is written with what it contains
+    #[arg(long)]
+    write: bool,
 
     /// Treat remarks as failures
     #[arg(long)]
@@ -57,16 +62,33 @@ const SEQUENCES: &str = "\
 Sequences:
   basics                       what all other sequences rely on
   windows-failover-clustering  Windows' validation of shared storage
+  windows-arbitration          a node defends its disk against another one
   fence_scsi                   the fence agent for disks
+  fence_scsi-4.16              the same since 4.16, which preempts its own key
   fence_mpath                  the fence agent for multipath maps
   ocf-sg_persist               the resource agent of Pacemaker
   qemu-11-migrate-pr           QEMU migrating a guest with its reservation
   qemu-11-migrate-key          QEMU migrating a guest that is only registered
+  qemu-11.1-migrate-key        the same since 11.1
   lvm-persist                  vgchange --persist, all types
+  lvm-persist-2.03.36          the same since 2.03.36: start, stop, take over
+  rules                        what SPC says and all of them rely on
+  enforcement-type-1           who reads and writes: Write Exclusive
+  enforcement-type-3           Exclusive Access
+  enforcement-type-5           Write Exclusive, registrants only
+  enforcement-type-6           Exclusive Access, registrants only
+  enforcement-type-7           Write Exclusive, all registrants
+  enforcement-type-8           Exclusive Access, all registrants
 
 With one device, half of the steps are run. The other half needs a second
 initiator: the same disk through another host adapter or iSCSI session. For a
 simulated disk, --second may name the same DEVICE.
+
+The first block of the disk is read. With --write it is also written, with what
+it contains: it is read again under each reservation before that. A disk that
+does not enforce reservations lets other hosts write between the two, so do not
+use --write while the disk is in use. Types 1, 5 and 7 exclude writes only.
+These commands are sent with SG_IO, not through the helper.
 
 The command removes its registrations afterwards.
 
@@ -93,10 +115,16 @@ fn run(global: &Global, validate: &Validate) -> Result<u8, Error> {
     let second = validate.second.clone().map(|path| Device { path, direct: device.direct });
     let devices: Vec<&Device> = std::iter::once(device).chain(&second).collect();
     let [one, two, third] = fresh_keys();
-    let initiators = Initiators { one, two, pair: second.is_some() };
+    let initiators = Initiators {
+        writes: validate.write,
+        several_paths: host::paths(&device.path).is_some_and(|paths| paths > 1),
+        ..Initiators::new(one, two, second.is_some())
+    };
 
     let interrupt = Interrupt::watch()?;
     let mut runner = Runner::open(&global.helper, devices, initiators, third)?;
+    // A simulated disk has no data.
+    let initiators = Initiators { writes: initiators.writes || runner.has_no_data(), ..initiators };
     prepare(&mut runner, validate, initiators)?;
     let mut report = Report::begin(global, device, second.as_ref(), initiators)?;
     let wanted = |sequence: &&Sequence| validate.only.is_empty() || validate.only.iter().any(|n| n == sequence.name);

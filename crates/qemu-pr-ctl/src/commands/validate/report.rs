@@ -6,6 +6,7 @@ use pr_conformance::{Initiators, Step, StepReport, Verdict};
 use scsi_persistent_reservations::ReservationKey;
 use serde::Serialize;
 
+use super::products::{self, ProductReport};
 use crate::{
     commands::global::Global,
     error::Error,
@@ -18,6 +19,7 @@ const VALUE: usize = 53;
 
 /// The report on a run.
 #[derive(Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "they are fields of JSON's")]
 pub struct Report {
     #[serde(skip)]
     json: bool,
@@ -34,7 +36,11 @@ pub struct Report {
     paths: Option<usize>,
     time: String,
     keys: [String; 2],
+    /// Whether writes are tested.
+    writes: bool,
     sequences: Vec<SequenceReport>,
+    /// Which software will work with the disk.
+    products: Vec<ProductReport>,
     passed: bool,
     left_behind: Vec<String>,
 }
@@ -42,7 +48,7 @@ pub struct Report {
 /// One sequence.
 #[derive(Serialize)]
 pub struct SequenceReport {
-    name: &'static str,
+    pub name: &'static str,
     pub result: SequenceResult,
     steps_in_all: usize,
     steps: Vec<StepRecord>,
@@ -96,6 +102,12 @@ impl SequenceReport {
         });
     }
 
+    /// The step that failed, if one did.
+    pub fn failure(&self) -> Option<String> {
+        let step = self.steps.last().filter(|_| self.result == SequenceResult::Failed)?;
+        Some(format!("{}, step {} ({})", self.name, step.number, step.command))
+    }
+
     fn remarks(&self) -> usize {
         self.steps.iter().filter(|step| step.result == word(Verdict::Remark)).count()
     }
@@ -129,7 +141,9 @@ impl Report {
             paths: host::paths(&device.path),
             time: time::now(),
             keys: [initiators.one, initiators.two].map(|key| key.to_string()),
+            writes: initiators.writes,
             sequences: Vec::new(),
+            products: Vec::new(),
             passed: true,
             left_behind: Vec::new(),
         };
@@ -146,6 +160,9 @@ impl Report {
         match &self.second {
             Some(second) => line("node 2", &format!("{second}, key 2 is {}", self.keys[1])),
             None => line("node 2", "none (see --second): half of the steps are skipped"),
+        }
+        if !self.writes {
+            line("writes", "not tested (see --write)");
         }
         if let Some(disk) = &self.disk {
             line("disk", disk);
@@ -195,6 +212,7 @@ impl Report {
     pub fn finish(&mut self, left: &[ReservationKey], interrupted: bool) -> Result<(), Error> {
         self.left_behind = left.iter().map(ToString::to_string).collect();
         self.passed &= left.is_empty() && !interrupted;
+        self.products = products::judge(&self.sequences, self.second.is_some(), self.writes);
         if self.json {
             return json::print(self);
         }
@@ -218,6 +236,9 @@ impl Report {
             let steps = format!("{}/{}", sequence_report.steps.len(), sequence_report.steps_in_all);
             let _ = writeln!(text, "{:<28}  {steps:>5}  {result}", sequence_report.name);
         }
+        if !self.products.is_empty() {
+            text += &products::table(self, &self.products);
+        }
         text.extend(self.about_paths());
         let end = if self.left_behind.is_empty() {
             "The disk has no registrations left.".to_owned()
@@ -231,7 +252,11 @@ impl Report {
     /// A warning about a map: there some reservations pass that are of no use to a cluster.
     fn about_paths(&self) -> Option<String> {
         let paths = self.paths.filter(|paths| *paths > 1)?;
-        let is_affected = |sequence: &&SequenceReport| sequence.steps.iter().any(|step| step.admits_one_path);
+        // Those that try each type are no use of it.
+        let is_software = |sequence: &&SequenceReport| !sequence.name.starts_with("enforcement");
+        let is_affected = |sequence: &&SequenceReport| {
+            is_software(sequence) && sequence.steps.iter().any(|step| step.admits_one_path)
+        };
         let names: Vec<_> = self.sequences.iter().filter(is_affected).map(|sequence| sequence.name).collect();
         let words = format!(
             "this is a multipath map of {paths} paths, and a reservation of type 1 or 3, as in {}, admits one of them: \
@@ -245,7 +270,8 @@ impl Report {
         if self.json { Ok(()) } else { terminal::print(text) }
     }
 
-    fn paint(&self, verdict: Verdict, text: &str) -> String {
+    /// A text in the colour of a verdict, where there are colours.
+    pub fn paint(&self, verdict: Verdict, text: &str) -> String {
         let colour = match verdict {
             Verdict::Ok => 32,
             Verdict::Remark => 33,
@@ -265,7 +291,7 @@ mod tests {
     fn report(paths: Option<usize>, names: &[&str]) -> Report {
         let [one, two] = [1, 2].map(ReservationKey);
         let sequences = ALL.iter().filter(|sequence| names.contains(&sequence.name)).map(|sequence| {
-            let steps = sequence.steps(Initiators { one, two, pair: false });
+            let steps = sequence.steps(Initiators::new(one, two, false));
             let mut sequence_report = SequenceReport::new(sequence.name, steps.len());
             for (number, step) in (1..).zip(&steps) {
                 let (expected, received) = (String::new(), String::new());
@@ -289,7 +315,9 @@ mod tests {
             paths,
             time: "now".to_owned(),
             keys: [one, two].map(|key| key.to_string()),
+            writes: false,
             sequences: sequences.collect(),
+            products: Vec::new(),
             passed: true,
             left_behind: Vec::new(),
         }
@@ -320,7 +348,7 @@ mod tests {
         let [one, two] = [1, 2].map(ReservationKey);
         for pair in [false, true] {
             for sequence in &ALL {
-                for step in sequence.steps(Initiators { one, two, pair }) {
+                for step in sequence.steps(Initiators { writes: true, ..Initiators::new(one, two, pair) }) {
                     let name = format!("node 1 {}", step.name);
                     assert!(name.len() <= 37, "{name}");
                     assert!(14 + name.len() + 3 + step.command.action().len() <= terminal::WIDTH, "{name}");

@@ -51,6 +51,8 @@ pub struct Runner<'a> {
     /// The key that registrations are removed with.
     third: ReservationKey,
     judge: Judge,
+    /// The block that was read since the last change, to be written back.
+    block: Option<Vec<u8>>,
 }
 
 impl<'a> Runner<'a> {
@@ -62,7 +64,12 @@ impl<'a> Runner<'a> {
         third: ReservationKey,
     ) -> Result<Self, Error> {
         let disks = open_all(helper, &devices)?;
-        Ok(Self { helper, devices, disks, initiators, third, judge: Judge::default() })
+        Ok(Self { helper, devices, disks, initiators, third, judge: Judge::default(), block: None })
+    }
+
+    /// Whether a write destroys nothing, whatever it writes.
+    pub fn has_no_data(&self) -> bool {
+        self.disks.iter().all(Disk::is_file)
     }
 
     /// The keys that are registered.
@@ -82,12 +89,25 @@ impl<'a> Runner<'a> {
 
     /// Runs one step.
     pub fn run(&mut self, step: &Step) -> StepReport {
-        let mut disk = self.disks.get_mut(step.initiator as usize);
-        self.judge.play(step, |command| {
+        let Self { disks, judge, block, .. } = self;
+        let mut disk = disks.get_mut(step.initiator as usize);
+        judge.play(step, |command| {
             let disk = disk.as_mut().ok_or(Error::NoInitiator)?;
             match command {
-                Command::Change(change) => disk.send(&Request::from(*change)),
+                Command::Change(change) => {
+                    // From here on somebody else may be who writes.
+                    *block = None;
+                    disk.send(&Request::from(*change))
+                }
                 Command::Read(action, length) => disk.ask_for(*action, *length),
+                Command::ReadBlock => {
+                    let mut reply = disk.read_block()?;
+                    if reply.status == Status::GOOD {
+                        *block = Some(std::mem::take(&mut reply.data));
+                    }
+                    Ok(reply)
+                }
+                Command::WriteBlock => disk.write_block(block.as_deref().ok_or(Error::NotRead)?),
             }
         })
     }
