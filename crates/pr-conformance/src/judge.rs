@@ -29,6 +29,8 @@ pub struct Judge {
     /// PRGENERATION as it was read last, and whether it has to have changed since.
     generation: Option<u32>,
     counted: bool,
+    /// Whether there was a change since, counted or not.
+    changed: bool,
 }
 
 impl Judge {
@@ -43,23 +45,33 @@ impl Judge {
             }
         };
         let (verdict, received) = step.expect.compare(&reply);
-        if let (Verdict::Ok, Some((expected, received))) = (verdict, self.count(step, &reply)) {
-            return StepReport { verdict: Verdict::Failed, expected, received, attentions };
+        if let (Verdict::Ok, Some((verdict, expected, received))) = (verdict, self.count(step, &reply)) {
+            return StepReport { verdict, expected, received, attentions };
         }
         StepReport { verdict, expected, received, attentions }
     }
 
-    /// Checks that PRGENERATION changes; if it does not, what was expected and what was received.
-    fn count(&mut self, step: &Step, reply: &Reply) -> Option<(String, String)> {
+    /// Checks that PRGENERATION changes when registrations do; if not, what was expected and what was received. No software
+    /// fails where it changes without a reason.
+    fn count(&mut self, step: &Step, reply: &Reply) -> Option<(Verdict, String, String)> {
+        self.changed |= matches!(step.command, Command::Change(_));
         if reply.status == Status::GOOD && step.command.counts() {
             self.counted = true;
         }
         let Expect::Keys(_) = step.expect else { return None };
         let generation = ReadKeys::parse(&reply.data).ok()?.generation;
         let before = self.generation.replace(generation);
-        let stands = self.counted && before == Some(generation);
-        self.counted = false;
-        stands.then(|| (format!("PRGENERATION above {generation}"), format!("PRGENERATION still {generation}")))
+        let (counted, changed) = (std::mem::take(&mut self.counted), std::mem::take(&mut self.changed));
+        match before? {
+            before if before == generation && counted => {
+                Some((Verdict::Failed, format!("PRGENERATION above {before}"), format!("PRGENERATION still {before}")))
+            }
+            before if before != generation && !changed => {
+                let received = format!("PRGENERATION {generation} after no change");
+                Some((Verdict::Remark, format!("PRGENERATION still {before}"), received))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -150,6 +162,20 @@ mod tests {
             (report.verdict, report.expected, report.received),
             (Verdict::Failed, "GOOD".to_owned(), "no answer".to_owned())
         );
+    }
+
+    #[test]
+    fn prgeneration_that_changes_without_a_change_is_worth_a_remark() {
+        let keys = read(Expect::Keys(Vec::new()));
+        let mut judge = Judge::default();
+        for (step, reply, verdict) in [
+            (&keys, no_keys(3), Verdict::Ok),
+            (&keys, no_keys(4), Verdict::Remark),
+            (&step(Command::Change(PrOut::register(KEY, ReservationKey::ZERO)), Expect::Good), GOOD, Verdict::Ok),
+            (&keys, no_keys(5), Verdict::Ok),
+        ] {
+            assert_eq!(play(&mut judge, step, &[reply]).0.verdict, verdict);
+        }
     }
 
     #[test]

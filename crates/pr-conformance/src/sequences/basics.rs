@@ -2,7 +2,7 @@
 
 use scsi_persistent_reservations::InAction;
 
-use super::{ANY_LENGTH, NONE, free, keys, register, step};
+use super::{ANY_LENGTH, KEYS, NONE, free, keys, register, step};
 use crate::{Command, Expect, Initiator::One, Initiators, Step};
 
 /// What all other sequences rely on.
@@ -25,6 +25,7 @@ pub fn basics(Initiators { one, .. }: Initiators) -> Vec<Step> {
             Command::Read(InAction::ReadFullStatus, ANY_LENGTH),
             Expect::Registrations(vec![one]),
         ),
+        step(One, "reads the keys again", KEYS, Expect::Keys(vec![one])),
         step(One, "unregisters", register(one, NONE), Expect::Good),
         keys(One, &[]),
     ]

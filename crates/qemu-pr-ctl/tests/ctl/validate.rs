@@ -77,6 +77,23 @@ fn a_fault_fails_in_the_right_step_with_the_right_words() {
         ("type", "windows-failover-clustering", 7, "READ RESERVATION", "held by 1, type 5", "held by 1, type 1"),
         ("generation", "basics", 5, "READ KEYS", "PRGENERATION above 0", "PRGENERATION still 0"),
         ("busy", "basics", 4, "REGISTER", "GOOD", "BUSY"),
+        ("reserve-type", "rules", 6, "RESERVE", "RESERVATION CONFLICT", "GOOD"),
+        ("reserve-key", "rules", 3, "RESERVE", "RESERVATION CONFLICT", "GOOD"),
+        ("reserve-unknown", "windows-failover-clustering", 14, "RESERVE", "RESERVATION CONFLICT", "GOOD"),
+        ("all-reserve", "lvm-persist", 28, "RESERVE", "GOOD", "RESERVATION CONFLICT"),
+        ("all-holder", "lvm-persist", 19, "READ RESERVATION", "held by all, type 7", "held by 1, type 7"),
+        ("release-nothing", "ocf-sg_persist", 14, "READ RESERVATION", "no reservation", "held by 2, type 1"),
+        ("release-type", "rules", 9, "RELEASE", "RESERVATION CONFLICT, or an error", "GOOD"),
+        ("clear-keeps", "windows-failover-clustering", 22, "READ RESERVATION", "no reservation", "held by 2, type 5"),
+        ("preempt-keeps", "windows-failover-clustering", 12, "READ KEYS", "2", "1 2"),
+        ("self-preempt", "fence_scsi", 15, "READ KEYS", "1 2", "1"),
+        ("preempt-unknown", "rules", 11, "PREEMPT", "RESERVATION CONFLICT", "GOOD"),
+        ("preempt-type", "rules", 38, "READ RESERVATION", "held by 1, type 5", "held by 1, type 6"),
+        ("last-unregister", "lvm-persist-2.03.36", 21, "READ RESERVATION", "no reservation", "held by all, type 7"),
+        // The sequence before ended with a holder, which was unregistered.
+        ("holder-leaves", "fence_scsi-4.16", 3, "READ RESERVATION", "no reservation", "held by 2, type 5"),
+        ("key-change", "rules", 13, "READ RESERVATION", "held by 2, type 5", "no reservation"),
+        ("shared-key", "qemu-11-migrate-pr", 5, "REGISTER", "GOOD", "RESERVATION CONFLICT"),
         ("no-enforcement", "enforcement-type-1", 6, "WRITE", "RESERVATION CONFLICT", "GOOD"),
         ("type-8", "enforcement-type-8", 5, "READ", "RESERVATION CONFLICT", "GOOD"),
         ("no-readers", "enforcement-type-1", 5, "READ", "GOOD", "RESERVATION CONFLICT"),
@@ -175,6 +192,14 @@ fn attentions_that_nobody_is_told_are_a_remark_or_a_failure_if_wanted() {
     let run = validate(&simulator, &["--strict"]);
     assert_eq!(run.code, Some(36));
     assert!(run.stdout.contains("  11  FAILED  node 1 gets a unit attention (READ KEYS)"), "{}", run.stdout);
+}
+
+#[test]
+fn a_generation_that_counts_what_changes_nothing_is_a_remark() {
+    let simulator = Simulator::start(&["--misbehave", "reads-count"]);
+    let said = validate(&simulator, &["--only", "basics"]).expect_done();
+    assert!(said.contains("   8  remark  node 1 reads the keys again (READ KEYS)"), "{said}");
+    assert!(said.contains("expected  PRGENERATION still ") && said.contains(" after no change"), "{said}");
 }
 
 #[test]

@@ -4,29 +4,35 @@ use pr_sim::{InitiatorPort, LogicalUnit, Medium, Nexus};
 use qemu_pr_protocol::Reply;
 use scsi_persistent_reservations::Cdb;
 
-use super::fault::{self, Fault};
+use super::{
+    fault::Fault,
+    misbehave::{self, Leftover},
+};
 
 /// A disk with one target port.
 #[derive(Default)]
-pub struct Lun(LogicalUnit);
+pub struct Lun {
+    unit: LogicalUnit,
+    leftover: Leftover,
+}
 
 impl Lun {
     /// Carries out a command of an initiator, with a fault if there is one.
     pub fn execute(&mut self, initiator: InitiatorPort, cdb: &Cdb, list: &[u8], fault: Option<Fault>) -> Reply {
         match fault {
-            None => fault::without_fault(&mut self.0, nexus(initiator), cdb, list),
-            Some(fault) => fault::execute(&mut self.0, nexus(initiator), cdb, list, fault),
+            None => misbehave::without_fault(&mut self.unit, nexus(initiator), cdb, list),
+            Some(fault) => misbehave::execute(&mut self.unit, &mut self.leftover, nexus(initiator), cdb, list, fault),
         }
     }
 
     /// Carries out an access to the medium.
     pub fn access(&mut self, initiator: InitiatorPort, medium: Medium, fault: Option<Fault>) -> Reply {
-        fault::access(&mut self.0, nexus(initiator), medium, fault)
+        misbehave::access(&mut self.unit, nexus(initiator), medium, fault)
     }
 
     /// Drops what is kept for an initiator that has disconnected.
     pub fn forget(&mut self, initiator: InitiatorPort) {
-        self.0.forget(nexus(initiator));
+        self.unit.forget(nexus(initiator));
     }
 }
 

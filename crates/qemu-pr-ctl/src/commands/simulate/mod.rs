@@ -5,6 +5,7 @@
 
 mod fault;
 mod lun;
+mod misbehave;
 
 use std::{
     collections::{BTreeSet, HashMap},
