@@ -2,15 +2,11 @@
 
 use std::{fs, path::Path};
 
-use pr_device::sysfs;
+use pr_device::{initiator, sysfs};
 use pr_multipath::{HostSays, Identity, PathId};
-use scsi_persistent_reservations::{DataIn, TransportId};
 
 /// The page of the vital product data that names the ports, and its designator for the relative target port.
 const RELATIVE_TARGET_PORT: u8 = 4;
-
-/// The drivers of hosts whose sessions open-iscsi logs in; an adapter that does so by itself calls them as it likes.
-const LOGS_IN: [&str; 2] = ["iscsi_tcp", "iscsi_iser"];
 
 /// The initiator port and the target port of a path.
 pub fn of(device: u64) -> HostSays {
@@ -20,22 +16,9 @@ pub fn of(device: u64) -> HostSays {
 fn told(device: u64) -> Option<HostSays> {
     let directory = sysfs::block(device).join("device").canonicalize().ok()?;
     let target_port = target_port(&fs::read(directory.join("vpd_pg83")).ok()?)?;
-    let identity = |transport_id| Identity { target_port, transport_id };
-    let host = format!("host{}", numbered(&directory, "host")?);
-    if let Some(transport_id) = fibre_channel(&host).or_else(|| sas(&host)) {
-        return Some(HostSays::Surely(identity(transport_id)));
-    }
-    let driver = fs::read_to_string(format!("/sys/class/scsi_host/{host}/proc_name")).ok()?;
-    if !LOGS_IN.contains(&driver.trim()) {
-        return None;
-    }
-    iscsi(numbered(&directory, "session")?).map(|transport_id| HostSays::Likely(identity(transport_id)))
-}
-
-/// The number of the directory of this kind that a device is in.
-fn numbered(directory: &Path, kind: &str) -> Option<u32> {
-    let mut names = directory.ancestors().filter_map(Path::file_name).filter_map(|name| name.to_str());
-    names.find_map(|name| name.strip_prefix(kind)?.parse().ok())
+    let initiator::Initiator { transport_id, is_certain } = initiator::of(&directory)?;
+    let identity = Identity { target_port, transport_id };
+    Some(if is_certain { HostSays::Surely(identity) } else { HostSays::Likely(identity) })
 }
 
 /// What a path is called as long as its session lasts, whatever number its disk has: a disk that is removed and found
@@ -52,7 +35,7 @@ fn disk(block: &Path) -> Option<&Path> {
 }
 
 fn session(directory: &Path) -> Option<PathId> {
-    let session = numbered(directory, "session")?;
+    let session = initiator::numbered(directory, "session")?;
     let mut address = directory.file_name()?.to_str()?.split(':');
     let (_host, channel, target) = (address.next()?, address.next()?.parse().ok()?, address.next()?.parse().ok()?);
     Some(PathId::of_session(session, channel, target, address.next()?.parse().ok()?))
@@ -73,44 +56,6 @@ fn target_port(page: &[u8]) -> Option<u16> {
         }
         rest = behind;
     }
-}
-
-/// A `TransportID` of Fibre Channel: the port's world wide name.
-fn fibre_channel(host: &str) -> Option<Vec<u8>> {
-    let name = wide_name(&fs::read_to_string(format!("/sys/class/fc_host/{host}/port_name")).ok()?)?;
-    let mut id = vec![0; 24];
-    id[8..16].copy_from_slice(&name);
-    Some(id)
-}
-
-/// A `TransportID` of SAS: the address of the host's port.
-fn sas(host: &str) -> Option<Vec<u8>> {
-    let name = wide_name(&fs::read_to_string(format!("/sys/class/scsi_host/{host}/host_sas_address")).ok()?)?;
-    let mut id = vec![0; 24];
-    id[0] = 6;
-    id[4..12].copy_from_slice(&name);
-    Some(id)
-}
-
-/// A `TransportID` of iSCSI: the initiator's name, and what open-iscsi calls its session on the wire, whose last three bytes
-/// are the number that the kernel gives it (usr/initiator.c, `DRIVER_ISID`).
-fn iscsi(session: u32) -> Option<Vec<u8>> {
-    let name = fs::read_to_string(format!("/sys/class/iscsi_session/session{session}/initiatorname")).ok()?;
-    Some(iscsi_port(name.trim(), session))
-}
-
-fn iscsi_port(name: &str, session: u32) -> Vec<u8> {
-    let isid = format!("00023d{:06x}", session & 0xff_ffff);
-    let id = TransportId::Iscsi { name: name.as_bytes(), session: Some(isid.as_bytes()) };
-    let mut bytes = vec![0; id.length()];
-    id.write(&mut DataIn::new(&mut bytes));
-    bytes
-}
-
-/// `0x` and sixteen digits.
-fn wide_name(text: &str) -> Option<[u8; 8]> {
-    let digits = text.trim().trim_start_matches("0x");
-    Some(u64::from_str_radix(digits, 16).ok()?.to_be_bytes())
 }
 
 #[cfg(test)]
@@ -149,18 +94,5 @@ mod tests {
         ] {
             assert_eq!(of(other), None, "{other}");
         }
-    }
-
-    /// As the kernel's own target told it of session 5, but for the name.
-    #[test]
-    fn an_iscsi_port_is_called_by_the_initiator_and_its_session() {
-        let told = b"\x45\0\0\x24iqn.2024-01.test:1,i,0x00023d000005\0";
-        assert_eq!(iscsi_port("iqn.2024-01.test:1", 5), told);
-    }
-
-    #[test]
-    fn a_wide_name_is_read() {
-        assert_eq!(wide_name("0x10000000c9a1b2c3\n"), Some([0x10, 0, 0, 0, 0xc9, 0xa1, 0xb2, 0xc3]));
-        assert_eq!(wide_name("none"), None);
     }
 }

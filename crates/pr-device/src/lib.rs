@@ -1,5 +1,5 @@
 //! Devices, as the daemon and the processes beside it see them: what is behind a descriptor, what sysfs says of it,
-//! whether it is a part of a disk, and what the kernel's word on a command is as a SCSI answer.
+//! which initiator port leads there, whether it is a part of a disk, and what the kernel's word on a command is as a SCSI answer.
 //!
 //! Whoever sends a command by `SG_IO` judges its outcome here, the daemon to a disk and the multipath broker to a path:
 //! there is one table. Clients, rules, processes and what is logged are not known here, nor whether a command may be sent.
@@ -7,6 +7,7 @@
 
 mod buffer;
 mod identity;
+pub mod initiator;
 pub mod outcome;
 pub mod part;
 pub mod sysfs;

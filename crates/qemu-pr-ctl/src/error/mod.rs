@@ -76,8 +76,8 @@ pub enum Error {
     NotConfirmed { device: PathBuf, action: OutAction, others: usize },
     #[error("cannot listen on {}: {error}; choose another path with --socket", .path.display())]
     Listen { path: PathBuf, error: io::Error },
-    #[error("{} is in use (registrations: {registrations}); --force removes all of them", .device.display())]
-    InUse { device: PathBuf, registrations: usize },
+    #[error("{} is in use (registrations: {registrations}){stale}; --force removes all of them", .device.display())]
+    InUse { device: PathBuf, registrations: usize, stale: String },
     #[error(
         "{} and {} are different disks: a registration on one is not visible on the other", .device.display(),
         .second.display()
@@ -88,6 +88,11 @@ pub enum Error {
         .device.display(), .second.display()
     )]
     SameInitiator { device: PathBuf, second: PathBuf },
+    #[error(
+        "{} and {} are two initiator ports ({ports}), and the disk has one registration for both: it registers hosts; \
+         for --second use the disk by another host's port", .device.display(), .second.display()
+    )]
+    RegistersHosts { device: PathBuf, second: PathBuf, ports: String },
     #[error(
         "cannot clean up {}: {reason}; the keys {keys} may still be registered: see 'qemu-pr-ctl keys'",
         .device.display()
@@ -211,7 +216,11 @@ impl Error {
             Self::NotConfirmed { .. } => "wants-yes",
             Self::InUse { .. } => "in-use",
             Self::NotCleaned { .. } => "not-cleaned",
-            Self::OtherDisk { .. } | Self::SameInitiator { .. } | Self::NoInitiator | Self::NotRead => "no-pair",
+            Self::OtherDisk { .. }
+            | Self::SameInitiator { .. }
+            | Self::RegistersHosts { .. }
+            | Self::NoInitiator
+            | Self::NotRead => "no-pair",
             Self::Control(error) => control_kind(error),
             Self::Settings { .. } => "settings",
             Self::Output(_) | Self::Signals(_) | Self::Pipe(_) | Self::NoThread { .. } => "output",
@@ -233,6 +242,7 @@ impl Error {
             | Self::InUse { .. }
             | Self::OtherDisk { .. }
             | Self::SameInitiator { .. }
+            | Self::RegistersHosts { .. }
             | Self::NoInitiator
             | Self::NotRead
             | Self::NotSimulated(_) => exit::COMMAND_LINE,

@@ -3,10 +3,12 @@
 use std::{
     fs,
     os::unix::fs::{FileTypeExt as _, MetadataExt as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
+use pr_device::{initiator, sysfs};
 use rustix::fs::{major, minor};
+use scsi_persistent_reservations::TransportId;
 
 /// The kernel's release.
 pub fn kernel() -> String {
@@ -25,15 +27,41 @@ pub fn disk(device: &Path) -> Option<String> {
 
 /// How many paths a multipath map has; `None` for anything else.
 pub fn paths(device: &Path) -> Option<usize> {
-    let meta = fs::metadata(device).ok()?;
-    let number = meta.file_type().is_block_device().then(|| meta.rdev())?;
+    path_devices(device).map(|paths| paths.len())
+}
+
+/// The paths of a multipath map, in the order of their names; `None` for anything else.
+pub fn path_devices(device: &Path) -> Option<Vec<PathBuf>> {
+    let number = block(device)?;
     paths_of(&Path::new("/sys/dev/block").join(format!("{}:{}", major(number), minor(number))))
 }
 
-fn paths_of(device: &Path) -> Option<usize> {
+fn block(device: &Path) -> Option<u64> {
+    let meta = fs::metadata(device).ok()?;
+    meta.file_type().is_block_device().then(|| meta.rdev())
+}
+
+fn paths_of(device: &Path) -> Option<Vec<PathBuf>> {
     let uuid = fs::read_to_string(device.join("dm/uuid")).ok()?;
     let slaves = fs::read_dir(device.join("slaves")).ok()?;
-    uuid.starts_with("mpath-").then(|| slaves.flatten().count())
+    let mut paths: Vec<_> = slaves.flatten().map(|entry| Path::new("/dev").join(entry.file_name())).collect();
+    paths.sort();
+    uuid.starts_with("mpath-").then_some(paths)
+}
+
+/// The initiator port of this host that leads to a disk, as a TransportID in words; `None` where the host does not say.
+pub fn initiator(device: &Path) -> Option<String> {
+    let directory = sysfs::block(block(device)?).join("device").canonicalize().ok()?;
+    Some(words(&initiator::of(&directory)?.transport_id))
+}
+
+/// The initiator ports of this host that are iSCSI sessions.
+pub fn sessions() -> Vec<String> {
+    initiator::sessions().iter().map(|id| words(id)).collect()
+}
+
+fn words(transport_id: &[u8]) -> String {
+    TransportId::from_field(transport_id).to_string()
 }
 
 #[cfg(test)]
@@ -51,7 +79,8 @@ mod tests {
                 fs::create_dir_all(directory.join(format!("slaves/sd{slave}"))).expect("a directory");
             }
         }
-        let paths = |device: &str| paths_of(&sysfs.path().join(device));
+        let paths = |device: &str| paths_of(&sysfs.path().join(device)).map(|paths| paths.len());
+        assert_eq!(paths_of(&sysfs.path().join("map")), Some(["/dev/sd0", "/dev/sd1"].map(PathBuf::from).to_vec()));
         assert_eq!((paths("map"), paths("volume"), paths("disk")), (Some(2), None, None));
         assert_eq!(super::paths(sysfs.path()), None);
     }

@@ -2,6 +2,7 @@
 //!
 //! The sequences are `pr-conformance`'s; the runner runs them and cleans up after each, and the report says which step failed.
 
+mod ports;
 mod products;
 mod report;
 mod runner;
@@ -12,10 +13,11 @@ use std::{
 };
 
 use clap::{Args, builder::PossibleValuesParser};
-use pr_conformance::{ALL, Initiators, Sequence, Step, StepReport, Verdict};
+use pr_conformance::{ALL, Initiator, Initiators, Sequence, Step, StepReport, Verdict};
 use scsi_persistent_reservations::ReservationKey;
 
 use self::{
+    ports::Known,
     report::{Report, SequenceReport, SequenceResult},
     runner::{Interrupt, Pair, Runner},
 };
@@ -90,6 +92,10 @@ does not enforce reservations lets other hosts write between the two, so do not
 use --write while the disk is in use. Types 1, 5 and 7 exclude writes only.
 These commands are sent with SG_IO, not through the helper.
 
+Where this host says by which ports it reaches the disk (Fibre Channel, SAS,
+open-iscsi), they are compared with those that the disk has registered, and each
+path of a multipath map is asked for its key: ports-and-paths in the report.
+
 The command removes its registrations afterwards.
 
 A missing unit attention is a remark, not a failure, because a path checker may
@@ -125,15 +131,22 @@ fn run(global: &Global, validate: &Validate) -> Result<u8, Error> {
     let mut runner = Runner::open(&global.helper, devices, initiators, third)?;
     // A simulated disk has no data.
     let initiators = Initiators { writes: initiators.writes || runner.has_no_data(), ..initiators };
-    prepare(&mut runner, validate, initiators)?;
+    let known = Known::of(std::iter::once(device).chain(&second).map(|device| device.path.as_path()));
+    prepare(&mut runner, validate, initiators, &known)?;
     let mut report = Report::begin(global, device, second.as_ref(), initiators)?;
+    if validate.only.is_empty() {
+        let sequence_report = run_ports(&mut runner, &known, initiators, validate.strict, &mut report);
+        runner.clean_up().map_err(|error| not_cleaned(device, initiators, &error))?;
+        sequence_report?.into_iter().for_each(|sequence_report| report.end_sequence(sequence_report));
+        runner.settle();
+    }
     let wanted = |sequence: &&Sequence| validate.only.is_empty() || validate.only.iter().any(|n| n == sequence.name);
     let mut left = Vec::new();
     for sequence in ALL.iter().filter(wanted) {
         // Another initiator may have registered meanwhile, and is not to be removed.
         match runner.keys()?.len() {
             0 => {}
-            registrations => return Err(Error::InUse { device: device.path.clone(), registrations }),
+            registrations => return Err(in_use(&mut runner, device, registrations)),
         }
         let sequence_report = run_sequence(&mut runner, sequence, initiators, validate.strict, &interrupt, &mut report);
         // The disk is cleaned up before any error is returned, that of a closed output included.
@@ -149,12 +162,12 @@ fn run(global: &Global, validate: &Validate) -> Result<u8, Error> {
 }
 
 /// Checks that the disk is not in use, and that two devices are one disk and two initiators.
-fn prepare(runner: &mut Runner<'_>, validate: &Validate, initiators: Initiators) -> Result<(), Error> {
+fn prepare(runner: &mut Runner<'_>, validate: &Validate, initiators: Initiators, known: &Known) -> Result<(), Error> {
     let device = validate.device.path.clone();
     let registrations = runner.keys()?.len();
     match (registrations, validate.force) {
         (0, _) => runner.settle(),
-        (registrations, false) => return Err(Error::InUse { device, registrations }),
+        (registrations, false) => return Err(in_use(runner, &validate.device, registrations)),
         (_, true) => runner.clear(),
     }
     if !initiators.pair {
@@ -166,9 +179,45 @@ fn prepare(runner: &mut Runner<'_>, validate: &Validate, initiators: Initiators)
     let second = validate.second.clone().unwrap_or_default();
     match pair {
         Some(Pair::OtherDisk) => Err(Error::OtherDisk { device, second }),
-        Some(Pair::SameInitiator) => Err(Error::SameInitiator { device, second }),
+        Some(Pair::SameInitiator) => Err(match known.different() {
+            Some(ports) => Error::RegistersHosts { device, second, ports },
+            None => Error::SameInitiator { device, second },
+        }),
         Some(Pair::Proper) | None => Ok(()),
     }
+}
+
+/// The error for a disk that others use, or this host as it was.
+fn in_use(runner: &mut Runner<'_>, device: &Device, registrations: usize) -> Error {
+    // Not every disk says who is registered.
+    let registered = runner.registered(Initiator::One).unwrap_or_default();
+    let stale = ports::stale(&registered, &host::sessions());
+    Error::InUse { device: device.path.clone(), registrations, stale }
+}
+
+/// Compares what the disk says of this host with what the host says; `None` if it says nothing.
+fn run_ports(
+    runner: &mut Runner<'_>,
+    known: &Known,
+    initiators: Initiators,
+    strict: bool,
+    report: &mut Report,
+) -> Result<Option<SequenceReport>, Error> {
+    let steps = known.steps(initiators);
+    if steps.is_empty() {
+        return Ok(None);
+    }
+    report.begin_sequence(ports::NAME)?;
+    runner.begin();
+    let mut sequence_report = SequenceReport::new(ports::NAME, steps.len());
+    for (number, (step, check)) in (1..).zip(&steps) {
+        let key = if step.initiator == Initiator::One { initiators.one } else { initiators.two };
+        let step_report = ports::run(runner, step, check, key);
+        if step_done(report, &mut sequence_report, number, step, step_report, strict)? {
+            break;
+        }
+    }
+    Ok(Some(sequence_report))
 }
 
 /// Runs a sequence up to the first step that fails: the results of the steps after it would mean nothing.
@@ -190,11 +239,8 @@ fn run_sequence(
             sequence_report.result = SequenceResult::Interrupted;
             break;
         }
-        let mut step_report = runner.run(step);
-        if strict && step_report.verdict == Verdict::Remark {
-            step_report.verdict = Verdict::Failed;
-        }
-        if step_done(report, &mut sequence_report, number, step, step_report)? {
+        let step_report = runner.run(step);
+        if step_done(report, &mut sequence_report, number, step, step_report, strict)? {
             break;
         }
     }
@@ -207,8 +253,12 @@ fn step_done(
     sequence_report: &mut SequenceReport,
     number: usize,
     step: &Step,
-    step_report: StepReport,
+    mut step_report: StepReport,
+    strict: bool,
 ) -> Result<bool, Error> {
+    if strict && step_report.verdict == Verdict::Remark {
+        step_report.verdict = Verdict::Failed;
+    }
     let failed = step_report.verdict == Verdict::Failed;
     report.step(number, step, &step_report)?;
     sequence_report.note(number, step, step_report);

@@ -5,7 +5,10 @@ use std::fmt::Write as _;
 use pr_conformance::{COMMON, PRODUCTS, Product, Verdict};
 use serde::Serialize;
 
-use super::report::{Report, SequenceReport, SequenceResult};
+use super::{
+    ports,
+    report::{Report, SequenceReport, SequenceResult},
+};
 use crate::output::terminal;
 
 /// What is known of a product.
@@ -36,7 +39,8 @@ pub fn judge(sequences: &[SequenceReport], pair: bool, writes: bool) -> Vec<Prod
         .filter(is_concerned)
         .map(|product| {
             let needs = || std::iter::once(&COMMON).chain(product.needs);
-            let failed = needs().filter_map(|name| run(name)).find_map(SequenceReport::failure);
+            let checked = std::iter::once(&ports::NAME).chain(needs());
+            let failed = checked.filter_map(|name| run(name)).find_map(SequenceReport::failure);
             let is_done = |name: &&str| run(name).is_some_and(|sequence| sequence.result == SequenceResult::Passed);
             let missing = needs().find(|name| !is_done(name));
             let (works, reason) = match (failed, missing, pair, writes) {

@@ -1,13 +1,16 @@
 //! Runs the steps of sequences as the initiators, and removes their registrations afterwards.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
-use pr_conformance::{Command, Initiators, Judge, Step, StepReport, TRIES};
+use pr_conformance::{Command, Initiator, Initiators, Judge, Step, StepReport, TRIES};
 use qemu_pr_protocol::Reply;
-use scsi_persistent_reservations::{InAction, PrOut, ReadKeys, ReservationKey, ReservationType, Status};
+use scsi_persistent_reservations::{FullStatus, InAction, PrOut, ReadKeys, ReservationKey, ReservationType, Status};
 use signal_hook::{consts, flag};
 
 use crate::{
@@ -110,6 +113,30 @@ impl<'a> Runner<'a> {
                 Command::WriteBlock => disk.write_block(block.as_deref().ok_or(Error::NotRead)?),
             }
         })
+    }
+
+    /// The initiator ports that the disk has a key for.
+    pub fn registered_ports(&mut self, who: Initiator, key: ReservationKey) -> Result<Vec<String>, Error> {
+        let registered = self.registered(who)?;
+        Ok(registered.into_iter().filter(|(other, _)| *other == key).map(|(_, port)| port).collect())
+    }
+
+    /// The keys and initiator ports that the disk has, as it tells a node.
+    pub fn registered(&mut self, who: Initiator) -> Result<Vec<(ReservationKey, String)>, Error> {
+        let disk = self.disks.get_mut(who as usize).ok_or(Error::NoInitiator)?;
+        disk.ask_settled(InAction::ReadFullStatus)?;
+        let data = disk.data(InAction::ReadFullStatus)?;
+        let status = FullStatus::parse(&data).map_err(|_| disk.too_short(InAction::ReadFullStatus, &data))?;
+        Ok(status.descriptors().map(|one| (one.key, one.transport_id.to_string())).collect())
+    }
+
+    /// Registers a key again on one path of the first device; whatever the disk answers.
+    pub fn register_on(&self, path: &Path, key: ReservationKey) -> Result<Reply, Error> {
+        let direct = self.devices.first().is_some_and(|device| device.direct);
+        let device = Device { path: path.to_path_buf(), direct };
+        let mut disk = Disk::open_as(self.helper, &device, Access::Write, None)?;
+        disk.ask_settled(InAction::ReadKeys)?;
+        disk.send(&PrOut::register(key, key).into())
     }
 
     /// Removes the registrations of this run; those that are left.
