@@ -1,7 +1,10 @@
 //! The access matrix: who may do what beside whose reservation.
 
-use pr_sim::CommandClass::{self, Always, PersistentReserveOut, Reads, Reserves, Writes};
-use scsi_persistent_reservations::{OutAction, ReservationType};
+use pr_sim::{
+    CommandClass::{self, Always, PersistentReserveOut, Reads, Reserves, Writes},
+    Medium,
+};
+use scsi_persistent_reservations::{OutAction, ReservationType, SenseCode, Status};
 
 use crate::bench::*;
 
@@ -140,15 +143,29 @@ const MATRIX: [(ReservationType, May, May); 6] = [
 #[test]
 fn each_type_excludes_whom_it_excludes() {
     for (kind, registrant, stranger) in MATRIX {
-        let unit = Bench::reserved(kind);
+        let mut unit = Bench::reserved(kind);
         for (nexus, (reads, writes)) in [(HOLDER, (true, true)), (REGISTRANT, registrant), (STRANGER, stranger)] {
             assert_eq!(
                 [Always, Reads, Writes].map(|class| unit.admits(nexus, class)),
                 [true, reads, writes],
                 "{kind}, {nexus:?}"
             );
+            let answer = |admitted| if admitted { Answer::GOOD } else { Answer::CONFLICT };
+            for (medium, admitted) in [(Medium::Read, reads), (Medium::Write, writes)] {
+                assert_eq!(Answer::from(unit.access(nexus, medium)), answer(admitted), "{kind}, {nexus:?}, {medium:?}");
+            }
         }
     }
+}
+
+#[test]
+fn an_access_to_the_medium_is_told_of_a_unit_attention_first() {
+    let mut unit = Bench::reserved(ExclusiveAccess);
+    unit.reset();
+    assert_eq!(Answer::from(unit.access(REGISTRANT, Medium::Read)), Answer::check(SenseCode::RESET_OCCURRED));
+    assert_eq!(Answer::from(unit.access(REGISTRANT, Medium::Read)), Answer::CONFLICT);
+    let elsewhere = pr_sim::Nexus { target_port: 9, ..A };
+    assert_eq!(Answer::from(unit.access(elsewhere, Medium::Read)).status, Status::CHECK_CONDITION);
 }
 
 #[test]

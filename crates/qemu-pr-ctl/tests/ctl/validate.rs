@@ -45,6 +45,14 @@ fn a_proper_disk_passes_and_is_left_as_it_was() {
 }
 
 #[test]
+fn an_initiator_with_a_name_is_node_1() {
+    let simulator = Simulator::start(&[]);
+    validate(&simulator, &["--as", "alpha"]).expect_done();
+    simulator.ctl("register --new-key 0xa --as alpha").expect_done();
+    validate(&simulator, &["--as", "alpha"]).expect_error(1, &["is in use (registrations: 1); --force"]);
+}
+
+#[test]
 fn one_initiator_plays_its_half() {
     let simulator = Simulator::start(&[]);
     let said = simulator.ctl("validate").expect_done();
