@@ -80,6 +80,7 @@ pub fn run(report: &mut Report, loopback: &[Node; 2], reference: bool) -> Result
         ensure!(run.code == Some(1) && run.complaint.contains("different disks"), "{run:?}");
         Ok(())
     });
+    report.check("qemu-pr-ctl validate knows an iSCSI session that is gone", || stale(&helper, first));
     report.check("qemu-pr-ctl compare tells a helper that answers something else", || differs(first));
     report.check("qemu-pr-ctl validate leaves no registrations", || {
         for node in [first, &loopback[0]] {
@@ -90,6 +91,25 @@ pub fn run(report: &mut Report, loopback: &[Node; 2], reference: bool) -> Result
         Ok(())
     });
     helper.stop()
+}
+
+/// A registration that an earlier session of the same initiator would have left is told from those of sessions that are there.
+fn stale(helper: &Helper, node: &Node) -> Result<()> {
+    node.directly(&Request::register(0, KEY_A))?.good()?;
+    let status = Run::new(helper, &["status", text(node)?, "--json"])?.json()?;
+    let port = status["registrations"][0]["initiator"].as_str().context("a registration")?;
+    let (name, _) = port.split_once(",i,0x").context("an iSCSI session")?;
+    node.directly(&Request::register(KEY_A, 0))?.good()?;
+    let gone = format!("{name},i,0x00023dfffffe");
+    let key = format!("{KEY_B:#x}");
+    let registered = Run::new(helper, &["register", text(node)?, "--new-key", &key, "--spec-i-pt", &gone])?;
+    ensure!(registered.code == Some(0), "{registered:?}");
+    let run = Run::new(helper, &["validate", text(node)?]);
+    node.directly(&Request::clear(KEY_B))?.good()?;
+    let run = run?;
+    let told = format!("(registrations: 2); {key} is that of {gone}, an iSCSI session that this host no longer has;");
+    ensure!(run.code == Some(1) && run.complaint.contains(&told), "{run:?}");
+    Ok(())
 }
 
 /// A server of simulated disks answers for the LUN, and knows nothing of its registration.
