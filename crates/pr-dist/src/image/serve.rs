@@ -60,7 +60,7 @@ pub fn run(tree: &Path) -> Result<bool> {
     let answer = client().args(["keys", "/dev/null"]).output()?;
     let said = String::from_utf8_lossy(&answer.stderr).into_owned();
     ensure!(
-        !answer.status.success() && said.contains("the command did not reach a disk"),
+        !answer.status.success() && said.contains("the command did not reach the disk"),
         "a client that passes /dev/null is told {said}"
     );
     println!("ok a command with a descriptor is carried out, and its answer comes back");
