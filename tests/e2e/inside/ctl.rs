@@ -106,6 +106,8 @@ fn stale(helper: &Helper, node: &Node) -> Result<()> {
     ensure!(registered.code == Some(0), "{registered:?}");
     let run = Run::new(helper, &["validate", text(node)?]);
     node.directly(&Request::clear(KEY_B))?.good()?;
+    // The target takes both sessions for one node, and tells this one of what was done to the other.
+    node.settle()?;
     let run = run?;
     let told = format!("(registrations: 2); {key} is that of {gone}, an iSCSI session that this host no longer has;");
     ensure!(run.code == Some(1) && run.complaint.contains(&told), "{run:?}");
