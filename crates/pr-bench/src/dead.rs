@@ -1,6 +1,6 @@
 //! A device that takes a command and never answers, on any machine: a file of a FUSE file system whose server reads
-//! no more. A thread that sends it an ioctl waits in the kernel, as for a disk that is gone, and only for that file:
-//! other commands go their usual way.
+//! no more. A thread that sends it an ioctl, or closes it, waits in the kernel, as for a disk that is gone, and only for that
+//! file: other commands go their usual way. This daemon sends nothing to what is no device, and waits when it closes it.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};

@@ -47,7 +47,7 @@ pub fn measure(plan: &Plan, subjects: &[Subject]) -> Result<Vec<Figure>> {
 
 /// One subject: p50 and p99 at every number of hung commands.
 fn beside(subject: &Subject, count: usize, before: &[Figure]) -> Result<Vec<f64>> {
-    let running = subject.start();
+    let running = subject.with_room_for(HUNG[2] + 1).start();
     // Behind the helper, and so gone before it: what waits for a device does not end before the device does.
     let dead = DeadDevice::new()?;
     let mut waiting = Vec::new();
@@ -75,10 +75,10 @@ fn hang(running: &Running, goal: u32, dead: &DeadDevice, waiting: &mut Vec<UnixS
         Request::In.send(&client, dead.file())?;
         waiting.push(client);
     }
-    let (mut last, mut since) = (running.threads_in_ioctl()?, Instant::now());
+    let (mut last, mut since) = (running.threads_at_a_device()?, Instant::now());
     while last < goal && since.elapsed() < Duration::from_millis(500) {
         sleep(Duration::from_millis(10));
-        let now = running.threads_in_ioctl()?;
+        let now = running.threads_at_a_device()?;
         if now > last {
             (last, since) = (now, Instant::now());
         }

@@ -25,7 +25,10 @@ pub const RESIDENT: &str = "growth: RSS";
 const CONNECTIONS: [u32; 6] = [1, 4, 16, 64, 256, 1000];
 
 /// The largest load of the growth.
-pub const MOST: u32 = 4000;
+pub const MOST: u32 = 3000;
+
+/// How many idle connections.
+const MANY: u32 = 1000;
 
 /// How often a memory is measured: it is nearly the same each time.
 const TIMES: usize = 3;
@@ -41,7 +44,7 @@ pub fn measure(subjects: &[Subject]) -> Result<Vec<Figure>> {
     for _ in 0..TIMES {
         for subject in subjects {
             let name = &subject.name;
-            let running = subject.start();
+            let running = subject.with_room_for(MANY).start();
             // The first client's way is warm, as in any helper that has served one.
             Crowd::connect(running.socket(), 1, &target)?.ask_times(Request::In, 10)?;
             let (own, below) = (running.memory()?, running.children_memory()?);
@@ -49,7 +52,7 @@ pub fn measure(subjects: &[Subject]) -> Result<Vec<Figure>> {
             children.push(name, below.resident);
             proportional.push(name, (own + below).proportional);
             private.push(name, (own + below).private);
-            let crowd = Crowd::connect(running.socket(), 1000, &target)?;
+            let crowd = Crowd::connect(running.socket(), MANY, &target)?;
             settle();
             let with = running.memory()? + running.children_memory()?;
             added.push(name, with.resident - (own + below).resident);
@@ -59,7 +62,7 @@ pub fn measure(subjects: &[Subject]) -> Result<Vec<Figure>> {
     Ok(vec![idle, children, proportional, private, added])
 }
 
-/// Cost and memory at every load up to 4000 connections.
+/// Cost and memory at every load up to 3000 connections.
 pub fn measure_growth(plan: &Plan, subjects: &[Subject]) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     let (most, why) = most_connections(MOST);

@@ -20,7 +20,7 @@ pub enum Rows {
     Start,
     /// Memory: idle, and with 1000 idle connections
     Memory,
-    /// Cost of a request and memory at 1 to 4000 connections
+    /// Cost of a request and memory at 1 to 3000 connections
     Growth,
     /// A healthy client's latency while others wait for a dead device
     Isolation,

@@ -49,9 +49,9 @@ impl Subject {
     #[must_use]
     pub fn with_room_for(&self, connections: u32) -> Self {
         let limited = self.name != THEIRS && self.name != BOUND;
-        // Up to a thousand as it is shipped.
-        if limited && connections > 1000 {
-            self.with(&["--max-connections", &connections.to_string()])
+        // As it is shipped it has room for 1024, of which one process may have half.
+        if limited && connections > 512 {
+            self.with(&["--max-connections", &(2 * connections).to_string()])
         } else {
             self.clone()
         }
@@ -107,11 +107,11 @@ impl Running {
         processes_below(self.process()).into_iter().map(memory_of).sum()
     }
 
-    /// How many of its threads are in an ioctl: while nobody else asks, they hang there.
-    pub fn threads_in_ioctl(&self) -> Result<usize> {
-        let ioctl = format!("{} ", libc::SYS_ioctl);
+    /// How many of its threads send something to a device, or close it: while nobody else asks, they hang there.
+    pub fn threads_at_a_device(&self) -> Result<usize> {
+        let calls_to_devices = [libc::SYS_ioctl, libc::SYS_close].map(|number| format!("{number} "));
         let tasks = fs::read_dir(format!("/proc/{}/task", self.process())).context("the threads cannot be seen")?;
         let calls = tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("syscall")).ok());
-        Ok(calls.filter(|call| call.starts_with(&ioctl)).count())
+        Ok(calls.filter(|call| calls_to_devices.iter().any(|number| call.starts_with(number))).count())
     }
 }
