@@ -105,6 +105,7 @@ fn steps(size: Size) -> Vec<Step> {
         (Release, "VM test multipath-random at length, with every multipath-tools", Box::new(random_at_length)),
         (Release, "VM test multipath-random with QEMU's helper, built with multipath", Box::new(random_against_c)),
         // Nothing timed is tested: only that what measures still works.
+        (Release, "what the bench measures, in small", Box::new(pr_bench::works)),
         (Release, "what the bench measures on maps, in small", Box::new(pr_bench::multipath_works)),
         (Release, "VM test host", vm_test(Kind::Host, None, all)),
         (Release, "VM test host with Debian's helper", vm_test(Kind::Host, Some(e2e::REFERENCE), all)),

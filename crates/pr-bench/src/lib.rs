@@ -142,11 +142,25 @@ fn say(verdicts: &[Verdict], check: bool) -> bool {
 
 /// The client must not be slower than what it measures: the same command once more, from a release build.
 fn run_optimized(words: impl Iterator<Item = OsString>) -> Result<bool> {
-    let package = env!("CARGO_PKG_NAME");
-    run_command(cargo().args(["build", "--quiet", "--release", "--package", package, "--bins"]))?;
-    let program = target().join("release").join(package);
+    let program = optimized()?;
     let error = Command::new(&program).args(words).exec();
     Err(error).with_context(|| format!("{} cannot be started", program.display()))
+}
+
+/// The release build of the program that measures.
+fn optimized() -> Result<PathBuf> {
+    let package = env!("CARGO_PKG_NAME");
+    run_command(cargo().args(["build", "--quiet", "--release", "--package", package, "--bins"]))?;
+    Ok(target().join("release").join(package))
+}
+
+/// Measures each row once, in short: what comes out says only that all of it can be measured.
+///
+/// # Errors
+/// A row cannot be measured.
+pub fn works() -> Result<bool> {
+    packages::install_missing(&[packages::FOR_BENCH])?;
+    run_command(Command::new(optimized()?).arg("--quick")).map(|()| true)
 }
 
 fn measure(plan: &Plan, subjects: &[Subject]) -> Result<Report> {
