@@ -31,7 +31,7 @@ pub enum Target {
     /// The protocol's decoder, its bytes cut anywhere
     Decoder,
     /// Every parser of commands, parameter lists, answers and sense data
-    ScsiPr,
+    Vocabulary,
     /// The settings file
     Settings,
     /// -T, its patterns and its files
@@ -125,7 +125,7 @@ impl Target {
         match self {
             // A whole parameter list.
             Self::Decoder => 8400,
-            Self::ScsiPr => 1024,
+            Self::Vocabulary => 1024,
             Self::TracePatterns | Self::Units => 512,
             Self::Settings | Self::BrokerReplies | Self::Session => 4096,
         }
