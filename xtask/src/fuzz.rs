@@ -205,3 +205,19 @@ impl Target {
         Ok(false)
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test is there to panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_target_is_a_program_of_the_fuzzers_and_has_inputs() {
+        let fuzz = root().join("fuzz");
+        for target in Target::value_variants() {
+            let name = target.name();
+            assert!(fuzz.join(format!("fuzz_targets/{name}.rs")).is_file(), "{name}");
+            assert!(fuzz.join("corpus").join(&name).is_dir(), "{name}");
+        }
+    }
+}
