@@ -11,7 +11,7 @@ use std::{
 };
 
 use pr_device::{
-    Number,
+    Number, multipathd,
     sysfs::{self, MAP, attribute},
 };
 use pr_sys::dm;
@@ -99,14 +99,9 @@ impl Map {
         }
     }
 
-    /// The map as multipathd's commands have it. A name with a blank would be two words.
+    /// The map as multipathd's commands have it.
     pub fn for_multipathd(&self) -> String {
-        let is_one_word = |c: char| c.is_ascii_alphanumeric() || "._+:-".contains(c);
-        if !self.name.is_empty() && self.name.chars().all(is_one_word) {
-            self.name.clone()
-        } else {
-            format!("dm-{}", minor(self.device))
-        }
+        multipathd::map_word(&self.name, &format!("dm-{}", minor(self.device))).to_owned()
     }
 }
 

@@ -7,12 +7,15 @@ use std::{
 
 use crate::identity::Number;
 
+/// Where it is mounted.
+pub const ROOT: &str = "/sys";
+
 /// The prefix of every multipath map's device-mapper uuid.
 pub const MAP: &str = "mpath-";
 
 /// The directory of a block device.
 pub fn block(device: u64) -> PathBuf {
-    format!("/sys/dev/block/{}", Number(device)).into()
+    format!("{ROOT}/dev/block/{}", Number(device)).into()
 }
 
 /// What a file in a device's directory says; `None` where there is no such file.

@@ -46,21 +46,34 @@ fn paths_of(device: &Path) -> Option<Vec<PathBuf>> {
     let slaves = fs::read_dir(device.join("slaves")).ok()?;
     let mut paths: Vec<_> = slaves.flatten().map(|entry| Path::new("/dev").join(entry.file_name())).collect();
     paths.sort();
-    uuid.starts_with("mpath-").then_some(paths)
+    uuid.starts_with(sysfs::MAP).then_some(paths)
 }
 
 /// The initiator port of this host that leads to a disk, as a TransportID in words; `None` where the host does not say.
 pub fn initiator(device: &Path) -> Option<String> {
     let directory = sysfs::block(block(device)?).join("device").canonicalize().ok()?;
-    Some(words(&initiator::of(&directory)?.transport_id))
+    Some(words(&initiator::of(Path::new(sysfs::ROOT), &directory)?.transport_id))
 }
 
 /// The initiator ports of this host that are iSCSI sessions.
 pub fn sessions() -> Vec<String> {
-    initiator::sessions().iter().map(|id| words(id)).collect()
+    initiator::sessions(Path::new(sysfs::ROOT)).iter().map(|id| words(id)).collect()
 }
 
-fn words(transport_id: &[u8]) -> String {
+/// Whether an initiator port that a disk has registered is an iSCSI session of this host that it has no more: open-iscsi
+/// has logged it in, for the same initiator as one of these sessions, and it is none of them. To the disk it is another
+/// initiator than those that are there.
+pub fn is_gone(port: &str, sessions: &[String]) -> bool {
+    let parts = |port: &str| port.split_once(",i,0x").map(|(name, isid)| (name.to_owned(), isid.to_ascii_lowercase()));
+    let Some((name, isid)) = parts(port) else { return false };
+    let is_ours = |session: &String| parts(session).is_some_and(|(other, _)| other.eq_ignore_ascii_case(&name));
+    isid.starts_with(initiator::ISID)
+        && sessions.iter().any(is_ours)
+        && !sessions.iter().any(|session| session.eq_ignore_ascii_case(port))
+}
+
+/// A TransportID in words.
+pub fn words(transport_id: &[u8]) -> String {
     TransportId::from_field(transport_id).to_string()
 }
 

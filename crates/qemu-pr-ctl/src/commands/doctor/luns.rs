@@ -1,9 +1,8 @@
 //! Block devices as what they lead to: a logical unit has a device for each path, and a multipath map over them.
 
-use super::host::Host;
+use pr_device::{multipathd, sysfs::MAP};
 
-/// The beginning of the device-mapper uuid of a multipath map.
-const MAP: &str = "mpath-";
+use super::host::Host;
 
 /// A multipath map.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,10 +17,9 @@ pub struct Map {
 }
 
 impl Map {
-    /// The map as multipathd's commands have it. A name with a blank would be two words.
+    /// The map as multipathd's commands have it.
     pub fn for_multipathd(&self) -> &str {
-        let is_one_word = |c: char| c.is_ascii_alphanumeric() || "._+:-".contains(c);
-        if !self.name.is_empty() && self.name.chars().all(is_one_word) { &self.name } else { &self.disk }
+        multipathd::map_word(&self.name, &self.disk)
     }
 }
 

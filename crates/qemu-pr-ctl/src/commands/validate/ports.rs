@@ -113,16 +113,10 @@ fn compare(port: &str, registered: Result<Vec<String>, Error>) -> StepReport {
     StepReport { verdict, expected: port.to_owned(), received, attentions: Vec::new() }
 }
 
-/// What is to be said of registrations of iSCSI sessions that this host has no more: another session has another name for
-/// the disk, and commands of this host conflict with its own reservation.
+/// What is to be said of registrations of iSCSI sessions that this host has no more: commands of this host conflict with its
+/// own reservation.
 pub fn stale(registered: &[(ReservationKey, String)], sessions: &[String]) -> String {
-    let initiator = |port: &str| port.split_once(",i,").map(|(name, _)| name.to_ascii_lowercase());
-    let is_ours = |port: &str| {
-        let name = initiator(port);
-        name.is_some() && sessions.iter().any(|session| initiator(session) == name)
-    };
-    let is_there = |port: &str| sessions.iter().any(|session| session.eq_ignore_ascii_case(port));
-    let gone = registered.iter().filter(|(_, port)| is_ours(port) && !is_there(port));
+    let gone = registered.iter().filter(|(_, port)| host::is_gone(port, sessions));
     gone.fold(String::new(), |text, (key, port)| {
         text + &format!("; {key} is that of {port}, an iSCSI session that this host no longer has")
     })
@@ -144,7 +138,16 @@ mod tests {
             stale("iqn.2024-01.test:a,i,0x00023d000004"),
             "; 0xa is that of iqn.2024-01.test:a,i,0x00023d000004, an iSCSI session that this host no longer has"
         );
-        for port in [HERE[0], HERE[1], "IQN.2024-01.test:a,i,0x00023D000005", "iqn.2024-01.test:b,i,0x1", "sas:0x5"] {
+        for port in [
+            HERE[0],
+            HERE[1],
+            "IQN.2024-01.test:a,i,0x00023D000005",
+            "iqn.2024-01.test:b,i,0x00023d000004",
+            // An adapter that logs in by itself has the same initiator, and sessions that nobody else knows.
+            "iqn.2024-01.test:a,i,0x400000000001",
+            "iqn.2024-01.test:a",
+            "sas:0x5",
+        ] {
             assert_eq!(stale(port), "", "{port}");
         }
     }
