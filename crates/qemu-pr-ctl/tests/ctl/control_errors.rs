@@ -14,7 +14,7 @@ use pr_control::{Answer, Snapshot};
 use pr_lab::{ControlStandIn, eventful_snapshot};
 use serde_json::Value;
 
-use crate::run::{PROGRAM, Run, run_control};
+use crate::run::{PROGRAM, finished, run_control};
 
 const ASKS: [&[&str]; 5] = [&["state"], &["log"], &["trace", "list"], &["trace", "enable", "x"], &["reload"]];
 
@@ -60,7 +60,7 @@ fn a_control_socket_of_root_is_forbidden_to_others() {
     assert!(copied.success(), "a copy of the tool");
     let mut command = Command::new(program);
     command.args(["state", "--control"]).arg(helper.path()).uid(65_534).gid(65_534);
-    let run = Run::from(command.output().expect("run the tool as another user"));
+    let run = finished(command.output().expect("run the tool as another user"));
     run.expect_error(15, &["Permission denied", "--control-group"]);
 }
 

@@ -15,7 +15,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::{
-    run::{PROGRAM, Run, run_control},
+    run::{PROGRAM, finished, run_control},
     simulate::signal,
 };
 
@@ -43,7 +43,7 @@ fn the_audit_log_has_a_line_for_each_record_with_the_local_time() {
     let helper = audit_log(&[record("0x1"), Answer::Lost { count: 3 }, record("0x\u{1b}[2J")]);
     let mut command = Command::new(PROGRAM);
     command.args(["log", "--control"]).arg(helper.path()).env("TZ", "CET-1CEST,M3.5.0,M10.5.0/3");
-    let run = Run::from(command.output().expect("run the tool"));
+    let run = finished(command.output().expect("run the tool"));
     let lines: Vec<&str> = run.stdout.lines().collect();
     let first =
         "2023-11-14T23:13:20.000001+01:00  PREEMPT: GOOD in 812 us; key 0x1; disk block 8:16; client 7, VM web1";

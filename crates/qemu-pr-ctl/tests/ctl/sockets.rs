@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    run::{PROGRAM, Run, run},
+    run::{PROGRAM, Run, finished, run},
     stand_in::{StandIn, good},
 };
 
@@ -59,7 +59,7 @@ fn run_as_nobody(helper: &StandIn, words: &[&str]) -> Run {
     assert!(copied.success(), "a copy of the tool");
     let mut command = Command::new(program);
     command.args(words).arg("--socket").arg(helper.socket()).uid(NOBODY).gid(NOBODY);
-    command.output().expect("run the tool as another user").into()
+    finished(command.output().expect("run the tool as another user"))
 }
 
 #[test]
@@ -102,5 +102,5 @@ fn an_answer_that_cannot_be_written_is_no_success() {
     let full = fs::File::options().write(true).open("/dev/full").expect("/dev/full");
     let mut command = Command::new(PROGRAM);
     let output = command.args(["ping", "--socket"]).arg(helper.socket()).stdout(full).output().expect("run the tool");
-    Run::from(output).expect_error(15, &["cannot write the output", "No space left"]);
+    finished(output).expect_error(15, &["cannot write the output", "No space left"]);
 }

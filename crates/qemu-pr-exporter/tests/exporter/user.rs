@@ -12,7 +12,7 @@ use pr_lab::{ControlStandIn, eventful_snapshot};
 
 use crate::{
     exporter::{Exporter, FAMILIES},
-    run::{PROGRAM, Run, run_control},
+    run::{PROGRAM, finished, run_control},
 };
 
 /// A group without privileges elsewhere.
@@ -95,7 +95,7 @@ fn only_root_can_become_another() {
     let as_nobody = |words: &[&str]| {
         let mut command = Command::new(&program);
         command.args(["--listen", "127.0.0.1:0"]).args(words).arg("--control").arg(helper.path());
-        Run::from(command.uid(65_534).gid(65_534).output().expect("run the exporter as another user"))
+        finished(command.uid(65_534).gid(65_534).output().expect("run the exporter as another user"))
     };
     as_nobody(&["--user", "daemon"]).expect_error(1, &["only root can change the user"]);
     fs::set_permissions(helper.path(), Permissions::from_mode(0o600)).expect("a private socket");

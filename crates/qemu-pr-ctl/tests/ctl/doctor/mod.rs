@@ -17,7 +17,7 @@ use std::{
 use serde_json::Value;
 
 use self::host::{Guest, Host, THERE, WEB};
-use crate::run::{PROGRAM, Run};
+use crate::run::{PROGRAM, Run, finished};
 
 /// Has the tool look at it, in a network of its own: multipathd may listen in that of the machine that tests it.
 fn doctor(host: &Host, words: &[&str]) -> Run {
@@ -29,7 +29,7 @@ fn doctor(host: &Host, words: &[&str]) -> Run {
 fn doctor_within(host: &Host, timeout: &str, words: &[&str]) -> Run {
     let mut command = Command::new("unshare");
     command.args(["--net", PROGRAM, "doctor", "--timeout", timeout, "--root"]).arg(host.root()).args(words);
-    command.output().expect("run the tool").into()
+    finished(command.output().expect("run the tool"))
 }
 
 /// The first finding names the fault, with its severity, and the command below it mends it.
@@ -133,7 +133,7 @@ fn a_user_who_may_not_look_is_told_so() {
     assert!(Command::new("cp").arg(PROGRAM).arg(&program).status().expect("run cp").success());
     let mut command = Command::new(program);
     command.args(["doctor", "--root"]).arg(host.root()).uid(65_534).gid(65_534);
-    let run = Run::from(command.output().expect("run the tool as another user"));
+    let run = finished(command.output().expect("run the tool as another user"));
     let said = run.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(said.contains("error: /run/qemu-pr-helper.sock: Permission denied for this user (mode 0660,"), "{said}");
     let unseen = "notice: not checked, for lack of privileges: the kernel's log, the keys that multipathd keeps, the open files of \
