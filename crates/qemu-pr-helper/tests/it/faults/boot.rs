@@ -201,7 +201,7 @@ fn recorded(daemon: bool) -> (Vec<Call>, Processes) {
     let stage = Stage::new(daemon);
     let faults = Faults::recorded();
     let helper = stage.launch(&faults).spawn();
-    eventually("it listens", || stage.socket().exists());
+    eventually("its socket is there", || stage.socket().exists());
     let mut last = 0;
     eventually("it is idle", || {
         std::thread::sleep(Duration::from_millis(100));
