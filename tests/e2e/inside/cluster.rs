@@ -3,15 +3,14 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use pr_control::What;
 use scsi_persistent_reservations::{InAction, ReservationType};
 use serde_json::json;
 
-use crate::guest_machine::{APPEND, Terminal};
+use crate::guest_machine::{APPEND, Qemu};
 use crate::helper::Helper;
 use crate::iscsi;
 use crate::monitor::{self, Monitor};
@@ -20,8 +19,6 @@ use crate::report::{Report, remark};
 use crate::request::Request;
 use crate::trail::Trail;
 use crate::wait;
-
-const QEMU: &str = "/usr/bin/qemu-system-x86_64";
 
 /// The disk with the guests' Debian.
 const ROOT: &str = "/dev/ubda";
@@ -32,18 +29,11 @@ const PATIENCE: Duration = Duration::from_secs(540);
 /// The guests' name for the disk that they share.
 const DISK: &str = "/dev/sda";
 
-/// One member of the cluster, which never outlives this value.
+/// One member of the cluster.
 struct Member {
     number: usize,
-    qemu: Child,
-    terminal: Terminal,
+    qemu: Qemu,
     monitor: Monitor,
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        self.switch_off();
-    }
 }
 
 /// Boots both, has one lose its network, and brings it back.
@@ -83,7 +73,7 @@ pub fn run(report: &mut Report, reference: bool) -> Result<()> {
         one.writes(true)
     });
     report.check("the second one is reset: it registers again, joins and writes", || {
-        two.switch_off();
+        two.qemu.switch_off();
         two = Member::boot(2, &nodes[1], &helpers[1])?;
         two.is_up()?;
         online(&mut one, 2)?;
@@ -108,7 +98,7 @@ fn control(number: usize) -> String {
 fn online(member: &mut Member, count: usize) -> Result<()> {
     let result = wait::until(&format!("{count} nodes to be online"), PATIENCE, || {
         std::thread::sleep(Duration::from_secs(5));
-        let nodes = member.terminal.run("crm_mon -1 --include=none,nodes")?.1;
+        let nodes = member.qemu.terminal.run("crm_mon -1 --include=none,nodes")?.1;
         let online = nodes.lines().find(|line| line.contains("Online: [")).unwrap_or_default();
         Ok((online.matches("node").count() == count).then_some(()))
     });
@@ -149,13 +139,9 @@ fn preempted(log: Trail) -> Result<()> {
 
 impl Member {
     fn boot(number: usize, node: &Node, helper: &Helper) -> Result<Self> {
-        let mut command = Command::new(QEMU);
+        let name = format!("node{number}");
+        let mut command = Qemu::command(&name, "max", "640M", node, helper.socket());
         command
-            .args(["-name", &format!("guest=node{number}")])
-            .args(["-M", "q35", "-accel", "tcg", "-cpu", "max", "-m", "640M", "-L", "/guest/firmware"])
-            .args(["-nodefaults", "-display", "none", "-vga", "none", "-no-reboot"])
-            .args(["-serial", "stdio", "-serial", &format!("file:/run/node{number}.console")])
-            .args(["-kernel", "/guest/vmlinuz", "-initrd", "/guest/root.cpio"])
             .args(["-append", &format!("{APPEND} node={number}")])
             .args(["-drive", &format!("file={ROOT},format=raw,if=virtio,snapshot=on")])
             .arg("-netdev")
@@ -164,45 +150,21 @@ impl Member {
                  remote.type=inet,remote.host=127.0.0.1,remote.port=700{}",
                 3 - number
             ))
-            .args(["-device", &format!("virtio-net-pci,id=nic,netdev=net,mac=52:54:00:00:00:0{number},romfile=")])
-            .arg("-object")
-            .arg(format!("pr-manager-helper,id=helper,path={}", helper.socket().display()))
-            .arg("-blockdev")
-            .arg(format!(
-                "driver=host_device,node-name=disk,filename={},pr-manager=helper,cache.direct=on",
-                node.path().display()
-            ))
-            .args(["-device", "virtio-scsi-pci,id=bus", "-device", "scsi-block,drive=disk,bus=bus.0"]);
-        let monitor = monitor::listen(&mut command, &format!("node{number}"));
-        let mut qemu =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("QEMU cannot be started")?;
-        let keyboard = qemu.stdin.take().context("QEMU's standard input is no pipe")?;
-        let stdout = qemu.stdout.take().context("QEMU's standard output is no pipe")?;
-        let monitor = Monitor::connect(&monitor, &mut qemu);
-        let terminal = Terminal::new(keyboard, stdout);
-        match monitor {
-            Ok(monitor) => Ok(Self { number, qemu, terminal, monitor }),
-            Err(error) => {
-                let _ = qemu.kill();
-                bail!("node {number}: {error:#}")
-            }
-        }
-    }
-
-    fn switch_off(&mut self) {
-        let _ = self.qemu.kill();
-        let _ = self.qemu.wait();
+            .args(["-device", &format!("virtio-net-pci,id=nic,netdev=net,mac=52:54:00:00:00:0{number},romfile=")]);
+        let monitor = monitor::listen(&mut command, &name);
+        let mut qemu = Qemu::start(&name, command)?;
+        Ok(Self { number, monitor: Monitor::connect(&monitor, &mut qemu.process).context(name)?, qemu })
     }
 
     fn is_up(&self) -> Result<()> {
-        self.terminal.ready()?;
+        self.qemu.terminal.ready()?;
         remark(&format!("node {} is up", self.number));
         Ok(())
     }
 
     fn writes(&mut self, passes: bool) -> Result<()> {
         let write = format!("dd if=/dev/zero of={DISK} bs=4096 count=1 oflag=direct status=none");
-        let (status, printed) = self.terminal.run(&write)?;
+        let (status, printed) = self.qemu.terminal.run(&write)?;
         ensure!((status == 0) == passes, "node {}'s write ended with {status}: {printed}", self.number);
         Ok(())
     }
@@ -216,6 +178,6 @@ impl Member {
     fn describe(&mut self) -> String {
         let ask = "crm_mon -1 --include=all; tail -n 40 /var/log/pacemaker/pacemaker.log; tail -n 5 /var/log/corosync.log \
                    /var/log/*.out";
-        self.terminal.run(ask).map_or_else(|error| format!("{error:#}"), |(_, printed)| printed)
+        self.qemu.terminal.run(ask).map_or_else(|error| format!("{error:#}"), |(_, printed)| printed)
     }
 }

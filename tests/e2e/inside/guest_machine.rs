@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 
@@ -26,23 +26,74 @@ const CGROUPS: &str = "/sys/fs/cgroup";
 /// The guest's, as libvirt and systemd would make it: the audit log names a guest by nothing else.
 const SCOPE: &str = r"machine.slice/machine-qemu\x2d1\x2dhost\x2da.scope";
 
+/// Where the kernel of a guest of this name writes.
+fn console(name: &str) -> String {
+    format!("/run/{name}.console")
+}
+
 /// The command line of a guest's kernel. On a host under load it would count too few ticks, and take the timer for broken.
 pub const APPEND: &str =
     "console=ttyS1 panic=-1 tsc=reliable no_timer_check quiet mitigations=off nokaslr cryptomgr.notests";
 
-/// A running guest, which never outlives this value.
-pub struct Guest {
-    qemu: Child,
-    terminal: Terminal,
+/// A QEMU and the serial line of the guest in it. It never outlives this value.
+pub struct Qemu {
+    pub process: Child,
+    pub terminal: Terminal,
 }
 
-impl Drop for Guest {
+impl Drop for Qemu {
     fn drop(&mut self) {
-        // A guest is never shut down: it has nothing to lose.
-        let _ = self.qemu.kill();
-        let _ = self.qemu.wait();
+        self.switch_off();
     }
 }
+
+impl Qemu {
+    /// What starts a guest of this name, whose disk is the node, with its reservations going through the helper at the
+    /// socket. More words may follow.
+    pub fn command(name: &str, cpu: &str, memory: &str, node: &Node, socket: &Path) -> Command {
+        let mut command = Command::new("/usr/bin/qemu-system-x86_64");
+        command
+            .args(["-name", &format!("guest={name},debug-threads=on")])
+            .args(["-M", "q35", "-accel", "tcg", "-cpu", cpu, "-m", memory, "-L", "/guest/firmware"])
+            .args(["-nodefaults", "-display", "none", "-vga", "none", "-no-reboot"])
+            .args(["-serial", "stdio", "-serial", &format!("file:{}", console(name))])
+            .args(["-kernel", "/guest/vmlinuz", "-initrd", "/guest/root.cpio"])
+            .arg("-object")
+            .arg(format!("pr-manager-helper,id=helper,path={}", socket.display()))
+            .arg("-blockdev")
+            .arg(format!(
+                "driver=host_device,node-name=disk,filename={},pr-manager=helper,cache.direct=on",
+                node.path().display()
+            ))
+            .args(["-device", "virtio-scsi-pci,id=bus", "-device", "scsi-block,drive=disk,bus=bus.0"]);
+        command
+    }
+
+    /// Starts the guest of this name.
+    pub fn start(name: &str, mut command: Command) -> Result<Self> {
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn().context("QEMU cannot be started")?;
+        let keyboard = process.stdin.take().context("QEMU's standard input is no pipe")?;
+        let stdout = process.stdout.take().context("QEMU's standard output is no pipe")?;
+        Ok(Self { process, terminal: Terminal::new(name, keyboard, stdout) })
+    }
+
+    /// A guest is never shut down: it has nothing to lose.
+    pub fn switch_off(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    /// Runs a shell command in the guest and insists that it succeeds; returns what it printed.
+    pub fn done(&mut self, command: &str) -> Result<String> {
+        let (status, printed) = self.terminal.run(command)?;
+        ensure!(status == 0, "{command} in the guest: exit status {status}: {printed}");
+        Ok(printed)
+    }
+}
+
+/// A running guest.
+pub struct Guest(Qemu);
 
 impl Guest {
     /// Boots a guest whose disk is the node, with its reservations going through the helper at the socket.
@@ -54,36 +105,22 @@ impl Guest {
         fs::create_dir_all(Path::new(CGROUPS).join(SCOPE)).context("the guest's control group cannot be made")?;
         // What is started there is in it.
         enter(SCOPE)?;
-        let mut qemu = Command::new("/usr/bin/qemu-system-x86_64")
-            .args(["-name", &format!("guest={GUEST_NAME},debug-threads=on")])
-            .args(["-M", "q35", "-accel", "tcg", "-cpu", "qemu64", "-m", "256M", "-L", "/guest/firmware"])
-            .args(["-nodefaults", "-display", "none", "-vga", "none", "-no-reboot"])
-            .args(["-serial", "stdio", "-serial", "file:/run/guest.console"])
-            .args(["-kernel", "/guest/vmlinuz", "-initrd", "/guest/root.cpio"])
-            .args(["-append", APPEND])
-            .arg("-object")
-            .arg(format!("pr-manager-helper,id=helper,path={}", socket.display()))
-            .arg("-blockdev")
-            .arg(format!(
-                "driver=host_device,node-name=disk,filename={},pr-manager=helper,cache.direct=on",
-                node.path().display()
-            ))
-            .args(["-device", "virtio-scsi-pci,id=bus", "-device", "scsi-block,drive=disk,bus=bus.0"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("the guest's QEMU cannot be started")?;
+        let mut command = Qemu::command(GUEST_NAME, "qemu64", "256M", node, socket);
+        command.args(["-append", APPEND]);
+        let guest = Qemu::start(GUEST_NAME, command)?;
         enter("")?;
-        let keyboard = qemu.stdin.take().context("QEMU's standard input is no pipe")?;
-        let stdout = qemu.stdout.take().context("QEMU's standard output is no pipe")?;
-        let guest = Self { qemu, terminal: Terminal::new(keyboard, stdout) };
         guest.terminal.ready()?;
-        Ok(guest)
+        Ok(Self(guest))
     }
 
     /// Runs a shell command in the guest; returns its exit status and what it printed.
     pub fn run(&mut self, command: &str) -> Result<(i32, String)> {
-        self.terminal.run(command)
+        self.0.terminal.run(command)
+    }
+
+    /// Runs one that is to succeed; returns what it printed.
+    pub fn done(&mut self, command: &str) -> Result<String> {
+        self.0.done(command)
     }
 }
 
@@ -97,11 +134,12 @@ fn enter(group: &str) -> Result<()> {
 pub struct Terminal {
     keyboard: Box<dyn Write + Send>,
     screen: Receiver<String>,
+    console: String,
 }
 
 impl Terminal {
-    /// A terminal with these two ends.
-    pub fn new(keyboard: impl Write + Send + 'static, output: impl Read + Send + 'static) -> Self {
+    /// A terminal with these two ends, of a guest of this name.
+    pub fn new(guest: &str, keyboard: impl Write + Send + 'static, output: impl Read + Send + 'static) -> Self {
         let (sender, screen) = mpsc::channel();
         thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
@@ -110,7 +148,7 @@ impl Terminal {
                 }
             }
         });
-        Self { keyboard: Box::new(keyboard), screen }
+        Self { keyboard: Box::new(keyboard), screen, console: console(guest) }
     }
 
     /// Waits until a guest that is booting says that it is ready.
@@ -155,7 +193,7 @@ impl Terminal {
 
     fn line(&self) -> Result<String> {
         self.screen.recv_timeout(PATIENCE).map_err(|_| {
-            let console = std::fs::read("/run/guest.console").unwrap_or_default();
+            let console = fs::read(&self.console).unwrap_or_default();
             let console = String::from_utf8_lossy(&console);
             let lines: Vec<&str> = console.lines().collect();
             let last = lines[lines.len().saturating_sub(8)..].join(" | ");

@@ -6,7 +6,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -15,7 +14,7 @@ use scsi_persistent_reservations::{InAction, ReservationType};
 use serde_json::json;
 
 use crate::fence;
-use crate::guest_machine::{APPEND, Terminal};
+use crate::guest_machine::{APPEND, Qemu};
 use crate::helper::Helper;
 use crate::lun::Loopback;
 use crate::monitor::{self, Monitor};
@@ -25,8 +24,6 @@ use crate::report::{Report, remark};
 use crate::request::Request;
 use crate::trail::Trail;
 use crate::wait;
-
-const QEMU: &str = "/usr/bin/qemu-system-x86_64";
 
 /// The guest's key and reservation.
 const KEY: u64 = 0x777;
@@ -51,18 +48,10 @@ struct Host {
     helper: Helper,
 }
 
-/// A QEMU with the guest in it, or one that waits for a guest. It never outlives this value.
+/// A QEMU with the guest in it, or one that waits for a guest.
 struct Machine {
-    qemu: Child,
-    terminal: Terminal,
+    qemu: Qemu,
     monitor: Monitor,
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        let _ = self.qemu.kill();
-        let _ = self.qemu.wait();
-    }
 }
 
 /// How a migration ended, as the QEMU sees it that has sent the guest.
@@ -150,7 +139,16 @@ fn play(hosts: [(PathBuf, usize); 2], reference: bool, tell: &mut dyn FnMut(&str
             holds(&b, &a)
         })(),
     );
-    a.helper.stop()?;
+    tell(
+        "host A's helper is gone when the guest arrives: it stays on host B with key and reservation",
+        (|| {
+            let receiver = Machine::start(&a, true)?;
+            a.helper.kill()?;
+            ensure!(send(&mut guest, receiver, &End::Failed)?.is_none(), "the guest has left");
+            guest.goes_on_writing()?;
+            holds(&b, &a)
+        })(),
+    );
     if let Some([at_a, at_b]) = logs {
         tell(
             "each helper's audit log has what QEMU sent for the guest, all of it GOOD",
@@ -249,69 +247,46 @@ fn send(guest: &mut Machine, mut receiver: Machine, due: &End) -> Result<Option<
 impl Machine {
     /// Boots the guest on a host, or starts what waits for it.
     fn start(host: &Host, waits: bool) -> Result<Self> {
-        let mut command = Command::new(QEMU);
-        command
-            .args(["-name", "guest=cluster-node"])
-            .args(["-M", "q35", "-accel", "tcg", "-cpu", "qemu64", "-m", "256M", "-L", "/guest/firmware"])
-            .args(["-nodefaults", "-display", "none", "-vga", "none", "-no-reboot"])
-            .args(["-serial", "stdio", "-serial", "file:/run/guest.console"])
-            .args(["-kernel", "/guest/vmlinuz", "-initrd", "/guest/root.cpio", "-append", APPEND])
-            .arg("-object")
-            .arg(format!("pr-manager-helper,id=helper,path={}", host.helper.socket().display()))
-            .arg("-blockdev")
-            .arg(format!(
-                "driver=host_device,node-name=disk,filename={},pr-manager=helper,cache.direct=on",
-                host.node.path().display()
-            ))
-            .args(["-device", "virtio-scsi-pci,id=bus", "-device", "scsi-block,drive=disk,bus=bus.0"]);
+        let mut command = Qemu::command(host.name, "qemu64", "256M", &host.node, host.helper.socket());
+        command.args(["-append", APPEND]);
         if waits {
             command.args(["-incoming", "defer"]);
         }
         let monitor = monitor::listen(&mut command, host.name);
-        let mut qemu =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("QEMU cannot be started")?;
-        let keyboard = qemu.stdin.take().context("QEMU's standard input is no pipe")?;
-        let stdout = qemu.stdout.take().context("QEMU's standard output is no pipe")?;
-        let terminal = Terminal::new(keyboard, stdout);
-        let monitor = Monitor::connect(&monitor, &mut qemu).inspect_err(|_| drop(qemu.kill()))?;
-        Ok(Self { qemu, terminal, monitor })
-    }
-
-    fn runs(&mut self, command: &str) -> Result<String> {
-        let (status, printed) = self.terminal.run(command)?;
-        ensure!(status == 0, "{command} in the guest: exit status {status}: {printed}");
-        Ok(printed)
+        let mut qemu = Qemu::start(host.name, command)?;
+        Ok(Self { monitor: Monitor::connect(&monitor, &mut qemu.process)?, qemu })
     }
 
     /// Has the guest, once it is up, register, reserve, and write all the time.
     fn reserves_and_writes(&mut self) -> Result<()> {
-        self.terminal.ready()?;
+        self.qemu.terminal.ready()?;
         let kind = KIND.code();
         for change in
             [format!("--register --param-sark={KEY:#x}"), format!("--reserve --param-rk={KEY:#x} --prout-type={kind}")]
         {
-            self.runs(&format!("sg_persist --no-inquiry --out {change} {DISK}"))?;
+            self.qemu.done(&format!("sg_persist --no-inquiry --out {change} {DISK}"))?;
         }
         self.start_writing()
     }
 
     /// Has the guest write all the time, and count.
     fn start_writing(&mut self) -> Result<()> {
-        self.runs(&format!(
-            "echo 0 >/writes; >/errors; (n=0; while true; do \
+        self.qemu
+            .done(&format!(
+                "echo 0 >/writes; >/errors; (n=0; while true; do \
              dd if=/dev/zero of={DISK} bs=4096 count=1 oflag=direct status=none 2>>/errors; \
              n=$((n+1)); echo $n >/new; mv /new /writes; done) &"
-        ))
-        .map(drop)
+            ))
+            .map(drop)
     }
 
     /// Insists that none of its writes has failed, and that there are new ones.
     fn goes_on_writing(&mut self) -> Result<()> {
-        let before: u64 = self.runs("cat /writes")?.parse()?;
+        let before: u64 = self.qemu.done("cat /writes")?.parse()?;
         wait::until("the guest's next write", PATIENCE, || {
-            Ok((self.runs("cat /writes")?.parse::<u64>()? > before + 1).then_some(()))
+            Ok((self.qemu.done("cat /writes")?.parse::<u64>()? > before + 1).then_some(()))
         })?;
-        let errors = self.runs("cat /errors; dmesg | grep -iE 'i/o error|conflict' || true")?;
+        let errors = self.qemu.done("cat /errors; dmesg | grep -iE 'i/o error|conflict' || true")?;
         ensure!(errors.is_empty(), "of {before} writes some failed: {errors}");
         remark(&format!("{before} writes of the guest, none of which failed"));
         Ok(())

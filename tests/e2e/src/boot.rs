@@ -87,7 +87,7 @@ fn attempt(kind: Kind, machine: Chosen, kernel: &Kernel, programs: &Programs, op
         let _making = MAKING.lock();
         image::write(&image, kind, kernel, programs, &words, &options.random)?;
         match kind {
-            Kind::Cluster => vec![Disk { path: cluster::image()?, temporary: false }],
+            Kind::Cluster => vec![Disk { path: cluster::disk()?, temporary: false }],
             _ => Vec::new(),
         }
     };

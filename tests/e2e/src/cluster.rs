@@ -1,13 +1,12 @@
-//! The root of the cluster bed's guests: Debian 13 with Pacemaker, corosync and the fence agents. It is made once, kept, and
-//! never written to by a guest.
+//! The root of the cluster bed's guests: Debian 13 with Pacemaker, corosync and the fence agents.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use pr_dev::workspace::{output, target};
+
+use crate::distribution::Recipe;
 
 /// The release that the guests are.
 const RELEASE: &str = "trixie";
@@ -119,50 +118,34 @@ echo guest ready
 while read -r line; do eval "$line" 2>&1; echo "done $?"; done
 "#;
 
-/// The image, made if it is not there or was made by another recipe.
-pub fn image() -> Result<PathBuf> {
-    let folder = target().join("bed");
-    let image = folder.join("cluster.img");
-    let marker = folder.join("cluster.recipe");
-    let recipe = format!("{RELEASE} {PACKAGES:?} {SIZE}\n{COROSYNC}{CIB}{FIRST}");
-    if image.exists() && fs::read_to_string(&marker).is_ok_and(|made| made == recipe) {
-        return Ok(image);
-    }
-    println!("making the cluster's Debian (a minute, once)");
-    let _ = fs::remove_file(&marker);
-    let _ = fs::remove_file(&image);
-    let (additions, stage) = (folder.join("cluster.additions"), folder.join("cluster.stage"));
-    for old in [&additions, &stage] {
-        let _ = fs::remove_dir_all(old);
-    }
+/// The disk.
+pub fn disk() -> Result<PathBuf> {
+    let recipe = Recipe {
+        name: "cluster",
+        release: RELEASE,
+        packages: PACKAGES,
+        size: SIZE,
+        excludes: &["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"],
+        hooks: &[
+            "chroot \"$1\" chown -R hacluster:haclient /var/lib/pacemaker/cib",
+            "chmod 600 \"$1\"/var/lib/pacemaker/cib/cib.xml",
+        ],
+        additions: &[COROSYNC, CIB, FIRST].concat(),
+        add,
+    };
+    recipe.disk()
+}
+
+fn add(folder: &Path) -> Result<()> {
     for (name, content) in [
         ("etc/corosync/corosync.conf", COROSYNC),
         ("var/lib/pacemaker/cib/cib.xml", CIB),
         ("etc/hosts", "127.0.0.1 localhost\n10.0.0.1 node1\n10.0.0.2 node2\n"),
         ("first", FIRST),
     ] {
-        let place = additions.join(name);
-        fs::create_dir_all(place.parent().unwrap_or(&additions))?;
+        let place = folder.join(name);
+        fs::create_dir_all(place.parent().unwrap_or(folder))?;
         fs::write(place, content)?;
     }
-    fs::set_permissions(additions.join("first"), fs::Permissions::from_mode(0o755))?;
-    let mut command = Command::new("mmdebstrap");
-    command.args(["--quiet", "--variant=minbase", "--format=null", "--dpkgopt=force-unsafe-io"]);
-    for kind in ["doc", "man", "locale"] {
-        command.arg(format!("--dpkgopt=path-exclude=/usr/share/{kind}/*"));
-    }
-    command.arg(format!("--include={}", PACKAGES.join(",")));
-    let hooks = [
-        format!("cp -r {}/. \"$1\"/", additions.display()),
-        "chroot \"$1\" chown -R hacluster:haclient /var/lib/pacemaker/cib".to_owned(),
-        "chmod 600 \"$1\"/var/lib/pacemaker/cib/cib.xml".to_owned(),
-        format!("cp -ax \"$1\"/. {}", stage.display()),
-        format!("/sbin/mke2fs -q -t ext4 -O ^has_journal -d {} {} {SIZE}", stage.display(), image.display()),
-        format!("rm -r {}", stage.display()),
-    ];
-    command.args(hooks.iter().map(|hook| format!("--customize-hook={hook}")));
-    output(command.args([RELEASE, "-"]))?;
-    fs::remove_dir_all(additions)?;
-    fs::write(marker, recipe)?;
-    Ok(image)
+    Ok(fs::set_permissions(folder.join("first"), fs::Permissions::from_mode(0o755))?)
 }

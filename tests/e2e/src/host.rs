@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
-use pr_dev::workspace::{output, root, run, target};
+use pr_dev::workspace::{output, root, run};
 use pr_dist::archive;
 use pr_dist::image as container;
 use pr_dist::image::pod::{Pod, command_line};
 
+use crate::distribution::Recipe;
 use crate::image::{self, Root};
 use crate::kernel::Kernel;
 use crate::kind::Kind;
@@ -169,41 +170,23 @@ fn pod(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The distribution as a disk, made if it is not there or was made by another recipe.
+/// The distribution as a disk.
 fn base() -> Result<PathBuf> {
-    let folder = target().join("bed");
-    let disk = folder.join("host.img");
-    let marker = folder.join("host.recipe");
-    let recipe = format!("{RELEASE} {PACKAGES:?} {SIZE} {MASKED:?}\n{UNIT}{MULTIPATH}{DOWNLOAD}");
-    if disk.exists() && fs::read_to_string(&marker).is_ok_and(|made| made == recipe) {
-        return Ok(disk);
-    }
-    println!("making a Debian host (some minutes, once)");
-    let _ = fs::remove_file(&marker);
-    let _ = fs::remove_file(&disk);
-    let additions = additions(&folder.join("host.additions"))?;
-    let _ = fs::remove_dir_all(folder.join("host.stage"));
-    let mut command = Command::new("mmdebstrap");
-    command.args(["--quiet", "--variant=minbase", "--format=null", "--dpkgopt=force-unsafe-io"]);
-    command.arg(format!("--include={}", PACKAGES.join(",")));
-    command.arg(format!("--customize-hook={DOWNLOAD}"));
-    // As whoever mmdebstrap is inside: the files' owners are right only there. What is mounted there stays out of it.
-    let (stage, disk_path) = (folder.join("host.stage"), disk.display());
-    command.arg(format!("--customize-hook=cp -a {}/. \"$1\"/", additions.display()));
-    command.arg(format!("--customize-hook=cp -ax \"$1\"/. {}", stage.display()));
-    let mke2fs = format!("/sbin/mke2fs -q -t ext4 -O ^has_journal -d {} {disk_path} {SIZE}", stage.display());
-    command.arg(format!("--customize-hook={mke2fs} && rm -r {}", stage.display()));
-    output(command.args([RELEASE, "-"]))?;
-    fs::remove_dir_all(additions)?;
-    fs::write(marker, recipe)?;
-    Ok(disk)
+    let recipe = Recipe {
+        name: "host",
+        release: RELEASE,
+        packages: PACKAGES,
+        size: SIZE,
+        excludes: &[],
+        hooks: &[DOWNLOAD],
+        additions: &format!("{MASKED:?}\n{UNIT}{MULTIPATH}"),
+        add,
+    };
+    recipe.disk()
 }
 
 /// What the distribution does not bring.
-fn additions(folder: &Path) -> Result<PathBuf> {
-    if folder.exists() {
-        fs::remove_dir_all(folder)?;
-    }
+fn add(folder: &Path) -> Result<()> {
     let units = folder.join("etc/systemd/system");
     let wanted = units.join("multi-user.target.wants");
     fs::create_dir_all(&wanted)?;
@@ -216,6 +199,5 @@ fn additions(folder: &Path) -> Result<PathBuf> {
     fs::write(folder.join("etc/multipath.conf"), MULTIPATH)?;
     fs::write(folder.join("etc/hostname"), "host\n")?;
     // A machine that has an identity does not set itself up at its first boot.
-    fs::write(folder.join("etc/machine-id"), "0123456789abcdef0123456789abcdef\n")?;
-    fs::canonicalize(folder).with_context(|| format!("{} is gone", folder.display()))
+    Ok(fs::write(folder.join("etc/machine-id"), "0123456789abcdef0123456789abcdef\n")?)
 }

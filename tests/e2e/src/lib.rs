@@ -11,6 +11,7 @@ mod bench;
 mod boot;
 pub mod c_helper;
 mod cluster;
+mod distribution;
 pub mod foreign;
 mod host;
 mod image;

@@ -107,7 +107,7 @@ impl Domain {
         let line = wait::until("the guest's serial line", PATIENCE, || {
             Ok(UnixStream::connect(Path::new(LINES).join(name)).ok())
         })?;
-        Ok(Self { name, terminal: Terminal::new(line.try_clone()?, line) })
+        Ok(Self { name, terminal: Terminal::new(name, line.try_clone()?, line) })
     }
 
     /// Waits until it has booted.

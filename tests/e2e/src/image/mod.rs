@@ -155,30 +155,19 @@ fn driven(mut root: Root, driver: &Path) -> Result<Root> {
 /// The guest's root: it has `sg_persist`, and does what comes down its serial line.
 pub fn guest_root(kernel: &Kernel) -> Result<Vec<u8>> {
     let mut root = Root::new()?;
-    root.program(Path::new("/bin/busybox"), "bin/busybox")?;
     root.program(Path::new("/usr/bin/sg_persist"), "usr/bin/sg_persist")?;
-    let modules = root.modules(kernel, GUEST_MODULES)?;
     // Each line is run as it stands; the marker tells the other end where its output ends and how it went.
     let serve = "stty -echo\necho guest ready\nwhile read -r line; do eval \"$line\" 2>&1; echo \"done $?\"; done";
-    root.content("init", 0o755, init(&modules, &format!("{serve}\n{END}")).into_bytes());
-    let mut bytes = Vec::new();
-    root.archive(&mut bytes)?;
-    Ok(bytes)
+    root.of_guest(kernel, GUEST_MODULES, &format!("{serve}\n{END}"))
 }
 
 /// What a cluster's guest starts with: it goes on with the Debian on its disk.
 fn cluster_root(kernel: &Kernel) -> Result<Vec<u8>> {
-    let mut root = Root::new()?;
-    root.program(Path::new("/bin/busybox"), "bin/busybox")?;
-    let modules = root.modules(kernel, CLUSTER_MODULES)?;
     let first = "mkdir -p /root\n\
          mount -t ext4 /dev/vda /root\n\
          for folder in dev proc sys; do mount --move /$folder /root/$folder; done\n\
          exec switch_root /root /first";
-    root.content("init", 0o755, init(&modules, first).into_bytes());
-    let mut bytes = Vec::new();
-    root.archive(&mut bytes)?;
-    Ok(bytes)
+    Root::new()?.of_guest(kernel, CLUSTER_MODULES, first)
 }
 
 /// The first process: mounts, modules, then one command whose terminal is the first serial line. The kernel's own
@@ -343,6 +332,16 @@ impl Root {
             inside.push(format!("/{to}"));
         }
         Ok(inside)
+    }
+
+    /// As a guest's: with busybox, whose first process loads these modules and then runs a command.
+    fn of_guest(mut self, kernel: &Kernel, modules: &[&str], command: &str) -> Result<Vec<u8>> {
+        self.program(Path::new("/bin/busybox"), "bin/busybox")?;
+        let modules = self.modules(kernel, modules)?;
+        self.content("init", 0o755, init(&modules, command).into_bytes());
+        let mut bytes = Vec::new();
+        self.archive(&mut bytes)?;
+        Ok(bytes)
     }
 
     /// Writes it as a file.
