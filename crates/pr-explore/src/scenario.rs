@@ -313,6 +313,7 @@ pub fn table() -> impl Iterator<Item = (&'static Scenario, Found, Found)> {
 
 const ZERO: ReservationKey = ReservationKey::ZERO;
 const SHARED: ReservationType = ReservationType::WriteExclusiveRegistrantsOnly;
+const BY_ALL: ReservationType = ReservationType::WriteExclusiveAllRegistrants;
 
 const fn with_type(action: OutAction, kind: ReservationType, key: ReservationKey, victim: ReservationKey) -> Act {
     Act::new(action, Some(kind), key, victim)
@@ -670,6 +671,22 @@ const MULTIPATHD_IS_AWAY: Scenario = Scenario {
     ..PLAIN
 };
 
+/// Two commands of the other node in the middle of one of the guest's.
+const ACTS_TWICE: Scenario = Scenario {
+    name: "the other node acts twice while the guest preempts its own key or changes it, and all registrants hold the \
+           reservation",
+    target: Target::Kernel,
+    past: &[
+        Past::Other(register(ZERO, M)),
+        Past::Guest(register(ZERO, K)),
+        Past::Guest(with_type(Reserve, BY_ALL, K, ZERO)),
+    ],
+    guest: &[with_type(Preempt, BY_ALL, K, K), register_ignore(L)],
+    rules: Rules { events: 2, ..OTHERS },
+    depth: 2,
+    ..PLAIN
+};
+
 /// More of what the map engine has to get right, where the host can tell who its paths are to the logical unit.
 pub const MORE: &[Scenario] = &[
     Scenario {
@@ -798,7 +815,7 @@ pub const MORE: &[Scenario] = &[
     Scenario {
         name: "the same while all registrants hold the reservation, with the kernel's own target",
         target: Target::Kernel,
-        other: &[register(ZERO, K), with_type(Reserve, ReservationType::WriteExclusiveAllRegistrants, K, ZERO)],
+        other: &[register(ZERO, K), with_type(Reserve, BY_ALL, K, ZERO)],
         ..MULTIPATHD_IS_AWAY
     },
     Scenario {
@@ -880,4 +897,6 @@ pub const MORE: &[Scenario] = &[
         depth: 4,
         ..PLAIN
     },
+    ACTS_TWICE,
+    Scenario { name: "the same with three paths", paths: 3, ..ACTS_TWICE },
 ];

@@ -487,6 +487,10 @@ impl World {
             for victim in [K, L] {
                 acts.push(act(OutAction::Preempt, exclusive, own, victim));
             }
+            // While all registrants hold the reservation that takes it from all others (SPC-4, 5.13.11.2.4).
+            if let Some(held) = self.disk.reservation().filter(|held| held.holder.is_none()) {
+                acts.push(act(OutAction::Preempt, Some(held.kind), own, zero));
+            }
             acts.push(act(OutAction::Clear, None, own, zero));
             acts.push(act(OutAction::Register, None, own, zero));
         }

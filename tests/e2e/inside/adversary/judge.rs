@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use scsi_persistent_reservations::{SenseCode, SenseKey, Status};
+use scsi_persistent_reservations::{OutAction, SenseCode, SenseKey, Status};
 
 use super::array::{Books, Nexus, PATHS};
 use super::disk::{Act, Disk, Held, News, Told, Who};
@@ -114,6 +114,20 @@ struct Line {
     news: Vec<SenseCode>,
 }
 
+/// What an initiator is told whose registration this takes.
+fn loss(action: OutAction) -> Option<SenseCode> {
+    match action {
+        OutAction::Clear => Some(SenseCode::RESERVATIONS_PREEMPTED),
+        OutAction::Preempt | OutAction::PreemptAndAbort => Some(SenseCode::REGISTRATIONS_PREEMPTED),
+        OutAction::Register
+        | OutAction::RegisterAndIgnoreExistingKey
+        | OutAction::Reserve
+        | OutAction::Release
+        | OutAction::RegisterAndMove
+        | OutAction::ReplaceLostReservation => None,
+    }
+}
+
 /// What is right, and what follows.
 pub struct Right {
     pub disk: Disk,
@@ -140,6 +154,7 @@ impl Played<'_> {
             ends_left: false,
             news: Vec::new(),
         };
+        let mut was_taken = false;
         for place in 0..=self.acts.len() {
             if at == Some(place) {
                 line.conflicts = disk.is_released_with_another_key(Who::Guest, &self.act);
@@ -149,7 +164,14 @@ impl Played<'_> {
                 line.told = Some(due);
             }
             if let Some((act, told)) = self.acts.get(place) {
+                // A command registers path after path, some of them after the other node has preempted the guest, and takes
+                // that back when it sees it: until then the other node's next command may find a path registered.
+                if was_taken && *told == Told::Good {
+                    line.news.extend(loss(act.action));
+                }
+                let is_registered = disk.key(Who::Guest).is_some();
                 let (due, news): (Told, News) = disk.play(Who::Other, act);
+                was_taken |= is_registered && disk.key(Who::Guest).is_none();
                 if due != *told && !ends_what_was_left(act, *told, due, &left) {
                     return None;
                 }
