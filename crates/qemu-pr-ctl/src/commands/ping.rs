@@ -9,7 +9,9 @@ use std::{
 
 use clap::Args;
 use rustix::pipe::PipeFlags;
-use scsi_persistent_reservations::{InAction, PersistentReserveIn, PrOut, ReservationKey, SenseCode, Status};
+use scsi_persistent_reservations::{
+    CDB_LENGTH, Cdb, InAction, PersistentReserveIn, PrOut, ReservationKey, SenseCode, Status,
+};
 use serde::Serialize;
 
 use super::global::{Global, Run};
@@ -19,6 +21,9 @@ use crate::{
     request::Access,
     target::{self, Transport},
 };
+
+/// In the control byte, the last of a CDB (SAM-5 5.2).
+const NACA: u8 = 0x04;
 
 /// A descriptor that is no disk, and open for reading only: what it takes to answer is the helper's own time. The helper
 /// takes a request about a pipe for one about itself, and neither records nor counts it.
@@ -44,6 +49,8 @@ pub struct Answers {
     pub simulates: bool,
     /// Who may only read a disk cannot change who may write it.
     pub guards_read_only: bool,
+    /// A failed command does not make the disk wait for its sender to clear that. QEMU's own helper sends such a command on.
+    pub refuses_naca: bool,
 }
 
 /// Check that a helper answers, and measure its latency
@@ -108,7 +115,13 @@ impl Answers {
         let request = PrOut::register(ReservationKey::ZERO, ReservationKey::ZERO);
         let reply = transport.execute(&file, &request.cdb(), &request.list())?;
         let guards_read_only = reply.sense.code() == Some(SenseCode::INVALID_OPERATION_CODE);
-        Ok(Self { simulates, guards_read_only })
+        let mut bytes = *cdb.as_bytes();
+        bytes[CDB_LENGTH - 1] = NACA;
+        let refuses_naca = match Cdb::new(bytes) {
+            Ok(cdb) => transport.execute(&file, &cdb, &[])?.sense.code() == Some(SenseCode::INVALID_FIELD_IN_CDB),
+            Err(_) => false,
+        };
+        Ok(Self { simulates, guards_read_only, refuses_naca })
     }
 }
 
@@ -133,5 +146,6 @@ fn page(reply: &PingReply, connect: Duration) -> String {
     line("protocol features", &format!("{:#x}", reply.features));
     line("simulates disks", yes(reply.answers.simulates));
     line("guards read-only descriptors", yes(reply.answers.guards_read_only));
+    line("refuses NACA", yes(reply.answers.refuses_naca));
     page
 }

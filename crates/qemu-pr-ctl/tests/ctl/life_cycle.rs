@@ -7,9 +7,12 @@ fn a_daemon_that_runs_is_heard() {
     let daemon = Daemon::start();
     let said = run(daemon.socket(), &["ping"]).expect_done();
     assert!(said.contains("pr.sock: the helper answers\n"), "{said}");
-    for (name, value) in
-        [("protocol features", "0x0"), ("simulates disks", "yes"), ("guards read-only descriptors", "yes")]
-    {
+    for (name, value) in [
+        ("protocol features", "0x0"),
+        ("simulates disks", "yes"),
+        ("guards read-only descriptors", "yes"),
+        ("refuses NACA", "yes"),
+    ] {
         assert!(said.lines().any(|line| line.trim().starts_with(name) && line.ends_with(value)), "{said}");
     }
 }

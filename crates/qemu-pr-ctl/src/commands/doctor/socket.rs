@@ -86,7 +86,7 @@ fn examine(socket: &Socket, timeout: Duration) -> Option<Finding> {
         }
     };
     match Answers::probe(&mut transport) {
-        Ok(answers) if answers.guards_read_only || answers.simulates => None,
+        Ok(answers) if answers.refuses_naca || answers.simulates => None,
         Ok(_) => Some(Finding::OtherHelper { socket }),
         Err(error) => Some(Finding::NotAHelper { socket, reason: error.to_string() }),
     }

@@ -8,6 +8,9 @@ use scsi_persistent_reservations::{PrOut, Sense, SenseCode, Status};
 
 use crate::stand_in::{Request, good};
 
+/// In the control byte of a CDB, which is its last.
+const NACA: u8 = 0x04;
+
 /// The disks, as a helper reaches them.
 #[derive(Clone)]
 pub struct Storage {
@@ -36,9 +39,10 @@ impl Storage {
         let name = file.file_name().expect("a name").to_str().expect("words");
         let Some((unit, nexus)) = self.ways.get(name).copied() else {
             // Something that is no disk, to find out whose helper this is.
-            let is_guarded = !request.parameters.is_empty() && !self.is_qemus_own;
-            return refused(if is_guarded {
+            return refused(if !request.parameters.is_empty() {
                 SenseCode::INVALID_OPERATION_CODE
+            } else if request.cdb.command_bytes()[9] == NACA && !self.is_qemus_own {
+                SenseCode::INVALID_FIELD_IN_CDB
             } else {
                 SenseCode::IO_PROCESS_TERMINATED
             });
