@@ -69,7 +69,44 @@ pub fn look(asker: &Asker<'_>, patience: Duration) -> Vec<Finding> {
             findings.extend(judge(asker, map, &states, belief.as_ref()));
         }
     }
+    explain(findings)
+}
+
+/// A key that multipathd lacks because of its configuration is no finding by itself: telling it the key mends nothing.
+fn explain(mut findings: Vec<Finding>) -> Vec<Finding> {
+    let mut lacking: Vec<String> = Vec::new();
+    let mut causes = Vec::new();
+    for finding in &findings {
+        match finding {
+            Finding::MultipathdOtherKey { has, .. } => lacking.push(has.clone()),
+            Finding::NoKeyFile { .. } => causes.push(NO_KEY.to_owned()),
+            Finding::KeyIsNumber { key, .. } => causes.extend(number(key).map(of_key)),
+            _ => {}
+        }
+    }
+    findings.retain(|finding| !matches!(finding, Finding::MultipathdOtherKey { has, .. } if causes.contains(has)));
+    for finding in &mut findings {
+        match finding {
+            Finding::NoKeyFile { is_felt } => *is_felt = lacking.iter().any(|has| has == NO_KEY),
+            Finding::KeyIsNumber { key, is_felt, .. } => {
+                *is_felt = number(key).map(of_key).is_some_and(|key| lacking.contains(&key));
+            }
+            _ => {}
+        }
+    }
     findings
+}
+
+/// A key as a configuration has it.
+fn number(text: &str) -> Option<ReservationKey> {
+    u64::from_str_radix(text.strip_prefix("0x").unwrap_or(text), 16).ok().map(ReservationKey)
+}
+
+/// What multipathd has for a map.
+const NO_KEY: &str = "no key";
+
+fn of_key(key: ReservationKey) -> String {
+    format!("key {key}")
 }
 
 /// The maps that stay suspended.
@@ -100,10 +137,10 @@ fn ask(host: &Host, daemon: &mut Multipathd, maps: &[Map]) -> Result<(Vec<Belief
     let mut findings = Vec::new();
     // One in the section of a map is that map's alone, whatever the defaults are.
     for key in keys.iter().filter(|key| key.value != "file") {
-        findings.push(Finding::KeyIsNumber { key: key.value.clone(), section: key.section.clone() });
+        findings.push(Finding::KeyIsNumber { key: key.value.clone(), section: key.section.clone(), is_felt: false });
     }
     if config.contains("defaults") && !keys.iter().any(|key| key.section == "defaults") {
-        findings.push(Finding::NoKeyFile);
+        findings.push(Finding::NoKeyFile { is_felt: false });
     }
     let mut beliefs = Vec::new();
     for map in maps {
@@ -230,8 +267,8 @@ fn without_key(map: &Map, answer: &Answer, active: &[Path<'_>], key: Reservation
 fn disagreement(map: &Map, key: ReservationKey, belief: &Belief) -> Option<Finding> {
     let map = map.name.clone();
     match (belief.key, belief.registers) {
-        (Some(kept), _) if kept != key => Some(Finding::MultipathdOtherKey { map, key, has: format!("key {kept}") }),
-        (None, _) => Some(Finding::MultipathdOtherKey { map, key, has: "no key".to_owned() }),
+        (Some(kept), _) if kept != key => Some(Finding::MultipathdOtherKey { map, key, has: of_key(kept) }),
+        (None, _) => Some(Finding::MultipathdOtherKey { map, key, has: NO_KEY.to_owned() }),
         (Some(_), Some(false)) => Some(Finding::MultipathdDoesNotRegister { map, key }),
         (Some(_), _) => None,
     }

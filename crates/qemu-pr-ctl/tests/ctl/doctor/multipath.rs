@@ -39,11 +39,11 @@ fn a_host_whose_multipathd_has_no_time() {
 fn a_host_whose_multipathd_keeps_no_keys() {
     let host = Host::sound();
     host.multipathd_says("show config local", "defaults {\n\tverbosity 2\n}\n");
-    only(
-        &doctor(&host, &[]),
-        "warning: multipathd's configuration has no 'reservation_key file':",
-        r"mkdir -p /etc/multipath/conf.d && printf 'defaults {\n    reservation_key file\n}\n' >/etc/multipath/conf.d/reservation-key.conf && multipathd reconfigure",
-    );
+    let mend = r"mkdir -p /etc/multipath/conf.d && printf 'defaults {\n    reservation_key file\n}\n' >/etc/multipath/conf.d/reservation-key.conf && multipathd reconfigure";
+    only(&doctor(&host, &[]), "warning: multipathd's configuration has no 'reservation_key file':", mend);
+    // It is an error where a key is lacking because of it, which then is no finding of its own.
+    host.multipathd_says("getprkey map mpatha", "none\n");
+    only(&doctor(&host, &[]), "error: multipathd's configuration has no 'reservation_key file':", mend);
 }
 
 #[test]
@@ -54,11 +54,27 @@ fn a_host_with_a_key_in_multipath_conf() {
         "defaults {\n\treservation_key \"file\"\n}\nmultipaths {\n\tmultipath {\n\t\treservation_key 0x5\n\t}\n}\n",
     );
     host.multipathd_says("getprkey map mpatha", "0x5\n");
+    // To tell multipathd another key would change nothing.
+    let mend = "grep -rn reservation_key /etc/multipath.conf /etc/multipath/conf.d  # make it 'file', then multipathd \
+                reconfigure";
+    only(
+        &doctor(&host, &[]),
+        "error: multipathd's configuration has 'reservation_key 0x5' in section multipaths:",
+        mend,
+    );
+    // It has the guest's key all the same.
+    host.multipathd_says("getprkey map mpatha", "0xa\n");
+    only(
+        &doctor(&host, &[]),
+        "warning: multipathd's configuration has 'reservation_key 0x5' in section multipaths:",
+        mend,
+    );
+    // One that comes from elsewhere.
+    host.multipathd_says("getprkey map mpatha", "0x7\n");
     let run = doctor(&host, &[]);
-    // What follows from it is worse than that it may.
     first(
         &run,
-        "error: map mpatha is registered with key 0xa, but multipathd has key 0x5 for it",
+        "error: map mpatha is registered with key 0xa, but multipathd has key 0x7 for it",
         "qemu-pr-ctl register-ignore --new-key 0xa /dev/mapper/mpatha",
     );
     assert!(run.stdout.contains("warning: multipathd's configuration has 'reservation_key 0x5' in"), "{run:?}");
