@@ -81,6 +81,7 @@ fn steps(size: Size) -> Vec<Step> {
         // Debian's helper has no multipath: what it lacks is known, and takes minutes to show.
         (Always, "VM test multipath", vm_test(Kind::Multipath, None, all)),
         (Always, "VM test multipath-random, its named cases", Box::new(move || named_cases(!all))),
+        (Always, "VM test doctor", vm_test(Kind::Doctor, None, all)),
         (Always, "VM test multipath-guest", vm_test(Kind::MultipathGuest, None, all)),
         (Always, "lints of the fuzzers", Box::new(lints_of_fuzzers)),
         (Always, "fuzzers", Box::new(move || fuzz::check(if all { 60 } else { 15 }))),

@@ -13,7 +13,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::request::{Answer, Request};
 use crate::wait;
 
-const PROGRAM: &str = "/usr/bin/qemu-pr-helper";
+/// The one under test.
+pub const PROGRAM: &str = "/usr/bin/qemu-pr-helper";
 
 /// What a loaded machine may need to start or to end a process.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -45,14 +46,18 @@ impl Helper {
     pub fn start_logging_to(name: &str, options: &[&str], log: Stdio) -> Result<Self> {
         let folder = PathBuf::from("/run").join(name);
         fs::create_dir_all(&folder)?;
-        let socket = folder.join("helper.sock");
-        let process = Command::new(PROGRAM)
+        Self::start_at(PROGRAM, folder.join("helper.sock"), options, log)
+    }
+
+    /// Starts any helper on any socket.
+    pub fn start_at(program: &str, socket: PathBuf, options: &[&str], log: Stdio) -> Result<Self> {
+        let process = Command::new(program)
             .arg("-k")
             .arg(&socket)
             .args(options)
             .stderr(log)
             .spawn()
-            .with_context(|| format!("{PROGRAM} cannot be started"))?;
+            .with_context(|| format!("{program} cannot be started"))?;
         let mut helper = Self { process, socket };
         wait::until("the helper's socket", PATIENCE, || {
             if let Some(status) = helper.process.try_wait()? {

@@ -1,6 +1,6 @@
 //! The driver program of a bed: runs as the only task of a virtual machine and reports to its serial line.
 //!
-//! `bed-inside kernel|libiscsi|guest|migration|cluster|multipath|multipath-random|multipath-guest|host|manual ours|reference [full] [PART]`:
+//! `bed-inside kernel|libiscsi|guest|migration|cluster|multipath|multipath-random|multipath-guest|doctor|host|manual ours|reference [full] [PART]`:
 //! which scenarios to run, whose helper lies in /usr/bin, whether what is repeated is repeated as often as a release has to
 //! pass, and as whom the helper runs where that makes two machines of one bed; for `multipath-random` with more words, see
 //! `adversary/mod.rs`. `bed-inside bench …` and `bench-multipath …` measure instead of trying, see `bench.rs`
@@ -13,6 +13,7 @@ mod bench;
 mod cluster;
 mod conformance;
 mod ctl;
+mod doctor;
 mod fence;
 mod guest;
 mod guest_machine;
@@ -66,7 +67,7 @@ fn run(words: &[&str], report: &mut Report) -> Result<()> {
     }
     let [bed, whose, ref more @ ..] = *words else {
         bail!(
-            "usage: bed-inside kernel|libiscsi|guest|migration|cluster|multipath|multipath-random|multipath-guest|host|manual ours|reference \
+            "usage: bed-inside kernel|libiscsi|guest|migration|cluster|multipath|multipath-random|multipath-guest|doctor|host|manual ours|reference \
              [full] [PART]"
         )
     };
@@ -98,6 +99,7 @@ fn run(words: &[&str], report: &mut Report) -> Result<()> {
         "multipath" => multipath::run(report, reference, is_full, part),
         "multipath-random" => adversary::run(report, reference, more),
         "multipath-guest" => multipath::guest::run(report, reference, is_full),
+        "doctor" => doctor::run(report, reference),
         "host" => host::run(report, reference),
         "manual" => manual::run(report),
         other => bail!("there is no bed {other}"),

@@ -20,6 +20,8 @@ pub enum Kind {
     MultipathRandom,
     /// That map, passed through to a QEMU guest
     MultipathGuest,
+    /// That map and a guest that is never run: what `qemu-pr-ctl doctor` says when one thing after the other is broken
+    Doctor,
     /// A whole Debian with systemd and libvirt, this project's package installed on it, and two guests
     Host,
     /// The same Debian, on which somebody who has just got the package follows the manual, word for word
@@ -44,6 +46,7 @@ impl Kind {
             Kind::Multipath => "multipath",
             Kind::MultipathRandom => "multipath-random",
             Kind::MultipathGuest => "multipath-guest",
+            Kind::Doctor => "doctor",
             Kind::Host => "host",
             Kind::Manual => "manual",
             Kind::Bench => "bench",
@@ -54,6 +57,11 @@ impl Kind {
     /// Whether a guest boots inside.
     pub fn has_guest(self) -> bool {
         matches!(self, Kind::Guest | Kind::Migration | Kind::Cluster | Kind::MultipathGuest | Kind::Host | Kind::Manual)
+    }
+
+    /// Whether there is a QEMU in it.
+    pub fn has_qemu(self) -> bool {
+        self.has_guest() || self == Kind::Doctor
     }
 
     /// Whether it is a whole distribution, on which packages are installed.
@@ -76,7 +84,12 @@ impl Kind {
     pub fn has_multipath(self) -> bool {
         matches!(
             self,
-            Kind::Migration | Kind::Multipath | Kind::MultipathRandom | Kind::MultipathGuest | Kind::BenchMultipath
+            Kind::Migration
+                | Kind::Multipath
+                | Kind::MultipathRandom
+                | Kind::MultipathGuest
+                | Kind::Doctor
+                | Kind::BenchMultipath
         )
     }
 }

@@ -2,7 +2,7 @@
 //! a reader is told to write.
 //!
 //! A fenced block is followed if its first word is `console`; a second word says where: on the laboratory's disk (none),
-//! on a real `host`, in a `guest` of it. One that no test can run has to say so in front of readers: `elsewhere`. Any
+//! on a real `host`, in a `guest` of it, on a host that is broken on purpose (`doctor`). One that no test can run has to say so in front of readers: `elsewhere`. Any
 //! other block with a word `file=PATH` is written to that path where the console blocks around it run.
 //!
 //! In what is printed `…` stands for anything in a line, and on a line of its own for any number of lines.
@@ -19,6 +19,8 @@ pub enum Place {
     Host,
     /// In a guest of that Debian.
     Guest,
+    /// On a host on which one thing is broken, by `cargo xtask bed doctor`.
+    Doctor,
     /// On a system that no test has.
     Elsewhere,
 }
@@ -84,6 +86,7 @@ pub fn steps(page: &str) -> Result<Vec<Step>, String> {
         let place = match words.get(1).copied() {
             Some("host") => Place::Host,
             Some("guest") => Place::Guest,
+            Some("doctor") => Place::Doctor,
             Some("elsewhere") => Place::Elsewhere,
             _ => Place::Laboratory,
         };

@@ -8,7 +8,7 @@ mod kill;
 mod outage;
 pub mod port;
 mod preempt;
-mod process;
+pub mod process;
 mod register;
 mod reserve;
 pub mod scene;

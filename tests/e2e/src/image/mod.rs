@@ -19,7 +19,7 @@ use cpio::Archive;
 
 use crate::kernel::{Kernel, Version};
 use crate::kind::Kind;
-use crate::programs::Programs;
+use crate::programs::{Programs, REFERENCE};
 use crate::random::Random;
 use crate::vm::STARTED;
 
@@ -91,7 +91,7 @@ pub fn write(to: &Path, kind: Kind, kernel: &Kernel, programs: &Programs, words:
     if kind == Kind::Libiscsi {
         libiscsi::add(&mut root, &packages)?;
     }
-    if kind.has_guest() {
+    if kind.has_qemu() {
         let system = if is_hosts_own { Path::new("/") } else { &packages };
         let qemu = "usr/bin/qemu-system-x86_64";
         root.program(&system.join(qemu), qemu)?;
@@ -103,6 +103,12 @@ pub fn write(to: &Path, kind: Kind, kernel: &Kernel, programs: &Programs, words:
         for (folder, name) in FIRMWARE {
             root.copy(&system.join(FIRMWARE_FOLDER).join(folder).join(name), &format!("guest/firmware/{name}"))?;
         }
+    }
+    if kind == Kind::Doctor {
+        // QEMU's own, which may have been left in the place of this project's.
+        root.program(Path::new(REFERENCE), "usr/libexec/qemu-pr-helper")?;
+    }
+    if kind.has_guest() {
         let guest = Kernel::unpack(Version::Debian12)?;
         root.copy(&guest.image, "guest/vmlinuz")?;
         let guest_root = if kind == Kind::Cluster { cluster_root(&guest)? } else { guest_root(&guest)? };

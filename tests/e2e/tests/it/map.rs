@@ -44,6 +44,12 @@ fn that_qemus_own_helper_does_not_answer_as_one_disk_is_found() {
 
 #[test]
 #[ignore = "boots a virtual machine"]
+fn doctor_names_what_is_broken_on_a_host_and_the_command_that_it_gives_mends_it() {
+    holds(Kind::Doctor);
+}
+
+#[test]
+#[ignore = "boots a virtual machine"]
 fn a_guest_on_a_map_loses_no_write_while_its_helper_is_killed() {
     holds(Kind::MultipathGuest);
 }
