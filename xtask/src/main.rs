@@ -139,6 +139,10 @@ enum Command {
         /// The kernel of --machine tcg [default: 6.1]
         #[arg(long, value_enum)]
         kernel: Option<e2e::Version>,
+        /// The release of Debian whose programs the beds host and multipath-random have; 0.15.1, say, for the one that has
+        /// that release of multipath-tools
+        #[arg(long, value_enum, default_value_t, visible_alias = "multipath-tools")]
+        suite: e2e::Suite,
         /// Take QEMU's own helper, built with multipath (ten minutes, once), and only count what does not hold
         #[arg(long, conflicts_with = "helper")]
         against_c: bool,
@@ -195,10 +199,10 @@ fn run(command: Command) -> Result<bool> {
             packages::install_missing(&[packages::SHELLS])?;
             completions::check()
         }
-        Command::Bed { bed, helper, keep, debug, full, machine, kernel, against_c, random } => {
+        Command::Bed { bed, helper, keep, debug, full, machine, kernel, suite, against_c, random } => {
             packages::install_missing(&[packages::FOR_BEDS])?;
             let amount = if full { e2e::Amount::Full } else { e2e::Amount::Short };
-            let options = e2e::Options { keep, story: false, debug, amount, machine, kernel, random };
+            let options = e2e::Options { keep, story: false, debug, amount, machine, kernel, suite, random };
             let helper = if against_c { Some(e2e::c_helper::program()?) } else { helper };
             let tally = e2e::run(bed, helper.as_deref(), &options)?;
             Ok(tally.succeeded())

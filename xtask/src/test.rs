@@ -108,7 +108,7 @@ fn steps(size: Size) -> Vec<Step> {
         // Nothing timed is tested: only that what measures still works.
         (Release, "what the bench measures, in small", Box::new(pr_bench::works)),
         (Release, "what the bench measures on maps, in small", Box::new(pr_bench::multipath_works)),
-        (Release, "VM test host", vm_test(Kind::Host, None, all)),
+        (Release, "VM test host on each Debian", Box::new(host_on_each_suite)),
         (Release, "VM test host with Debian's helper", vm_test(Kind::Host, Some(e2e::REFERENCE), all)),
         (Release, "VM test manual", vm_test(Kind::Manual, None, all)),
     ]
@@ -224,8 +224,14 @@ fn named_cases(debug: bool) -> Result<bool> {
 
 /// Ten thousand commands.
 fn random_at_length() -> Result<bool> {
-    let random = e2e::Random { commands: 3400, multipath_tools: e2e::Release::All, ..e2e::Random::default() };
-    machine_test(Kind::MultipathRandom, None, e2e::Options { random, ..e2e::Options::default() })()
+    let random = e2e::Random { commands: 3400, ..e2e::Random::default() };
+    let suite = e2e::Suite::All;
+    machine_test(Kind::MultipathRandom, None, e2e::Options { random, suite, ..e2e::Options::default() })()
+}
+
+/// The package, with the libvirt, QEMU and systemd of each release.
+fn host_on_each_suite() -> Result<bool> {
+    machine_test(Kind::Host, None, e2e::Options { suite: e2e::Suite::All, ..e2e::Options::default() })()
 }
 
 /// Of QEMU's helper is counted what does not hold: the bed has to find it.

@@ -77,7 +77,7 @@ fn attempt(kind: Kind, machine: Chosen, kernel: &Kernel, programs: &Programs, op
     let consoles = kind.parts().iter().map(|part| place.join(format!("{name}{part}.console")));
     let consoles: Vec<PathBuf> = consoles.collect();
     let disks = if kind.is_distribution() {
-        host::write(&image, kind, kernel, programs, reference)?
+        host::write(&image, kind, options.suite, kernel, programs, reference)?
     } else {
         let whose = whose(reference);
         let words = match kind {
@@ -85,7 +85,7 @@ fn attempt(kind: Kind, machine: Chosen, kernel: &Kernel, programs: &Programs, op
             _ => format!("{whose} {}", options.amount.word()),
         };
         let _making = MAKING.lock();
-        image::write(&image, kind, kernel, programs, &words, &options.random)?;
+        image::write(&image, kind, kernel, programs, &words, options.suite)?;
         match kind {
             Kind::Cluster => vec![Disk { path: cluster::disk()?, temporary: false }],
             _ => Vec::new(),

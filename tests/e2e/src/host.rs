@@ -20,9 +20,7 @@ use crate::kernel::Kernel;
 use crate::kind::Kind;
 use crate::machine::Disk;
 use crate::programs::{Programs, whose};
-
-/// The release that the host is.
-const RELEASE: &str = "bookworm";
+use crate::suite::Suite;
 
 /// What is installed on it. `AppArmor` is there because Debian installs it with every kernel: it confines libvirtd, its
 /// guests, and whatever they start.
@@ -105,8 +103,15 @@ const FIRST: &str = "mkdir -p /root\n\
 const MODULES: &[&str] = &["ext4", "virtio_blk", "virtio_pci", "configfs", "autofs4", "af_packet"];
 
 /// Everything that the machine boots from, at `name` with several endings; returns its disks.
-pub fn write(image: &Path, kind: Kind, kernel: &Kernel, programs: &Programs, reference: bool) -> Result<Vec<Disk>> {
-    let base = base()?;
+pub fn write(
+    image: &Path,
+    kind: Kind,
+    suite: Suite,
+    kernel: &Kernel,
+    programs: &Programs,
+    reference: bool,
+) -> Result<Vec<Disk>> {
+    let base = base(suite)?;
     let mut root = Root::new()?;
     root.program(Path::new("/bin/busybox"), "bin/busybox")?;
     let modules = root.modules(kernel, &[MODULES, image::MODULES].concat())?;
@@ -171,10 +176,10 @@ fn pod(folder: &Path) -> Result<()> {
 }
 
 /// The distribution as a disk.
-fn base() -> Result<PathBuf> {
+fn base(suite: Suite) -> Result<PathBuf> {
     let recipe = Recipe {
-        name: "host",
-        release: RELEASE,
+        name: &format!("host-{suite}"),
+        release: suite.name(),
         packages: PACKAGES,
         size: SIZE,
         excludes: &[],

@@ -69,6 +69,11 @@ impl Kind {
         matches!(self, Kind::Host | Kind::Manual)
     }
 
+    /// Whether its programs may be those of another release of Debian than the usual one.
+    pub fn has_suites(self) -> bool {
+        matches!(self, Kind::MultipathRandom | Kind::Host)
+    }
+
     /// The parts of its checks, each of which is made in a machine of its own, all at the same time.
     pub fn parts(self) -> &'static [&'static str] {
         match self {

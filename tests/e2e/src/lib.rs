@@ -25,12 +25,13 @@ mod random;
 mod rounds;
 pub mod session;
 mod start;
+mod suite;
 mod uml;
 mod vm;
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 pub use bench::{Maps, measure, measure_on_maps};
 pub use kernel::Version;
@@ -38,7 +39,8 @@ pub use kind::{Amount, Kind};
 pub use machine::Machine;
 pub use options::Options;
 pub use programs::{REFERENCE, our_helper};
-pub use random::{Random, Release};
+pub use random::Random;
+pub use suite::Suite;
 pub use vm::Tally;
 
 /// Boots the bed with a helper in it and shows every check as it is made.
@@ -46,8 +48,20 @@ pub use vm::Tally;
 /// # Errors
 /// Whatever keeps the bed from being built or booted. A check that fails is not an error: it is in the tally.
 pub fn run(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Tally> {
-    if kind == Kind::MultipathRandom {
-        return rounds::run(helper, options);
+    ensure!(
+        options.suite == Suite::default() || kind.has_suites(),
+        "the bed {} has the programs of one release of Debian; omit --suite",
+        kind.word()
+    );
+    let mut tally = Tally::default();
+    for suite in options.suite.each() {
+        let options = Options { suite: *suite, ..options.clone() };
+        let one = match kind {
+            Kind::MultipathRandom => rounds::run(helper, &options)?,
+            _ => boot::boot(kind, helper, &options)?.tally,
+        };
+        tally.passed += one.passed;
+        tally.failed += one.failed;
     }
-    boot::boot(kind, helper, options).map(|heard| heard.tally)
+    Ok(tally)
 }

@@ -4,6 +4,7 @@ use crate::kernel::Version;
 use crate::kind::Amount;
 use crate::machine::Machine;
 use crate::random::Random;
+use crate::suite::Suite;
 
 /// How a run is shown and what it leaves behind.
 #[derive(Clone, Default)]
@@ -20,6 +21,8 @@ pub struct Options {
     pub machine: Option<Machine>,
     /// The kernel of an emulated machine [default: Debian 12's].
     pub kernel: Option<Version>,
+    /// The release of Debian of the beds that can have another than Debian 12.
+    pub suite: Suite,
     /// What the bed `multipath-random` does.
     pub random: Random,
 }

@@ -1,38 +1,10 @@
-//! What the bed `multipath-random` does, for how long, and with which multipathd.
+//! What the bed `multipath-random` does, and for how long.
 
 /// How many commands a round has at most (`ROUND` of `inside/adversary/run.rs`); one in which a promise is broken ends there.
 pub const ROUND: u64 = 60;
 
 /// Everything that it may do to a host.
 const TROUBLES: &[&str] = &["node", "shared-keys", "paths", "removal", "hang", "access", "multipathd", "kills"];
-
-/// A release of multipath-tools: one for each suite of Debian that has a different one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Release {
-    /// Debian 12's
-    #[default]
-    #[value(name = "0.9.4")]
-    Bookworm,
-    /// Debian 13's
-    #[value(name = "0.11.1")]
-    Trixie,
-    /// That of Debian forky
-    #[value(name = "0.15.1")]
-    Forky,
-    /// All of them, one after the other
-    All,
-}
-
-impl Release {
-    /// The suite that has it, unless it is the host's own.
-    pub fn suite(self) -> Option<&'static str> {
-        match self {
-            Self::Bookworm | Self::All => None,
-            Self::Trixie => Some("trixie"),
-            Self::Forky => Some("forky"),
-        }
-    }
-}
 
 /// How many commands from which seed, and what happens meanwhile.
 #[derive(Clone, Debug, clap::Args)]
@@ -46,9 +18,6 @@ pub struct Random {
     /// What happens meanwhile, separated by commas; "" for nothing
     #[arg(long, value_name = "KINDS", value_delimiter = ',', default_values = TROUBLES)]
     pub troubles: Vec<String>,
-    /// The release of multipath-tools, with the C library, udev and iSCSI tools of its suite
-    #[arg(long, value_enum, default_value_t)]
-    pub multipath_tools: Release,
     /// How many machines share the rounds, at the same time: they wait most of the time
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub machines: usize,
@@ -60,7 +29,7 @@ pub struct Random {
 impl Default for Random {
     fn default() -> Self {
         let troubles = TROUBLES.iter().map(|it| (*it).to_owned()).collect();
-        Self { commands: 300, seed: 1, troubles, multipath_tools: Release::default(), machines: 1, cases: true }
+        Self { commands: 300, seed: 1, troubles, machines: 1, cases: true }
     }
 }
 

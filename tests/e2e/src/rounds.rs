@@ -8,12 +8,11 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use anyhow::{Result, bail, ensure};
-use clap::ValueEnum as _;
 
 use crate::boot::boot;
 use crate::kind::Kind;
 use crate::options::Options;
-use crate::random::{ROUND, Random, Release};
+use crate::random::{ROUND, Random};
 use crate::vm::{Figures, Heard, Tally};
 
 /// How many rounds a machine has.
@@ -21,21 +20,6 @@ const ROUNDS: u64 = 20;
 
 /// In how many rounds one machine may stop.
 const ROUNDS_FOR_A_STOP: u64 = 12;
-
-/// Runs it, with one release of multipath-tools or with each.
-pub fn run(helper: Option<&Path>, options: &Options) -> Result<Tally> {
-    let releases: &[Release] = match options.random.multipath_tools {
-        Release::All => &[Release::Bookworm, Release::Trixie, Release::Forky],
-        ref one => std::slice::from_ref(one),
-    };
-    let mut tally = Tally::default();
-    for release in releases {
-        let with = run_with(*release, helper, options)?;
-        tally.passed += with.passed;
-        tally.failed += with.failed;
-    }
-    Ok(tally)
-}
 
 /// The rounds that no machine has yet, and what came of the others.
 struct Rounds {
@@ -79,8 +63,9 @@ impl Rounds {
     }
 }
 
-fn run_with(release: Release, helper: Option<&Path>, options: &Options) -> Result<Tally> {
-    let random = Random { multipath_tools: release, ..options.random.clone() };
+/// Runs it, with multipath-tools of one release of Debian.
+pub fn run(helper: Option<&Path>, options: &Options) -> Result<Tally> {
+    let random = options.random.clone();
     ensure!(random.machines > 0, "no machine has no rounds; use --machines 1");
     let due = vec![(random.seed, random.seed + random.rounds())];
     let (tally, figures) = (Tally::default(), Figures::default());
@@ -102,7 +87,6 @@ fn run_with(release: Release, helper: Option<&Path>, options: &Options) -> Resul
         threads.into_iter().try_for_each(|it| it.join().unwrap_or_else(|_| bail!("a thread panicked")))
     });
     let Rounds { tally, figures, machines, stopped, .. } = rounds.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let name = release.to_possible_value().map(|it| it.get_name().to_owned()).unwrap_or_default();
-    println!("multipath-tools {name}: {machines} machines, of which {stopped} stopped\n{figures}");
+    println!("multipath-tools of {}: {machines} machines, of which {stopped} stopped\n{figures}", options.suite);
     result.map(|()| tally)
 }

@@ -119,16 +119,12 @@ fn limit(kind: Kind, amount: Amount) -> Duration {
         Kind::Multipath | Kind::MultipathGuest if amount == Amount::Full => Duration::from_secs(3600),
         Kind::Kernel | Kind::Libiscsi | Kind::Bench => Duration::from_secs(600),
         Kind::BenchMultipath => Duration::from_secs(3600),
-        Kind::Cluster => Duration::from_secs(2400),
+        Kind::Cluster | Kind::Host => Duration::from_secs(2400),
         // It ends by itself after so many commands.
         Kind::MultipathRandom => Duration::from_secs(4 * 3600),
-        Kind::Guest
-        | Kind::Migration
-        | Kind::Multipath
-        | Kind::MultipathGuest
-        | Kind::Doctor
-        | Kind::Host
-        | Kind::Manual => Duration::from_secs(1200),
+        Kind::Guest | Kind::Migration | Kind::Multipath | Kind::MultipathGuest | Kind::Doctor | Kind::Manual => {
+            Duration::from_secs(1200)
+        }
     }
 }
 

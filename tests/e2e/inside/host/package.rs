@@ -17,6 +17,11 @@ cd /run && mkdir -p obstacle/DEBIAN obstacle/usr/bin && touch obstacle/usr/bin/q
 printf 'Package: obstacle\\nVersion: 1\\nArchitecture: all\\nMaintainer: none\\nDescription: in the way\\n' >obstacle/DEBIAN/control
 dpkg-deb --build obstacle && dpkg --force-unsafe-io --install obstacle.deb";
 
+/// What no package owns and is called like this one's files.
+const LEFT: &str = "\
+find /etc /usr /var/lib/dpkg/info /var/lib/systemd /run -name '*qemu-pr-helper*' |
+    while read -r file; do dpkg --search \"$file\" >/dev/null 2>&1 || echo \"$file\"; done";
+
 /// What Debian has at the paths that are taken over, and where it is meanwhile.
 const TAKEN: [(&str, &str); 2] = [
     ("/usr/bin/qemu-pr-helper", "/usr/bin/qemu-pr-helper.distrib"),
@@ -121,9 +126,7 @@ pub fn leaves(report: &mut Report, originals: &Originals) {
         originals.aside()?;
         sh("dpkg --purge qemu-pr-helper-rs")?;
         originals.in_place()?;
-        let left = sh("find /etc /usr /var/lib/dpkg/info /var/lib/systemd /run \
-                       -name '*qemu-pr-helper*' -not -path '/usr/bin/qemu-pr-helper' \
-                       -not -path '/usr/share/man/man8/qemu-pr-helper.8.gz'")?;
+        let left = sh(LEFT)?;
         ensure!(left.is_empty(), "it left {left}");
         Ok(())
     });

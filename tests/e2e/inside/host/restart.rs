@@ -15,6 +15,9 @@ use crate::wait;
 /// How often it is restarted.
 const RESTARTS: usize = 4;
 
+/// How many clients are faster than guests. Each connects anew after a restart.
+const CLIENTS: usize = 2;
+
 /// A guest's command takes seconds where everything is emulated.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -44,15 +47,15 @@ fn restart(guests: &mut Guests<'_>) -> Result<()> {
         ensure!(sent > 0, "a guest sent nothing");
         ensure!(failed == 0, "{failed} of {sent} commands failed: {}", guest.runs("cat /failed")?);
     }
-    let busy = Busy::start(2, &guests.disks[0])?;
+    let busy = Busy::start(CLIENTS as u64, &guests.disks[0])?;
     for _ in 0..RESTARTS {
         sh(&format!("systemctl restart {SERVICE}"))?;
     }
     let tally = busy.end()?;
     remark(&format!("clients like QEMU: {tally}"));
     ensure!(tally.unreachable == 0 && tally.unanswered == 0, "busy clients: {tally}");
-    // systemd keeps their connections meanwhile.
-    ensure!(tally.anew == 0 && tally.halved == 0, "busy clients: {tally}");
+    // Who was between a CDB and its parameter list in that very moment is lost (decision 028).
+    ensure!(tally.anew <= CLIENTS * RESTARTS && tally.halved <= tally.anew, "busy clients: {tally}");
     Ok(())
 }
 

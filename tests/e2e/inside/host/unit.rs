@@ -158,6 +158,7 @@ fn privileges() -> Result<()> {
         ("qemu-pr-names", NONE, RAWIO, &own),
         ("qemu-pr-resolve", NONE, RAWIO, &own),
         ("qemu-pr-broker", RAWIO_AND_ADMIN, RAWIO_AND_ADMIN, "0"),
+        ("qemu-pr-keeper", RAWIO_AND_ADMIN, RAWIO_AND_ADMIN, "0"),
     ];
     let processes = process::all()?;
     ensure!(processes.len() == due.len(), "there are {processes:?}");

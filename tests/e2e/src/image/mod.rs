@@ -20,7 +20,7 @@ use cpio::Archive;
 use crate::kernel::{Kernel, Version};
 use crate::kind::Kind;
 use crate::programs::{Programs, REFERENCE};
-use crate::random::Random;
+use crate::suite::Suite;
 use crate::vm::STARTED;
 
 /// What makes the LUN, both ways of reaching it, and the device-mapper table that hangs.
@@ -59,9 +59,9 @@ pub const PASSWD: &str = "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody
 pub const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
 
 /// Writes the root image of a bed. The programs in it are those of another suite where that is asked for.
-pub fn write(to: &Path, kind: Kind, kernel: &Kernel, programs: &Programs, words: &str, random: &Random) -> Result<()> {
+pub fn write(to: &Path, kind: Kind, kernel: &Kernel, programs: &Programs, words: &str, suite: Suite) -> Result<()> {
     let of_another_suite = match kind {
-        Kind::MultipathRandom => random.multipath_tools.suite().map(packages::unpack_multipath_of).transpose()?,
+        Kind::MultipathRandom if !suite.is_hosts_own() => Some(packages::unpack_multipath_of(suite.name())?),
         Kind::Migration => Some(packages::unpack_newest_qemu()?),
         _ => None,
     };

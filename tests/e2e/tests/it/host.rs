@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use e2e::{Kind, Options, REFERENCE};
+use e2e::{Kind, Options, REFERENCE, Suite};
 
 use crate::{holds, holds_with};
 
@@ -10,6 +10,14 @@ use crate::{holds, holds_with};
 #[ignore = "boots a virtual machine"]
 fn the_package_takes_the_place_of_debians_helper_and_gives_it_back() {
     holds(Kind::Host);
+}
+
+#[test]
+#[ignore = "boots a virtual machine"]
+fn it_does_so_with_the_libvirt_qemu_and_systemd_of_newer_debians() {
+    for suite in [Suite::Trixie, Suite::Forky] {
+        holds_with(Kind::Host, None, Options { suite, ..Options::default() });
+    }
 }
 
 #[test]
