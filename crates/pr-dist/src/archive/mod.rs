@@ -35,6 +35,7 @@ const BESIDES: &[&str] = &[
     "docs/completions",
     "docs/manual",
     "packaging/systemd",
+    "packaging/apparmor",
     "packaging/sysusers",
     "packaging/qemu-pr-helper.toml",
     "README.md",
