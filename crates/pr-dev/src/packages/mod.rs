@@ -95,6 +95,10 @@ const OBSERVABILITY: &[&str] = &["prometheus", "python3-prometheus-client"];
 /// What reads manifests and schemas.
 const SCHEMAS: &[&str] = &["python3-yaml", "python3-jsonschema", "python3-pyrsistent", "python3-attr"];
 
+/// kubectl, whose kustomize builds overlays: of a suite in which it is as new as what people use, and for whose program the
+/// C library of Debian 12 is new enough.
+const KUBECTL: (&str, &str) = ("trixie", "kubectl");
+
 /// Installs what is wanted and the host lacks; without the right to do so, says what to install.
 pub fn install_missing(wanted: &[&[Package]]) -> Result<()> {
     let lacks = |path: &str| !fs::exists(path).unwrap_or(false);
@@ -157,6 +161,14 @@ pub fn unpack_for_observability() -> Result<PathBuf> {
 /// Unpacks what holds documents against schemas, and returns the folder that it lies in.
 pub fn unpack_for_schemas() -> Result<PathBuf> {
     unpack(|| Ok(Apt::host()), "schemas", SCHEMAS)
+}
+
+/// Unpacks kubectl, and returns the folder that it lies in.
+///
+/// # Errors
+/// As for [`suite::unpack`].
+pub fn unpack_kubectl() -> Result<PathBuf> {
+    suite::unpack("schemas/kubectl", KUBECTL.0, suite::HOST, &[KUBECTL.1])
 }
 
 /// Unpacks packages in a directory of their own below the target directory, once. An empty kernel package stands for the

@@ -32,7 +32,7 @@ pub struct Options {
 pub const SUITE: &str = "trixie";
 
 /// What the image is made from, beside the Debian package.
-const FILES: [&str; 2] = ["install", "entrypoint.sh"];
+const FILES: [&str; 3] = ["install", "entrypoint.sh", "wait-for-helper.sh"];
 
 /// Makes the image and says where it is.
 pub fn run(options: &Options) -> Result<bool> {

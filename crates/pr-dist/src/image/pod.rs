@@ -26,8 +26,7 @@ pub struct Pod {
 impl Pod {
     /// The DaemonSet's, with the image at `root` and the node's folders below `node`.
     pub fn new(root: &Path, node: &Path) -> Result<Self> {
-        let files = schemas::manifests()?;
-        let spec = files["daemonset.yaml"]["spec"]["template"]["spec"].clone();
+        let spec = schemas::daemon_set()?["spec"]["template"]["spec"].clone();
         ensure!(spec["hostPID"] == true && spec["hostNetwork"] == true, "the pod has name spaces that are not played");
         Ok(Self { spec, root: root.to_owned(), node: node.to_owned() })
     }

@@ -1,7 +1,7 @@
-"""Holds the manifests and the bill of materials against schemas, and prints the manifests as JSON.
+"""Holds the manifests and the bill of materials against schemas, and prints the manifests as JSON: file name to documents.
 
-Arguments: the manifests' folder, the bill of materials, the schemas written here, and the packages kubernetes-validate
-and cyclonedx-python-lib, which bring the schemas of Kubernetes and CycloneDX.
+Arguments: the bill of materials, the schemas written here, the packages kubernetes-validate and cyclonedx-python-lib, which
+bring the schemas of Kubernetes and CycloneDX, and the manifests' folder.
 """
 
 import json
@@ -12,7 +12,7 @@ import zipfile
 import jsonschema
 import yaml
 
-manifests, bill, written, kubernetes, cyclonedx = map(pathlib.Path, sys.argv[1:])
+bill, written, kubernetes, cyclonedx, manifests = map(pathlib.Path, sys.argv[1:])
 # The oldest that its users may still have, and the newest that the package knows.
 VERSIONS = ["v1.30.0", "v1.37.0"]
 wrong = []
@@ -40,13 +40,15 @@ def of_kubernetes(package, version, document):
 own = json.loads(written.read_text())
 read = {}
 with zipfile.ZipFile(kubernetes) as package:
-    for path in sorted(manifests.glob("*.yaml")):
-        document = read[path.name] = yaml.safe_load(path.read_text())
-        if document["kind"] in own["$defs"]:
-            hold(path.name, document, {"$ref": f"#/$defs/{document['kind']}", **own}, {})
-            continue
-        for version in VERSIONS:
-            hold(f"{path.name} in {version}", document, *of_kubernetes(package, version, document))
+    for path in sorted(manifests.rglob("*.yaml")):
+        name = str(path.relative_to(manifests))
+        read[name] = list(yaml.safe_load_all(path.read_text()))
+        for document in read[name]:
+            if document["kind"] in own["$defs"]:
+                hold(name, document, {"$ref": f"#/$defs/{document['kind']}", **own}, {})
+                continue
+            for version in VERSIONS:
+                hold(f"{name} in {version}", document, *of_kubernetes(package, version, document))
 
 with zipfile.ZipFile(cyclonedx) as package:
     folder = "cyclonedx/schema/_res/"
