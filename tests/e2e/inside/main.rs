@@ -21,6 +21,7 @@ mod hang;
 mod helper;
 mod host;
 mod iscsi;
+mod kubevirt;
 mod libiscsi;
 mod lun;
 mod manual;
@@ -90,6 +91,9 @@ fn run(words: &[&str], report: &mut Report) -> Result<()> {
             parts::run(report, reference)?;
             iscsi::run(report)?;
             ctl::run(report, luns.lun(0), reference)?;
+            if !reference {
+                kubevirt::run(report, &luns.lun(0)[0])?;
+            }
             hang::run(report, &luns, reference)
         }
         "libiscsi" => libiscsi::run(report, reference),

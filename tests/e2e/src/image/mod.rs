@@ -13,7 +13,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use pr_dev::packages;
-use pr_dev::workspace::{bytes, output};
+use pr_dev::workspace::{self, bytes, output};
 
 use cpio::Archive;
 
@@ -80,6 +80,10 @@ pub fn write(to: &Path, kind: Kind, kernel: &Kernel, programs: &Programs, words:
         root.program(&programs.ctl, "usr/bin/qemu-pr-ctl")?;
         root.program(Path::new("/usr/bin/sg_persist"), "usr/bin/sg_persist")?;
         root.program(Path::new("/sbin/dmsetup"), "sbin/dmsetup")?;
+        // As they are in the container image.
+        for script in ["entrypoint.sh", "wait-for-helper.sh"] {
+            root.content(script, 0o755, fs::read(workspace::root().join("packaging/container").join(script))?);
+        }
     } else {
         root.program(&multipath::find(&packages, "sbin/dmsetup")?, "sbin/dmsetup")?;
     }
