@@ -8,6 +8,7 @@ mod documents;
 mod links;
 mod messages;
 mod promises;
+mod proxmox;
 mod sources;
 mod test_code;
 mod world;
