@@ -10,8 +10,15 @@ const FOLDER: &str = "docs/manual/src";
 
 /// The targets of the links on a page, outside of its blocks.
 pub fn links(page: &str) -> Vec<String> {
+    titled(page).into_iter().map(|(target, _)| target).collect()
+}
+
+/// The same, with the titles that a browser shows over them: `[text](target "title")`.
+pub fn titled(page: &str) -> Vec<(String, String)> {
     let outside = page.split("```").step_by(2).collect::<String>();
-    outside.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target.to_owned()).collect()
+    let insides = outside.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(inside, _)| inside);
+    let parts = insides.map(|inside| inside.split_once(" \"").unwrap_or((inside, "")));
+    parts.map(|(target, title)| (target.to_owned(), title.trim_end_matches('"').to_owned())).collect()
 }
 
 /// The anchors that mdBook gives a page's headings.
