@@ -20,7 +20,7 @@ use super::{Build, PROGRAMS};
 const UNITS: &str = "qemu-pr-helper-rs";
 
 /// The units that no other package has.
-const BROKER: [&str; 2] = ["qemu-pr-broker.socket", "qemu-pr-broker@.service"];
+const OWN: [&str; 3] = ["qemu-pr-broker.socket", "qemu-pr-broker@.service", "qemu-pr-exporter.service"];
 
 /// Where the helper lies: the name of the program is what libvirt's tools look for, the folder is ours.
 const HELPER: &str = "/usr/libexec/qemu-pr-helper-rs/qemu-pr-helper";
@@ -71,7 +71,7 @@ fn units(to: &Path) -> Result<()> {
         let unit = unit.replace("[Unit]\n", &format!("[Unit]\nConflicts=qemu-pr-helper.{kind}\n"));
         fs::write(to.join(format!("{UNITS}.{kind}")), unit)?;
     }
-    for name in BROKER {
+    for name in OWN {
         fs::write(to.join(name), unit(name)?)?;
     }
     Ok(())
@@ -129,8 +129,10 @@ fn installs(build: Build, package: &Path) -> Result<()> {
     let start = format!("ExecStart={HELPER} ");
     let unit = fs::read_to_string(inside(&format!("/usr/lib/systemd/system/{UNITS}.service")))?;
     ensure!(unit.contains(&start) && unit.contains(&format!("Requires={UNITS}.socket")), "the service starts another");
-    let broker = fs::read_to_string(inside(&format!("/usr/lib/systemd/system/{}", BROKER[1])))?;
+    let broker = fs::read_to_string(inside(&format!("/usr/lib/systemd/system/{}", OWN[1])))?;
     ensure!(broker.contains(&start) && broker.contains(&format!("Before={UNITS}.service")), "the broker is another's");
+    let exporter = fs::read_to_string(inside(&format!("/usr/lib/systemd/system/{}", OWN[2])))?;
+    ensure!(exporter.contains(&format!("\nExecStart={}\n", PLACES[2])), "the exporter's unit starts another");
     ensure!(fs::exists(inside(SYSUSERS))?, "nothing makes the service's user");
     rpm(&["--erase", "--nodeps", "--noscripts", name])?;
     ensure!(!fs::exists(inside(HELPER))?, "{HELPER} outlives its package");
@@ -164,12 +166,14 @@ mod tests {
         assert_eq!(asked("post", "1"), "qemu-pr-helper-rs.conf\ndaemon-reload\n");
         assert_eq!(asked("post", "2"), "qemu-pr-helper-rs.conf\ndaemon-reload\n");
         assert_eq!(asked("preun", "1"), "");
-        assert_eq!(asked("postun", "1"), "daemon-reload\ntry-restart qemu-pr-helper-rs.service\n");
+        let restarted = "daemon-reload\ntry-restart qemu-pr-helper-rs.service qemu-pr-exporter.service\n";
+        assert_eq!(asked("postun", "1"), restarted);
     }
 
     #[test]
     fn a_removal_ends_what_runs() {
-        let ended = "disable --now --quiet qemu-pr-helper-rs.socket qemu-pr-helper-rs.service qemu-pr-broker.socket\n";
+        let ended = "disable --now --quiet qemu-pr-exporter.service qemu-pr-helper-rs.socket qemu-pr-helper-rs.service \
+                     qemu-pr-broker.socket\n";
         assert_eq!(asked("preun", "0"), ended);
         assert_eq!(asked("postun", "0"), "daemon-reload\n");
     }
@@ -185,7 +189,9 @@ mod tests {
             assert!(unit(kind).contains(&format!("\nConflicts=qemu-pr-helper.{kind}\n")), "{}", unit(kind));
             assert!(unit(kind).contains("\nDocumentation=man:qemu-pr-helper-rs(8)\n"), "{}", unit(kind));
         }
-        let broker = fs::read_to_string(place.path().join(BROKER[1])).unwrap();
+        let exporter = fs::read_to_string(place.path().join(OWN[2])).unwrap();
+        assert!(exporter.contains("\nAfter=network.target qemu-pr-helper-rs.service\n"), "{exporter}");
+        let broker = fs::read_to_string(place.path().join(OWN[1])).unwrap();
         assert!(broker.contains(&format!("\nExecStart={HELPER} --serve-broker\n")), "{broker}");
         assert!(broker.contains("\nBefore=qemu-pr-helper-rs.service\n"), "{broker}");
     }

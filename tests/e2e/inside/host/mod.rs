@@ -3,6 +3,7 @@
 mod busy;
 mod command;
 pub mod domain;
+mod exporter;
 mod guests;
 mod package;
 mod pod;
@@ -40,6 +41,7 @@ pub fn run(report: &mut Report, reference: bool) -> Result<()> {
     } else {
         package::arrives(report, &originals);
         unit::run(report, &luns.lun(0)[0], luns.lun(1));
+        exporter::run(report);
         pod::run(report, luns.lun(1));
     }
     guests::run(report, luns.lun(0), reference)?;

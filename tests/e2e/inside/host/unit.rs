@@ -129,7 +129,7 @@ pub fn changes_map(socket: &str, paths: &[Node; 2]) -> Result<()> {
 }
 
 /// Holds what `systemd-analyze security` says against a limit.
-fn exposure(service: &str, limit: f64) -> Result<()> {
+pub fn exposure(service: &str, limit: f64) -> Result<()> {
     let told = sh(&format!("systemd-analyze security --no-pager '{service}' | tail -n 1"))?;
     remark(&told);
     let value = told.split_once(": ").and_then(|(_, rest)| rest.split(' ').next()).context("no exposure")?;
