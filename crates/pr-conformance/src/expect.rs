@@ -19,6 +19,8 @@ pub enum Expect {
     Conflict,
     /// RESERVATION CONFLICT, or CHECK CONDITION with any sense key but UNIT ATTENTION: targets differ.
     Refusal,
+    /// RESERVATION CONFLICT, or GOOD where the command changes nothing: targets differ.
+    ConflictOrNothing,
     /// These keys in any order, each as often as its node has paths.
     Keys(Vec<ReservationKey>),
     /// The header of READ KEYS and no key.
@@ -61,6 +63,7 @@ impl Expect {
                 let checked = reply.status == Status::CHECK_CONDITION && !reply.is_unit_attention();
                 (checked || reply.status == Status::RESERVATION_CONFLICT, reply.to_string())
             }
+            Self::ConflictOrNothing => (good || reply.status == Status::RESERVATION_CONFLICT, reply.to_string()),
             Self::UnitAttention(code) => {
                 let is_attention = reply.is_unit_attention();
                 let is_expected = is_attention && reply.sense.code() == Some(*code);
@@ -133,6 +136,7 @@ impl fmt::Display for Expect {
         match self {
             Self::Good | Self::GoodIfSupported => f.write_str("GOOD"),
             Self::Conflict => f.write_str("RESERVATION CONFLICT"),
+            Self::ConflictOrNothing => f.write_str("RESERVATION CONFLICT or GOOD"),
             Self::Refusal => f.write_str("RESERVATION CONFLICT, or an error"),
             Self::Keys(keys) | Self::KeysIfKept(keys) | Self::Registrations(keys) => f.write_str(&list(keys)),
             Self::KeysHeader => f.write_str("8 bytes, more announced"),

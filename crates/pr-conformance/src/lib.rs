@@ -34,12 +34,14 @@
 #![forbid(unsafe_code)]
 
 mod expect;
+mod grid;
 mod judge;
 mod products;
 mod sequences;
 mod step;
 
 pub use expect::{Expect, Verdict};
+pub use grid::{Case, Deed, cases};
 pub use judge::{Judge, StepReport, TRIES};
 pub use products::{COMMON, PRODUCTS, Product};
 pub use sequences::{ALL, Initiators, Sequence};

@@ -4,13 +4,15 @@ use scsi_persistent_reservations::{InAction, OutAction, PrOut};
 
 use crate::Expect;
 
-/// Which of the two initiators.
+/// Which of the initiators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Initiator {
     /// The first one.
     One,
     /// The second one, which is there if [`Initiators::pair`](crate::Initiators::pair) says so.
     Two,
+    /// One that is not registered, in a [`Case`](crate::Case).
+    Three,
 }
 
 impl Initiator {
@@ -19,6 +21,7 @@ impl Initiator {
         match self {
             Self::One => 1,
             Self::Two => 2,
+            Self::Three => 3,
         }
     }
 }

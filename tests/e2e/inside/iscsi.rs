@@ -22,6 +22,8 @@ const KEY_B: u64 = 0x15c5_1b00;
 /// The relative target port identifier of the target that was made first.
 const FIRST_PORT: &str = "1";
 
+const BACKSTORE: &str = "network";
+
 const ADDRESS: &str = "127.0.0.1";
 const PORT: &str = "3261";
 
@@ -95,6 +97,9 @@ pub fn run(report: &mut Report) -> Result<()> {
     });
     report.check("iSCSI: the LUN is left without keys", || tools.reset());
     conformance::run(report, &helper, &nodes)?;
+    let [first, second] = nodes;
+    let third = initiate(3, &lun::of_backstore(BACKSTORE))?;
+    conformance::grid(report, &helper, &[first, second, third])?;
     helper.stop()
 }
 
@@ -122,7 +127,7 @@ fn target(number: u32) -> String {
 /// Two initiators of one LUN.
 pub fn log_in() -> Result<[Node; 2]> {
     lun::mount_configfs()?;
-    let backstore = lun::backstore("network")?;
+    let backstore = lun::backstore(BACKSTORE)?;
     Ok([initiate(1, &backstore)?, initiate(2, &backstore)?])
 }
 

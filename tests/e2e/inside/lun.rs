@@ -25,9 +25,14 @@ pub fn mount_configfs() -> Result<()> {
     fs::create_dir_all(TARGET).context("the target modules are not loaded")
 }
 
+/// The configfs folder of a LUN's medium.
+pub fn of_backstore(name: &str) -> PathBuf {
+    Path::new(TARGET).join("core/fileio_0").join(name)
+}
+
 /// A file in memory as a LUN's medium; returns its configfs folder.
 pub fn backstore(name: &str) -> Result<PathBuf> {
-    let folder = Path::new(TARGET).join("core/fileio_0").join(name);
+    let folder = of_backstore(name);
     fs::create_dir_all(&folder)?;
     put(&folder.join("control"), &format!("fd_dev_name=/run/{name}.img,fd_dev_size={SIZE}"))?;
     // Without a serial number LIO has no name for the file that keeps registrations.

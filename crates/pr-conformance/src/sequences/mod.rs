@@ -12,7 +12,7 @@ use scsi_persistent_reservations::{InAction, PrOut, ReservationKey, ReservationT
 
 use crate::{Command, Expect, Initiator, Step};
 
-const ANY_LENGTH: u16 = 8192;
+pub const ANY_LENGTH: u16 = 8192;
 const WERO: ReservationType = ReservationType::WriteExclusiveRegistrantsOnly;
 const WEAR: ReservationType = ReservationType::WriteExclusiveAllRegistrants;
 
@@ -82,51 +82,51 @@ pub const ALL: [Sequence; 19] = [
     enforcement!("enforcement-type-8", ExclusiveAccessAllRegistrants),
 ];
 
-fn step(initiator: Initiator, name: &'static str, command: Command, expect: Expect) -> Step {
+pub fn step(initiator: Initiator, name: &'static str, command: Command, expect: Expect) -> Step {
     Step { initiator, name, command, expect }
 }
 
-const fn register(key: ReservationKey, new_key: ReservationKey) -> Command {
+pub const fn register(key: ReservationKey, new_key: ReservationKey) -> Command {
     Command::Change(PrOut::register(key, new_key))
 }
 
-const fn ignore(new_key: ReservationKey) -> Command {
+pub const fn ignore(new_key: ReservationKey) -> Command {
     Command::Change(PrOut::register_and_ignore_existing_key(new_key))
 }
 
-const fn reserve(key: ReservationKey, kind: ReservationType) -> Command {
+pub const fn reserve(key: ReservationKey, kind: ReservationType) -> Command {
     Command::Change(PrOut::reserve(key, kind))
 }
 
-const fn release(key: ReservationKey, kind: ReservationType) -> Command {
+pub const fn release(key: ReservationKey, kind: ReservationType) -> Command {
     Command::Change(PrOut::release(key, kind))
 }
 
-const fn clear(key: ReservationKey) -> Command {
+pub const fn clear(key: ReservationKey) -> Command {
     Command::Change(PrOut::clear(key))
 }
 
-const fn preempt(key: ReservationKey, victim: ReservationKey, kind: ReservationType) -> Command {
+pub const fn preempt(key: ReservationKey, victim: ReservationKey, kind: ReservationType) -> Command {
     Command::Change(PrOut::preempt(key, victim, kind))
 }
 
-const fn abort(key: ReservationKey, victim: ReservationKey, kind: ReservationType) -> Command {
+pub const fn abort(key: ReservationKey, victim: ReservationKey, kind: ReservationType) -> Command {
     Command::Change(PrOut::preempt_and_abort(key, victim, kind))
 }
 
 const KEYS: Command = Command::Read(InAction::ReadKeys, ANY_LENGTH);
 const RESERVATION: Command = Command::Read(InAction::ReadReservation, ANY_LENGTH);
-const NONE: ReservationKey = ReservationKey::ZERO;
+pub const NONE: ReservationKey = ReservationKey::ZERO;
 
-fn keys(initiator: Initiator, keys: &[ReservationKey]) -> Step {
+pub fn keys(initiator: Initiator, keys: &[ReservationKey]) -> Step {
     step(initiator, "reads the keys", KEYS, Expect::Keys(keys.to_vec()))
 }
 
-fn held(initiator: Initiator, by: ReservationKey, kind: ReservationType) -> Step {
+pub fn held(initiator: Initiator, by: ReservationKey, kind: ReservationType) -> Step {
     step(initiator, "reads the reservation", RESERVATION, Expect::Reservation(by, kind))
 }
 
-fn free(initiator: Initiator) -> Step {
+pub fn free(initiator: Initiator) -> Step {
     step(initiator, "reads the reservation", RESERVATION, Expect::NoReservation)
 }
 
