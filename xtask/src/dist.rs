@@ -9,16 +9,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use clap::{Arg, ArgAction, Command, ValueHint};
 use clap_complete::{Shell, generate};
-use clap_mangen::Man;
 use pr_dev::workspace::root;
 use qemu_pr_exporter as exporter;
 
-/// All are for administrators.
-const SECTION: &str = "8";
-const MANUAL: &str = "System Administration";
-
-/// What a page says besides its options, written by hand.
-const WRITTEN: &str = "packaging/man";
+use crate::man::{self, SECTION};
 
 /// Where they lie, below the workspace: nothing else is there.
 const FOLDERS: [&str; 2] = ["docs/man", "docs/completions"];
@@ -97,53 +91,8 @@ fn pages_of(command: Command, name: &str, files: &mut BTreeMap<PathBuf, Vec<u8>>
         let page = format!("{name}-{}", subcommand.get_name());
         pages_of(subcommand.clone().display_name(&page), &page, files)?;
     }
-    page_of(command, name, files)
-}
-
-fn page_of(command: Command, name: &str, files: &mut BTreeMap<PathBuf, Vec<u8>>) -> Result<()> {
-    let synopsis = synopsis(&command, name);
-    let mut page = Vec::new();
-    // No date: the same definitions make the same page on any day.
-    Man::new(command).title(name).section(SECTION).manual(MANUAL).render(&mut page)?;
-    let page = String::from_utf8(page)?.replace(".SH EXTRA\n", ".SH NOTES\n");
-    let (head, rest) = page.split_once(".SH SYNOPSIS\n").context("a page without a synopsis")?;
-    let (_, rest) = rest.split_once(".SH ").context("a page that ends with its synopsis")?;
-    let (body, version) = rest.split_once(".SH VERSION\n").unwrap_or((rest, ""));
-    let mut page = format!("{head}.SH SYNOPSIS\n{synopsis}.SH {body}");
-    let file = format!("{name}.{SECTION}");
-    let written = root().join(WRITTEN).join(&file);
-    if written.exists() {
-        page.push_str(&fs::read_to_string(&written).with_context(|| format!("cannot read {}", written.display()))?);
-    }
-    if !version.is_empty() {
-        page.extend([".SH VERSION\n", version]);
-    }
-    files.insert(Path::new("docs/man").join(file), page.into_bytes());
+    files.insert(Path::new("docs/man").join(format!("{name}.{SECTION}")), man::page(command, name)?.into_bytes());
     Ok(())
-}
-
-/// Each option with the name of its value; `clap_mangen` (0.3.3) leaves the values out.
-fn synopsis(command: &Command, name: &str) -> String {
-    let plain = |text: &str| text.replace('-', "\\-");
-    // The page of a subcommand has its words joined by hyphens.
-    let mut lines = vec![format!("\\fB{}\\fR", plain(command.get_bin_name().unwrap_or(name)))];
-    for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
-        let values: Vec<String> =
-            argument.get_value_names().into_iter().flatten().map(|value| format!("\\fI{}\\fR", plain(value))).collect();
-        let takes_value = argument.get_action().takes_values();
-        let flag = match (argument.get_short(), argument.get_long()) {
-            (Some(short), _) => Some(format!("\\fB\\-{short}\\fR")),
-            (None, Some(long)) => Some(format!("\\fB\\-\\-{}\\fR", plain(long))),
-            (None, None) => None,
-        };
-        let words: Vec<String> = flag.into_iter().chain(values.into_iter().filter(|_| takes_value)).collect();
-        let words = words.join(" ");
-        lines.push(if argument.is_required_set() { words } else { format!("[{words}]") });
-    }
-    if command.get_subcommands().next().is_some() {
-        lines.push("\\fICOMMAND\\fR".to_owned());
-    }
-    lines.join("\n") + "\n"
 }
 
 /// The files in a folder and in those below it that are made.

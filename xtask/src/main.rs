@@ -8,6 +8,7 @@ mod coverage;
 mod demo;
 mod dist;
 mod fuzz;
+mod man;
 mod mutants;
 mod nightly;
 mod observability;
@@ -83,7 +84,7 @@ enum Command {
     },
     /// Measure the helper beside the C helper and beside the least that the protocol costs
     Bench(pr_bench::Options),
-    /// Write the man pages and the shell completions of both programs to docs/
+    /// Write the man pages and the shell completions of the programs to docs/, and have mandoc read the pages
     Dist {
         /// Make what users install as well: packages for Debian and for RPM, a tarball, a bill of materials and
         /// checksums, in target/dist
@@ -193,7 +194,8 @@ fn run(command: Command) -> Result<bool> {
         // After the program's name and the command's.
         Command::Bench(options) => pr_bench::run(options, env::args_os().skip(2)),
         Command::Dist { reproducible: true, .. } => archive::run_twice(),
-        Command::Dist { packages, arch, .. } => Ok(dist::run()? && (!packages || archive::run_all(&arch)?)),
+        Command::Dist { packages: true, arch, .. } => Ok(dist::run()? && archive::run_all(&arch)?),
+        Command::Dist { .. } => Ok(dist::run()? && man::lint()?),
         Command::Manual => manual::run_all(),
         Command::Completions => {
             packages::install_missing(&[packages::SHELLS])?;

@@ -21,6 +21,7 @@ use crate::arch;
 use crate::completions;
 use crate::coverage;
 use crate::fuzz;
+use crate::man;
 use crate::observability;
 use crate::sanitize;
 
@@ -64,6 +65,7 @@ fn steps(size: Size) -> Vec<Step> {
         (Always, "documentation of the published crates", Box::new(documentation)),
         (Always, "published crates without their features", cargo_with(BARE)),
         (Always, "lints", cargo_with("clippy --quiet --workspace --all-targets -- -D warnings")),
+        (Always, "man pages", Box::new(man::lint)),
         (Always, "completions in their shells", Box::new(completions::check)),
         (Always, "alerts and the exporter's page", Box::new(observability::run)),
         (Always, "manifests and the bill of materials", Box::new(schemas::run)),

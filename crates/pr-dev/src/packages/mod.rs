@@ -92,6 +92,9 @@ const QEMU: &[&str] = &["qemu-system-x86", "qemu-system-data", "seabios"];
 /// promtool, and the Prometheus project's own reader of OpenMetrics. The first comes with a server that would be started.
 const OBSERVABILITY: &[&str] = &["prometheus", "python3-prometheus-client"];
 
+/// What reads man pages.
+const MANDOC: &[&str] = &["mandoc"];
+
 /// What reads manifests and schemas.
 const SCHEMAS: &[&str] = &["python3-yaml", "python3-jsonschema", "python3-pyrsistent", "python3-attr"];
 
@@ -156,6 +159,11 @@ pub fn unpack_user_mode_linux() -> Result<PathBuf> {
 /// Unpacks what checks alerts and metrics, and returns the folder that it lies in.
 pub fn unpack_for_observability() -> Result<PathBuf> {
     unpack(|| Ok(Apt::host()), "observability", OBSERVABILITY)
+}
+
+/// Unpacks what reads man pages, and returns the folder that it lies in.
+pub fn unpack_mandoc() -> Result<PathBuf> {
+    unpack(|| Ok(Apt::host()), "mandoc", MANDOC)
 }
 
 /// Unpacks what holds documents against schemas, and returns the folder that it lies in.
