@@ -2,8 +2,9 @@
 //!
 //! Its Markdown is held true by `xtask/tests/manual` and by `cargo xtask bed manual`; this only makes it look better.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, ensure};
@@ -30,10 +31,61 @@ pub fn build() -> Result<PathBuf> {
     // mdBook names a file that it cannot read, and goes on.
     let printed = output(tools::mdbook()?.arg("build").arg("--dest-dir").arg(&to).arg(root().join("docs/manual")))?;
     ensure!(!printed.contains("ERROR"), "mdbook: {printed}");
-    let pages = fs::read_dir(root().join("docs/manual/src"))?.count() - 1;
-    let made = fs::read_dir(&to)?.filter_map(|entry| Some(entry.ok()?.path()));
-    let made = made.filter(|path| path.extension().is_some_and(|extension| extension == "html")).count();
+    let ending = |folder: &Path, ending: &str| -> Result<usize> {
+        let paths = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path()));
+        Ok(paths.filter(|path| path.extension().is_some_and(|extension| extension == ending)).count())
+    };
+    // Without the table of contents.
+    let pages = ending(&root().join("docs/manual/src"), "md")? - 1;
+    let made = ending(&to, "html")?;
     ensure!(made > pages, "mdbook made {made} of {pages} pages in {}", to.display());
     run(Command::new("cp").arg("-r").arg(root().join(MAN)).arg(target().join("docs")))?;
+    let dead = dead_links(&to)?;
+    ensure!(dead.is_empty(), "these links lead nowhere: {dead:#?}");
     Ok(to)
+}
+
+/// The links and pictures of all pages that lead to no file or to no heading.
+fn dead_links(folder: &Path) -> Result<Vec<String>> {
+    let mut pages = BTreeMap::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "html") {
+            pages.insert(path.clone(), fs::read_to_string(&path)?);
+        }
+    }
+    let mut dead = Vec::new();
+    for (page, text) in &pages {
+        let targets = ["href=\"", "src=\""].into_iter().flat_map(|mark| text.split(mark).skip(1));
+        for target in targets.filter_map(|rest| rest.split('"').next()) {
+            if ["https:", "http:", "data:"].iter().any(|scheme| target.starts_with(scheme)) {
+                continue;
+            }
+            let (path, heading) = target.split_once('#').unwrap_or((target, ""));
+            let file = if path.is_empty() { page.clone() } else { folder.join(path) };
+            let has = |text: &String| text.contains(&format!("id=\"{heading}\""));
+            let leads = file.exists() && (heading.is_empty() || pages.get(&file).is_none_or(has));
+            if !leads {
+                dead.push(format!("{}: {target}", page.file_name().unwrap_or_default().display()));
+            }
+        }
+    }
+    Ok(dead)
+}
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a test is there to panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_found() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let page = "<h2 id=\"here\"><a href=\"#here\"><a href=\"b.html#there\"><a href=\"https://x/\"><img src=\"no.svg\">\
+                    <a href=\"#gone\"><a href=\"b.html#gone\">";
+        fs::write(folder.path().join("a.html"), page).expect("a page");
+        fs::write(folder.path().join("b.html"), "<h2 id=\"there\">").expect("a page");
+        let dead = dead_links(folder.path()).expect("pages");
+        assert_eq!(dead, ["a.html: #gone", "a.html: b.html#gone", "a.html: no.svg"]);
+    }
 }

@@ -160,7 +160,10 @@ fn manual(to: &Path, deb: &Path) -> Result<()> {
     fs::copy(deb, to.join(deb.file_name().context("a package has a name")?))?;
     for entry in fs::read_dir(root().join("docs/manual/src"))? {
         let entry = entry?;
-        fs::copy(entry.path(), to.join(entry.file_name()))?;
+        // Pictures are for those who have a browser.
+        if entry.file_type()?.is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
     }
     Ok(())
 }
