@@ -134,15 +134,18 @@ fn run(global: &Global, validate: &Validate) -> Result<u8, Error> {
     let known = Known::of(std::iter::once(device).chain(&second).map(|device| device.path.as_path()));
     prepare(&mut runner, validate, initiators, &known)?;
     let mut report = Report::begin(global, device, second.as_ref(), initiators)?;
+    let mut left = Vec::new();
     if validate.only.is_empty() {
         let sequence_report = run_ports(&mut runner, &known, initiators, validate.strict, &mut report);
-        runner.clean_up().map_err(|error| not_cleaned(device, initiators, &error))?;
+        left = runner.clean_up().map_err(|error| not_cleaned(device, initiators, &error))?;
         sequence_report?.into_iter().for_each(|sequence_report| report.end_sequence(sequence_report));
         runner.settle();
     }
     let wanted = |sequence: &&Sequence| validate.only.is_empty() || validate.only.iter().any(|n| n == sequence.name);
-    let mut left = Vec::new();
     for sequence in ALL.iter().filter(wanted) {
+        if !left.is_empty() || interrupt.status().is_some() {
+            break;
+        }
         // Another initiator may have registered meanwhile, and is not to be removed.
         match runner.keys()?.len() {
             0 => {}
@@ -153,9 +156,6 @@ fn run(global: &Global, validate: &Validate) -> Result<u8, Error> {
         left = runner.clean_up().map_err(|error| not_cleaned(device, initiators, &error))?;
         report.end_sequence(sequence_report?);
         runner.settle();
-        if !left.is_empty() || interrupt.status().is_some() {
-            break;
-        }
     }
     report.finish(&left, interrupt.status().is_some())?;
     Ok(interrupt.status().unwrap_or(if report.passed() && left.is_empty() { exit::GOOD } else { exit::NEGATIVE }))
