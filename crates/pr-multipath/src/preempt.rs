@@ -52,6 +52,9 @@ impl<I: Io> Engine<'_, I> {
         }
         let answer = self.take_over(request, own, None, |_, _| Ok((Answer::GOOD, own)))?;
         if answer.status == Status::GOOD {
+            if victim.is_zero() {
+                self.hold(true)?;
+            }
             self.say_who_writes(request, active.first().copied());
         }
         Ok(answer)
@@ -132,6 +135,8 @@ impl<I: Io> Engine<'_, I> {
         }
         let active = self.active();
         let (key, victim) = (request.parameters.key, request.parameters.service_action_key);
+        let holder = before.as_ref().filter(|survey| !survey.is_held_by_all()).and_then(Survey::holder);
+        let takes_over = holder.is_some_and(|holder| holder.key == victim);
         self.own.push(SenseCode::RESERVATIONS_RELEASED);
         // One that has the key speaks for all. What is out on a path that hangs might preempt whoever uses the key later.
         let has_key = |id: &PathId| before.as_ref().is_some_and(|survey| self.is_registered(survey, *id, key));
@@ -167,6 +172,9 @@ impl<I: Io> Engine<'_, I> {
             } else if answer.status == Status::RESERVATION_CONFLICT {
                 answer = Answer::failure("a path gave no answer, and the others refuse the command".to_owned());
             }
+        }
+        if takes_over && answer.status == Status::GOOD {
+            self.hold(true)?;
         }
         Ok(answer)
     }

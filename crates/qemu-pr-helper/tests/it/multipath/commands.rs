@@ -61,6 +61,7 @@ fn preempting_another_node_takes_its_reservation_and_nothing_of_ours() {
     guest.change(4, WRITE_EXCLUSIVE_REGISTRANTS, &keys(KEY, OTHER_KEY)).expect_good();
     assert_eq!(mapped.keys(), [Some(KEY); 2]);
     assert!(mapped.disk().unit.reservation().is_some());
+    assert!(lab.multipathd().kept("map0").holds, "as it would after RESERVE");
     assert_eq!(lab.mapper().calls(), [""; 0], "nothing is held back for that");
 }
 
