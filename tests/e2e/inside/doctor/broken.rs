@@ -28,6 +28,8 @@ pub struct Broken {
     pub disks: fn(&Host) -> Vec<String>,
     pub make: fn(&mut Host) -> Result<()>,
     pub mend: Mend,
+    /// How it is told, if it may be over as soon as doctor has asked.
+    pub passes: Option<&'static str>,
     /// What may be found once it is mended.
     pub then: &'static [&'static str],
 }
@@ -41,7 +43,7 @@ pub enum Mend {
 }
 
 const fn broken(kind: &'static str, what: &'static str, make: fn(&mut Host) -> Result<()>, mend: Mend) -> Broken {
-    Broken { kind, what, disks: |_| Vec::new(), make, mend, then: &[] }
+    Broken { kind, what, disks: |_| Vec::new(), make, mend, passes: None, then: &[] }
 }
 
 /// Something on the disk that no guest has.
@@ -52,7 +54,7 @@ const fn on_spare(
     mend: Mend,
     then: &'static [&'static str],
 ) -> Broken {
-    Broken { kind, what, disks: |host| vec![host.spare().display().to_string()], make, mend, then }
+    Broken { disks: |host| vec![host.spare().display().to_string()], then, ..broken(kind, what, make, mend) }
 }
 
 /// All of it.
@@ -88,7 +90,11 @@ pub const BROKEN: &[Broken] = &[
         Mend::Command,
     ),
     broken("path-without-key", "a path has lost its key behind everybody's back", loses_key, Mend::Command),
-    broken("multipathd-stale-key", "another node has fenced the guest", is_fenced, Mend::Command),
+    // The helper notices it when it is asked for the map's keys, and tells multipathd.
+    Broken {
+        passes: Some("warning: multipathd has key 0xa for map mpatha, but the disk has no registration"),
+        ..broken("multipathd-stale-key", "another node has fenced the guest", is_fenced, Mend::Command)
+    },
     // Disks
     on_spare("key-of-nobody", "this host has a key on a disk that no guest has", leaves_key, Mend::Command, &[]),
     on_spare(

@@ -61,8 +61,16 @@ pub struct Host {
 pub struct Said {
     pub code: Option<i32>,
     pub text: String,
-    /// The kind of its first finding, and the command below it.
+    /// The kind of its first finding, and the command below it, for programs; a moment later.
     pub first: Option<(String, String)>,
+}
+
+impl Said {
+    /// The command below the first finding, whose words are folded further in.
+    pub fn mend(&self) -> Option<String> {
+        let is_command = |line: &&str| line.starts_with("    ") && !line.starts_with("     ");
+        self.text.lines().find(is_command).map(|line| line.trim().to_owned())
+    }
 }
 
 impl Host {
@@ -158,11 +166,11 @@ pub fn does(words: &[&str]) -> Result<()> {
 pub fn examine(disks: &[String]) -> Result<Said> {
     let disks: Vec<&str> = disks.iter().map(String::as_str).collect();
     let socket = Path::new(SOCKET);
+    let run = Run::at(socket, &[&["doctor"], &disks[..]].concat())?;
+    ensure!(run.complaint.is_empty(), "{run:?}");
     let report = Run::at(socket, &[&["doctor", "--json"], &disks[..]].concat())?;
     let said: serde_json::Value =
         serde_json::from_str(&report.output).with_context(|| format!("no JSON: {report:?}"))?;
-    let run = Run::at(socket, &[&["doctor"], &disks[..]].concat())?;
-    ensure!(run.complaint.is_empty(), "{run:?}");
     let word = |name: &str| said["findings"][0][name].as_str().map(str::to_owned);
     Ok(Said { code: run.code, text: run.output, first: word("kind").zip(word("mend")) })
 }

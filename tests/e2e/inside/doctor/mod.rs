@@ -5,15 +5,18 @@ mod broken;
 mod guest;
 mod host;
 
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Error, Result, bail, ensure};
 use e2e::page::{self, Place, Run, Step};
+use serde_json::Value;
 
 use crate::multipath::scene::SETTLE;
 use crate::report::{Report, remark};
+use crate::tool::Run as Tool;
 use crate::wait;
 use broken::{BROKEN, Broken, Mend};
 use host::Host;
@@ -41,6 +44,10 @@ pub fn run(report: &mut Report, reference: bool) -> Result<()> {
             host.restore()?;
         }
     }
+    report.check("validate names the path that a helper without multipath leaves without its key", || {
+        host.restore()?;
+        names_the_path(&mut host)
+    });
     report.check("the manual has no words of doctor that nobody heard here", || manual.all_heard());
     Ok(())
 }
@@ -51,10 +58,13 @@ fn breaks(host: &mut Host, broken: &Broken, manual: &mut Manual) -> Result<()> {
     says_ok(&disks).context("before anything is broken")?;
     (broken.make)(host).context("it cannot be broken")?;
     let said = host::examine(&disks)?;
-    let Some((kind, mend)) = &said.first else { bail!("doctor finds nothing") };
-    if kind != broken.kind {
+    let Some(mend) = said.mend() else { bail!("doctor finds nothing") };
+    let kind = said.first.as_ref().map(|(kind, _)| kind.as_str());
+    let is_it =
+        kind == Some(broken.kind) || kind.is_none() && broken.passes.is_some_and(|words| said.text.starts_with(words));
+    if !is_it {
         remark(&said.text);
-        bail!("doctor finds {kind} first, not {}", broken.kind);
+        bail!("doctor finds {kind:?} first, not {}", broken.kind);
     }
     ensure!(said.code == Some(36), "the exit status is {:?}", said.code);
     if let Err(error) = manual.hears(&disks, &said.text) {
@@ -63,7 +73,7 @@ fn breaks(host: &mut Host, broken: &Broken, manual: &mut Manual) -> Result<()> {
     }
     match broken.mend {
         Mend::Service(mend) => mend(host)?,
-        Mend::Command => follow(mend)?,
+        Mend::Command => follow(&mend)?,
     }
     // One mend may bring to light what comes after it: whoever follows doctor gets to the end.
     for _ in 0..MOST {
@@ -91,6 +101,30 @@ fn in_time(disks: &[String]) -> Result<Option<(String, String)>> {
 fn says_ok(disks: &[String]) -> Result<()> {
     let said = host::examine(disks)?;
     ensure!((said.code, said.text.as_str()) == (Some(0), "ok\n"), "doctor says {}", said.text);
+    Ok(())
+}
+
+/// QEMU's helper, as Debian builds it, registers whichever path the map's next command takes.
+fn names_the_path(host: &mut Host) -> Result<()> {
+    let map = host::map().display().to_string();
+    host::does(&["unregister", "--key", &format!("{:#x}", host::KEY), &map])?;
+    // multipathd may have been about to register a path; the helper takes the key from it then.
+    wait::until("the map to have no keys", SETTLE, || Ok(host.scene.third.keys()?.is_empty().then_some(())))?;
+    let socket = "/run/other.sock";
+    host.serve_other(host::OTHER, socket)?;
+    let run = Tool::at(Path::new(socket), &["validate", &map, "--json"])?;
+    let said: Value = serde_json::from_str(&run.output).with_context(|| format!("no JSON: {run:?}"))?;
+    ensure!(run.code == Some(36), "{run:?}");
+    let sequences = said["sequences"].as_array().context("sequences")?;
+    let failed = sequences.iter().find(|sequence| sequence["result"] == "failed").context("nothing fails")?;
+    ensure!(failed["name"] == "ports-and-paths", "{failed}");
+    let step = failed["steps"].as_array().and_then(|steps| steps.last()).context("a step")?;
+    let word = |name: &str| step[name].as_str().unwrap_or_default().to_owned();
+    let [name, expected, came] = ["name", "expected", "came"].map(word);
+    let path = expected.strip_suffix(": GOOD").with_context(|| step.to_string())?;
+    let names: Vec<String> = host.scene.paths.iter().map(|port| format!("/dev/{}", port.name())).collect();
+    ensure!(names.iter().any(|name| name == path), "{step}");
+    ensure!(name == "has its key on a path" && came == format!("{path}: RESERVATION CONFLICT"), "{step}");
     Ok(())
 }
 
