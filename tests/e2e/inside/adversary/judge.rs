@@ -25,10 +25,12 @@ pub enum Rule {
     SameAnswer = 6,
     /// An answer in time, from everything that is started by itself.
     InTime = 7,
+    /// multipathd, which gives it to paths that come back, has the guest's key.
+    Known = 8,
 }
 
 impl Rule {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::GoodIsTrue,
         Self::NothingElse,
         Self::Others,
@@ -36,6 +38,7 @@ impl Rule {
         Self::Suspended,
         Self::SameAnswer,
         Self::InTime,
+        Self::Known,
     ];
 
     pub fn promise(self) -> &'static str {
@@ -47,6 +50,7 @@ impl Rule {
             Self::Suspended => "no map stays suspended",
             Self::SameAnswer => "status and sense are what one disk would answer",
             Self::InTime => "an answer comes in time, and nothing has to be started by hand",
+            Self::Known => "multipathd has the guest's key, and knows whether the map holds a reservation",
         }
     }
 }

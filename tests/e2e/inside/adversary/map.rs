@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use super::array::{Array, PATHS};
+use super::disk::{Disk, Held, Who};
 use super::family;
 use crate::lun;
 use crate::multipath::port::Port;
@@ -41,6 +42,36 @@ blacklist {
     devnode "^sd[e-h]$"
 }
 "#;
+
+/// What multipathd has of the map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The key that it gives to paths that come back.
+    key: Option<u64>,
+    /// Whether it does.
+    registers: bool,
+    /// Whether the map holds a reservation, as far as that is known; releases before 0.13 do not.
+    holds: Option<bool>,
+}
+
+impl Known {
+    /// What it has to have after a deed of the guest. Who of several holds what all registrants hold the target decides, and
+    /// what the other node has released the guest does not know.
+    pub fn of(before: &Disk, disk: &Disk) -> Self {
+        let is_guests = |held: Held| !held.by_all() && held.by == Who::Guest;
+        let holds = match (before.held, disk.held) {
+            (_, Some(held)) if is_guests(held) => Some(true),
+            (Some(held), None) if is_guests(held) => Some(false),
+            _ => None,
+        };
+        Self { key: disk.guest, registers: disk.guest.is_some(), holds }
+    }
+
+    pub fn agrees(&self, due: &Self) -> bool {
+        let holds = self.holds.zip(due.holds).is_none_or(|(is, due)| is == due);
+        (self.key, self.registers) == (due.key, due.registers) && holds
+    }
+}
 
 /// The map and the daemon that looks after it.
 pub struct Map {
@@ -107,6 +138,25 @@ impl Map {
                 .is_some_and(|(major, minor)| major.parse::<u32>().is_ok() && minor.parse::<u32>().is_ok())
         };
         Ok(status.split_whitespace().filter(is_number).any(|word| known.iter().all(|number| number != word)))
+    }
+
+    /// What multipathd has of the map; nothing where it does not answer.
+    pub fn known() -> Result<Option<Known>> {
+        let ask = |question: &str| services::tell(&format!("{question} map {MAP}"));
+        let [Ok(key), Ok(registers), Ok(holds)] = ["getprkey", "getprstatus", "getprhold"].map(ask) else {
+            return Ok(None);
+        };
+        let is_set = |answer: &str| match answer.trim() {
+            "set" | "1" => Some(true),
+            "unset" | "0" => Some(false),
+            _ => None,
+        };
+        // A word may follow for a registration that outlives a loss of power.
+        let digits = key.trim().split(':').next().and_then(|key| key.strip_prefix("0x"));
+        ensure!(digits.is_some() || key.trim() == "none", "getprkey: {key}");
+        let key = digits.map(|digits| u64::from_str_radix(digits, 16)).transpose()?;
+        let registers = is_set(&registers).with_context(|| format!("getprstatus: {registers}"))?;
+        Ok(Some(Known { key, registers, holds: is_set(&holds) }))
     }
 
     pub fn wait_for(array: &Array, wanted: [bool; PATHS], limit: Duration) -> Result<()> {

@@ -14,6 +14,7 @@ use super::disk::{Disk, Held, Who};
 use super::faults::{Daemon, Deed, Trouble};
 use super::host::{GRACE, Host};
 use super::judge::{self, Broken, Came, Played, Right, Rule, difference};
+use super::map::{Known, Map};
 use super::meddle::Plan;
 use super::record::Record;
 use crate::report::remark;
@@ -189,6 +190,9 @@ impl Run {
             self.record.slow(took, log.get(mark..).unwrap_or_default());
         }
         let had_to_restart = self.host.look_after_helper(&done.deeds)?;
+        if matches!(&came, Came::Answer(answer) if answer.status == Status::GOOD) && verdict.is_ok() && !self.is_over {
+            verdict = self.expect_known(&old)?;
+        }
         Ok(verdict.and(had_to_restart).and(if took > SLOW {
             Err(Broken(Rule::InTime, format!("the answer took {} s", took.as_secs())))
         } else {
@@ -321,6 +325,28 @@ impl Run {
         {
             let by = if by == Some(Nexus::Other) { Who::Other } else { Who::Guest };
             *held = Held { by, kind: held.kind };
+        }
+    }
+
+    /// After GOOD, with everything whole, multipathd is asked what it would do with a path that comes back, as the
+    /// maintainers of multipath-tools do after every step of their random test.
+    fn expect_known(&mut self, before: &Disk) -> Result<Result<(), Broken>> {
+        // What the other node has taken multipathd may keep until the guest registers again.
+        if self.host.is_disturbed()? || self.disk.guest.is_none() && self.fenced {
+            return Ok(Ok(()));
+        }
+        let due = Known::of(before, &self.disk);
+        let started = Instant::now();
+        loop {
+            let Some(is) = Map::known()? else { return Ok(Ok(())) };
+            if is.agrees(&due) {
+                self.record.count("times multipathd knew what the guest has");
+                return Ok(Ok(()));
+            }
+            if started.elapsed() > GRACE {
+                return Ok(Err(Broken(Rule::Known, format!("multipathd has {is:x?}, due {due:x?}"))));
+            }
+            thread::sleep(Duration::from_millis(50));
         }
     }
 
