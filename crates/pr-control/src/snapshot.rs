@@ -108,6 +108,9 @@ pub struct Totals {
     pub multipath_in_flight: u64,
     /// Multipath commands without an answer: their process died, the time was over, or there was none.
     pub multipath_failures: u64,
+    /// What there was to say about maps: what is not as it should be on which path, and what was done about it.
+    #[serde(default)]
+    pub multipath_notes: u64,
     /// Audit records written.
     pub audit_records: u64,
     /// Commands that were counted in an audit record and have none of their own.

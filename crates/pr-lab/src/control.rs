@@ -146,6 +146,7 @@ pub fn eventful_snapshot() -> Snapshot {
             multipath_commands: 19,
             multipath_in_flight: 1,
             multipath_failures: 3,
+            multipath_notes: 6,
             audit_records: 112,
             audit_left_out: 900,
             without_names: 1,

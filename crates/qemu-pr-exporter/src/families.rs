@@ -168,6 +168,12 @@ const FAMILIES: &[Family] = &[
         samples: |snapshot| total(snapshot.totals.multipath_failures),
     },
     Family {
+        name: "multipath_notes",
+        kind: Kind::Counter,
+        help: "Messages about multipath maps: what is wrong on which path, and what was done about it.",
+        samples: |snapshot| total(snapshot.totals.multipath_notes),
+    },
+    Family {
         name: "audit_records",
         kind: Kind::Counter,
         help: "Audit records written.",

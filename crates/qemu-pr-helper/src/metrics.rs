@@ -75,6 +75,8 @@ pub struct Metrics {
     pub multipath_commands: Counter,
     /// Those for a map that came back without an answer of a device.
     pub multipath_failures: Counter,
+    /// What there was to say about maps, besides answers.
+    pub multipath_notes: Counter,
     /// Audit records.
     pub audit_records: Counter,
     /// Commands that are only counted in an audit record.
@@ -121,6 +123,7 @@ impl Default for Metrics {
             multipath_returned: Counter::new(),
             multipath_commands: Counter::new(),
             multipath_failures: Counter::new(),
+            multipath_notes: Counter::new(),
             audit_records: Counter::new(),
             audit_left_out: Counter::new(),
             without_names: Counter::new(),
@@ -162,6 +165,7 @@ impl Metrics {
             multipath_commands: self.multipath_commands.get(),
             multipath_in_flight: asked.saturating_sub(returned),
             multipath_failures: self.multipath_failures.get(),
+            multipath_notes: self.multipath_notes.get(),
             audit_records: self.audit_records.get(),
             audit_left_out: self.audit_left_out.get(),
             without_names: self.without_names.get(),

@@ -61,6 +61,7 @@ fn the_json_of_the_state_is_stable() {
             "multipath_commands",
             "multipath_failures",
             "multipath_in_flight",
+            "multipath_notes",
             "over_limit",
             "overdue",
             "paused",

@@ -46,6 +46,7 @@ fn the_page_tells_what_the_helper_does() {
         ("multipath_commands", &[], 19.0),
         ("multipath_commands_in_flight", &[], 1.0),
         ("multipath_failures", &[], 3.0),
+        ("multipath_notes", &[], 6.0),
         ("audit_records", &[], 112.0),
         ("audit_left_out", &[], 900.0),
         ("audit_without_names", &[], 1.0),

@@ -168,8 +168,9 @@ impl Multipath {
         }
     }
 
-    /// Logs what there is to say about a map, within limits.
+    /// Counts what there is to say about a map, and logs it within limits.
     fn log(&self, device: Identity, words: &str) {
+        self.metrics.multipath_notes.count();
         if let Some(more) = self.messages.admit(Source::Device(device.device)) {
             warn!("{words}{more}");
         }

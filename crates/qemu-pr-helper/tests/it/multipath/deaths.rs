@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use pr_control::Control;
 use pr_lab::prelude::*;
 use rustix::process::Signal;
 
@@ -12,11 +13,15 @@ use crate::multipath::mapped::{Guest, Mapped, Way};
 
 const KEY: u64 = 0xa1;
 
+/// Where the helper can be asked. The usual name is device-mapper's here.
+const ASKED: &str = "asked";
+
 /// A registered guest whose self-preempt hangs when its key is to be given back to the second path; then one of the broker's
 /// processes is killed.
 fn killed_while_preempting(lab: &Lab, which: fn(&Helper) -> Process) -> (Helper, Mapped, Guest, Process) {
     let mapped = Mapped::default();
-    let helper = mapped.launch(lab).args(["--command-timeout", "300"]).start();
+    let control = lab.bed().path(ASKED);
+    let helper = mapped.launch(lab).args(["--command-timeout", "300"]).arg("--control").arg(control).start();
     let guest = Guest::of(&helper);
     guest.change(0, 0, &keys_with(0, 0, KEY)).expect_good();
     guest.change(1, 5, &keys_with(0, KEY, 0)).expect_good();
@@ -49,6 +54,10 @@ fn is_mended(lab: &Lab, helper: &Helper, mapped: &Mapped, guest: &Guest) {
     assert_eq!(mapped.keys(), [Some(KEY); 2]);
     assert!(!lab.mapper().is_suspended(device(0)));
     helper.await_stderr("another one has taken over");
+    let control = Control::new(lab.bed().path(ASKED), PATIENCE);
+    let totals = control.snapshot().expect("a snapshot").totals;
+    assert_eq!(totals.multipath_failures, 1);
+    assert!(totals.multipath_notes >= 1, "{totals:?}");
     Guest::of(helper).change(0, 0, &keys_with(0, KEY, 0xa2)).expect_good();
     assert_eq!(mapped.keys(), [Some(0xa2); 2]);
     assert!(!helper.stderr().contains("restart"), "{}", helper.stderr());
