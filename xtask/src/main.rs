@@ -12,6 +12,7 @@ mod man;
 mod mutants;
 mod nightly;
 mod observability;
+mod pictures;
 mod sanitize;
 mod test;
 
@@ -112,7 +113,11 @@ enum Command {
     /// Make mistakes in the code, one at a time, and find those that no test notices
     Mutants(mutants::Options),
     /// Check the dashboard's alerts, and have the exporter's page read by others' parsers
-    Observability,
+    Observability {
+        /// Draw the dashboard for the manual instead, with a helper that has something to tell (nine minutes, as root)
+        #[arg(long)]
+        pictures: bool,
+    },
     /// Hold the Kubernetes manifests and the bill of materials against others' schemas
     Schemas,
     /// Make the container image for KubeVirt's nodes, without a container engine
@@ -188,7 +193,8 @@ fn run(command: Command) -> Result<bool> {
         Command::Sanitize { sanitizer } => sanitize::run_as(sanitizer),
         Command::Coverage => coverage::run(),
         Command::Mutants(options) => mutants::run(&options),
-        Command::Observability => observability::run(),
+        Command::Observability { pictures: true } => pictures::run(),
+        Command::Observability { pictures: false } => observability::run(),
         Command::Schemas => schemas::run(),
         Command::Image(options) => image::run(&options),
         // After the program's name and the command's.

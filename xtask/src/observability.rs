@@ -38,7 +38,7 @@ pub fn run() -> Result<bool> {
     let helper = ControlStandIn::telling(eventful_snapshot());
     // With one helper, and with two: then every line has one more label.
     for controls in [&[helper.path()][..], &[helper.path(), helper.dir().join("nobody")]] {
-        let mut exporter = Exporter::start(controls.iter().map(AsRef::as_ref))?;
+        let mut exporter = Exporter::start(controls.iter())?;
         let plain = exporter.page("text/plain")?;
         feed(promtool().args(["check", "metrics"]), &plain)?;
         let page = exporter.page("application/openmetrics-text")?;
@@ -71,18 +71,19 @@ fn dashboard_rules() -> Result<String> {
 }
 
 /// A running exporter.
-struct Exporter {
+pub struct Exporter {
     child: Child,
     address: String,
 }
 
 impl Exporter {
-    fn start<'a>(controls: impl Iterator<Item = &'a Path>) -> Result<Self> {
+    /// Starts one that asks these helpers.
+    pub fn start(controls: impl Iterator<Item = impl AsRef<Path>>) -> Result<Self> {
         let program = target().join("debug").join("qemu-pr-exporter");
         let mut command = Command::new(&program);
         command.args(["--listen", "127.0.0.1:0"]);
         for control in controls {
-            command.arg("--control").arg(control);
+            command.arg("--control").arg(control.as_ref());
         }
         let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
         let child = child.with_context(|| format!("{} cannot be started", program.display()))?;
@@ -92,6 +93,11 @@ impl Exporter {
         let address = line.trim().strip_prefix("listening on http://").and_then(|rest| rest.strip_suffix("/metrics"));
         address.context("the exporter does not say where it listens")?.clone_into(&mut exporter.address);
         Ok(exporter)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     fn page(&mut self, accept: &str) -> Result<String> {
