@@ -16,11 +16,12 @@ use pr_dist::image::pod::{Pod, command_line};
 
 use crate::distribution::Recipe;
 use crate::image::{self, Root};
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Version};
 use crate::kind::Kind;
 use crate::machine::Disk;
 use crate::programs::{Programs, whose};
 use crate::suite::Suite;
+use crate::vm::STARTED;
 
 /// What is installed on it. `AppArmor` is there because Debian installs it with every kernel: it confines libvirtd, its
 /// guests, and whatever they start.
@@ -93,8 +94,9 @@ blacklist {
 
 /// The first process: the modules, both disks, and over to systemd.
 const FIRST: &str = "mkdir -p /root\n\
-     mount -t ext4 /dev/vda /root\n\
-     mount -t ext4 -o ro /dev/vdb /root/bed\n\
+     for kind in vd ubd; do [ -b /dev/${kind}a ] && disk=/dev/$kind; done\n\
+     mount -t ext4 ${disk}a /root\n\
+     mount -t ext4 -o ro ${disk}b /root/bed\n\
      mount --move /dev /root/dev\n\
      umount /proc /sys\n\
      exec switch_root /root /lib/systemd/systemd";
@@ -114,22 +116,26 @@ pub fn write(
     let base = base(suite)?;
     let mut root = Root::new()?;
     root.program(Path::new("/bin/busybox"), "bin/busybox")?;
-    let modules = root.modules(kernel, &[MODULES, image::MODULES].concat())?;
-    root.content("init", 0o755, image::init(&modules, FIRST).into_bytes());
+    let mut modules = [MODULES, image::MODULES].concat();
+    // User Mode Linux has other disks.
+    modules.retain(|name| kernel.has_module(name));
+    let modules = root.modules(kernel, &modules)?;
+    root.content("init", 0o755, image::init(&modules, &format!("echo {STARTED}\n{FIRST}")).into_bytes());
     root.write_to(image)?;
     let second = image.with_extension("img");
-    files(&second, kind, kernel, programs, reference)?;
+    files(&second, kind, programs, reference)?;
     Ok(vec![Disk { path: base, temporary: false }, Disk { path: second, temporary: true }])
 }
 
 /// The disk with what this run brings along.
-fn files(to: &Path, kind: Kind, kernel: &Kernel, programs: &Programs, reference: bool) -> Result<()> {
+fn files(to: &Path, kind: Kind, programs: &Programs, reference: bool) -> Result<()> {
     let stage = to.with_extension("files");
     fs::create_dir_all(stage.join("guest"))?;
     fs::copy(&programs.driver, stage.join("bed-inside"))?;
     fs::copy(&programs.ctl, stage.join("qemu-pr-ctl"))?;
-    fs::copy(&kernel.image, stage.join("guest/vmlinuz"))?;
-    fs::write(stage.join("guest/root.cpio"), image::guest_root(kernel)?)?;
+    let guest = Kernel::unpack(Version::Debian12)?;
+    fs::copy(&guest.image, stage.join("guest/vmlinuz"))?;
+    fs::write(stage.join("guest/root.cpio"), image::guest_root(&guest)?)?;
     if !reference {
         let deb = archive::deb()?;
         fs::copy(&deb, stage.join("qemu-pr-helper-rs.deb"))?;
@@ -139,8 +145,10 @@ fn files(to: &Path, kind: Kind, kernel: &Kernel, programs: &Programs, reference:
         }
     }
     let run_script = stage.join("run");
-    let line = format!("exec /bed/bed-inside {} {}", kind.word(), whose(reference));
-    fs::write(&run_script, format!("#!/bin/sh\n{line}\n"))?;
+    let line = format!("/bed/bed-inside {} {}", kind.word(), whose(reference));
+    // Newer releases of systemd ask the terminal for its name, which is no part of the first line, and empty it before
+    // they go on: the machine ends here.
+    fs::write(&run_script, format!("#!/bin/sh\necho\n{line}\nsleep 1\n{}\n", image::END))?;
     run(Command::new("chmod").arg("755").arg(&run_script))?;
     let _ = fs::remove_file(to);
     output(

@@ -71,6 +71,11 @@ impl Kernel {
         self.modules.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
+    /// Whether it has a module, or the same built in.
+    pub fn has_module(&self, name: &str) -> bool {
+        self.depends.contains_key(name) || self.builtin.iter().any(|builtin| builtin == name)
+    }
+
     /// The files of the named modules and of all that they need, each after what it needs.
     pub fn modules(&self, names: &[&str]) -> Result<Vec<PathBuf>> {
         let mut order = Vec::new();

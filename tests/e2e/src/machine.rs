@@ -64,9 +64,6 @@ impl fmt::Display for Chosen {
 impl Chosen {
     /// The one that is wanted, or the fastest one that can do the work.
     pub fn choose(kind: Kind, machine: Option<Machine>, kernel: Option<Version>) -> Result<Self> {
-        if kind.is_distribution() && machine == Some(Machine::Uml) {
-            bail!("the bed {} boots a whole Debian, which takes an emulated machine; use --machine tcg", kind.word());
-        }
         if kind.is_distribution() && kernel.is_some() {
             bail!("the bed {} boots Debian 12 with its own kernel; omit --kernel", kind.word());
         }
@@ -119,7 +116,7 @@ mod tests {
         assert_eq!(choose(Kind::Kernel, Some(Machine::Uml), Some(Version::Debian12)), None);
         assert_eq!(choose(Kind::Host, None, None), Some(oldest));
         assert_eq!(choose(Kind::Host, Some(Machine::Tcg), None), Some(oldest));
-        assert_eq!(choose(Kind::Host, Some(Machine::Uml), None), None);
+        assert_eq!(choose(Kind::Host, Some(Machine::Uml), None), Some(Chosen::Uml));
         assert_eq!(choose(Kind::Manual, None, Some(Version::Newest)), None);
     }
 }

@@ -57,13 +57,27 @@ pub fn command(start: &Start<'_>) -> Result<Command> {
     command.arg(argument("initrd=", &fs::canonicalize(start.image)?));
     command.arg(argument("uml_dir=", &fs::canonicalize(&scratch)?));
     for (number, disk) in start.disks.iter().enumerate() {
-        // Whoever uses it writes elsewhere.
-        command.arg(argument(&format!("ubd{number}r="), &fs::canonicalize(&disk.path)?));
+        let content = fs::canonicalize(&disk.path)?;
+        if start.kind.is_distribution() {
+            // What is written goes to a file of its own, which goes with the machine.
+            let file = fs::canonicalize(&scratch)?.join(format!("written{number}"));
+            let mut written = argument(&format!("ubd{number}="), &file);
+            written.push(",");
+            written.push(content);
+            command.arg(written);
+        } else {
+            // Whoever uses it writes elsewhere.
+            command.arg(argument(&format!("ubd{number}r="), &content));
+        }
     }
     // The first serial line and the console; there is nothing else.
     command.args(["ssl0=null,fd:1", "ssl=null", "con0=null,fd:2", "con=null", "console=tty0"]);
     // Programs in it run under a seccomp filter, which is faster than ptrace, where the host has that.
     command.args(["seccomp=auto", "noreboot", "panic=-1", "loglevel=4"]);
+    if start.kind.is_distribution() {
+        // As in Debian's other kernels.
+        command.arg("security=apparmor");
+    }
     command.arg(start.argument());
     command.current_dir(folder);
     // All machines of a bed keep theirs there.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use e2e::{Kind, Options, REFERENCE, Suite};
+use e2e::{Kind, Machine, Options, REFERENCE, Suite};
 
 use crate::{holds, holds_with};
 
@@ -16,7 +16,7 @@ fn the_package_takes_the_place_of_debians_helper_and_gives_it_back() {
 #[ignore = "boots a virtual machine"]
 fn it_does_so_with_the_libvirt_qemu_and_systemd_of_newer_debians() {
     for suite in [Suite::Trixie, Suite::Forky] {
-        holds_with(Kind::Host, None, Options { suite, ..Options::default() });
+        holds_with(Kind::Host, None, Options { suite, machine: Some(Machine::Uml), ..Options::default() });
     }
 }
 
