@@ -53,8 +53,8 @@ pub const FOR_BENCH: &[Package] = &[
 /// Debian's critic of packages.
 pub const FOR_DEB: &[Package] = &[("lintian", "/usr/bin/lintian")];
 
-/// RPM's own tools, which look at the package that is made without them.
-pub const FOR_RPM: &[Package] = &[("rpm", "/usr/bin/rpm")];
+/// RPM's own tools, which look at the package that is made without them, and a critic of packages.
+pub const FOR_RPM: &[Package] = &[("rpm", "/usr/bin/rpm"), ("rpmlint", "/usr/bin/rpmlint")];
 
 /// What the manual's commands need beside this project's programs.
 pub const FOR_MANUAL: &[Package] = &[("curl", "/usr/bin/curl")];

@@ -42,6 +42,7 @@ const THEIRS: [&str; 4] = [
 /// Makes the package and returns its path.
 pub fn make(build: Build) -> Result<PathBuf> {
     units(&build.release().join("rpm"))?;
+    pages(&build.release().join("rpm-man"))?;
     let mut command = tools::cargo_generate_rpm()?;
     command.args(["--package", "crates/qemu-pr-helper", "--auto-req"]).current_dir(root());
     if build.is_foreign()? {
@@ -77,6 +78,23 @@ fn units(to: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The man pages, compressed as distributions have them, the helper's by the package's name.
+fn pages(to: &Path) -> Result<()> {
+    if fs::exists(to)? {
+        fs::remove_dir_all(to)?;
+    }
+    fs::create_dir_all(to)?;
+    for page in fs::read_dir(root().join("docs/man"))? {
+        let page = page?.path();
+        let name = page.file_name().and_then(|name| name.to_str()).context("a page without a name")?;
+        let name = if name == "qemu-pr-helper.8" { "qemu-pr-helper-rs.8" } else { name };
+        let copy = to.join(name);
+        fs::copy(&page, &copy)?;
+        output(Command::new("gzip").arg("-9n").arg(copy))?;
+    }
+    Ok(())
+}
+
 /// Asks RPM what is in the package, and installs it below a folder of its own.
 pub fn check(build: Build, package: &Path) -> Result<()> {
     packages::install_missing(&[packages::FOR_RPM])?;
@@ -88,8 +106,9 @@ pub fn check(build: Build, package: &Path) -> Result<()> {
     let files = rpm(&["-qpl"])?;
     let files: Vec<_> = files.lines().collect();
     let papers = "/usr/share/doc/qemu-pr-helper-rs/THIRD-PARTY";
-    let pages = ["/usr/share/man/man8/qemu-pr-helper-rs.8", "/usr/share/man/man8/qemu-pr-exporter.8"];
-    for file in PLACES.into_iter().chain(pages).chain([papers]) {
+    let pages = ["qemu-pr-helper-rs", "qemu-pr-ctl", "qemu-pr-exporter"];
+    let pages = pages.map(|name| format!("/usr/share/man/man8/{name}.8.gz"));
+    for file in PLACES.into_iter().chain(pages.iter().map(String::as_str)).chain([papers]) {
         ensure!(files.contains(&file), "{} lacks {file}", package.display());
     }
     for file in THEIRS {
@@ -105,7 +124,17 @@ pub fn check(build: Build, package: &Path) -> Result<()> {
     }
     ensure!(needs.contains("libc.so.6(GLIBC_2.34)"), "{} does not say which C library it needs", package.display());
 
-    installs(build, package)
+    installs(build, package)?;
+    lint(package)
+}
+
+/// RPM's critic has nothing to say that has no reason in packaging/rpm/rpmlint.toml.
+fn lint(package: &Path) -> Result<()> {
+    let mut rpmlint = Command::new("rpmlint");
+    rpmlint.arg("--strict").arg("--config").arg(root().join("packaging/rpm/rpmlint.toml")).arg(package);
+    let told = rpmlint.output().context("rpmlint cannot be started")?;
+    ensure!(told.status.success(), "{}", String::from_utf8_lossy(&told.stdout));
+    Ok(())
 }
 
 /// Installs the package, without its scripts, has RPM verify it, runs what was installed, and removes it.
