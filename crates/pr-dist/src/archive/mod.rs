@@ -34,6 +34,7 @@ const BESIDES: &[&str] = &[
     "docs/man",
     "docs/completions",
     "docs/manual",
+    "packaging/selinux",
     "packaging/systemd",
     "packaging/apparmor",
     "packaging/sysusers",
@@ -85,6 +86,13 @@ pub fn deb() -> Result<PathBuf> {
     let build = Build(Name::host()?);
     build.run()?;
     build.deb()
+}
+
+/// Makes the RPM package for this machine and returns its path.
+pub fn rpm() -> Result<PathBuf> {
+    let build = Build(Name::host()?);
+    build.run()?;
+    rpm::make(build)
 }
 
 /// The programs for an architecture, and what is made of them.

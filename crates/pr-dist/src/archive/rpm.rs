@@ -31,6 +31,9 @@ const PLACES: [&str; 3] = [HELPER, "/usr/bin/qemu-pr-ctl", "/usr/bin/qemu-pr-exp
 /// Whom the service runs as.
 const SYSUSERS: &str = "/usr/lib/sysusers.d/qemu-pr-helper-rs.conf";
 
+/// What it tells SELinux.
+const POLICY: &str = "/usr/share/selinux/packages/qemu_pr_helper.cil";
+
 /// What QEMU's own package has, in Fedora and RHEL.
 const THEIRS: [&str; 4] = [
     "/usr/bin/qemu-pr-helper",
@@ -108,7 +111,7 @@ pub fn check(build: Build, package: &Path) -> Result<()> {
     let papers = "/usr/share/doc/qemu-pr-helper-rs/THIRD-PARTY";
     let pages = ["qemu-pr-helper-rs", "qemu-pr-ctl", "qemu-pr-exporter"];
     let pages = pages.map(|name| format!("/usr/share/man/man8/{name}.8.gz"));
-    for file in PLACES.into_iter().chain(pages.iter().map(String::as_str)).chain([papers]) {
+    for file in PLACES.into_iter().chain(pages.iter().map(String::as_str)).chain([papers, POLICY]) {
         ensure!(files.contains(&file), "{} lacks {file}", package.display());
     }
     for file in THEIRS {
@@ -173,14 +176,24 @@ fn installs(build: Build, package: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// Runs a script of the package as RPM would, with systemd's programs noting what they are asked for.
+    /// Runs a script of the package as RPM would on a host without SELinux, with systemd's programs noting what they are
+    /// asked for.
     fn asked(script: &str, remaining: &str) -> String {
+        asked_on(script, remaining, 1)
+    }
+
+    /// The same where `selinuxenabled` has this exit status.
+    fn asked_on(script: &str, remaining: &str, selinux: i32) -> String {
         let place = tempfile::tempdir().unwrap();
-        for program in ["systemctl", "systemd-sysusers"] {
-            let path = place.path().join(program);
-            fs::write(&path, "#!/bin/sh\necho \"$@\" >>\"$NOTES\"\nexit 1\n").unwrap();
+        let program = |name: &str, lines: &str| {
+            let path = place.path().join(name);
+            fs::write(&path, format!("#!/bin/sh\n{lines}\n")).unwrap();
             output(Command::new("chmod").arg("755").arg(&path)).unwrap();
+        };
+        for name in ["systemctl", "systemd-sysusers", "semodule", "restorecon"] {
+            program(name, "echo \"$@\" >>\"$NOTES\"\nexit 1");
         }
+        program("selinuxenabled", &format!("exit {selinux}"));
         let path = format!("{}:/usr/bin:/bin", place.path().display());
         let notes = place.path().join("notes");
         let script = root().join("packaging/rpm").join(script);
@@ -205,6 +218,17 @@ mod tests {
                      qemu-pr-broker.socket\n";
         assert_eq!(asked("preun", "0"), ended);
         assert_eq!(asked("postun", "0"), "daemon-reload\n");
+    }
+
+    #[test]
+    fn the_policy_comes_and_goes_with_the_package_where_there_is_selinux() {
+        let comes = asked_on("post", "1", 0);
+        let (module, labels) =
+            ("-X 200 -i /usr/share/selinux/packages/qemu_pr_helper.cil\n", "-RF /usr/libexec/qemu-pr-");
+        assert!(comes.starts_with(module) && comes.contains(labels), "{comes}");
+        assert!(!asked_on("postun", "1", 0).contains("qemu_pr_helper"), "an upgrade keeps it");
+        let goes = asked_on("postun", "0", 0);
+        assert!(goes.contains("-X 200 -r qemu_pr_helper\n"), "{goes}");
     }
 
     #[test]
