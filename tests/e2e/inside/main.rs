@@ -1,6 +1,6 @@
 //! The driver program of a bed: runs as the only task of a virtual machine and reports to its serial line.
 //!
-//! `bed-inside kernel|libiscsi|guest|migration|cluster|multipath|multipath-random|multipath-guest|doctor|host|manual ours|reference [full] [PART]`:
+//! `bed-inside kernel|libiscsi|guest|migration|cluster|multipath|multipath-random|multipath-guest|doctor|host|manual|selinux ours|reference [full] [PART]`:
 //! which scenarios to run, whose helper lies in /usr/bin, whether what is repeated is repeated as often as a release has to
 //! pass, and as whom the helper runs where that makes two machines of one bed; for `multipath-random` with more words, see
 //! `adversary/mod.rs`. `bed-inside bench …` and `bench-multipath …` measure instead of trying, see `bench.rs`
@@ -36,6 +36,7 @@ mod report;
 mod request;
 mod rights;
 mod scenario;
+mod selinux;
 mod sg_io;
 mod tool;
 mod trail;
@@ -51,6 +52,9 @@ use report::Report;
 fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    if let ["act", act] = *words {
+        return selinux::act(act);
+    }
     let mut report = Report::default();
     if let Err(error) = run(&words, &mut report) {
         report.fail("the scenarios", &error);
@@ -68,7 +72,7 @@ fn run(words: &[&str], report: &mut Report) -> Result<()> {
     }
     let [bed, whose, ref more @ ..] = *words else {
         bail!(
-            "usage: bed-inside kernel|libiscsi|guest|migration|cluster|multipath|multipath-random|multipath-guest|doctor|host|manual ours|reference \
+            "usage: bed-inside kernel|libiscsi|guest|migration|cluster|multipath|multipath-random|multipath-guest|doctor|host|manual|selinux ours|reference \
              [full] [PART]"
         )
     };
@@ -106,6 +110,7 @@ fn run(words: &[&str], report: &mut Report) -> Result<()> {
         "doctor" => doctor::run(report, reference),
         "host" => host::run(report, reference),
         "manual" => manual::run(report),
+        "selinux" => selinux::run(report),
         other => bail!("there is no bed {other}"),
     }
 }

@@ -15,7 +15,7 @@ use crate::machine::{Chosen, Disk, Start};
 use crate::options::Options;
 use crate::programs::{CTL, DRIVER, HELPER, Programs, REFERENCE, build, build_driver, is_reference, our_helper, whose};
 use crate::vm::{self, Heard};
-use crate::{cluster, host, image, start, uml};
+use crate::{cluster, host, image, selinux, start, uml};
 
 /// What machines are made of is fetched and built by one at a time.
 static MAKING: Mutex<()> = Mutex::new(());
@@ -32,7 +32,7 @@ pub fn boot(kind: Kind, helper: Option<&Path>, options: &Options) -> Result<Hear
     };
     let reference = is_reference(&helper);
     ensure!(
-        !kind.is_distribution() || !is_given || (reference && kind == Kind::Host),
+        !kind.installs_package() || !is_given || (reference && kind == Kind::Host),
         "this bed installs this project's package; Debian's helper has the bed host --helper {REFERENCE}"
     );
     let chosen = Chosen::choose(kind, options.machine, options.kernel)?;
@@ -78,6 +78,8 @@ fn attempt(kind: Kind, machine: Chosen, kernel: &Kernel, programs: &Programs, op
     let consoles: Vec<PathBuf> = consoles.collect();
     let disks = if kind.is_distribution() {
         host::write(&image, kind, options.suite, kernel, programs, reference)?
+    } else if kind == Kind::Selinux {
+        selinux::write(&image, kernel, programs)?
     } else {
         let whose = whose(reference);
         let words = match kind {

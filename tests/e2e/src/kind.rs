@@ -26,6 +26,8 @@ pub enum Kind {
     Host,
     /// The same Debian, on which somebody who has just got the package follows the manual, word for word
     Manual,
+    /// A Debian with systemd and SELinux, enforcing, on which the RPM package and its policy module are installed
+    Selinux,
     /// The LUN of the first bed, on which `cargo xtask bench` measures
     #[value(skip)]
     Bench,
@@ -49,6 +51,7 @@ impl Kind {
             Kind::Doctor => "doctor",
             Kind::Host => "host",
             Kind::Manual => "manual",
+            Kind::Selinux => "selinux",
             Kind::Bench => "bench",
             Kind::BenchMultipath => "bench-multipath",
         }
@@ -72,6 +75,11 @@ impl Kind {
     /// Whether its programs may be those of another release of Debian than the usual one.
     pub fn has_suites(self) -> bool {
         matches!(self, Kind::MultipathRandom | Kind::Host)
+    }
+
+    /// Whether this project's package is installed in it.
+    pub fn installs_package(self) -> bool {
+        self.is_distribution() || self == Kind::Selinux
     }
 
     /// The parts of its checks, each of which is made in a machine of its own, all at the same time.

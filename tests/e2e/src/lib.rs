@@ -23,6 +23,7 @@ pub mod page;
 mod programs;
 mod random;
 mod rounds;
+mod selinux;
 pub mod session;
 mod start;
 mod suite;

@@ -58,7 +58,7 @@ pub fn command(start: &Start<'_>) -> Result<Command> {
     command.arg(argument("uml_dir=", &fs::canonicalize(&scratch)?));
     for (number, disk) in start.disks.iter().enumerate() {
         let content = fs::canonicalize(&disk.path)?;
-        if start.kind.is_distribution() {
+        if start.kind.installs_package() {
             // What is written goes to a file of its own, which goes with the machine.
             let file = fs::canonicalize(&scratch)?.join(format!("written{number}"));
             let mut written = argument(&format!("ubd{number}="), &file);

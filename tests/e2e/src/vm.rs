@@ -122,9 +122,13 @@ fn limit(kind: Kind, amount: Amount) -> Duration {
         Kind::Cluster | Kind::Host => Duration::from_secs(2400),
         // It ends by itself after so many commands.
         Kind::MultipathRandom => Duration::from_secs(4 * 3600),
-        Kind::Guest | Kind::Migration | Kind::Multipath | Kind::MultipathGuest | Kind::Doctor | Kind::Manual => {
-            Duration::from_secs(1200)
-        }
+        Kind::Guest
+        | Kind::Migration
+        | Kind::Multipath
+        | Kind::MultipathGuest
+        | Kind::Doctor
+        | Kind::Manual
+        | Kind::Selinux => Duration::from_secs(1200),
     }
 }
 

@@ -1,13 +1,13 @@
 //! The host bed: an administrator's day. The package comes, systemd and libvirt use what it brought, the package goes.
 
 mod busy;
-mod command;
+pub mod command;
 pub mod domain;
 mod exporter;
 mod guests;
 mod package;
 mod pod;
-mod process;
+pub mod process;
 mod restart;
 mod unit;
 

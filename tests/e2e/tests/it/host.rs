@@ -28,6 +28,12 @@ fn libvirts_guests_are_served_by_debians_helper_as_well() {
 
 #[test]
 #[ignore = "boots a virtual machine"]
+fn selinux_confines_helper_and_broker_and_lets_guests_in() {
+    holds(Kind::Selinux);
+}
+
+#[test]
+#[ignore = "boots a virtual machine"]
 fn the_manuals_commands_for_a_host_and_a_guest_print_what_it_says() {
     holds(Kind::Manual);
 }
