@@ -111,6 +111,7 @@ fn steps(size: Size) -> Vec<Step> {
         (Release, "what the bench measures, in small", Box::new(pr_bench::works)),
         (Release, "what the bench measures on maps, in small", Box::new(pr_bench::multipath_works)),
         (Release, "VM test selinux", vm_test(Kind::Selinux, None, all)),
+        (Release, "VM test kubevirt", vm_test(Kind::Kubevirt, None, all)),
         (Release, "VM test host", vm_test(Kind::Host, None, all)),
         (Release, "VM test host on newer Debians", Box::new(host_on_newer_debians)),
         (Release, "VM test host with Debian's helper", vm_test(Kind::Host, Some(e2e::REFERENCE), all)),

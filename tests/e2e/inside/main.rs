@@ -1,6 +1,6 @@
 //! The driver program of a bed: runs as the only task of a virtual machine and reports to its serial line.
 //!
-//! `bed-inside kernel|libiscsi|guest|migration|cluster|multipath|multipath-random|multipath-guest|doctor|host|manual|selinux ours|reference [full] [PART]`:
+//! `bed-inside kernel|libiscsi|guest|migration|cluster|multipath|multipath-random|multipath-guest|doctor|kubevirt|host|manual|selinux ours|reference [full] [PART]`:
 //! which scenarios to run, whose helper lies in /usr/bin, whether what is repeated is repeated as often as a release has to
 //! pass, and as whom the helper runs where that makes two machines of one bed; for `multipath-random` with more words, see
 //! `adversary/mod.rs`. `bed-inside bench …` and `bench-multipath …` measure instead of trying, see `bench.rs`
@@ -72,7 +72,7 @@ fn run(words: &[&str], report: &mut Report) -> Result<()> {
     }
     let [bed, whose, ref more @ ..] = *words else {
         bail!(
-            "usage: bed-inside kernel|libiscsi|guest|migration|cluster|multipath|multipath-random|multipath-guest|doctor|host|manual|selinux ours|reference \
+            "usage: bed-inside kernel|libiscsi|guest|migration|cluster|multipath|multipath-random|multipath-guest|doctor|kubevirt|host|manual|selinux ours|reference \
              [full] [PART]"
         )
     };
@@ -108,6 +108,7 @@ fn run(words: &[&str], report: &mut Report) -> Result<()> {
         "multipath-random" => adversary::run(report, reference, more),
         "multipath-guest" => multipath::guest::run(report, reference, is_full),
         "doctor" => doctor::run(report, reference),
+        "kubevirt" => kubevirt::pod::run(report),
         "host" => host::run(report, reference),
         "manual" => manual::run(report),
         "selinux" => selinux::run(report),

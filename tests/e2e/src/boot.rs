@@ -15,7 +15,7 @@ use crate::machine::{Chosen, Disk, Start};
 use crate::options::Options;
 use crate::programs::{CTL, DRIVER, HELPER, Programs, REFERENCE, build, build_driver, is_reference, our_helper, whose};
 use crate::vm::{self, Heard};
-use crate::{cluster, host, image, selinux, start, uml};
+use crate::{cluster, host, image, kubevirt, selinux, start, uml};
 
 /// What machines are made of is fetched and built by one at a time.
 static MAKING: Mutex<()> = Mutex::new(());
@@ -89,6 +89,7 @@ fn attempt(kind: Kind, machine: Chosen, kernel: &Kernel, programs: &Programs, op
         let _making = MAKING.lock();
         image::write(&image, kind, kernel, programs, &words, options.suite)?;
         match kind {
+            Kind::Kubevirt => kubevirt::disks(&image)?,
             Kind::Cluster => vec![Disk { path: cluster::disk()?, temporary: false }],
             _ => Vec::new(),
         }

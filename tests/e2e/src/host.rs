@@ -11,8 +11,6 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use pr_dev::workspace::{output, root, run};
 use pr_dist::archive;
-use pr_dist::image as container;
-use pr_dist::image::pod::{Pod, command_line};
 
 use crate::distribution::Recipe;
 use crate::image::{self, Root};
@@ -139,9 +137,8 @@ fn files(to: &Path, kind: Kind, programs: &Programs, reference: bool) -> Result<
     if !reference {
         let deb = archive::deb()?;
         fs::copy(&deb, stage.join("qemu-pr-helper-rs.deb"))?;
-        match kind {
-            Kind::Manual => manual(&stage.join("manual"), &deb)?,
-            _ => pod(&stage.join("pod"))?,
+        if kind == Kind::Manual {
+            manual(&stage.join("manual"), &deb)?;
         }
     }
     let run_script = stage.join("run");
@@ -156,7 +153,7 @@ fn files(to: &Path, kind: Kind, programs: &Programs, reference: bool) -> Result<
             .args(["-q", "-t", "ext4", "-O", "^has_journal", "-d"])
             .arg(&stage)
             .arg(to)
-            .arg(if reference { "96M" } else { "600M" }),
+            .arg("128M"),
     )?;
     fs::remove_dir_all(stage)?;
     Ok(())
@@ -173,16 +170,6 @@ fn manual(to: &Path, deb: &Path) -> Result<()> {
             fs::copy(entry.path(), to.join(entry.file_name()))?;
         }
     }
-    Ok(())
-}
-
-/// The container image's files, and what runs them as KubeVirt's DaemonSet says.
-fn pod(folder: &Path) -> Result<()> {
-    // As it lies in the machine, whose folders are the node's.
-    let pod = Pod::new(Path::new("/bed/pod/root"), Path::new(""))?;
-    pod.unpack(&container::tree(container::SUITE)?, &folder.join("root"))?;
-    let helper = pod.container("pr-helper")?;
-    fs::write(folder.join("pr-helper"), pod.script(helper, &command_line(helper, &[]))?)?;
     Ok(())
 }
 

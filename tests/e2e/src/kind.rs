@@ -22,6 +22,9 @@ pub enum Kind {
     MultipathGuest,
     /// That map and a guest that is never run: what `qemu-pr-ctl doctor` says when one thing after the other is broken
     Doctor,
+    /// A node of `KubeVirt`'s: that map with multipathd, and this project's container image, whose `DaemonSet`'s pod is
+    /// played by podman
+    Kubevirt,
     /// A whole Debian with systemd and libvirt, this project's package installed on it, and two guests
     Host,
     /// The same Debian, on which somebody who has just got the package follows the manual, word for word
@@ -49,6 +52,7 @@ impl Kind {
             Kind::MultipathRandom => "multipath-random",
             Kind::MultipathGuest => "multipath-guest",
             Kind::Doctor => "doctor",
+            Kind::Kubevirt => "kubevirt",
             Kind::Host => "host",
             Kind::Manual => "manual",
             Kind::Selinux => "selinux",
@@ -102,6 +106,7 @@ impl Kind {
                 | Kind::MultipathRandom
                 | Kind::MultipathGuest
                 | Kind::Doctor
+                | Kind::Kubevirt
                 | Kind::BenchMultipath
         )
     }

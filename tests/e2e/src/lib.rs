@@ -17,6 +17,7 @@ mod host;
 mod image;
 mod kernel;
 mod kind;
+mod kubevirt;
 mod machine;
 mod options;
 pub mod page;

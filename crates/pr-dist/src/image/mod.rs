@@ -4,11 +4,12 @@
 //! it is an archive in the layout of the Open Container Initiative, which any engine loads.
 
 mod oci;
-pub mod pod;
+mod pod;
+pub mod podman;
 mod serve;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
@@ -36,12 +37,21 @@ const FILES: [&str; 3] = ["install", "entrypoint.sh", "wait-for-helper.sh"];
 
 /// Makes the image and says where it is.
 pub fn run(options: &Options) -> Result<bool> {
-    let folder = folder()?;
     let tree = tree(&options.suite)?;
-    let image = folder.join(format!("qemu-pr-helper-{}-oci.tar", env!("CARGO_PKG_VERSION")));
-    oci::write(&tree, &image)?;
+    let image = write(&tree)?;
     print!("{}", output(Command::new("sha256sum").arg(&image))?);
     if options.serve { serve::run(&tree) } else { Ok(true) }
+}
+
+/// Makes the image, of the release that the Containerfile has, and returns the path of its archive.
+pub fn archive() -> Result<PathBuf> {
+    write(&tree(SUITE)?)
+}
+
+fn write(tree: &Path) -> Result<PathBuf> {
+    let image = folder()?.join(format!("qemu-pr-helper-{}-oci.tar", env!("CARGO_PKG_VERSION")));
+    oci::write(tree, &image)?;
+    Ok(image)
 }
 
 fn folder() -> Result<PathBuf> {
@@ -51,7 +61,7 @@ fn folder() -> Result<PathBuf> {
 }
 
 /// Makes the image's files, as one archive, and returns its path.
-pub fn tree(suite: &str) -> Result<PathBuf> {
+fn tree(suite: &str) -> Result<PathBuf> {
     packages::install_missing(&[packages::FOR_IMAGE])?;
     let to = folder()?.join("root.tar");
     let stage = tempfile::tempdir()?;

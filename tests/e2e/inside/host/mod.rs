@@ -6,7 +6,6 @@ pub mod domain;
 mod exporter;
 mod guests;
 mod package;
-mod pod;
 pub mod process;
 mod restart;
 mod unit;
@@ -42,7 +41,6 @@ pub fn run(report: &mut Report, reference: bool) -> Result<()> {
         package::arrives(report, &originals);
         unit::run(report, &luns.lun(0)[0], luns.lun(1));
         exporter::run(report);
-        pod::run(report, luns.lun(1));
     }
     guests::run(report, luns.lun(0), reference)?;
     if !reference {

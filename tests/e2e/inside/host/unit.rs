@@ -116,7 +116,7 @@ fn with_example(example: &str, look: impl FnOnce() -> Result<()>) -> Result<()> 
 }
 
 /// Through a helper's socket, a key comes to both paths of the map and to multipathd, and goes again.
-pub fn changes_map(socket: &str, paths: &[Node; 2]) -> Result<()> {
+fn changes_map(socket: &str, paths: &[Node; 2]) -> Result<()> {
     sh(&format!("qemu-pr-ctl register --socket {socket} --new-key {KEY:#x} {MAP}"))?;
     let keys = paths[0].directly(&Request::read(InAction::ReadKeys))?.keys()?;
     ensure!(keys == [KEY, KEY], "the keys are {keys:x?}");

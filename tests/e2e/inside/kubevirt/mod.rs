@@ -1,6 +1,7 @@
 //! The helper on a node of KubeVirt's: a virt-handler that looks for the socket once, and the script that has it start at the
 //! right time.
 
+pub mod pod;
 mod virt_handler;
 
 use std::fs;
@@ -118,7 +119,7 @@ fn begins(release: Release, left: Left, disk: &Node) -> Result<()> {
     fs::create_dir_all(FOLDER)?;
     let mut first = script(&[&socket(), "60"])?;
     // It has to wait for this helper, not for a file.
-    std::thread::sleep(Duration::from_secs(2));
+    std::thread::sleep(Duration::from_secs(1));
     ensure!(first.try_wait()?.is_none(), "it does not wait");
     let helper = Helper::start(OURS)?;
     let said = first.wait_with_output()?;
@@ -185,7 +186,7 @@ fn takes_over(release: Release) -> Result<()> {
     let own = Helper::start(PLAIN)?;
     let handler = VirtHandler::start(release)?;
     let mut alone = script(&["--gone", &socket()])?;
-    std::thread::sleep(Duration::from_secs(2));
+    std::thread::sleep(Duration::from_secs(1));
     ensure!(alone.try_wait()?.is_none(), "it does not wait until the other one has gone");
     // The pod ends, and the new one has an init container.
     drop(handler);

@@ -88,7 +88,8 @@ pub fn write(to: &Path, kind: Kind, kernel: &Kernel, programs: &Programs, words:
         root.program(&multipath::find(&packages, "sbin/dmsetup")?, "sbin/dmsetup")?;
     }
     root.program(&multipath::find(&packages, "sbin/iscsistart")?, "sbin/iscsistart")?;
-    let modules = root.modules(kernel, MODULES)?;
+    let file_system: &[&str] = if kind == Kind::Kubevirt { &["ext4"] } else { &[] };
+    let modules = root.modules(kernel, &[MODULES, file_system].concat())?;
     if kind.has_multipath() {
         multipath::add(&mut root, &packages)?;
     }

@@ -53,3 +53,9 @@ fn doctor_names_what_is_broken_on_a_host_and_the_command_that_it_gives_mends_it(
 fn a_guest_on_a_map_loses_no_write_while_its_helper_is_killed() {
     holds(Kind::MultipathGuest);
 }
+
+#[test]
+#[ignore = "boots a virtual machine"]
+fn a_guest_of_kubevirts_is_served_by_the_daemon_sets_pod() {
+    holds(Kind::Kubevirt);
+}
