@@ -134,6 +134,26 @@ pub fn check_virt_handler(handler: &Value, documents: &[Value]) -> Result<()> {
     Ok(())
 }
 
+/// Checks virt-handler as it is with the helper in its own pod.
+pub fn check_without_daemon_set(handler: &Value) -> Result<()> {
+    let pod = &handler["spec"]["template"]["spec"];
+    let names: Vec<_> = list(&pod["containers"])?.iter().map(|container| &container["name"]).collect();
+    ensure!(names == ["virt-handler"], "virt-handler's pod has the containers {names:?}");
+    let helper = named(list(&pod["initContainers"])?, "pr-helper")?;
+    ensure!(helper["restartPolicy"] == "Always", "the helper would have to end before virt-handler starts");
+    let probe = list(&helper["startupProbe"]["exec"]["command"])?.last();
+    ensure!(probe == Some(&json!(SOCKET)), "virt-handler starts before the helper answers");
+    ensure!(list(&helper["args"])?.starts_with(&[json!("-k"), json!(SOCKET)]), "the helper has another socket");
+    let volumes = list(&pod["volumes"])?;
+    for path in MOUNTS {
+        let mount = list(&helper["volumeMounts"])?.iter().find(|mount| mount["mountPath"] == path);
+        let mount = mount.with_context(|| format!("the helper lacks {path}"))?;
+        let volume = named(volumes, mount["name"].as_str().unwrap_or_default())?;
+        ensure!(volume["hostPath"]["path"] == path, "{path} is another folder of the node");
+    }
+    Ok(())
+}
+
 /// Checks that the constraints of `OpenShift` allow what the pods ask for, and nothing else; and that the pods may use them.
 pub fn check_openshift(documents: &[Value]) -> Result<()> {
     let of = |kind| of_kind(documents, kind);

@@ -32,6 +32,9 @@ pub type Manifests = BTreeMap<String, Vec<Value>>;
 /// The overlay that stands for all where only the pod matters.
 const OVERLAY: &str = "kubevirt-1.9";
 
+/// virt-handler with the helper in its own pod, as the manual has it.
+const WITHOUT: &str = "without-a-daemon-set.yaml";
+
 /// Checks all of it.
 pub fn run() -> Result<bool> {
     let overlays = overlays()?;
@@ -46,7 +49,9 @@ pub fn run() -> Result<bool> {
         let patch = manifests::patch_of_virt_handler(&files, overlay)?;
         fs::write(folder.join(format!("{overlay}-virt-handler.yaml")), patched(&patch)?)?;
     }
+    fs::write(folder.join(WITHOUT), patched(&patch_of_the_manual()?)?)?;
     let built = validated(&folder)?;
+    manifests::check_without_daemon_set(&built[WITHOUT][0]).context("virt-handler as the manual has it")?;
     let mut checked = 0;
     for overlay in &overlays {
         let documents = &built[&format!("{overlay}.yaml")];
@@ -98,6 +103,14 @@ fn patched(patch: &str) -> Result<String> {
     let mut kubectl = Command::new(kubectl()?);
     kubectl.args(["patch", "--local", "--type=strategic", "--output=yaml", "--filename"]).arg(handler);
     output(kubectl.arg("--patch").arg(patch))
+}
+
+/// The patch for those who want no `DaemonSet`, from the manual's page.
+fn patch_of_the_manual() -> Result<String> {
+    let page = fs::read_to_string(root().join("docs/manual/src/kubevirt-and-ovirt.md"))?;
+    let mut blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let patch = blocks.find(|block| block.starts_with("spec:")).context("the manual has no patch of virt-handler")?;
+    Ok(patch.to_owned())
 }
 
 fn kubectl() -> Result<PathBuf> {
