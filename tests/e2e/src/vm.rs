@@ -118,7 +118,6 @@ fn limit(kind: Kind, amount: Amount) -> Duration {
     match kind {
         Kind::Multipath | Kind::MultipathGuest if amount == Amount::Full => Duration::from_secs(3600),
         Kind::Kernel | Kind::Libiscsi | Kind::Bench => Duration::from_secs(600),
-        Kind::Kubevirt => Duration::from_secs(1200),
         Kind::BenchMultipath => Duration::from_secs(3600),
         Kind::Cluster | Kind::Host => Duration::from_secs(2400),
         // It ends by itself after so many commands.
@@ -128,6 +127,7 @@ fn limit(kind: Kind, amount: Amount) -> Duration {
         | Kind::Multipath
         | Kind::MultipathGuest
         | Kind::Doctor
+        | Kind::Kubevirt
         | Kind::Manual
         | Kind::Selinux => Duration::from_secs(1200),
     }
