@@ -21,6 +21,9 @@ use crate::wait;
 /// The Debian with podman, which is the node's root as far as containers go.
 const NODE: &str = "/node";
 
+/// The machine's disks: that Debian, and what this run brings along.
+const DISKS: [&str; 2] = ["/dev/ubda", "/dev/ubdb"];
+
 /// What podman is told each time: there is no systemd, and its storage is in memory.
 const PODMAN: [&str; 5] = [
     "podman",
@@ -49,14 +52,15 @@ const PATIENCE: Duration = Duration::from_secs(300);
 pub fn run(report: &mut Report) -> Result<()> {
     let scene = Scene::set_up()?;
     mount_node()?;
+    let podman = Podman::enter()?;
     report.check("podman loads the image", || {
-        let said = podman(&["load", "--quiet", "--input", "/bed/image.tar"])?;
+        let said = podman.run(&["load", "--quiet", "--input", "/bed/image.tar"])?;
         let image = said.trim().strip_prefix("Loaded image: ").with_context(|| format!("it says {said}"))?;
-        podman(&["tag", image, fs::read_to_string(format!("{NODE}/bed/name"))?.trim()]).map(drop)
+        podman.run(&["tag", image, fs::read_to_string(format!("{NODE}/bed/name"))?.trim()]).map(drop)
     });
     // As virt-handler's pod is told to: it is on the node before the DaemonSet's.
     let first = script(&[&socket(), "300"])?;
-    report.check("podman plays the DaemonSet's pod", || podman(&["kube", "play", POD]).map(drop));
+    report.check("podman plays the DaemonSet's pod", || podman.run(&["kube", "play", POD]).map(drop));
     let mut handler = None;
     report.check("virt-handler waits for the pod's helper, and offers the resource", || {
         let said = first.wait_with_output()?;
@@ -67,14 +71,16 @@ pub fn run(report: &mut Report) -> Result<()> {
     report.check("a guest's QEMU is served by the pod", guest_is_served);
     report.check("the pod's helper changes the map on both paths, and multipathd keeps the key", || changes(&scene));
     report.check("both probes of the helper succeed", || {
-        podman(&["healthcheck", "run", HELPER])?;
+        podman.run(&["healthcheck", "run", HELPER])?;
+        // It was run in the container: the machine has no such file.
+        podman.run(&["exec", HELPER, "test", "-e", "/etc/debian_version"])?;
         // podman has one kind of probe, which is the liveness probe; this is the other one, which may fail at first.
         let ready = ["exec", HELPER, "qemu-pr-ctl", "state", "--control", "/run/qemu-pr-helper/control"];
-        wait::until("the helper to be ready", PATIENCE, || Ok(podman(&ready).ok())).map(drop)
+        wait::until("the helper to be ready", PATIENCE, || Ok(podman.run(&ready).ok())).map(drop)
     });
     report.check("the helper is in the node's process and network name spaces, as the exporter is", || {
         for container in [HELPER, EXPORTER] {
-            let process = process_of(container)?;
+            let process = podman.process_of(container)?;
             for kind in ["pid", "net"] {
                 let [its, own] =
                     [process.as_str(), "self"].map(|whose| fs::read_link(format!("/proc/{whose}/ns/{kind}")));
@@ -84,7 +90,7 @@ pub fn run(report: &mut Report) -> Result<()> {
         Ok(())
     });
     report.check("the exporter has no right, and tells of the helper", || {
-        let status = fs::read_to_string(format!("/proc/{}/status", process_of(EXPORTER)?))?;
+        let status = fs::read_to_string(format!("/proc/{}/status", podman.process_of(EXPORTER)?))?;
         for (what, due) in
             [("Uid:", EXPORTERS_ID), ("Gid:", EXPORTERS_ID), ("CapEff:", NONE), ("CapBnd:", NONE), ("NoNewPrivs:", "1")]
         {
@@ -96,15 +102,15 @@ pub fn run(report: &mut Report) -> Result<()> {
         })
     });
     report.check("the pod ends as it is told to, and the next one serves guests", || {
-        let old = process_of(HELPER)?;
-        podman(&["kube", "down", POD])?;
+        let old = podman.process_of(HELPER)?;
+        podman.run(&["kube", "down", POD])?;
         ensure!(!Path::new("/proc").join(old).exists(), "the helper is still there");
-        podman(&["kube", "play", POD])?;
+        podman.run(&["kube", "play", POD])?;
         expect(handler.as_mut().context("there is no virt-handler")?, Resource::Healthy)?;
         wait::until("the next pod's helper", PATIENCE, || Ok(guest_is_served().ok()))?;
         changes(&scene)
     });
-    if podman(&["kube", "down", POD]).is_err() {
+    if podman.run(&["kube", "down", POD]).is_err() {
         bail!("the pod does not end");
     }
     Ok(())
@@ -127,9 +133,8 @@ fn changes(scene: &Scene) -> Result<()> {
 fn mount_node() -> Result<()> {
     fs::create_dir_all(NODE)?;
     let mount = |words: &[&str]| lun::run("mount", words);
-    let [base, files] = disks()?;
-    mount(&["-t", "ext4", "-o", "ro", &base, NODE])?;
-    mount(&["-t", "ext4", "-o", "ro", &files, &format!("{NODE}/bed")])?;
+    mount(&["-t", "ext4", "-o", "ro", DISKS[0], NODE])?;
+    mount(&["-t", "ext4", "-o", "ro", DISKS[1], &format!("{NODE}/bed")])?;
     for place in ["run", "tmp", "var/tmp"] {
         mount(&["-t", "tmpfs", "tmpfs", &format!("{NODE}/{place}")])?;
     }
@@ -152,30 +157,37 @@ fn mount_node() -> Result<()> {
     Ok(symlink(format!("{NODE}/run/kubevirt"), kubevirt)?)
 }
 
-/// The machine's disks that no target has made: User Mode Linux's, or an emulated machine's.
-fn disks() -> Result<[String; 2]> {
-    for names in [["ubda", "ubdb"], ["vda", "vdb"]] {
-        if fs::exists(format!("/sys/block/{}", names[0]))? {
-            return Ok(names.map(|name| format!("/dev/{name}")));
-        }
+/// The node, as far as podman goes: a process in a mount name space whose root is the Debian, which lives as long as the
+/// machine. A directory that was only changed to with chroot would not do: what `podman exec` starts would begin in the
+/// machine's own root.
+struct Podman(String);
+
+impl Podman {
+    fn enter() -> Result<Self> {
+        let enter = format!("cd {NODE} && mount --move . / && exec chroot . /usr/bin/sleep infinity");
+        let process = Command::new("unshare").args(["-m", "sh", "-c", &enter]).spawn()?.id().to_string();
+        wait::until("the node", PATIENCE, || {
+            let name = fs::read_to_string(format!("/proc/{process}/comm"))?;
+            Ok((name.trim() == "sleep").then_some(()))
+        })?;
+        Ok(Self(process))
     }
-    bail!("the machine has no disk")
-}
 
-/// Runs podman as on the node, and returns what it printed.
-fn podman(words: &[&str]) -> Result<String> {
-    let mut command = Command::new("chroot");
-    command.arg(NODE).args(PODMAN).args(words);
-    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-    let said = command.output()?;
-    let [printed, complaint] = [said.stdout, said.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    ensure!(said.status.success(), "podman {}: {complaint}", words.join(" "));
-    Ok(printed)
-}
+    /// Runs podman, and returns what it printed.
+    fn run(&self, words: &[&str]) -> Result<String> {
+        let mut command = Command::new("nsenter");
+        command.args(["-t", &self.0, "-m"]).args(PODMAN).args(words);
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        let said = command.output()?;
+        let [printed, complaint] = [said.stdout, said.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        ensure!(said.status.success(), "podman {}: {complaint}", words.join(" "));
+        Ok(printed)
+    }
 
-/// The process that is first in a container.
-fn process_of(container: &str) -> Result<String> {
-    Ok(podman(&["inspect", "--format", "{{.State.Pid}}", container])?.trim().to_owned())
+    /// The process that is first in a container.
+    fn process_of(&self, container: &str) -> Result<String> {
+        Ok(self.run(&["inspect", "--format", "{{.State.Pid}}", container])?.trim().to_owned())
+    }
 }
 
 fn page() -> Result<String> {
