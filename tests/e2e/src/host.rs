@@ -77,6 +77,13 @@ ExecStopPost=sh -c 'sync; echo b >/proc/sysrq-trigger'
 const DOWNLOAD: &str = "cd \"$1\"/root && APT_CONFIG=\"$MMDEBSTRAP_APT_CONFIG\" apt-get download -qq -o \
                         APT::Sandbox::User=root qemu-system-common";
 
+/// Makes an older package of one that is unpacked.
+const OLDER: &str = "\
+rm -r etc DEBIAN/conffiles DEBIAN/md5sums
+sed -i 's/^Version: .*/Version: 0.0.1-1/' DEBIAN/control
+sed -i '/^AppArmorProfile=/d' usr/lib/systemd/system/*.service
+";
+
 /// Only the disks of the second LUN become a map: the first one's are passed to guests one by one.
 const MULTIPATH: &str = "\
 defaults {
@@ -139,6 +146,8 @@ fn files(to: &Path, kind: Kind, programs: &Programs, reference: bool) -> Result<
         fs::copy(&deb, stage.join("qemu-pr-helper-rs.deb"))?;
         if kind == Kind::Manual {
             manual(&stage.join("manual"), &deb)?;
+        } else {
+            previous(&deb, &stage.join("previous.deb"))?;
         }
     }
     let run_script = stage.join("run");
@@ -157,6 +166,15 @@ fn files(to: &Path, kind: Kind, programs: &Programs, reference: bool) -> Result<
     )?;
     fs::remove_dir_all(stage)?;
     Ok(())
+}
+
+/// A package of a release before this one, in which nothing of `AppArmor` and needrestart was.
+fn previous(deb: &Path, to: &Path) -> Result<()> {
+    let tree = to.with_extension("tree");
+    output(Command::new("dpkg-deb").arg("--raw-extract").arg(deb).arg(&tree))?;
+    output(Command::new("sh").args(["-ec", OLDER]).current_dir(&tree))?;
+    output(Command::new("dpkg-deb").args(["--root-owner-group", "--build"]).arg(&tree).arg(to))?;
+    Ok(fs::remove_dir_all(tree)?)
 }
 
 /// What somebody has who is about to begin: the pages, and the package by its own name.

@@ -7,8 +7,9 @@ use scsi_persistent_reservations::InAction;
 
 use super::command::{sh, try_sh};
 use super::domain::{self, Domain, Reservations};
+use super::package::{self, Originals};
 use super::process::{self, NAME};
-use super::{SERVICE, SOCKET_UNIT, restart};
+use super::{SERVICE, SOCKET_UNIT, apparmor, restart};
 use crate::fence;
 use crate::node::Node;
 use crate::report::{Report, remark};
@@ -29,9 +30,12 @@ pub struct Guests<'a> {
     pub disks: &'a [Node; 2],
 }
 
-/// Tells the whole story.
-pub fn run(report: &mut Report, disks: &[Node; 2], reference: bool) -> Result<()> {
+/// Tells the whole story. The package, if it is the one that is tried, is a release older in the beginning.
+pub fn run(report: &mut Report, disks: &[Node; 2], originals: &Originals, reference: bool) -> Result<()> {
     domain::prepare()?;
+    if !reference {
+        package::was_installed_earlier()?;
+    }
     sh(&format!("systemctl start {SOCKET_UNIT}"))?;
     let start = Instant::now();
     let alpha = Domain::start("alpha", &disks[0], Reservations::Managed)?;
@@ -56,7 +60,6 @@ pub fn run(report: &mut Report, disks: &[Node; 2], reference: bool) -> Result<()
         ensure!(reservation.contains(&format!("Key={ALPHA:#x}")), "the guest read {reservation}");
         fence::expect("the other's write", disks[1].write(), false)
     });
-    report.check("its helper is killed; its next commands work, through a new one", || guests.outlive_the_helper());
     report.check("the guest at the socket reads the same and registers, too", || {
         let keys = guests.beta.ask("--read-keys")?;
         ensure!(keys.contains(&format!("{ALPHA:#x}")), "the guest read {keys}");
@@ -64,6 +67,15 @@ pub fn run(report: &mut Report, disks: &[Node; 2], reference: bool) -> Result<()
         guests.expect_keys(&[ALPHA, BETA])?;
         fence::expect("the registered guest's write", disks[1].write(), true)
     });
+    if !reference {
+        report.check("the package is upgraded while both guests are busy: no command is lost", || {
+            guests.outlive_the_upgrade(originals)
+        });
+        report.check("the helper that libvirt has started is confined as libvirt does it", || {
+            apparmor::managed_helper_is_as_libvirt_made_it("alpha")
+        });
+    }
+    report.check("its helper is killed; its next commands work, through a new one", || guests.outlive_the_helper());
     report.check("without its last managed disk, the guest has no helper any more", || {
         guests.alpha.attach_anew(&disks[0], Reservations::Managed, Reservations::Unmanaged)?;
         wait_for_no_helper("alpha")
@@ -111,8 +123,21 @@ impl Guests<'_> {
         self.alpha.out(&format!("--release --param-rk={ALPHA:#x} --prout-type=5"))?;
         self.alpha.out(&format!("--reserve --param-rk={ALPHA:#x} --prout-type=5"))?;
         let after = process::of_domain("alpha")?;
-        ensure!(after.first().is_some_and(|helper| helper.pid != before), "the helpers are {after:?}");
+        let helper = after.first().context("there is no helper")?;
+        ensure!(helper.pid != before, "the helpers are {after:?}");
+        ensure!(package::runs_what_is_installed(helper.pid)?, "the new helper is an old program");
         Ok(())
+    }
+
+    /// The service is the new one, and the helper of libvirt's guest the same as before.
+    fn outlive_the_upgrade(&mut self, originals: &Originals) -> Result<()> {
+        let before = process::of_domain("alpha")?;
+        let helper = before.first().context("there is no helper")?.pid;
+        restart::while_busy(self, 1, || package::upgrade(originals))?;
+        let after = process::of_domain("alpha")?;
+        ensure!(after == before, "the helpers were {before:?} and are {after:?}");
+        ensure!(!package::runs_what_is_installed(helper)?, "the helper's program was not replaced");
+        self.expect_keys(&[ALPHA, BETA])
     }
 
     fn preempt_each_other(&mut self) -> Result<()> {

@@ -1,5 +1,6 @@
 //! The host bed: an administrator's day. The package comes, systemd and libvirt use what it brought, the package goes.
 
+mod apparmor;
 mod busy;
 pub mod command;
 pub mod domain;
@@ -34,6 +35,7 @@ pub fn run(report: &mut Report, reference: bool) -> Result<()> {
     fs::create_dir_all("/var/target/pr")?;
     let luns = Loopback::set_up(2)?;
     let originals = package::Originals::read()?;
+    let mut denied = 0;
     if reference {
         remark("skipped with Debian's helper: the package, its units, the multipath map, the audit log");
         unit::write_plain_units()?;
@@ -41,10 +43,13 @@ pub fn run(report: &mut Report, reference: bool) -> Result<()> {
         package::arrives(report, &originals);
         unit::run(report, &luns.lun(0)[0], luns.lun(1));
         exporter::run(report);
-    }
-    guests::run(report, luns.lun(0), reference)?;
-    if !reference {
+        denied = apparmor::run(report)?;
         package::leaves(report, &originals);
+    }
+    guests::run(report, luns.lun(0), &originals, reference)?;
+    if !reference {
+        apparmor::nothing_denied(report, denied);
+        package::on_proxmox(report);
     }
     Ok(())
 }

@@ -34,6 +34,14 @@ pub fn all() -> Result<Vec<Process>> {
     Ok(found)
 }
 
+/// The processes of the package's services.
+pub fn of_services() -> Result<Vec<Process>> {
+    let mut processes = all()?;
+    let options = ["--broker", "--serve-broker"];
+    processes.retain(|process| process.arguments.iter().any(|argument| options.contains(&argument.as_str())));
+    Ok(processes)
+}
+
 /// The processes of the helper that libvirt started for a domain; those of that name first.
 pub fn of_domain(domain: &str) -> Result<Vec<Process>> {
     let mut processes = all()?;

@@ -32,13 +32,17 @@ pub fn run(report: &mut Report, guests: &mut Guests<'_>, reference: bool) {
     }
 }
 
-fn restart(guests: &mut Guests<'_>) -> Result<()> {
+/// Does something several times while both guests send one command after the other, none of which may fail.
+pub fn while_busy(guests: &mut Guests<'_>, times: usize, mut act: impl FnMut() -> Result<()>) -> Result<()> {
     start(&mut guests.alpha, ALPHA)?;
     start(&mut guests.beta, BETA)?;
-    for _ in 0..RESTARTS {
-        let before = count(&mut guests.alpha)?.0;
-        sh(&format!("systemctl restart {SERVICE}"))?;
-        wait::until("a guest's next command", PATIENCE, || Ok((count(&mut guests.alpha)?.0 > before).then_some(())))?;
+    for _ in 0..times {
+        let before = (count(&mut guests.alpha)?.0, count(&mut guests.beta)?.0);
+        act()?;
+        wait::until("each guest's next command", PATIENCE, || {
+            let after = (count(&mut guests.alpha)?.0, count(&mut guests.beta)?.0);
+            Ok((after.0 > before.0 && after.1 > before.1).then_some(()))
+        })?;
     }
     for guest in [&mut guests.alpha, &mut guests.beta] {
         guest.runs("touch /stop; wait; rm /stop")?;
@@ -47,6 +51,11 @@ fn restart(guests: &mut Guests<'_>) -> Result<()> {
         ensure!(sent > 0, "a guest sent nothing");
         ensure!(failed == 0, "{failed} of {sent} commands failed: {}", guest.runs("cat /failed")?);
     }
+    Ok(())
+}
+
+fn restart(guests: &mut Guests<'_>) -> Result<()> {
+    while_busy(guests, RESTARTS, || sh(&format!("systemctl restart {SERVICE}")).map(drop))?;
     let busy = Busy::start(CLIENTS as u64, &guests.disks[0])?;
     for _ in 0..RESTARTS {
         sh(&format!("systemctl restart {SERVICE}"))?;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -64,19 +65,39 @@ pub fn run(report: &mut Report, disk: &Node, paths: &[Node; 2]) {
         Ok(())
     });
     report.check(&format!("systemd-analyze security tells an exposure of at most {EXPOSURE}"), || {
-        exposure(SERVICE, EXPOSURE)
+        exposure(SERVICE, EXPOSURE)?;
+        exposure_of_file(SERVICE, EXPOSURE)
     });
     report.check(&format!("that of the broker's service is at most {EXPOSURE_OF_BROKER}"), || {
-        exposure(&broker()?, EXPOSURE_OF_BROKER)
+        exposure(&broker()?, EXPOSURE_OF_BROKER)?;
+        exposure_of_file(BROKER, EXPOSURE_OF_BROKER)
     });
     report.check("its processes have given up what they need not have", privileges);
     report.check("confined as it is, it changes a multipath map on both paths", || {
-        wait::until("a map of the second LUN", PATIENCE, || Ok(fs::exists(MAP)?.then_some(())))?;
+        wait::until("a map of both paths of the second LUN", PATIENCE, || Ok((paths_of_map()? == 2).then_some(())))?;
         changes_map(SOCKET, paths)
     });
     let name = format!("as the broker may be where multipathd has a path, its exposure is at most {EXPOSURE_BY_PATH}");
     report.check(&name, || {
-        with_example("multipathd-by-path", || exposure(&broker()?, EXPOSURE_BY_PATH).and_then(|()| changes(disk)))
+        with_example("multipathd-by-path", BROKER, || {
+            exposure(&broker()?, EXPOSURE_BY_PATH).and_then(|()| changes(disk))
+        })
+    });
+    report.check("with the example for it, the socket is another group's", || {
+        with_example("socket-group", SOCKET_UNIT, || {
+            let group: u32 = sh("getent group disk | cut -d: -f3")?.parse()?;
+            let owner = fs::symlink_metadata(SOCKET)?.gid();
+            ensure!(owner == group, "its group is {owner}");
+            changes(disk)
+        })
+    });
+    report.check("with the example for them, the helper has other options", || {
+        with_example("service-options", SERVICE, || {
+            let services = process::of_services()?;
+            let arguments = &services.iter().find(|it| it.name == NAME).context("there is no service")?.arguments;
+            ensure!(arguments.ends_with(&["--audit-keys".into(), "hash".into()]), "they are {arguments:?}");
+            changes(disk)
+        })
     });
     report.check("a broker ends with its helper, and the next helper has one of its own", || {
         let before = broker()?;
@@ -92,6 +113,13 @@ pub fn run(report: &mut Report, disk: &Node, paths: &[Node; 2]) {
     });
 }
 
+/// How many paths the map has.
+fn paths_of_map() -> Result<usize> {
+    let Ok(device) = fs::canonicalize(MAP) else { return Ok(0) };
+    let name = device.file_name().context("a device has a name")?;
+    Ok(fs::read_dir(Path::new("/sys/block").join(name).join("slaves"))?.count())
+}
+
 /// The services of the brokers that run.
 fn brokers() -> Result<Vec<String>> {
     let listed = sh("systemctl list-units --plain --no-legend --state=active 'qemu-pr-broker@*.service'")?;
@@ -105,10 +133,10 @@ fn broker() -> Result<String> {
     Ok(broker.clone())
 }
 
-/// Looks at the broker with one of the package's examples in place.
-fn with_example(example: &str, look: impl FnOnce() -> Result<()>) -> Result<()> {
-    let folder = format!("/etc/systemd/system/{BROKER}.d");
-    let restart = format!("systemctl daemon-reload && systemctl restart {SERVICE}");
+/// Looks at the services with one of the package's examples in place.
+fn with_example(example: &str, unit: &str, look: impl FnOnce() -> Result<()>) -> Result<()> {
+    let folder = format!("/etc/systemd/system/{unit}.d");
+    let restart = format!("systemctl daemon-reload && systemctl restart {SOCKET_UNIT} && systemctl start {SERVICE}");
     let with = format!("mkdir -p {folder} && cp /usr/share/doc/qemu-pr-helper-rs/examples/{example}.conf {folder}/");
     let result = sh(&format!("{with} && {restart}")).and_then(|_| look());
     sh(&format!("rm -r {folder} && {restart}"))?;
@@ -136,6 +164,15 @@ pub fn exposure(service: &str, limit: f64) -> Result<()> {
     let exposure: f64 = value.parse()?;
     ensure!(exposure <= limit, "it is {exposure}");
     Ok(())
+}
+
+/// The same for a unit's file, as somebody asks who has not installed it.
+fn exposure_of_file(unit: &str, limit: f64) -> Result<()> {
+    let tenfold = limit * 10.0;
+    sh(&format!(
+        "systemd-analyze security --no-pager --offline=true --threshold={tenfold:.0} /usr/lib/systemd/system/{unit}"
+    ))
+    .map(drop)
 }
 
 /// Changes a disk.
