@@ -132,7 +132,7 @@ pub fn eventful_snapshot() -> Snapshot {
     };
     let named = |name: &str, count| Named { name: name.into(), count };
     Snapshot {
-        version: "0.1.0".into(),
+        version: "0.2.0".into(),
         pid: 4242,
         started_us: 1_700_000_000_000_001,
         uptime_us: 273_600_000_000,

@@ -8,7 +8,7 @@ fn a_helper_is_a_page_of_eighty_columns() {
     assert_eq!(
         text(&eventful_snapshot(), 80),
         "\
-qemu-pr-helper 0.1.0, PID 4242, up 3d4h, 3 of 1024 connections
+qemu-pr-helper 0.2.0, PID 4242, up 3d4h, 3 of 1024 connections
 1227 requests, 12 conflicts, 3 violations, 4 refusals, 1 hung command,
   3 multipath failures, 2 overdue connections, 5 connections rejected,
   8 connections over a limit, 21 delayed requests, 7 lost messages

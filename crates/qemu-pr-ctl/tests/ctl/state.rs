@@ -23,7 +23,7 @@ fn value(text: &str) -> Value {
 fn state_shows_a_line_for_each_connection() {
     let helper = ControlStandIn::telling(eventful_snapshot());
     let said = run_control(&helper.path(), &["state"]).expect_done();
-    assert!(said.starts_with("qemu-pr-helper 0.1.0, PID 4242, up 3d4h, 3 of 1024 connections\n"), "{said}");
+    assert!(said.starts_with("qemu-pr-helper 0.2.0, PID 4242, up 3d4h, 3 of 1024 connections\n"), "{said}");
     assert!(said.contains(" 7  web1  ") && said.contains("31s sdb PREEMPT"), "{said}");
     assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
     assert_eq!(helper.asked(), [Ask::Snapshot]);

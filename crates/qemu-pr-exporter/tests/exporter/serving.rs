@@ -24,7 +24,7 @@ fn the_page_tells_what_the_helper_does() {
     let value = |name: &str, labels: &[(&str, &str)]| value(&families, &format!("qemu_pr_helper_{name}"), labels);
     for (name, labels, expected) in [
         ("up", &[][..], 1.0),
-        ("build", &[("version", "0.1.0")], 1.0),
+        ("build", &[("version", "0.2.0")], 1.0),
         ("start_time_seconds", &[], 1_700_000_000.000_001),
         ("requests", &[("action", "READ KEYS"), ("result", "good")], 1200.0),
         ("requests", &[("action", "RESERVE"), ("result", "conflict")], 12.0),
