@@ -60,13 +60,20 @@ impl Qemu {
             .args(["-kernel", "/guest/vmlinuz", "-initrd", "/guest/root.cpio"])
             .arg("-object")
             .arg(format!("pr-manager-helper,id=helper,path={}", socket.display()))
+            .args(["-device", "virtio-scsi-pci,id=bus"]);
+        Self::pass_through(&mut command, "disk", node);
+        command
+    }
+
+    /// Has a guest that is about to be started have one more disk: the node, by this name. It is the next target on its bus.
+    pub fn pass_through(command: &mut Command, name: &str, node: &Node) {
+        command
             .arg("-blockdev")
             .arg(format!(
-                "driver=host_device,node-name=disk,filename={},pr-manager=helper,cache.direct=on",
+                "driver=host_device,node-name={name},filename={},pr-manager=helper,cache.direct=on",
                 node.path().display()
             ))
-            .args(["-device", "virtio-scsi-pci,id=bus", "-device", "scsi-block,drive=disk,bus=bus.0"]);
-        command
+            .args(["-device", &format!("scsi-block,drive={name},bus=bus.0")]);
     }
 
     /// Starts the guest of this name.

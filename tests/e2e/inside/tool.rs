@@ -75,6 +75,14 @@ impl Tool {
         Self { socket: helper.socket().to_owned(), device: device.to_owned() }
     }
 
+    /// What it prints for people, if it ends well.
+    pub fn prints(&self, words: &[&str]) -> Result<String> {
+        let device = self.device.to_str().context("a device has a name")?;
+        let run = Run::at(&self.socket, &[words, &[device]].concat())?;
+        ensure!(run.code == Some(0), "{run:?}");
+        Ok(run.output)
+    }
+
     /// Has it send a command; whatever the device answers.
     pub fn send(&self, request: &Request) -> Result<Told> {
         let words = request.words.as_deref().with_context(|| format!("qemu-pr-ctl never sends {request}"))?;

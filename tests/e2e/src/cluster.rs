@@ -1,4 +1,4 @@
-//! The root of the cluster bed's guests: Debian 13 with Pacemaker, corosync and the fence agents.
+//! The root of the cluster bed's guests: Debian 13 with Pacemaker, corosync, its agents and multipath-tools.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,13 +12,24 @@ use crate::distribution::Recipe;
 const RELEASE: &str = "trixie";
 
 /// What is installed on it.
-const PACKAGES: &[&str] =
-    &["corosync", "fence-agents-scsi", "iproute2", "pacemaker", "pacemaker-cli-utils", "procps", "sg3-utils"];
+const PACKAGES: &[&str] = &[
+    "corosync",
+    "fence-agents-mpath",
+    "fence-agents-scsi",
+    "iproute2",
+    "multipath-tools",
+    "pacemaker",
+    "pacemaker-cli-utils",
+    "procps",
+    "resource-agents",
+    "sg3-utils",
+];
 
 /// Room for it all and for what a guest writes.
 const SIZE: &str = "800M";
 
-/// The names of the nodes, and the time that a member may be silent: an emulated one takes its time.
+/// The names of the nodes, and the time that a member may be silent: an emulated one takes its time. The first one goes on
+/// alone; the second one alone has no quorum, or both would fence each other: `fence_scsi` registers its own node again first.
 const COROSYNC: &str = "\
 totem {
     version: 2
@@ -33,6 +44,7 @@ nodelist {
         ring0_addr: 10.0.0.1
         name: node1
         nodeid: 1
+        quorum_votes: 2
     }
     node {
         ring0_addr: 10.0.0.2
@@ -42,7 +54,6 @@ nodelist {
 }
 quorum {
     provider: corosync_votequorum
-    two_node: 1
     wait_for_all: 0
 }
 logging {
@@ -52,15 +63,17 @@ logging {
 }
 ";
 
-/// The fence device, which unfences a node that joins. The agent is a Python program: each of its runs takes an emulated
-/// processor the better part of a minute.
+/// Two fence devices, which unfence a node that joins and which both have to fence one that is cut off, and a resource that
+/// one node at a time has the promoted role of. The agents for fencing are Python programs: each of their runs takes an
+/// emulated processor the better part of a minute.
 const CIB: &str = r#"<cib crm_feature_set="3.19.0" validate-with="pacemaker-3.9" admin_epoch="0" epoch="10" num_updates="0">
   <configuration>
     <crm_config>
       <cluster_property_set id="options">
         <nvpair id="options-stonith-enabled" name="stonith-enabled" value="true"/>
+        <nvpair id="options-stonith-action" name="stonith-action" value="off"/>
         <nvpair id="options-stonith-timeout" name="stonith-timeout" value="300s"/>
-        <nvpair id="options-no-quorum-policy" name="no-quorum-policy" value="ignore"/>
+        <nvpair id="options-no-quorum-policy" name="no-quorum-policy" value="freeze"/>
         <nvpair id="options-recheck" name="cluster-recheck-interval" value="60s"/>
         <nvpair id="options-dc-deadtime" name="dc-deadtime" value="60s"/>
       </cluster_property_set>
@@ -70,30 +83,78 @@ const CIB: &str = r#"<cib crm_feature_set="3.19.0" validate-with="pacemaker-3.9"
       <node id="2" uname="node2"/>
     </nodes>
     <resources>
-      <primitive id="fence" class="stonith" type="fence_scsi">
-        <meta_attributes id="fence-meta">
-          <nvpair id="fence-meta-provides" name="provides" value="unfencing"/>
+      <primitive id="fence-disk" class="stonith" type="fence_scsi">
+        <meta_attributes id="fence-disk-meta">
+          <nvpair id="fence-disk-meta-provides" name="provides" value="unfencing"/>
         </meta_attributes>
-        <instance_attributes id="fence-instance">
-          <nvpair id="fence-devices" name="devices" value="/dev/sda"/>
-          <nvpair id="fence-hosts" name="pcmk_host_list" value="node1 node2"/>
-          <nvpair id="fence-check" name="pcmk_host_check" value="static-list"/>
-          <nvpair id="fence-reboot" name="pcmk_reboot_action" value="off"/>
-          <nvpair id="fence-on" name="pcmk_on_timeout" value="300s"/>
-          <nvpair id="fence-off" name="pcmk_off_timeout" value="300s"/>
-          <nvpair id="fence-monitor" name="pcmk_monitor_timeout" value="300s"/>
+        <instance_attributes id="fence-disk-instance">
+          <nvpair id="fence-disk-devices" name="devices" value="/dev/shared/disk"/>
+          <nvpair id="fence-disk-hosts" name="pcmk_host_list" value="node1 node2"/>
+          <nvpair id="fence-disk-check" name="pcmk_host_check" value="static-list"/>
+          <nvpair id="fence-disk-on" name="pcmk_on_timeout" value="300s"/>
+          <nvpair id="fence-disk-off" name="pcmk_off_timeout" value="300s"/>
+          <nvpair id="fence-disk-monitor" name="pcmk_monitor_timeout" value="300s"/>
         </instance_attributes>
         <operations>
-          <op id="fence-start" name="start" interval="0s" timeout="300s"/>
-          <op id="fence-watch" name="monitor" interval="3600s" timeout="300s"/>
+          <op id="fence-disk-start" name="start" interval="0s" timeout="300s"/>
+          <op id="fence-disk-watch" name="monitor" interval="3600s" timeout="300s"/>
         </operations>
       </primitive>
+      <primitive id="fence-map" class="stonith" type="fence_mpath">
+        <meta_attributes id="fence-map-meta">
+          <nvpair id="fence-map-meta-provides" name="provides" value="unfencing"/>
+        </meta_attributes>
+        <instance_attributes id="fence-map-instance">
+          <nvpair id="fence-map-devices" name="devices" value="/dev/mapper/mpatha"/>
+          <nvpair id="fence-map-hosts" name="pcmk_host_map" value="node1:a1;node2:a2"/>
+          <nvpair id="fence-map-check" name="pcmk_host_check" value="static-list"/>
+          <nvpair id="fence-map-on" name="pcmk_on_timeout" value="300s"/>
+          <nvpair id="fence-map-off" name="pcmk_off_timeout" value="300s"/>
+          <nvpair id="fence-map-monitor" name="pcmk_monitor_timeout" value="300s"/>
+        </instance_attributes>
+        <operations>
+          <op id="fence-map-start" name="start" interval="0s" timeout="300s"/>
+          <op id="fence-map-watch" name="monitor" interval="3600s" timeout="300s"/>
+        </operations>
+      </primitive>
+      <clone id="owner">
+        <meta_attributes id="owner-meta">
+          <nvpair id="owner-meta-promotable" name="promotable" value="true"/>
+        </meta_attributes>
+        <primitive id="owned" class="ocf" provider="heartbeat" type="sg_persist">
+          <instance_attributes id="owned-instance">
+            <nvpair id="owned-devs" name="devs" value="/dev/shared/owned"/>
+          </instance_attributes>
+          <operations>
+            <op id="owned-start" name="start" interval="0s" timeout="120s"/>
+            <op id="owned-promote" name="promote" interval="0s" timeout="120s"/>
+            <op id="owned-demote" name="demote" interval="0s" timeout="120s"/>
+            <op id="owned-stop" name="stop" interval="0s" timeout="120s"/>
+            <op id="owned-watch" name="monitor" interval="0s" timeout="120s"/>
+          </operations>
+        </primitive>
+      </clone>
     </resources>
-    <constraints/>
+    <constraints>
+      <rsc_location id="owner-is-first" rsc="owner" role="Promoted" node="node1" score="50"/>
+    </constraints>
+    <fencing-topology>
+      <fencing-level id="both-for-first" target="node1" index="1" devices="fence-disk,fence-map"/>
+      <fencing-level id="both-for-second" target="node2" index="1" devices="fence-disk,fence-map"/>
+    </fencing-topology>
   </configuration>
   <status/>
 </cib>
 "#;
+
+/// multipathd's. Only a disk with two paths becomes a map; each node has a key of its own.
+const MULTIPATH: &str = "\
+defaults {
+    find_multipaths yes
+    user_friendly_names yes
+    reservation_key 0xaNODE
+}
+";
 
 /// The first process: what systemd would do for the two services, and a shell for what comes down the serial line.
 const FIRST: &str = r#"#!/bin/sh
@@ -104,6 +165,19 @@ mount -t tmpfs tmpfs /dev/shm
 mount -t devpts devpts /dev/pts
 chown hacluster:haclient /run/crm
 node=$(sed -n 's/.*node=\([12]\).*/\1/p' /proc/cmdline)
+sed -i s/NODE/$node/ /etc/multipath.conf
+mkdir -p /run/udev /dev/shared
+/usr/lib/systemd/systemd-udevd --daemon
+udevadm trigger --action=add --subsystem-match=block
+multipathd
+# By their places on the bus: the kernel names them in no certain order.
+disk() {
+    until place=$(ls /sys/bus/scsi/devices/0:0:$1:0/block 2>/dev/null); do sleep 1; done
+    ln -s /dev/$place /dev/shared/$2
+}
+disk 0 disk
+disk 3 owned
+until [ -e /dev/mapper/mpatha ]; do sleep 1; done
 hostname node$node
 echo node$node >/etc/hostname
 ip link set lo up
@@ -130,7 +204,7 @@ pub fn disk() -> Result<PathBuf> {
             "chroot \"$1\" chown -R hacluster:haclient /var/lib/pacemaker/cib",
             "chmod 600 \"$1\"/var/lib/pacemaker/cib/cib.xml",
         ],
-        additions: &[COROSYNC, CIB, FIRST].concat(),
+        additions: &[COROSYNC, CIB, MULTIPATH, FIRST].concat(),
         add,
     };
     recipe.disk()
@@ -140,6 +214,7 @@ fn add(folder: &Path) -> Result<()> {
     for (name, content) in [
         ("etc/corosync/corosync.conf", COROSYNC),
         ("var/lib/pacemaker/cib/cib.xml", CIB),
+        ("etc/multipath.conf", MULTIPATH),
         ("etc/hosts", "127.0.0.1 localhost\n10.0.0.1 node1\n10.0.0.2 node2\n"),
         ("first", FIRST),
     ] {

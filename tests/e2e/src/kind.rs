@@ -11,7 +11,7 @@ pub enum Kind {
     Guest,
     /// A guest with a reservation that migrates from one initiator of a LUN to the other, and back
     Migration,
-    /// Two guests that are a Pacemaker cluster and fence each other with `fence_scsi`
+    /// Two guests that are a Pacemaker cluster, with `fence_scsi`, `fence_mpath` on a map of two paths, and `sg_persist`
     Cluster,
     /// One LUN as a dm-multipath map over two paths, with udev and multipathd, and a third initiator beside it
     Multipath,

@@ -38,9 +38,19 @@ pub const MODULES: &[&str] = &[
 /// What a guest needs to see a disk that QEMU passes through.
 const GUEST_MODULES: &[&str] = &["sd_mod", "sg", "virtio_pci", "virtio_scsi"];
 
-/// The same for a guest with a disk of its own and a network.
-const CLUSTER_MODULES: &[&str] =
-    &["ext4", "virtio_blk", "virtio_net", "af_packet", "sd_mod", "sg", "virtio_pci", "virtio_scsi"];
+/// The same for a guest with a disk of its own, a network and multipathd.
+const CLUSTER_MODULES: &[&str] = &[
+    "ext4",
+    "virtio_blk",
+    "virtio_net",
+    "af_packet",
+    "dm_multipath",
+    "dm_service_time",
+    "sd_mod",
+    "sg",
+    "virtio_pci",
+    "virtio_scsi",
+];
 
 /// The firmware that a guest without display and network asks for.
 const FIRMWARE: &[(&str, &str)] =
