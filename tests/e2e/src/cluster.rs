@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::distribution::Recipe;
+use crate::distribution::{self, Recipe};
 
 /// The release that the guests are.
 const RELEASE: &str = "trixie";
@@ -199,7 +199,7 @@ pub fn disk() -> Result<PathBuf> {
         release: RELEASE,
         packages: PACKAGES,
         size: SIZE,
-        excludes: &["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"],
+        excludes: distribution::DOCUMENTATION,
         hooks: &[
             "chroot \"$1\" chown -R hacluster:haclient /var/lib/pacemaker/cib",
             "chmod 600 \"$1\"/var/lib/pacemaker/cib/cib.xml",

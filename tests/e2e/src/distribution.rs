@@ -7,6 +7,12 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use pr_dev::workspace::{output, target};
 
+/// What makes a file system of a directory; directory, file and size follow.
+const MKE2FS: [&str; 7] = ["/sbin/mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d"];
+
+/// What a machine that nobody logs in to does without.
+pub const DOCUMENTATION: &[&str] = &["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"];
+
 /// What one consists of.
 pub struct Recipe<'a> {
     /// What its files are called.
@@ -57,12 +63,19 @@ impl Recipe<'_> {
         command.args(hooks.iter().map(|hook| format!("--customize-hook={hook}")));
         // As whoever mmdebstrap is inside: the files' owners are right only there. What is mounted there stays out of it.
         command.arg(format!("--customize-hook=cp -ax \"$1\"/. {}", stage.display()));
-        let mke2fs =
-            format!("/sbin/mke2fs -q -t ext4 -O ^has_journal -d {} {} {size}", stage.display(), disk.display());
-        command.arg(format!("--customize-hook={mke2fs} && rm -r {}", stage.display()));
+        let (mke2fs, stage) = (MKE2FS.join(" "), stage.display());
+        command.arg(format!("--customize-hook={mke2fs} {stage} {} {size} && rm -r {stage}", disk.display()));
         output(command.args([release, "-"]))?;
         fs::remove_dir_all(added)?;
         fs::write(marker, recipe)?;
         Ok(disk)
     }
+}
+
+/// Makes a disk of a directory, which goes.
+pub fn ext4(stage: &Path, to: &Path, size: &str) -> Result<()> {
+    let _ = fs::remove_file(to);
+    let [program, options @ ..] = MKE2FS;
+    output(Command::new(program).args(options).arg(stage).arg(to).arg(size))?;
+    Ok(fs::remove_dir_all(stage)?)
 }

@@ -4,7 +4,6 @@
 //! at /bed: the driver program, the packages to install, and what a guest boots.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -12,66 +11,24 @@ use anyhow::{Context as _, Result};
 use pr_dev::workspace::{output, root, run};
 use pr_dist::archive;
 
-use crate::distribution::Recipe;
-use crate::image::{self, Root};
+use crate::distribution::{self, Recipe};
+use crate::image;
 use crate::kernel::{Kernel, Version};
 use crate::kind::Kind;
 use crate::machine::Disk;
 use crate::programs::{Programs, whose};
 use crate::suite::Suite;
-use crate::vm::STARTED;
+use crate::systemd;
 
-/// What is installed on it. `AppArmor` is there because Debian installs it with every kernel: it confines libvirtd, its
-/// guests, and whatever they start.
-const PACKAGES: &[&str] = &[
-    "apparmor",
-    "dbus",
-    "kmod",
-    "libvirt-clients",
-    "libvirt-daemon-system",
-    "multipath-tools",
-    "procps",
-    "psmisc",
-    "qemu-system-x86",
-    "sg3-utils",
-    "systemd",
-    "systemd-sysv",
-    "udev",
-];
+/// What is installed on it besides. `AppArmor` is there because Debian installs it with every kernel: it confines libvirtd,
+/// its guests, and whatever they start.
+const PACKAGES: &[&str] = &["apparmor", "libvirt-clients", "libvirt-daemon-system", "qemu-system-x86"];
 
 /// Room for it all and for what a run writes.
 const SIZE: &str = "1500M";
 
-/// What would only keep an emulated machine from its work.
-const MASKED: &[&str] = &[
-    "apt-daily-upgrade.timer",
-    "apt-daily.timer",
-    "console-getty.service",
-    "dpkg-db-backup.timer",
-    "e2scrub_reap.service",
-    "fstrim.timer",
-    "getty@tty1.service",
-    "logrotate.timer",
-    "serial-getty@ttyS0.service",
-    "serial-getty@ttyS1.service",
-    "systemd-pcrphase-sysinit.service",
-    "systemd-pcrphase.service",
-];
-
-/// The driver program. It waits for nothing but what it needs to begin: the rest is part of what it looks at.
-const UNIT: &str = "\
-[Unit]
-Description=What is tried on this host
-After=libvirtd.socket multipathd.service systemd-udev-trigger.service
-RequiresMountsFor=/bed
-
-[Service]
-ExecStart=/bed/run
-StandardOutput=tty
-StandardError=tty
-TTYPath=/dev/ttyS0
-ExecStopPost=sh -c 'sync; echo b >/proc/sysrq-trigger'
-";
+/// What systemd runs.
+const RUN: &str = "/bed/run";
 
 /// The package of Debian's own helper, to be installed once more.
 const DOWNLOAD: &str = "cd \"$1\"/root && APT_CONFIG=\"$MMDEBSTRAP_APT_CONFIG\" apt-get download -qq -o \
@@ -84,30 +41,11 @@ sed -i 's/^Version: .*/Version: 0.0.1-1/' DEBIAN/control
 sed -i '/^AppArmorProfile=/d' usr/lib/systemd/system/*.service
 ";
 
-/// Only the disks of the second LUN become a map: the first one's are passed to guests one by one.
-const MULTIPATH: &str = "\
-defaults {
-    find_multipaths no
-    user_friendly_names yes
-    reservation_key file
-}
-blacklist {
-    devnode \"^sd[ab]$\"
-    devnode \"^vd\"
-}
-";
-
-/// The first process: the modules, both disks, and over to systemd.
-const FIRST: &str = "mkdir -p /root\n\
+/// The first process mounts both disks.
+const MOUNT: &str = "mkdir -p /root\n\
      for kind in vd ubd; do [ -b /dev/${kind}a ] && disk=/dev/$kind; done\n\
      mount -t ext4 ${disk}a /root\n\
-     mount -t ext4 -o ro ${disk}b /root/bed\n\
-     mount --move /dev /root/dev\n\
-     umount /proc /sys\n\
-     exec switch_root /root /lib/systemd/systemd";
-
-/// What the first process loads: systemd and udev find all modules there.
-const MODULES: &[&str] = &["ext4", "virtio_blk", "virtio_pci", "configfs", "autofs4", "af_packet"];
+     mount -t ext4 -o ro ${disk}b /root/bed";
 
 /// Everything that the machine boots from, at `name` with several endings; returns its disks.
 pub fn write(
@@ -119,13 +57,7 @@ pub fn write(
     reference: bool,
 ) -> Result<Vec<Disk>> {
     let base = base(suite)?;
-    let mut root = Root::new()?;
-    root.program(Path::new("/bin/busybox"), "bin/busybox")?;
-    let mut modules = [MODULES, image::MODULES].concat();
-    // User Mode Linux has other disks.
-    modules.retain(|name| kernel.has_module(name));
-    let modules = root.modules(kernel, &modules)?;
-    root.content("init", 0o755, image::init(&modules, &format!("echo {STARTED}\n{FIRST}")).into_bytes());
+    let root = systemd::root(kernel, MOUNT)?;
     root.write_to(image)?;
     let second = image.with_extension("img");
     files(&second, kind, programs, reference)?;
@@ -156,16 +88,7 @@ fn files(to: &Path, kind: Kind, programs: &Programs, reference: bool) -> Result<
     // they go on: the machine ends here.
     fs::write(&run_script, format!("#!/bin/sh\necho\n{line}\nsleep 1\n{}\n", image::END))?;
     run(Command::new("chmod").arg("755").arg(&run_script))?;
-    let _ = fs::remove_file(to);
-    output(
-        Command::new("/sbin/mke2fs")
-            .args(["-q", "-t", "ext4", "-O", "^has_journal", "-d"])
-            .arg(&stage)
-            .arg(to)
-            .arg("128M"),
-    )?;
-    fs::remove_dir_all(stage)?;
-    Ok(())
+    distribution::ext4(&stage, to, "128M")
 }
 
 /// A package of a release before this one, in which nothing of `AppArmor` and needrestart was.
@@ -196,11 +119,11 @@ fn base(suite: Suite) -> Result<PathBuf> {
     let recipe = Recipe {
         name: &format!("host-{suite}"),
         release: suite.name(),
-        packages: PACKAGES,
+        packages: &systemd::packages(PACKAGES),
         size: SIZE,
         excludes: &[],
         hooks: &[DOWNLOAD],
-        additions: &format!("{MASKED:?}\n{UNIT}{MULTIPATH}"),
+        additions: &systemd::additions(RUN),
         add,
     };
     recipe.disk()
@@ -208,17 +131,6 @@ fn base(suite: Suite) -> Result<PathBuf> {
 
 /// What the distribution does not bring.
 fn add(folder: &Path) -> Result<()> {
-    let units = folder.join("etc/systemd/system");
-    let wanted = units.join("multi-user.target.wants");
-    fs::create_dir_all(&wanted)?;
     fs::create_dir_all(folder.join("bed"))?;
-    for unit in MASKED {
-        symlink("/dev/null", units.join(unit))?;
-    }
-    fs::write(units.join("bed.service"), UNIT)?;
-    symlink("../bed.service", wanted.join("bed.service"))?;
-    fs::write(folder.join("etc/multipath.conf"), MULTIPATH)?;
-    fs::write(folder.join("etc/hostname"), "host\n")?;
-    // A machine that has an identity does not set itself up at its first boot.
-    Ok(fs::write(folder.join("etc/machine-id"), "0123456789abcdef0123456789abcdef\n")?)
+    systemd::add(folder, RUN)
 }

@@ -5,14 +5,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::Result;
-use pr_dev::workspace::output;
 use pr_dist::image as container;
 use pr_dist::image::podman::Pod;
 
-use crate::distribution::Recipe;
+use crate::distribution::{self, Recipe};
 use crate::machine::Disk;
 
 /// The first release whose podman gives a pod its node's process name space.
@@ -34,7 +32,7 @@ pub fn disks(image: &Path) -> Result<Vec<Disk>> {
         release: RELEASE,
         packages: PACKAGES,
         size: "500M",
-        excludes: &["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"],
+        excludes: distribution::DOCUMENTATION,
         hooks: &[],
         additions: &format!("{PLACES:?}"),
         add,
@@ -61,9 +59,6 @@ fn files(to: &Path) -> Result<PathBuf> {
     fs::copy(container::archive()?, stage.join("image.tar"))?;
     fs::write(stage.join("pod.yaml"), pod.manifest())?;
     fs::write(stage.join("name"), pod.image()?)?;
-    let _ = fs::remove_file(to);
-    let mut mke2fs = Command::new("/sbin/mke2fs");
-    output(mke2fs.args(["-q", "-t", "ext4", "-O", "^has_journal", "-d"]).arg(&stage).arg(to).arg("200M"))?;
-    fs::remove_dir_all(stage)?;
+    distribution::ext4(&stage, to, "200M")?;
     Ok(to.to_owned())
 }

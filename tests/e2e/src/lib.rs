@@ -28,6 +28,7 @@ mod selinux;
 pub mod session;
 mod start;
 mod suite;
+mod systemd;
 mod uml;
 mod vm;
 
