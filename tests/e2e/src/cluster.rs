@@ -83,41 +83,7 @@ const CIB: &str = r#"<cib crm_feature_set="3.19.0" validate-with="pacemaker-3.9"
       <node id="2" uname="node2"/>
     </nodes>
     <resources>
-      <primitive id="fence-disk" class="stonith" type="fence_scsi">
-        <meta_attributes id="fence-disk-meta">
-          <nvpair id="fence-disk-meta-provides" name="provides" value="unfencing"/>
-        </meta_attributes>
-        <instance_attributes id="fence-disk-instance">
-          <nvpair id="fence-disk-devices" name="devices" value="/dev/shared/disk"/>
-          <nvpair id="fence-disk-hosts" name="pcmk_host_list" value="node1 node2"/>
-          <nvpair id="fence-disk-check" name="pcmk_host_check" value="static-list"/>
-          <nvpair id="fence-disk-on" name="pcmk_on_timeout" value="300s"/>
-          <nvpair id="fence-disk-off" name="pcmk_off_timeout" value="300s"/>
-          <nvpair id="fence-disk-monitor" name="pcmk_monitor_timeout" value="300s"/>
-        </instance_attributes>
-        <operations>
-          <op id="fence-disk-start" name="start" interval="0s" timeout="300s"/>
-          <op id="fence-disk-watch" name="monitor" interval="3600s" timeout="300s"/>
-        </operations>
-      </primitive>
-      <primitive id="fence-map" class="stonith" type="fence_mpath">
-        <meta_attributes id="fence-map-meta">
-          <nvpair id="fence-map-meta-provides" name="provides" value="unfencing"/>
-        </meta_attributes>
-        <instance_attributes id="fence-map-instance">
-          <nvpair id="fence-map-devices" name="devices" value="/dev/mapper/mpatha"/>
-          <nvpair id="fence-map-hosts" name="pcmk_host_map" value="node1:a1;node2:a2"/>
-          <nvpair id="fence-map-check" name="pcmk_host_check" value="static-list"/>
-          <nvpair id="fence-map-on" name="pcmk_on_timeout" value="300s"/>
-          <nvpair id="fence-map-off" name="pcmk_off_timeout" value="300s"/>
-          <nvpair id="fence-map-monitor" name="pcmk_monitor_timeout" value="300s"/>
-        </instance_attributes>
-        <operations>
-          <op id="fence-map-start" name="start" interval="0s" timeout="300s"/>
-          <op id="fence-map-watch" name="monitor" interval="3600s" timeout="300s"/>
-        </operations>
-      </primitive>
-      <clone id="owner">
+FENCE_DEVICES      <clone id="owner">
         <meta_attributes id="owner-meta">
           <nvpair id="owner-meta-promotable" name="promotable" value="true"/>
         </meta_attributes>
@@ -146,6 +112,39 @@ const CIB: &str = r#"<cib crm_feature_set="3.19.0" validate-with="pacemaker-3.9"
   <status/>
 </cib>
 "#;
+
+/// A fence device, by the name of what it is for.
+const FENCE_DEVICE: &str = r#"      <primitive id="fence-NAME" class="stonith" type="AGENT">
+        <meta_attributes id="fence-NAME-meta">
+          <nvpair id="fence-NAME-meta-provides" name="provides" value="unfencing"/>
+        </meta_attributes>
+        <instance_attributes id="fence-NAME-instance">
+          <nvpair id="fence-NAME-devices" name="devices" value="DEVICE"/>
+          <nvpair id="fence-NAME-hosts" name="pcmk_host_HOW" value="HOSTS"/>
+          <nvpair id="fence-NAME-check" name="pcmk_host_check" value="static-list"/>
+          <nvpair id="fence-NAME-on" name="pcmk_on_timeout" value="300s"/>
+          <nvpair id="fence-NAME-off" name="pcmk_off_timeout" value="300s"/>
+          <nvpair id="fence-NAME-monitor" name="pcmk_monitor_timeout" value="300s"/>
+        </instance_attributes>
+        <operations>
+          <op id="fence-NAME-start" name="start" interval="0s" timeout="300s"/>
+          <op id="fence-NAME-watch" name="monitor" interval="3600s" timeout="300s"/>
+        </operations>
+      </primitive>
+"#;
+
+/// The cluster's configuration with both fence devices.
+fn cib() -> String {
+    let devices = [
+        ("disk", "fence_scsi", "/dev/shared/disk", "list", "node1 node2"),
+        ("map", "fence_mpath", "/dev/mapper/mpatha", "map", "node1:a1;node2:a2"),
+    ];
+    let devices = devices.map(|(name, agent, device, how, hosts)| {
+        let words = FENCE_DEVICE.replace("NAME", name).replace("AGENT", agent);
+        words.replace("DEVICE", device).replace("HOW", how).replace("HOSTS", hosts)
+    });
+    CIB.replace("FENCE_DEVICES", &devices.concat())
+}
 
 /// multipathd's. Only a disk with two paths becomes a map; each node has a key of its own.
 const MULTIPATH: &str = "\
@@ -204,7 +203,7 @@ pub fn disk() -> Result<PathBuf> {
             "chroot \"$1\" chown -R hacluster:haclient /var/lib/pacemaker/cib",
             "chmod 600 \"$1\"/var/lib/pacemaker/cib/cib.xml",
         ],
-        additions: &[COROSYNC, CIB, MULTIPATH, FIRST].concat(),
+        additions: &[COROSYNC, &cib(), MULTIPATH, FIRST].concat(),
         add,
     };
     recipe.disk()
@@ -213,7 +212,7 @@ pub fn disk() -> Result<PathBuf> {
 fn add(folder: &Path) -> Result<()> {
     for (name, content) in [
         ("etc/corosync/corosync.conf", COROSYNC),
-        ("var/lib/pacemaker/cib/cib.xml", CIB),
+        ("var/lib/pacemaker/cib/cib.xml", &cib()),
         ("etc/multipath.conf", MULTIPATH),
         ("etc/hosts", "127.0.0.1 localhost\n10.0.0.1 node1\n10.0.0.2 node2\n"),
         ("first", FIRST),
