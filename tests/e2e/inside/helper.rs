@@ -97,11 +97,17 @@ impl Helper {
 
     /// Asks it to end and waits until it did.
     pub fn stop(mut self) -> Result<()> {
+        self.end()?;
+        ensure!(!self.socket.exists(), "the helper left its socket behind");
+        Ok(())
+    }
+
+    /// The same where its socket stays: in a folder in which it may remove nothing.
+    pub fn end(&mut self) -> Result<()> {
         kill_process(Pid::from_child(&self.process), Signal::TERM)?;
         let status: ExitStatus =
             wait::until("the helper's end after SIGTERM", PATIENCE, || Ok(self.process.try_wait()?))?;
         ensure!(status.success(), "expected exit status 0 after SIGTERM, came {status}");
-        ensure!(!self.socket.exists(), "the helper left its socket behind");
         Ok(())
     }
 }

@@ -6,7 +6,6 @@ mod guest;
 mod host;
 
 use std::path::Path;
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use anyhow::{Context as _, Error, Result, bail, ensure};
 use e2e::page::{self, Place, Run, Step};
 use serde_json::Value;
 
+use crate::host::command::sh;
 use crate::multipath::scene::SETTLE;
 use crate::report::{Report, remark};
 use crate::tool::Run as Tool;
@@ -73,13 +73,13 @@ fn breaks(host: &mut Host, broken: &Broken, manual: &mut Manual) -> Result<()> {
     }
     match broken.mend {
         Mend::Service(mend) => mend(host)?,
-        Mend::Command => follow(&mend)?,
+        Mend::Command => sh(&mend).map(drop)?,
     }
     // One mend may bring to light what comes after it: whoever follows doctor gets to the end.
     for _ in 0..MOST {
         let Some((kind, mend)) = in_time(&disks)? else { return says_ok(&disks) };
         ensure!(broken.then.contains(&kind.as_str()), "afterwards doctor finds {kind}: {mend}");
-        follow(&mend)?;
+        sh(&mend)?;
     }
     bail!("there is no end of findings")
 }
@@ -125,14 +125,6 @@ fn names_the_path(host: &mut Host) -> Result<()> {
     let names: Vec<String> = host.scene.paths.iter().map(|port| format!("/dev/{}", port.name())).collect();
     ensure!(names.iter().any(|name| name == path), "{step}");
     ensure!(name == "has its key on a path" && came == format!("{path}: RESERVATION CONFLICT"), "{step}");
-    Ok(())
-}
-
-/// Types the command.
-fn follow(command: &str) -> Result<()> {
-    let output = Command::new("/bin/sh").args(["-c", command]).output()?;
-    let text = [output.stdout, output.stderr].concat();
-    ensure!(output.status.success(), "{command}: {} {}", output.status, String::from_utf8_lossy(&text));
     Ok(())
 }
 

@@ -28,15 +28,10 @@ pub fn enforced(processes: &[Process]) -> Result<()> {
     ensure!(!processes.is_empty(), "there are no processes");
     for Process { pid, name, arguments } in processes {
         let own = if arguments.iter().any(|argument| argument == "--serve-broker") { BROKER } else { HELPER };
-        let found = profile(*pid)?;
+        let found = process::confinement(*pid)?;
         ensure!(found == format!("{own} (enforce)"), "{name} is {found}");
     }
     Ok(())
-}
-
-/// What a process is held to.
-pub fn profile(pid: u32) -> Result<String> {
-    Ok(fs::read_to_string(format!("/proc/{pid}/attr/current"))?.trim_end().to_owned())
 }
 
 /// The profiles of the package that the kernel has.
@@ -86,7 +81,7 @@ pub fn managed_helper_is_as_libvirt_made_it(domain: &str) -> Result<()> {
     let helpers = process::of_domain(domain)?;
     ensure!(helpers.first().is_some_and(|helper| helper.name == NAME), "the helpers are {helpers:?}");
     for Process { pid, name, .. } in helpers {
-        let found = profile(pid)?;
+        let found = process::confinement(pid)?;
         ensure!(found == "unconfined", "{name} is {found}");
     }
     Ok(())

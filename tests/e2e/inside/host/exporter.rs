@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use super::command::{property, sh};
-use super::process::status;
+use super::process::{NO_CAPABILITY, status};
 use super::unit::exposure;
 use crate::report::Report;
 use crate::wait;
@@ -53,7 +53,7 @@ pub fn run(report: &mut Report) {
 }
 
 /// What Prometheus would get.
-fn page() -> Result<String> {
+pub fn page() -> Result<String> {
     let mut stream = TcpStream::connect(ADDRESS)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
@@ -65,10 +65,13 @@ fn page() -> Result<String> {
 /// No user that exists without it, one group, no capability to be had.
 fn rights() -> Result<()> {
     let pid: u32 = property(EXPORTER, "MainPID")?.parse()?;
-    let none = "0".repeat(16);
-    for (field, due) in
-        [("CapPrm", &*none), ("CapBnd", &none), ("CapAmb", &none), ("NoNewPrivs", "1"), ("Seccomp", "2")]
-    {
+    for (field, due) in [
+        ("CapPrm", NO_CAPABILITY),
+        ("CapBnd", NO_CAPABILITY),
+        ("CapAmb", NO_CAPABILITY),
+        ("NoNewPrivs", "1"),
+        ("Seccomp", "2"),
+    ] {
         let found = status(pid, field)?;
         ensure!(found == due, "{field} is {found}");
     }

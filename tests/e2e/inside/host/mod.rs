@@ -4,7 +4,7 @@ mod apparmor;
 mod busy;
 pub mod command;
 pub mod domain;
-mod exporter;
+pub mod exporter;
 mod guests;
 mod package;
 pub mod process;

@@ -50,6 +50,15 @@ pub fn of_domain(domain: &str) -> Result<Vec<Process>> {
     Ok(processes)
 }
 
+/// No capability, as `/proc/PID/status` shows it.
+pub const NO_CAPABILITY: &str = "0000000000000000";
+
+/// What a security module holds a process to: a profile of `AppArmor`'s, or a context of SELinux'.
+pub fn confinement(pid: u32) -> Result<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/attr/current"))?;
+    Ok(text.trim_end_matches(['\0', '\n']).to_owned())
+}
+
 /// Lines of `/proc/PID/status`.
 pub fn status(pid: u32, field: &str) -> Result<String> {
     let text = fs::read_to_string(format!("/proc/{pid}/status"))?;

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use scsi_persistent_reservations::InAction;
 
 use super::command::{property, sh, try_sh};
-use super::process::{self, NAME, Process, status};
+use super::process::{self, NAME, NO_CAPABILITY, Process, status};
 use super::{BROKER, BROKER_SOCKET, SERVICE, SOCKET, SOCKET_UNIT};
 use crate::node::Node;
 use crate::report::{Report, remark};
@@ -183,7 +183,6 @@ fn changes(disk: &Node) -> Result<()> {
 }
 
 /// `CAP_SYS_RAWIO`, and `CAP_SYS_ADMIN`, as `/proc/PID/status` shows them.
-const NONE: &str = "0000000000000000";
 const RAWIO: &str = "0000000000020000";
 const RAWIO_AND_ADMIN: &str = "0000000000220000";
 
@@ -192,8 +191,8 @@ fn privileges() -> Result<()> {
     let due = [
         // Without the right to it nobody can give up what the unit leaves him to gain; new privileges are ruled out.
         (NAME, RAWIO, RAWIO, own.as_str()),
-        ("qemu-pr-names", NONE, RAWIO, &own),
-        ("qemu-pr-resolve", NONE, RAWIO, &own),
+        ("qemu-pr-names", NO_CAPABILITY, RAWIO, &own),
+        ("qemu-pr-resolve", NO_CAPABILITY, RAWIO, &own),
         ("qemu-pr-broker", RAWIO_AND_ADMIN, RAWIO_AND_ADMIN, "0"),
         ("qemu-pr-keeper", RAWIO_AND_ADMIN, RAWIO_AND_ADMIN, "0"),
     ];

@@ -12,10 +12,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use qemu_pr_protocol::Client;
-use rustix::process::{Pid, Signal, kill_process};
 use scsi_persistent_reservations::InAction;
 
-use crate::helper::through;
+use crate::helper::{Helper, through};
 use crate::node::Node;
 use crate::report::Report;
 use crate::request::Request;
@@ -93,7 +92,7 @@ fn plain(release: Release) -> &'static str {
 fn late(release: Release) -> Result<()> {
     empty()?;
     let mut handler = VirtHandler::start(release)?;
-    let helper = Helper::start(OURS)?;
+    let mut helper = start(OURS)?;
     let seen = handler.resource()?;
     if release == Release::V1_5_0 {
         ensure!(seen == Resource::Healthy, "the resource is {seen:?}");
@@ -111,7 +110,7 @@ fn late(release: Release) -> Result<()> {
 fn begins(release: Release, left: Left, disk: &Node) -> Result<()> {
     empty()?;
     if matches!(left, Left::Socket) {
-        let helper = Helper::start(OURS)?;
+        let mut helper = start(OURS)?;
         VirtHandler::start(Release::V1_9)?;
         helper.kill()?;
         ensure!(Path::new(FOLDER).join(NAME).exists(), "nothing is left of it");
@@ -121,7 +120,7 @@ fn begins(release: Release, left: Left, disk: &Node) -> Result<()> {
     // It has to wait for this helper, not for a file.
     std::thread::sleep(Duration::from_secs(1));
     ensure!(first.try_wait()?.is_none(), "it does not wait");
-    let helper = Helper::start(OURS)?;
+    let mut helper = start(OURS)?;
     let said = first.wait_with_output()?;
     ensure!(said.status.success() && said.stderr.is_empty(), "{}", text(&said));
     let mut handler = VirtHandler::start(release)?;
@@ -137,12 +136,12 @@ fn begins(release: Release, left: Left, disk: &Node) -> Result<()> {
 /// What happens to a DaemonSet's helper: it is killed, or its pod is replaced. The KubeVirt object changes meanwhile.
 fn restarts(release: Release) -> Result<()> {
     empty()?;
-    let helper = Helper::start(OURS)?;
+    let mut helper = start(OURS)?;
     let mut handler = VirtHandler::start(release)?;
     handler.guest_starts()?;
     guest_is_served()?;
     helper.kill()?;
-    let helper = Helper::start(OURS)?;
+    let mut helper = start(OURS)?;
     expect(&mut handler, Resource::Healthy)?;
     guest_is_served()?;
 
@@ -150,7 +149,7 @@ fn restarts(release: Release) -> Result<()> {
     handler.look()?;
     // The next pod of the DaemonSet begins with this.
     ensure!(script(&["--gone", &socket()])?.wait()?.success(), "it waits for somebody");
-    let helper = Helper::start(OURS)?;
+    let mut helper = start(OURS)?;
     if release == Release::V1_5_0 {
         // Its folder is root's, and the helper takes the socket along.
         expect(&mut handler, Resource::Healthy)?;
@@ -165,12 +164,12 @@ fn restarts(release: Release) -> Result<()> {
 /// The same by the command line of KubeVirt's own container.
 fn plain_restarts(release: Release) -> Result<()> {
     empty()?;
-    let helper = Helper::start(PLAIN)?;
+    let mut helper = start(PLAIN)?;
     let mut handler = VirtHandler::start(release)?;
     handler.guest_starts()?;
     guest_is_served()?;
     helper.kill()?;
-    let helper = Helper::start(PLAIN)?;
+    let mut helper = start(PLAIN)?;
     expect(&mut handler, Resource::Healthy)?;
     if release == Release::V1_9 {
         guest_is_served()?;
@@ -183,7 +182,7 @@ fn plain_restarts(release: Release) -> Result<()> {
 /// virt-handler's pod has a helper of its own until it is replaced; the DaemonSet's pod is there before that.
 fn takes_over(release: Release) -> Result<()> {
     empty()?;
-    let own = Helper::start(PLAIN)?;
+    let mut own = start(PLAIN)?;
     let handler = VirtHandler::start(release)?;
     let mut alone = script(&["--gone", &socket()])?;
     std::thread::sleep(Duration::from_secs(1));
@@ -193,7 +192,7 @@ fn takes_over(release: Release) -> Result<()> {
     own.end()?;
     let mut first = script(&[&socket(), "60"])?;
     ensure!(alone.wait()?.success(), "it ends badly");
-    let helper = Helper::start(OURS)?;
+    let mut helper = start(OURS)?;
     ensure!(first.wait()?.success(), "virt-handler's init container ends badly");
     let mut handler = VirtHandler::start(release)?;
     expect(&mut handler, Resource::Healthy)?;
@@ -249,41 +248,8 @@ fn text(said: &Output) -> String {
     String::from_utf8_lossy(&said.stderr).into_owned()
 }
 
-/// A helper at the node's socket.
-struct Helper(Child);
-
-impl Drop for Helper {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Helper {
-    /// Starts it, and waits until it answers.
-    fn start(words: &[&str]) -> Result<Self> {
-        fs::create_dir_all(FOLDER)?;
-        let mut command = Command::new(words[0]);
-        let mut this = Self(command.args(["-k", &socket()]).args(&words[1..]).spawn()?);
-        wait::until("the helper", PATIENCE, || {
-            let ended = this.0.try_wait()?;
-            ensure!(ended.is_none(), "the helper ends: {ended:?}");
-            Ok(Client::connect(Path::new(&socket())).ok())
-        })?;
-        Ok(this)
-    }
-
-    fn kill(mut self) -> Result<()> {
-        self.0.kill()?;
-        self.0.wait()?;
-        Ok(())
-    }
-
-    /// As the kubelet ends it.
-    fn end(mut self) -> Result<()> {
-        kill_process(Pid::from_child(&self.0), Signal::TERM)?;
-        let status = wait::until("the helper's end", PATIENCE, || Ok(self.0.try_wait()?))?;
-        ensure!(status.success(), "the helper ends with {status}");
-        Ok(())
-    }
+/// A helper at the node's socket, started by these words, that answers.
+fn start(words: &[&str]) -> Result<Helper> {
+    fs::create_dir_all(FOLDER)?;
+    Helper::start_at(words[0], PathBuf::from(socket()), &words[1..], Stdio::inherit())
 }

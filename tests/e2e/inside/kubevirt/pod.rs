@@ -1,8 +1,6 @@
 //! The `DaemonSet`'s pod, played by podman on a node with a map, beside a virt-handler that is played here.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,6 +10,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::virt_handler::{Release, Resource, VirtHandler};
 use super::{FOLDER, expect, guest_is_served, script, socket};
+use crate::host::exporter::page;
+use crate::host::process::{NO_CAPABILITY, status};
 use crate::lun;
 use crate::multipath::scene::{Scene, State};
 use crate::report::Report;
@@ -37,9 +37,7 @@ const POD: &str = "/bed/pod.yaml";
 const HELPER: &str = "qemu-pr-helper-pr-helper";
 const EXPORTER: &str = "qemu-pr-helper-exporter";
 
-/// Where the exporter listens at the address that the node has.
-const PAGE: &str = "127.0.0.1:9437";
-/// Its user and group.
+/// The exporter's user and group. It listens at the address that the node has.
 const EXPORTERS_ID: &str = "9437";
 
 const MAP: &str = "/dev/mapper/mpatha";
@@ -90,12 +88,16 @@ pub fn run(report: &mut Report) -> Result<()> {
         Ok(())
     });
     report.check("the exporter has no right, and tells of the helper", || {
-        let status = fs::read_to_string(format!("/proc/{}/status", podman.process_of(EXPORTER)?))?;
-        for (what, due) in
-            [("Uid:", EXPORTERS_ID), ("Gid:", EXPORTERS_ID), ("CapEff:", NONE), ("CapBnd:", NONE), ("NoNewPrivs:", "1")]
-        {
-            let line = status.lines().find(|line| line.starts_with(what)).context("no such line")?;
-            ensure!(line.split_whitespace().nth(1) == Some(due), "{line}");
+        let process = podman.process_of(EXPORTER)?.parse()?;
+        for (field, due) in [
+            ("Uid", EXPORTERS_ID),
+            ("Gid", EXPORTERS_ID),
+            ("CapEff", NO_CAPABILITY),
+            ("CapBnd", NO_CAPABILITY),
+            ("NoNewPrivs", "1"),
+        ] {
+            let found = status(process, field)?;
+            ensure!(found.split_whitespace().next() == Some(due), "{field} is {found}");
         }
         wait::until("the exporter's page", PATIENCE, || {
             Ok(page().is_ok_and(|page| page.contains("qemu_pr_helper_up 1")).then_some(()))
@@ -115,9 +117,6 @@ pub fn run(report: &mut Report) -> Result<()> {
     }
     Ok(())
 }
-
-/// `/proc/PID/status`'s word for no capability.
-const NONE: &str = "0000000000000000";
 
 /// Through the socket, a key comes to both paths and to multipathd, and goes again.
 fn changes(scene: &Scene) -> Result<()> {
@@ -188,12 +187,4 @@ impl Podman {
     fn process_of(&self, container: &str) -> Result<String> {
         Ok(self.run(&["inspect", "--format", "{{.State.Pid}}", container])?.trim().to_owned())
     }
-}
-
-fn page() -> Result<String> {
-    let mut stream = TcpStream::connect(PAGE)?;
-    write!(stream, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
-    let mut page = String::new();
-    stream.read_to_string(&mut page)?;
-    Ok(page)
 }

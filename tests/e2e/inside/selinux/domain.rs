@@ -57,12 +57,8 @@ pub fn is_labelled(path: &str, label: &str) -> Result<()> {
 
 /// The contexts of a helper's processes of this name.
 pub fn of_processes(name: &str) -> Result<Vec<String>> {
-    let mut contexts = Vec::new();
-    for process in process::all()?.into_iter().filter(|process| process.name == name) {
-        let context = fs::read_to_string(format!("/proc/{}/attr/current", process.pid))?;
-        contexts.push(context.trim_end_matches(['\0', '\n']).to_owned());
-    }
-    Ok(contexts)
+    let named = process::all()?.into_iter().filter(|process| process.name == name);
+    named.map(|process| process::confinement(process.pid)).collect()
 }
 
 /// How many denials the kernel has logged of which the package's types are part.

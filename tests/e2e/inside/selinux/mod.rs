@@ -95,24 +95,19 @@ fn arrives(report: &mut Report) {
     });
     report.check("names that other packages have at the same place keep the policy's labels", || {
         for (path, kind, label) in [
-            ("/usr/bin/qemu-pr-helper", "f", "qemu_pr_helper_exec_t"),
-            ("/usr/bin/qemu-pr-ctl", "f", "bin_t"),
-            ("/usr/libexec/qemu-bridge-helper", "f", "virt_bridgehelper_exec_t"),
-            ("/run/qemu-pr-helper.sock", "s", "qemu_pr_helper_socket_t"),
-            ("/run/qemu-pr-helper/control", "s", "qemu_pr_helper_runtime_t"),
-            ("/run/qemu-pr-broker.sock", "s", "qemu_pr_broker_socket_t"),
-            ("/run/qemu-pr-broker", "d", "qemu_pr_broker_runtime_t"),
+            ("/usr/bin/qemu-pr-helper", "file", "qemu_pr_helper_exec_t"),
+            ("/usr/bin/qemu-pr-ctl", "file", "bin_t"),
+            ("/usr/libexec/qemu-bridge-helper", "file", "virt_bridgehelper_exec_t"),
+            ("/run/qemu-pr-helper.sock", "sock_file", "qemu_pr_helper_socket_t"),
+            ("/run/qemu-pr-helper/control", "sock_file", "qemu_pr_helper_runtime_t"),
+            ("/run/qemu-pr-broker.sock", "sock_file", "qemu_pr_broker_socket_t"),
+            ("/run/qemu-pr-broker", "dir", "qemu_pr_broker_runtime_t"),
         ] {
-            let context = sh(&format!("matchpathcon -n -m {} {path}", if kind == "f" { "file" } else { word(kind) }))?;
+            let context = sh(&format!("matchpathcon -n -m {kind} {path}"))?;
             ensure!(context.contains(&format!(":{label}:")), "{path} is to be {context}");
         }
         Ok(())
     });
-}
-
-/// What `matchpathcon` calls a kind of file.
-fn word(kind: &str) -> &'static str {
-    if kind == "s" { "sock_file" } else { "dir" }
 }
 
 /// Each process is in its domain, and so is each socket.
