@@ -284,13 +284,15 @@ impl Played<'_> {
                     (completion.status, completion.sense.code().filter(|_| !completion.sense.is_none()))
                 });
             }
-            // Of a map that registers path after path a node can preempt the same key twice, or the new one and then the old
+            // Of a map that registers path after path a node can preempt the same key twice, or the new key and then the old
             // one, which one disk does not have at the same time.
-            let is_users = |key| Some(key) == key_of(&self.before.plain, GUEST) || key == self.command.victim;
+            let old = key_of(&self.before.plain, GUEST);
+            let new = Some(self.command.victim).filter(|_| self.command.action.is_register());
+            let changes = |earlier: &Act, act: &Act| Some(earlier.victim) == new && Some(act.victim) == old;
             let is_repeated = |act: &Act| {
                 let is_preempted = |(earlier, status): &(Act, Status)| {
-                    let both = is_users(earlier.victim) && is_users(act.victim) && self.command.action.is_register();
-                    earlier == act || earlier.action == OutAction::Preempt && *status == Status::GOOD && both
+                    earlier == act
+                        || earlier.action == OutAction::Preempt && *status == Status::GOOD && changes(earlier, act)
                 };
                 act.action == OutAction::Preempt && self.acts[..place].iter().any(is_preempted)
             };

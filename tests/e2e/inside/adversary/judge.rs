@@ -175,7 +175,8 @@ impl Played<'_> {
                 }
                 let is_registered = disk.key(Who::Guest).is_some();
                 let (due, news): (Told, News) = disk.play(Who::Other, act);
-                was_taken |= is_registered && disk.key(Who::Guest).is_none();
+                let is_under_way = at.is_some_and(|at| at <= place);
+                was_taken |= is_under_way && is_registered && disk.key(Who::Guest).is_none();
                 if due != *told && !ends_what_was_left(act, *told, due, &left) {
                     return None;
                 }
