@@ -1,4 +1,4 @@
-//! Who may do what while a reservation stands: every [`Deed`] by every initiator under every type.
+//! Who may do what while a reservation stands: every [`Operation`] by every initiator under every type.
 //!
 //! In each [`Case`] the first two initiators have registered, and the first one has reserved unless there is no reservation;
 //! the third one is not registered. One of them does one thing. What is answered, and what all three read afterwards, is
@@ -11,22 +11,22 @@
 //! | there | tests | here |
 //! |---|---|---|
 //! | registering, by two initiators | 2 | how each case begins |
-//! | the keys as each of three reads them, and no keys | 4 | how each case ends, [`Deed::Clear`] |
-//! | unregistering; REGISTER again; REGISTER AND IGNORE | 3 | [`Deed::Unregister`], [`Deed::RegisterAgain`], [`Deed::Ignore`] without a reservation |
+//! | the keys as each of three reads them, and no keys | 4 | how each case ends, [`Operation::Clear`] |
+//! | unregistering; REGISTER again; REGISTER AND IGNORE | 3 | [`Operation::Unregister`], [`Operation::RegisterAgain`], [`Operation::Ignore`] without a reservation |
 //! | for each of six types: RESERVE | 6 | how each case begins |
 //! | the reservation as each of three reads it | 18 | how each case ends |
-//! | RELEASE by the holder, and by another registrant | 12 | [`Deed::Release`] by the first and the second |
-//! | unregistering by the holder, by another registrant, and for all registrants by both | 14 | [`Deed::Unregister`], [`Deed::UnregisterBoth`] |
-//! | READ and WRITE by each of three | 36 | [`Deed::ReadBlock`], [`Deed::WriteBlock`] |
+//! | RELEASE by the holder, and by another registrant | 12 | [`Operation::Release`] by the first and the second |
+//! | unregistering by the holder, by another registrant, and for all registrants by both | 14 | [`Operation::Unregister`], [`Operation::UnregisterBoth`] |
+//! | READ and WRITE by each of three | 36 | [`Operation::ReadBlock`], [`Operation::WriteBlock`] |
 //!
 //! ```
-//! use pr_conformance::{Deed, Initiator, cases};
+//! use pr_conformance::{Operation, Initiator, cases};
 //! use scsi_persistent_reservations::{ReservationKey, ReservationType};
 //!
 //! let cases = cases([1, 2, 3].map(ReservationKey));
 //! let fenced = cases.iter().find(|case| {
 //!     case.kind == Some(ReservationType::WriteExclusive)
-//!         && (case.who, case.deed) == (Initiator::Three, Deed::WriteBlock)
+//!         && (case.who, case.operation) == (Initiator::Three, Operation::WriteBlock)
 //! });
 //! assert_eq!(fenced.map(|case| case.steps[3].expect.to_string()).as_deref(), Some("RESERVATION CONFLICT"));
 //! ```
@@ -42,7 +42,7 @@ use crate::{
 
 /// What an initiator does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deed {
+pub enum Operation {
     /// READ.
     ReadBlock,
     /// WRITE, with what it may have read.
@@ -81,7 +81,7 @@ pub enum Deed {
     PreemptUnknown,
 }
 
-impl Deed {
+impl Operation {
     /// All of them.
     pub const ALL: [Self; 18] = [
         Self::ReadBlock,
@@ -113,8 +113,8 @@ pub struct Case {
     /// Who does it.
     pub who: Initiator,
     /// What.
-    pub deed: Deed,
-    /// What comes before it, the deed, and what all three read.
+    pub operation: Operation,
+    /// What comes before it, the operation, and what all three read.
     pub steps: Vec<Step>,
 }
 
@@ -122,7 +122,7 @@ pub struct Case {
 pub fn cases(keys: [ReservationKey; 3]) -> Vec<Case> {
     let kinds = [None].into_iter().chain(ReservationType::ALL.map(Some));
     let all = kinds.flat_map(|kind| [One, Two, Three].map(|who| (kind, who)));
-    all.flat_map(|(kind, who)| Deed::ALL.map(|deed| case(keys, kind, who, deed))).collect()
+    all.flat_map(|(kind, who)| Operation::ALL.map(|operation| case(keys, kind, who, operation))).collect()
 }
 
 /// The disk as it has to be.
@@ -172,8 +172,8 @@ impl Disk {
         }
     }
 
-    /// Carries a deed out: what is sent, and what has to be answered.
-    fn does(&mut self, who: Initiator, deed: Deed) -> (Command, Expect) {
+    /// Carries an operation out: what is sent, and what has to be answered.
+    fn does(&mut self, who: Initiator, operation: Operation) -> (Command, Expect) {
         let (own, [one, two, three]) = (self.key(who), self.keys);
         let sent = if self.is_registered(who) { own } else { three };
         let kind = self.held.map_or(ReservationType::WriteExclusive, |(_, kind)| kind);
@@ -182,12 +182,14 @@ impl Disk {
         let permitted = |is| if is { Expect::Good } else { Expect::Conflict };
         // Linux' target has another refusal for an initiator that is not registered.
         let (is_registered, refusal) = (self.is_registered(who), Expect::Refusal);
-        match deed {
-            Deed::ReadBlock => (Command::ReadBlock, permitted(self.admits(who, false))),
-            Deed::WriteBlock => (Command::WriteBlock, permitted(self.admits(who, true))),
-            Deed::Capabilities => (Command::Read(InAction::ReportCapabilities, ANY_LENGTH), Expect::GoodIfSupported),
-            Deed::Reserve | Deed::ReserveOther => {
-                let kind = if deed == Deed::Reserve { kind } else { other };
+        match operation {
+            Operation::ReadBlock => (Command::ReadBlock, permitted(self.admits(who, false))),
+            Operation::WriteBlock => (Command::WriteBlock, permitted(self.admits(who, true))),
+            Operation::Capabilities => {
+                (Command::Read(InAction::ReportCapabilities, ANY_LENGTH), Expect::GoodIfSupported)
+            }
+            Operation::Reserve | Operation::ReserveOther => {
+                let kind = if operation == Operation::Reserve { kind } else { other };
                 let is_same = self.holds(who) && self.held.is_some_and(|(_, held)| held == kind);
                 let expect = match (is_registered, self.held) {
                     (false, _) => refusal,
@@ -199,18 +201,18 @@ impl Disk {
                 };
                 (reserve(sent, kind), expect)
             }
-            Deed::Release => {
+            Operation::Release => {
                 if self.holds(who) {
                     self.held = None;
                 }
                 (release(sent, kind), if is_registered { Expect::Good } else { refusal })
             }
             // SPC has an error of its own for it, and Linux' target a conflict. Who holds nothing releases nothing.
-            Deed::ReleaseOther => {
+            Operation::ReleaseOther => {
                 let releases_nothing = is_registered && !self.holds(who);
                 (release(sent, other), if releases_nothing { Expect::Good } else { refusal })
             }
-            Deed::ReleaseWrongKey => {
+            Operation::ReleaseWrongKey => {
                 let wrong = if who == Three { two } else { three };
                 let expect = match (is_registered, self.holds(who)) {
                     (false, _) => refusal,
@@ -220,35 +222,35 @@ impl Disk {
                 };
                 (release(wrong, kind), expect)
             }
-            Deed::RegisterAgain => {
+            Operation::RegisterAgain => {
                 if !is_registered {
                     self.registered[who as usize] = Some(three);
                 }
                 (register(NONE, three), permitted(!is_registered))
             }
-            Deed::ChangeWrongKey => (register(victims, three), Expect::Conflict),
-            Deed::Change => {
+            Operation::ChangeWrongKey => (register(victims, three), Expect::Conflict),
+            Operation::Change => {
                 if is_registered {
                     self.registered[who as usize] = Some(three);
                 }
                 (register(sent, three), permitted(is_registered))
             }
-            Deed::Ignore => {
+            Operation::Ignore => {
                 self.registered[who as usize] = Some(three);
                 (ignore(three), Expect::Good)
             }
             // Nobody with no key stays nobody.
-            Deed::Unregister | Deed::UnregisterBoth => {
+            Operation::Unregister | Operation::UnregisterBoth => {
                 self.remove(who);
                 (register(own, NONE), Expect::Good)
             }
-            Deed::Clear => {
+            Operation::Clear => {
                 if is_registered {
                     *self = Self { registered: [None; 3], held: None, ..self.clone() };
                 }
                 (clear(sent), if is_registered { Expect::Good } else { refusal })
             }
-            Deed::Preempt | Deed::PreemptAndAbort => {
+            Operation::Preempt | Operation::PreemptAndAbort => {
                 if is_registered {
                     let takes = self.held.is_some_and(|(holder, _)| holder == Some(victim));
                     self.remove(victim);
@@ -256,10 +258,10 @@ impl Disk {
                         self.held = Some((Some(who), kind));
                     }
                 }
-                let command = if deed == Deed::Preempt { preempt } else { abort };
+                let command = if operation == Operation::Preempt { preempt } else { abort };
                 (command(sent, victims, kind), if is_registered { Expect::Good } else { refusal })
             }
-            Deed::PreemptUnknown => {
+            Operation::PreemptUnknown => {
                 let unknown = ReservationKey(three.0 ^ 0xff00);
                 (preempt(sent, unknown, kind), if is_registered { Expect::Conflict } else { refusal })
             }
@@ -281,7 +283,7 @@ impl Disk {
     }
 }
 
-fn case(keys: [ReservationKey; 3], kind: Option<ReservationType>, who: Initiator, deed: Deed) -> Case {
+fn case(keys: [ReservationKey; 3], kind: Option<ReservationType>, who: Initiator, operation: Operation) -> Case {
     let [one, two, _] = keys;
     let mut disk = Disk { keys, registered: [Some(one), Some(two), None], held: None };
     let mut steps = vec![
@@ -292,15 +294,15 @@ fn case(keys: [ReservationKey; 3], kind: Option<ReservationType>, who: Initiator
         disk.held = Some((Some(One).filter(|_| !kind.is_all_registrants()), kind));
         steps.push(step(One, "reserves", reserve(one, kind), Expect::Good));
     }
-    let (command, expect) = disk.does(who, deed);
+    let (command, expect) = disk.does(who, operation);
     steps.push(step(who, "does it", command, expect));
-    if deed == Deed::UnregisterBoth {
+    if operation == Operation::UnregisterBoth {
         let second = if who == Two { One } else { Two };
-        let (command, expect) = disk.does(second, deed);
+        let (command, expect) = disk.does(second, operation);
         steps.push(step(second, "does it as well", command, expect));
     }
     steps.extend(disk.reads());
-    Case { kind, who, deed, steps }
+    Case { kind, who, operation, steps }
 }
 
 #[cfg(test)]
@@ -319,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_disk_does_in_each_case_what_has_to_be_done() {
-        for Case { kind, who, deed, steps } in all() {
+        for Case { kind, who, operation, steps } in all() {
             let mut unit = LogicalUnit::default();
             let mut judge = Judge::default();
             for (number, step) in (1..).zip(&steps) {
@@ -336,7 +338,7 @@ mod tests {
                     };
                     Ok::<_, String>(Reply { status, sense, data: data.to_vec() })
                 });
-                let place = format!("{kind:?}, {who:?} {deed:?}, step {number}");
+                let place = format!("{kind:?}, {who:?} {operation:?}, step {number}");
                 assert_eq!(report.verdict, Verdict::Ok, "{place}: {} not {}", report.received, report.expected);
             }
         }
@@ -345,23 +347,27 @@ mod tests {
     #[test]
     fn each_of_the_other_suites_95_tests_is_a_case_or_how_cases_begin_and_end() {
         let all = all();
-        let is_there = |kind, who, deed| all.iter().any(|case| (case.kind, case.who, case.deed) == (kind, who, deed));
+        let is_there = |kind, who, operation| {
+            all.iter().any(|case| (case.kind, case.who, case.operation) == (kind, who, operation))
+        };
         // Both registered at the beginning; what three of them read at the end, with keys and without.
         let mut found = 2 + 4;
-        for deed in [Deed::Unregister, Deed::RegisterAgain, Deed::Ignore] {
-            found += usize::from(is_there(None, One, deed));
+        for operation in [Operation::Unregister, Operation::RegisterAgain, Operation::Ignore] {
+            found += usize::from(is_there(None, One, operation));
         }
         for kind in ReservationType::ALL {
             // Reserved at the beginning, read by three at the end.
             found += 1 + 3;
-            for (who, deed) in [Deed::Release, Deed::Unregister].into_iter().flat_map(|deed| [(One, deed), (Two, deed)])
+            for (who, operation) in [Operation::Release, Operation::Unregister]
+                .into_iter()
+                .flat_map(|operation| [(One, operation), (Two, operation)])
             {
-                found += usize::from(is_there(Some(kind), who, deed));
+                found += usize::from(is_there(Some(kind), who, operation));
             }
-            found += usize::from(kind.is_all_registrants() && is_there(Some(kind), One, Deed::UnregisterBoth));
+            found += usize::from(kind.is_all_registrants() && is_there(Some(kind), One, Operation::UnregisterBoth));
             for who in [One, Two, Three] {
-                found += usize::from(is_there(Some(kind), who, Deed::ReadBlock));
-                found += usize::from(is_there(Some(kind), who, Deed::WriteBlock));
+                found += usize::from(is_there(Some(kind), who, Operation::ReadBlock));
+                found += usize::from(is_there(Some(kind), who, Operation::WriteBlock));
             }
         }
         assert_eq!((found, all.len()), (95, 7 * 3 * 18));
@@ -375,36 +381,36 @@ mod tests {
         };
 
         let all = all();
-        let due = |kind: ReservationType, who, deed| {
-            let case = all.iter().find(|case| (case.kind, case.who, case.deed) == (Some(kind), who, deed));
+        let due = |kind: ReservationType, who, operation| {
+            let case = all.iter().find(|case| (case.kind, case.who, case.operation) == (Some(kind), who, operation));
             case.map(|case| case.steps[3].expect.to_string()).expect("a case")
         };
-        for (kind, who, deed, expected) in [
-            (We, Two, Deed::ReadBlock, "GOOD"),
-            (We, Two, Deed::WriteBlock, "RESERVATION CONFLICT"),
-            (Ea, Three, Deed::ReadBlock, "RESERVATION CONFLICT"),
-            (Wero, Two, Deed::WriteBlock, "GOOD"),
-            (Wero, Three, Deed::WriteBlock, "RESERVATION CONFLICT"),
-            (Eaar, Two, Deed::ReadBlock, "GOOD"),
-            (Eaar, Three, Deed::ReadBlock, "RESERVATION CONFLICT"),
-            (Wero, Two, Deed::Reserve, "RESERVATION CONFLICT"),
-            (Eaar, Two, Deed::Reserve, "GOOD"),
-            (Ea, Two, Deed::Release, "GOOD"),
-            (Ea, One, Deed::ReleaseWrongKey, "RESERVATION CONFLICT"),
+        for (kind, who, operation, expected) in [
+            (We, Two, Operation::ReadBlock, "GOOD"),
+            (We, Two, Operation::WriteBlock, "RESERVATION CONFLICT"),
+            (Ea, Three, Operation::ReadBlock, "RESERVATION CONFLICT"),
+            (Wero, Two, Operation::WriteBlock, "GOOD"),
+            (Wero, Three, Operation::WriteBlock, "RESERVATION CONFLICT"),
+            (Eaar, Two, Operation::ReadBlock, "GOOD"),
+            (Eaar, Three, Operation::ReadBlock, "RESERVATION CONFLICT"),
+            (Wero, Two, Operation::Reserve, "RESERVATION CONFLICT"),
+            (Eaar, Two, Operation::Reserve, "GOOD"),
+            (Ea, Two, Operation::Release, "GOOD"),
+            (Ea, One, Operation::ReleaseWrongKey, "RESERVATION CONFLICT"),
         ] {
-            assert_eq!(due(kind, who, deed), expected, "{kind:?}, {who:?} {deed:?}");
+            assert_eq!(due(kind, who, operation), expected, "{kind:?}, {who:?} {operation:?}");
         }
-        let end = |kind, who, deed| {
-            let case = all.iter().find(|case| (case.kind, case.who, case.deed) == (Some(kind), who, deed));
+        let end = |kind, who, operation| {
+            let case = all.iter().find(|case| (case.kind, case.who, case.operation) == (Some(kind), who, operation));
             let steps = &case.expect("a case").steps;
             [steps.len() - 2, steps.len() - 1].map(|step| steps[step].expect.to_string())
         };
-        assert_eq!(end(Ea, One, Deed::Unregister), ["0xb2", "no reservation"]);
-        assert_eq!(end(Eaar, One, Deed::Unregister), ["0xb2", "held by all, type 8"]);
-        assert_eq!(end(Eaar, One, Deed::UnregisterBoth), ["no keys", "no reservation"]);
-        assert_eq!(end(Wero, Two, Deed::Preempt), ["0xb2", "held by 0xb2, type 5"]);
-        assert_eq!(end(Wero, One, Deed::Change), ["0xc3 0xb2", "held by 0xc3, type 5"]);
-        assert_eq!(end(Ea, Two, Deed::Release), ["0xa1 0xb2", "held by 0xa1, type 3"]);
-        assert_eq!(end(Eaar, Two, Deed::Release), ["0xa1 0xb2", "no reservation"]);
+        assert_eq!(end(Ea, One, Operation::Unregister), ["0xb2", "no reservation"]);
+        assert_eq!(end(Eaar, One, Operation::Unregister), ["0xb2", "held by all, type 8"]);
+        assert_eq!(end(Eaar, One, Operation::UnregisterBoth), ["no keys", "no reservation"]);
+        assert_eq!(end(Wero, Two, Operation::Preempt), ["0xb2", "held by 0xb2, type 5"]);
+        assert_eq!(end(Wero, One, Operation::Change), ["0xc3 0xb2", "held by 0xc3, type 5"]);
+        assert_eq!(end(Ea, Two, Operation::Release), ["0xa1 0xb2", "held by 0xa1, type 3"]);
+        assert_eq!(end(Eaar, Two, Operation::Release), ["0xa1 0xb2", "no reservation"]);
     }
 }

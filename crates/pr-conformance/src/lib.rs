@@ -41,7 +41,7 @@ mod sequences;
 mod step;
 
 pub use expect::{Expect, Verdict};
-pub use grid::{Case, Deed, cases};
+pub use grid::{Case, Operation, cases};
 pub use judge::{Judge, StepReport, TRIES};
 pub use products::{COMMON, PRODUCTS, Product};
 pub use sequences::{ALL, Initiators, Sequence};

@@ -83,7 +83,7 @@ fn send(way: &mut Way<'_>, who: Who, command: &Command) -> Result<Reply> {
 /// The key of the initiator that is not registered, and to change to.
 const THREE: ReservationKey = ReservationKey(0xc0f0_0003);
 
-/// Plays every deed of three initiators under every type, by every way.
+/// Plays every operation of three initiators under every type, by every way.
 pub fn grid(report: &mut Report, helper: &Helper, nodes: &[Node; 3]) -> Result<()> {
     let cases = cases([ONE, TWO, THREE]);
     let kinds = [None].into_iter().chain(ReservationType::ALL.map(Some));
@@ -94,11 +94,11 @@ pub fn grid(report: &mut Report, helper: &Helper, nodes: &[Node; 3]) -> Result<(
         let name = kind.map_or_else(|| "no reservation".to_owned(), |kind| kind.to_string());
         for (how, way) in &mut ways {
             let cases: Vec<&Case> = cases.iter().filter(|case| case.kind == kind).collect();
-            report.check(&format!("iSCSI: {} deeds of three initiators, {name}, {how}", cases.len()), || {
+            report.check(&format!("iSCSI: {} operations of three initiators, {name}, {how}", cases.len()), || {
                 for case in cases {
                     let played = way.play(&case.steps);
                     way.reset()?;
-                    played.with_context(|| format!("{:?} by {:?}", case.deed, case.who))?;
+                    played.with_context(|| format!("{:?} by {:?}", case.operation, case.who))?;
                 }
                 Ok(())
             });

@@ -92,7 +92,7 @@ pub enum Finding {
     )]
     OtherHelper { socket: String },
 
-    // dm-multipath; a configuration is felt where multipathd lacks the key of a map because of it
+    // dm-multipath; a configuration has an effect where multipathd lacks the key of a map because of it
     #[error("map {map} is suspended: its I/O waits until it is resumed")]
     MapSuspended { map: String },
     #[error("multipathd cannot be reached ({reason}), and does not register paths of maps that come back")]
@@ -100,12 +100,12 @@ pub enum Finding {
     #[error("multipathd does not answer '{command}' ({reason})")]
     MultipathdSilent { command: String, reason: String },
     #[error("multipathd's configuration has no 'reservation_key file': it does not store the keys of guests")]
-    NoKeyFile { is_felt: bool },
+    NoKeyFile { has_effect: bool },
     #[error(
         "multipathd's configuration has 'reservation_key {key}' in section {section}: it registers paths that \
          come back with that key, not with the guest's"
     )]
-    KeyIsNumber { key: String, section: String, is_felt: bool },
+    KeyIsNumber { key: String, section: String, has_effect: bool },
     #[error(
         "map {map}: path {path} carries I/O and has no registration with key {key}; unless the disk counts hosts and \
          not paths, writes by it meet a RESERVATION CONFLICT"
@@ -214,8 +214,8 @@ impl Finding {
             Self::MapSuspended { .. } => (Critical, "map-suspended"),
             Self::NoMultipathd { .. } => (Error, "no-multipathd"),
             Self::MultipathdSilent { .. } => (Error, "multipathd-silent"),
-            Self::NoKeyFile { is_felt } => (if *is_felt { Error } else { Warning }, "no-key-file"),
-            Self::KeyIsNumber { is_felt, .. } => (if *is_felt { Error } else { Warning }, "key-is-number"),
+            Self::NoKeyFile { has_effect } => (if *has_effect { Error } else { Warning }, "no-key-file"),
+            Self::KeyIsNumber { has_effect, .. } => (if *has_effect { Error } else { Warning }, "key-is-number"),
             Self::PathWithoutKey { .. } => (Error, "path-without-key"),
             Self::FewerKeysThanPaths { .. } => (Warning, "fewer-keys-than-paths"),
             Self::PathOfOtherDisk { .. } => (Error, "path-of-other-disk"),

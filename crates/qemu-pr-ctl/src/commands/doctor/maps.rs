@@ -87,9 +87,9 @@ fn explain(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings.retain(|finding| !matches!(finding, Finding::MultipathdOtherKey { has, .. } if causes.contains(has)));
     for finding in &mut findings {
         match finding {
-            Finding::NoKeyFile { is_felt } => *is_felt = lacking.iter().any(|has| has == NO_KEY),
-            Finding::KeyIsNumber { key, is_felt, .. } => {
-                *is_felt = number(key).map(of_key).is_some_and(|key| lacking.contains(&key));
+            Finding::NoKeyFile { has_effect } => *has_effect = lacking.iter().any(|has| has == NO_KEY),
+            Finding::KeyIsNumber { key, has_effect, .. } => {
+                *has_effect = number(key).map(of_key).is_some_and(|key| lacking.contains(&key));
             }
             _ => {}
         }
@@ -137,10 +137,10 @@ fn ask(host: &Host, daemon: &mut Multipathd, maps: &[Map]) -> Result<(Vec<Belief
     let mut findings = Vec::new();
     // One in the section of a map is that map's alone, whatever the defaults are.
     for key in keys.iter().filter(|key| key.value != "file") {
-        findings.push(Finding::KeyIsNumber { key: key.value.clone(), section: key.section.clone(), is_felt: false });
+        findings.push(Finding::KeyIsNumber { key: key.value.clone(), section: key.section.clone(), has_effect: false });
     }
     if config.contains("defaults") && !keys.iter().any(|key| key.section == "defaults") {
-        findings.push(Finding::NoKeyFile { is_felt: false });
+        findings.push(Finding::NoKeyFile { has_effect: false });
     }
     let mut beliefs = Vec::new();
     for map in maps {
