@@ -112,7 +112,13 @@ fn conversation(lab: &Lab, helper: &Helper, mapped: &Mapped, seed: u64, outages:
             let here = PATHS.into_iter().zip(disk.paths).filter(|(_, way)| *way == Way::Up);
             here.map(|(path, _)| state(&disk.unit, path)).find(|found| *found != state(&plain, GUEST))
         };
-        let is_settled = if outages { within(PATIENCE, || differs().is_none()) } else { differs().is_none() };
+        // And carries I/O again: until then the other one must not go.
+        let carries_io = || {
+            let is_up = |number: &u32| mapped.disk().paths[*number as usize] == Way::Up;
+            (0..2).filter(is_up).all(|number| lab.mapper().is_active(device(number + 1)))
+        };
+        let is_settled = || differs().is_none() && carries_io();
+        let is_settled = if outages { within(PATIENCE, is_settled) } else { is_settled() };
         assert!(is_settled, "the disk is {:?} and not {:?} after {}", differs(), state(&plain, GUEST), story());
     }
 }
