@@ -108,12 +108,16 @@ fn says_ok(disks: &[String]) -> Result<()> {
 fn names_the_path(host: &mut Host) -> Result<()> {
     let map = host::map().display().to_string();
     host::does(&["unregister", "--key", &format!("{:#x}", host::KEY), &map])?;
-    // multipathd may have been about to register a path; the helper takes the key from it then.
+    // multipathd may have been about to register a path when it was started; the helper takes the key from it then.
     wait::until("the map to have no keys", SETTLE, || Ok(host.scene.third.keys()?.is_empty().then_some(())))?;
     let socket = "/run/other.sock";
     host.serve_other(host::OTHER, socket)?;
-    let run = Tool::at(Path::new(socket), &["validate", &map, "--json"])?;
-    let said: Value = serde_json::from_str(&run.output).with_context(|| format!("no JSON: {run:?}"))?;
+    // It may still be about to: the disk is in use then, until the helper has taken the key from it.
+    let (run, said) = wait::until("the map to stay without keys", SETTLE, || {
+        let run = Tool::at(Path::new(socket), &["validate", &map, "--json"])?;
+        let said: Value = serde_json::from_str(&run.output).with_context(|| format!("no JSON: {run:?}"))?;
+        Ok((said["error"]["kind"] != "in-use").then_some((run, said)))
+    })?;
     ensure!(run.code == Some(36), "{run:?}");
     let sequences = said["sequences"].as_array().context("sequences")?;
     let failed = sequences.iter().find(|sequence| sequence["result"] == "failed").context("nothing fails")?;
