@@ -112,10 +112,16 @@ fn conversation(lab: &Lab, helper: &Helper, mapped: &Mapped, seed: u64, outages:
             let here = PATHS.into_iter().zip(disk.paths).filter(|(_, way)| *way == Way::Up);
             here.map(|(path, _)| state(&disk.unit, path)).find(|found| *found != state(&plain, GUEST))
         };
-        // And carries I/O again: until then the other one must not go.
+        // And carries I/O again: until then the other one must not go. It may have gone in the middle of what it was asked
+        // for, and be failed for that after it was back: as multipathd does, whoever looks has it used again.
         let carries_io = || {
             let is_up = |number: &u32| mapped.disk().paths[*number as usize] == Way::Up;
-            (0..2).filter(is_up).all(|number| lab.mapper().is_active(device(number + 1)))
+            let failed = |number: &u32| !lab.mapper().is_active(device(number + 1));
+            let failed: Vec<u32> = (0..2).filter(is_up).filter(failed).collect();
+            for number in &failed {
+                lab.mapper().set_active(device(number + 1), true);
+            }
+            failed.is_empty()
         };
         let is_settled = || differs().is_none() && carries_io();
         let is_settled = if outages { within(PATIENCE, is_settled) } else { is_settled() };
