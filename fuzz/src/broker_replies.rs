@@ -16,7 +16,7 @@ use std::{
 };
 
 use pr_control::{Answer, Ask, Client, Control, Record, What};
-use qemu_pr_helper::fuzzing::{self, MAX_VERDICT, Request, Server, ToBroker, ToNames, ToResolver, Verdict, Word};
+use qemu_pr_helper::fuzzing::{self, MAX_VERDICT, Report, Request, Server, ToBroker, ToNames, ToResolver, Verdict, Word};
 use qemu_pr_protocol::channel::send_with_descriptor;
 use rustix::{
     io::{IoSlice, retry_on_intr},
@@ -144,9 +144,12 @@ fn keeper_reads_a_worker(mut input: Input<'_>) {
         let arrived = Word::parse(&word.to_bytes()).expect("what is sent makes sense");
         assert_eq!(Word::parse(&arrived.to_bytes()), Some(arrived));
     }
-    if let Some((map, note)) = fuzzing::note_from_bytes(input.rest()) {
-        assert!(!note.contains(char::is_control), "it would be a line of its own in the log: {note:?}");
-        assert_eq!(fuzzing::note_from_bytes(&fuzzing::note_to_bytes(map, &note)).map(|(map, _)| map), Some(map));
+    if let Some(report) = Report::parse(input.rest()) {
+        if let Report::Note { words, .. } = &report {
+            assert!(!words.contains(char::is_control), "it would be a line of its own in the log: {words:?}");
+        }
+        let arrived = Report::parse(&report.to_bytes()).expect("what is sent makes sense");
+        assert_eq!(Report::parse(&arrived.to_bytes()), Some(arrived));
     }
 }
 

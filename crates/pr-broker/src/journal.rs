@@ -25,8 +25,20 @@ const RECORD: usize = 3 + CONTENTS;
 /// A slot: the number of the command that was begun last, and two records.
 const SLOT: usize = 1 + 2 * RECORD;
 
-/// All slots. The device numbers of their maps are side by side in front of them: looking for a map touches no page of
-/// another one's.
+/// What is counted in front of all slots.
+#[derive(Clone, Copy)]
+pub enum Counter {
+    /// Processes that died and were replaced.
+    Deaths,
+    /// Paths that have their guest's key again.
+    Restored,
+}
+
+/// How many things are counted.
+const COUNTERS: usize = Counter::Restored as usize + 1;
+
+/// The counters and all slots. The device numbers of their maps are side by side in front of them: looking for a map
+/// touches no page of another one's.
 #[derive(Clone, Copy)]
 pub struct Journal(&'static [AtomicU64]);
 
@@ -43,7 +55,17 @@ impl Journal {
     /// # Errors
     /// The system has no room for them.
     pub fn new() -> io::Result<Self> {
-        shared::words(SLOTS + SLOTS * SLOT).map(Self)
+        shared::words(COUNTERS + SLOTS + SLOTS * SLOT).map(Self)
+    }
+
+    /// So many more.
+    pub fn count(self, counter: Counter, number: u64) {
+        self.0[counter as usize].fetch_add(number, Ordering::Relaxed);
+    }
+
+    /// How many there were.
+    pub fn counted(self, counter: Counter) -> u64 {
+        self.0[counter as usize].load(Ordering::Relaxed)
     }
 
     /// The slots in use, with the device numbers of their maps.
@@ -68,7 +90,7 @@ impl Journal {
     }
 
     fn slots(self) -> impl Iterator<Item = Slot> {
-        let (maps, slots) = self.0.split_at(SLOTS);
+        let (maps, slots) = self.0[COUNTERS..].split_at(SLOTS);
         maps.iter().zip(slots.chunks_exact(SLOT)).map(|(map, words)| Slot { map, words })
     }
 }
@@ -83,6 +105,11 @@ impl Slot {
     pub fn load(self) -> Option<Memory> {
         let newest = self.records().into_iter().filter_map(read).max_by_key(|(number, _)| *number);
         newest.and_then(|(_, bytes)| decode(&bytes))
+    }
+
+    /// Whether whoever had the map last has left it suspended.
+    pub fn left_suspended(self) -> bool {
+        self.load().is_some_and(|memory| memory.suspended)
     }
 
     /// Keeps this from now on.

@@ -38,11 +38,11 @@ use rustix::{
 use scsi_persistent_reservations::{Command, SenseCode};
 
 use super::{
-    journal::{Journal, SLOTS, Slot},
+    journal::{Counter, Journal, SLOTS, Slot},
     limits::Descriptors,
     lock::Broker,
     map::{Kind, Map, classify},
-    message::{Answer, MAX_REQUEST, MAX_VERDICT, Request, Verdict, What, Word, note_to_bytes},
+    message::{Answer, Figures, MAX_REQUEST, MAX_VERDICT, Report, Request, Verdict, What, Word},
     worker,
 };
 
@@ -130,6 +130,7 @@ fn guard(line: &OwnedFd, means: &Means, mut keeper: Option<Pid>) {
         if ends_well(pid) {
             return;
         }
+        means.journal.count(Counter::Deaths, 1);
         thread::sleep(KEEPER_PAUSE);
     }
 }
@@ -155,6 +156,8 @@ struct Keeper<'a> {
     control: Option<File>,
     maps: HashMap<u64, Keeping>,
     numbers: u32,
+    /// What the daemon was told last.
+    told: Figures,
     /// Room for a command.
     room: Box<[u8; MAX_REQUEST]>,
 }
@@ -168,6 +171,8 @@ struct Keeping {
     worker: Option<Worker>,
     /// Somebody has to look after the map, whether there are commands or not.
     stays: bool,
+    /// The map was left suspended.
+    is_suspended: bool,
     since: Instant,
     /// Before then no worker is started, and no command given to one.
     starts: Instant,
@@ -263,6 +268,7 @@ impl<'a> Keeper<'a> {
             control: None,
             maps: HashMap::new(),
             numbers: 0,
+            told: Figures::default(),
             room: Box::new([0; MAX_REQUEST]),
         };
         keeper.find_guard();
@@ -295,6 +301,7 @@ impl<'a> Keeper<'a> {
             reads: VecDeque::new(),
             worker: None,
             stays: slot.load().is_some(),
+            is_suspended: slot.left_suspended(),
             since: now,
             starts: now,
             pause: FIRST_PAUSE,
@@ -324,7 +331,27 @@ impl<'a> Keeper<'a> {
             }
             self.hand_out();
             self.let_go();
+            self.tell_figures();
         }
+    }
+
+    /// Tells the daemon how the maps are, if that has changed.
+    fn tell_figures(&mut self) {
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let figures = Figures {
+            maps: number(self.maps.len()),
+            suspended: number(self.maps.values().filter(|kept| kept.is_suspended).count()),
+            deaths: self.means.journal.counted(Counter::Deaths),
+            restored: self.means.journal.counted(Counter::Restored),
+        };
+        // Where there is no room for it now, there is the next time.
+        if figures != self.told && self.report(&Report::Figures(figures)) {
+            self.told = figures;
+        }
+    }
+
+    fn report(&self, report: &Report) -> bool {
+        send(self.line, &report.to_bytes(), SendFlags::NOSIGNAL | SendFlags::DONTWAIT).is_ok()
     }
 
     /// Waits until something happens or is due.
@@ -383,6 +410,7 @@ impl<'a> Keeper<'a> {
             Ok(Fork::Parent(pid)) => {
                 // The other keeper's are the only ones that may be left of these.
                 self.maps.clear();
+                self.means.journal.count(Counter::Deaths, 1);
                 (self.guard, self.control) = (None, None);
                 let _ = set_name(c"qemu-pr-broker");
                 guard(self.line, self.means, Some(pid));
@@ -407,19 +435,25 @@ impl<'a> Keeper<'a> {
             }
             let Some(Word { stays, what }) = Word::parse(&bytes) else { continue };
             (kept.stays, kept.since) = (stays, Instant::now());
+            let mut may_have_changed = true;
             match what {
                 What::State => {}
-                What::Note(note) => {
-                    let note = note_to_bytes(device, &note);
+                What::Note(words) => {
+                    let note = Report::Note { map: device, words }.to_bytes();
                     let _ = send(self.line, &note, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
                 }
                 What::Answer(number, answer) => {
                     *is_sound = true;
                     let job = [&mut *change, &mut *read].into_iter().find_map(|hand| hand.answered(number));
                     if let Some(job) = job {
+                        may_have_changed = job.is_change();
                         job.answer(&Verdict::Answered(answer));
                     }
                 }
+            }
+            // A change that is under way may have the map suspended, for a moment.
+            if may_have_changed && change.is_empty() {
+                kept.is_suspended = kept.slot.left_suspended();
             }
             if !all {
                 break;
@@ -450,6 +484,8 @@ impl<'a> Keeper<'a> {
         }
         // Whatever it was at, another one has to look.
         kept.stays = true;
+        kept.is_suspended = kept.slot.left_suspended();
+        self.means.journal.count(Counter::Deaths, 1);
         let is_sound = worker.is_sound || worker.started.elapsed() > SOON;
         kept.pause = if is_sound { FIRST_PAUSE } else { (kept.pause * 2).min(LAST_PAUSE) };
         kept.starts = now + kept.pause;
@@ -566,7 +602,7 @@ impl<'a> Keeper<'a> {
                 missing += 1;
                 continue;
             }
-            match start(&kept.map, kept.slot, &self.means.broker) {
+            match start(&kept.map, kept.slot, self.means) {
                 Ok(worker) => (kept.worker, kept.since, room) = (Some(worker), now, room - 1),
                 Err(error) => {
                     kept.refuse(&format!("no worker can be started: {error}"));
@@ -710,20 +746,20 @@ impl Worker {
 }
 
 /// Starts a worker.
-fn start(map: &Map, slot: Slot, broker: &Result<Arc<Broker>, String>) -> io::Result<Worker> {
+fn start(map: &Map, slot: Slot, means: &Means) -> io::Result<Worker> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     let keeper = getpid();
     let pid = match process::fork()? {
         Fork::Child => {
             // What others have open is none of its business; and without its keeper it is of no use.
-            let presence = broker.as_ref().ok().map(|broker| broker.descriptor());
+            let presence = means.broker.as_ref().ok().map(|broker| broker.descriptor());
             let keep: Vec<_> = [Some(theirs.as_fd()), presence].into_iter().flatten().collect();
             let ready = process::close_all_but(&keep).is_ok()
                 && set_parent_process_death_signal(Some(Signal::KILL)).is_ok()
                 && getppid() == Some(keeper);
             let _ = set_name(c"qemu-pr-map");
             if ready {
-                worker::run(map.clone(), theirs, slot, broker);
+                worker::run(map.clone(), theirs, slot, means.journal, &means.broker);
             }
             process::exit_now(u8::from(!ready))
         }

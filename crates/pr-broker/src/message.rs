@@ -200,15 +200,61 @@ impl Word {
     }
 }
 
-/// A note for the daemon's log: the device number of the map it is about, and the words.
-pub fn note_to_bytes(map: u64, note: &str) -> Vec<u8> {
-    [&map.to_le_bytes()[..], tail(note, 1024).as_bytes()].concat()
+/// What the broker tells the daemon without being asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// For the log.
+    Note {
+        /// The device number of the map.
+        map: u64,
+        /// The words.
+        words: String,
+    },
+    /// Something has changed in these.
+    Figures(Figures),
 }
 
-/// Reads it; `None` where it makes no sense.
-pub fn note_from_bytes(bytes: &[u8]) -> Option<(u64, String)> {
-    let (map, note) = bytes.split_first_chunk()?;
-    Some((u64::from_le_bytes(*map), line(note)))
+/// How the broker's maps are, and what has happened to them since it was started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Maps that a process is kept for.
+    pub maps: u64,
+    /// Those of them that the broker has suspended and could not resume.
+    pub suspended: u64,
+    /// Processes of the broker that died and were replaced.
+    pub deaths: u64,
+    /// Paths that had gone, or were put out of use, and have their guest's key again.
+    pub restored: u64,
+}
+
+impl Report {
+    /// The bytes for the socket.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Note { map, words } => [&[0][..], &map.to_le_bytes(), tail(words, 1024).as_bytes()].concat(),
+            Self::Figures(Figures { maps, suspended, deaths, restored }) => {
+                let figures = [maps, suspended, deaths, restored].map(|figure| figure.to_le_bytes());
+                [&[1][..], figures.as_flattened()].concat()
+            }
+        }
+    }
+
+    /// Reads it; `None` where it makes no sense.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        match bytes.split_first()? {
+            (0, rest) => {
+                let (map, words) = rest.split_first_chunk()?;
+                Some(Self::Note { map: u64::from_le_bytes(*map), words: line(words) })
+            }
+            (1, rest) => {
+                let (figures, []) = rest.as_chunks() else { return None };
+                let figures: &[[u8; 8]; 4] = figures.try_into().ok()?;
+                let [maps, suspended, deaths, restored] = figures.map(u64::from_le_bytes);
+                Some(Self::Figures(Figures { maps, suspended, deaths, restored }))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Text from another process as part of one line in the log.
@@ -263,7 +309,10 @@ mod tests {
                 assert_eq!(Word::parse(&word.to_bytes()), Some(word));
             }
         }
-        assert_eq!(note_from_bytes(&note_to_bytes(7, "said")), Some((7, "said".to_owned())));
+        let figures = Figures { maps: 5, suspended: 1, deaths: 300, restored: 1 << 40 };
+        for report in [Report::Note { map: 7, words: "said".to_owned() }, Report::Figures(figures)] {
+            assert_eq!(Report::parse(&report.to_bytes()), Some(report));
+        }
     }
 
     #[test]
@@ -274,7 +323,9 @@ mod tests {
         for bytes in [&[][..], &[0], &[0, 0], &[0, 0, 1, 2, 3], &[2, 0, 0], &[9, 0]] {
             assert_eq!(Word::parse(bytes), None, "{bytes:?}");
         }
-        assert_eq!(note_from_bytes(&[0; 7]), None);
+        for bytes in [&[][..], &[0; 8], &[1; 32], &[1; 34], &[2; 33]] {
+            assert_eq!(Report::parse(bytes), None, "{bytes:?}");
+        }
         assert_eq!(Request::parse(&[0; 20]), None);
         assert_eq!(Request::parse(&[2; 21]), None);
         assert_eq!(Answer::parse(&[0; 98]), None);

@@ -29,7 +29,7 @@ use scsi_persistent_reservations::{Command, SenseCode, Status};
 
 use super::{
     executor::Executor,
-    journal::Slot,
+    journal::{Counter, Journal, Slot},
     lock::{Broker, Held, MapLock},
     map::Map,
     message::{Answer, MAX_REQUEST, Request, What, Word},
@@ -72,6 +72,7 @@ const OWN_DOING: [SenseCode; 3] =
 struct Worker {
     map: Map,
     slot: Slot,
+    journal: Journal,
     line: OwnedFd,
     /// What was kept last, for whoever does not wait for a change to end.
     kept: Arc<Mutex<Memory>>,
@@ -100,7 +101,7 @@ struct Job {
 }
 
 /// Carries out commands until the keeper has none any more.
-pub fn run(map: Map, line: OwnedFd, slot: Slot, broker: &Result<Arc<Broker>, String>) {
+pub fn run(map: Map, line: OwnedFd, slot: Slot, journal: Journal, broker: &Result<Arc<Broker>, String>) {
     let found = slot.load();
     let recovers = found.is_some();
     let memory = found.unwrap_or_default();
@@ -144,6 +145,7 @@ pub fn run(map: Map, line: OwnedFd, slot: Slot, broker: &Result<Arc<Broker>, Str
     let worker = &Worker {
         stays: AtomicBool::new(stays(&memory)),
         slot,
+        journal,
         line,
         kept,
         news: Mutex::new(None),
@@ -249,6 +251,7 @@ impl Worker {
             Err(why) => return Answer::busy(why),
         };
         let State { memory, executor, recovers, .. } = &mut *state;
+        let before = memory.clone();
         self.slot.begin(job.number);
         let mut notes = Vec::new();
         if std::mem::take(recovers) {
@@ -263,7 +266,7 @@ impl Worker {
         } else {
             pr_multipath::execute(executor, memory, &job.request.cdb, &job.request.parameters)
         };
-        self.end(held, memory, executor);
+        self.end(held, &before, memory, executor);
         answer_of(answer, notes, executor)
     }
 
@@ -275,12 +278,13 @@ impl Worker {
         let now = Instant::now();
         let Ok(held) = state.begin(lock.as_deref(), now, now + LOOK_TAKES) else { return false };
         let State { memory, executor, recovers, .. } = &mut *state;
+        let before = memory.clone();
         let Ok(mut notes) = if std::mem::take(recovers) {
             pr_multipath::recover(executor, memory)
         } else {
             pr_multipath::reconcile(executor, memory)
         };
-        self.end(held, memory, executor);
+        self.end(held, &before, memory, executor);
         notes.append(&mut executor.notes);
         drop(state);
         if notes.is_empty() {
@@ -293,7 +297,8 @@ impl Worker {
     }
 
     /// Something is over: gives the lock up, unless something is left that only this broker can end.
-    fn end(&self, held: Option<Held<'_>>, memory: &Memory, executor: &mut Executor) {
+    fn end(&self, held: Option<Held<'_>>, before: &Memory, memory: &Memory, executor: &mut Executor) {
+        self.journal.count(Counter::Restored, memory.restored_since(before) as u64);
         let Ok(()) = executor.keep(memory);
         if let Some(held) = held {
             held.end(memory.step == Step::Idle && !memory.suspended);

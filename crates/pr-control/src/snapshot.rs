@@ -111,6 +111,18 @@ pub struct Totals {
     /// What there was to say about maps: what is not as it should be on which path, and what was done about it.
     #[serde(default)]
     pub multipath_notes: u64,
+    /// Multipath maps in use.
+    #[serde(default)]
+    pub multipath_maps: u64,
+    /// Those of them that the broker suspended and could not resume: I/O on them stands still.
+    #[serde(default)]
+    pub multipath_suspended: u64,
+    /// Processes of the broker that died and were replaced.
+    #[serde(default)]
+    pub multipath_deaths: u64,
+    /// Paths that had gone, or were put out of use, and have their guest's key again.
+    #[serde(default)]
+    pub multipath_restored: u64,
     /// Audit records written.
     pub audit_records: u64,
     /// Commands that were counted in an audit record and have none of their own.

@@ -46,6 +46,8 @@ struct State {
     node: Option<File>,
     /// Maps cannot be suspended: I/O that does not end is on its way.
     stuck: bool,
+    /// Maps cannot be resumed.
+    held: bool,
     /// Somebody else is about to suspend a map: whoever wants to do so as well waits, whatever signal comes.
     locked: bool,
 }
@@ -120,6 +122,11 @@ impl Mapper {
         self.lock().stuck = stuck;
     }
 
+    /// Whether the kernel lets no map go on that is suspended.
+    pub fn set_held(&self, held: bool) {
+        self.lock().held = held;
+    }
+
     /// Whether somebody else is about to suspend a map, and the kernel lets nobody else do so until then.
     pub fn set_locked(&self, locked: bool) {
         self.lock().locked = locked;
@@ -167,7 +174,7 @@ impl Mapper {
             while let Ok(1..) = node.read(&mut [0; 64]) {}
             return Ok(0);
         }
-        let stuck = state.stuck;
+        let (stuck, held) = (state.stuck, state.held);
         let Some(map) = state.maps.get_mut(&device) else { return Ok(libc::ENXIO) };
         match call {
             TABLE_STATUS => {
@@ -195,6 +202,9 @@ impl Mapper {
                 let suspends = flags & SUSPEND != 0;
                 if suspends && stuck {
                     return Ok(libc::EINTR);
+                }
+                if !suspends && held {
+                    return Ok(libc::ENOMEM);
                 }
                 map.suspended = suspends;
                 state.calls.push(format!("{} {name}", if suspends { "suspend" } else { "resume" }));

@@ -173,6 +173,13 @@ impl Memory {
         self.step != Step::Idle || self.suspended || self.multipathd_is_outdated || leaves_keys
     }
 
+    /// How many paths have the user's key that were to be looked at before: they had gone, or were put out of use.
+    pub fn restored_since(&self, before: &Self) -> usize {
+        let was_unsettled = |path: &PathMemory| before.paths.iter().any(|was| was.id == path.id && was.unsettled);
+        let is_the_same = self.key().is_some() && self.key() == before.key();
+        self.paths.iter().filter(|path| is_the_same && !path.unsettled && was_unsettled(path)).count()
+    }
+
     /// Keys that multipathd may give to any path, and that the user does not have.
     pub fn outdated_keys(&self) -> Vec<ReservationKey> {
         let own = self.key();

@@ -174,6 +174,30 @@ const FAMILIES: &[Family] = &[
         samples: |snapshot| total(snapshot.totals.multipath_notes),
     },
     Family {
+        name: "multipath_maps",
+        kind: Kind::Gauge,
+        help: "Multipath maps in use.",
+        samples: |snapshot| gauge(snapshot.totals.multipath_maps),
+    },
+    Family {
+        name: "multipath_maps_suspended",
+        kind: Kind::Gauge,
+        help: "Multipath maps that the helper suspended and could not resume. I/O on them stands still.",
+        samples: |snapshot| gauge(snapshot.totals.multipath_suspended),
+    },
+    Family {
+        name: "multipath_paths_restored",
+        kind: Kind::Counter,
+        help: "Paths that had failed and have their guest's key again.",
+        samples: |snapshot| total(snapshot.totals.multipath_restored),
+    },
+    Family {
+        name: "multipath_process_deaths",
+        kind: Kind::Counter,
+        help: "Processes of the multipath broker that died and were replaced.",
+        samples: |snapshot| total(snapshot.totals.multipath_deaths),
+    },
+    Family {
         name: "audit_records",
         kind: Kind::Counter,
         help: "Audit records written.",

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use pr_broker::message::Figures;
 use pr_control::{BUCKETS, Named, REQUEST_RESULTS, Requests, Totals, request_result};
 use qemu_pr_protocol::Violation;
 use scsi_persistent_reservations::{Cdb, Command, InAction, OutAction, Status};
@@ -46,6 +47,10 @@ const _: () = assert!(Refusal::Part as usize + 1 == Refusal::NAMES.len(), "each 
 /// A number that only grows.
 pub struct Counter(AtomicU64);
 
+/// A number that another process tells.
+#[derive(Default)]
+struct Told(AtomicU64);
+
 /// How many requests took how long.
 struct Histogram {
     buckets: [Counter; BUCKETS.len() + 1],
@@ -77,6 +82,11 @@ pub struct Metrics {
     pub multipath_failures: Counter,
     /// What there was to say about maps, besides answers.
     pub multipath_notes: Counter,
+    /// See [`Figures`].
+    multipath_maps: Told,
+    multipath_suspended: Told,
+    multipath_deaths: Told,
+    multipath_restored: Told,
     /// Audit records.
     pub audit_records: Counter,
     /// Commands that are only counted in an audit record.
@@ -105,6 +115,16 @@ impl Counter {
     }
 }
 
+impl Told {
+    fn set(&self, number: u64) {
+        self.0.store(number, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         const fn histogram() -> Histogram {
@@ -124,6 +144,10 @@ impl Default for Metrics {
             multipath_commands: Counter::new(),
             multipath_failures: Counter::new(),
             multipath_notes: Counter::new(),
+            multipath_maps: Told::default(),
+            multipath_suspended: Told::default(),
+            multipath_deaths: Told::default(),
+            multipath_restored: Told::default(),
             audit_records: Counter::new(),
             audit_left_out: Counter::new(),
             without_names: Counter::new(),
@@ -151,6 +175,14 @@ impl Metrics {
         self.refusals[reason as usize].count();
     }
 
+    /// The broker tells how its maps are.
+    pub fn multipath(&self, Figures { maps, suspended, deaths, restored }: Figures) {
+        self.multipath_maps.set(maps);
+        self.multipath_suspended.set(suspended);
+        self.multipath_deaths.set(deaths);
+        self.multipath_restored.set(restored);
+    }
+
     /// The sums.
     pub fn totals(&self, messages_lost: u64) -> Totals {
         // In this order, so that the difference is never below zero.
@@ -166,6 +198,10 @@ impl Metrics {
             multipath_in_flight: asked.saturating_sub(returned),
             multipath_failures: self.multipath_failures.get(),
             multipath_notes: self.multipath_notes.get(),
+            multipath_maps: self.multipath_maps.get(),
+            multipath_suspended: self.multipath_suspended.get(),
+            multipath_deaths: self.multipath_deaths.get(),
+            multipath_restored: self.multipath_restored.get(),
             audit_records: self.audit_records.get(),
             audit_left_out: self.audit_left_out.get(),
             without_names: self.without_names.get(),

@@ -143,7 +143,9 @@ fn head(snapshot: &Snapshot) -> String {
     let failures = [
         (all(&snapshot.refusals), "refusal"),
         (hung, "hung command"),
+        (totals.multipath_suspended, "suspended map"),
         (totals.multipath_failures, "multipath failure"),
+        (totals.multipath_deaths, "broker restart"),
         (totals.overdue, "overdue connection"),
         (totals.turned_away, "connection rejected"),
         (totals.over_limit, "connection over a limit"),

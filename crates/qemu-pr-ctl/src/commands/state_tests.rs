@@ -73,7 +73,9 @@ fn longest() -> Snapshot {
         uptime_us: all,
         max_connections: all,
         totals: Totals {
+            multipath_suspended: all,
             multipath_failures: all,
+            multipath_deaths: all,
             turned_away: all,
             over_limit: all,
             paused: all,

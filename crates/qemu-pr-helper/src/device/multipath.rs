@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pr_broker::message::{Answer, MAX_VERDICT, Request, Verdict, note_from_bytes};
+use pr_broker::message::{Answer, MAX_VERDICT, Report, Request, Verdict};
 use pr_device::{Identity, Kind};
 use rustix::{
     buffer::spare_capacity,
@@ -58,8 +58,8 @@ pub struct Multipath {
 /// What follows from a command that nobody has seen the end of.
 const UNKNOWN: &str = "whether it was carried out the disk knows (READ KEYS, READ RESERVATION)";
 
-/// The longest note.
-const MAX_NOTE: usize = 4096;
+/// The longest report.
+const MAX_REPORT: usize = 4096;
 
 /// What came of handing a command over.
 pub enum Handled {
@@ -137,23 +137,25 @@ impl Multipath {
         Handled::Answered(answer)
     }
 
-    /// The line, on which notes come; `None` once nobody is there any more.
+    /// The line, on which reports come; `None` once nobody is there any more.
     pub fn line(&self) -> Option<&OwnedFd> {
         (!self.is_gone.load(Ordering::Relaxed)).then_some(&self.broker)
     }
 
-    /// Logs the notes that have come.
+    /// Logs the notes and takes the figures that have come.
     pub fn hear(&self) {
         let Some(line) = self.line() else { return };
-        let mut bytes = [0; MAX_NOTE];
+        let mut bytes = [0; MAX_REPORT];
         loop {
             match recv(line, &mut bytes[..], RecvFlags::DONTWAIT) {
-                Ok((length @ 1.., _)) => {
-                    if let Some((device, note)) = note_from_bytes(&bytes[..length]) {
-                        let identity = Identity { kind: Kind::Block, device };
-                        self.log(identity, &format!("multipath device {}: {note}", identity.number()));
+                Ok((length @ 1.., _)) => match Report::parse(&bytes[..length]) {
+                    Some(Report::Note { map, words }) => {
+                        let identity = Identity { kind: Kind::Block, device: map };
+                        self.log(identity, &format!("multipath device {}: {words}", identity.number()));
                     }
-                }
+                    Some(Report::Figures(figures)) => self.metrics.multipath(figures),
+                    None => {}
+                },
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,
                 Ok((0, _)) | Err(_) => {

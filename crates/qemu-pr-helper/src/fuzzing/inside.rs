@@ -29,7 +29,7 @@ use crate::{
     },
     resolver::{Lookup, Resolver, names::Names},
 };
-pub use pr_broker::message::{Answer, MAX_VERDICT, Request, Verdict, Word, note_from_bytes, note_to_bytes};
+pub use pr_broker::message::{Answer, MAX_VERDICT, Report, Request, Verdict, Word};
 
 /// How long a command may take: longer than any fuzzer waits.
 const PATIENCE: Duration = Duration::from_secs(60);

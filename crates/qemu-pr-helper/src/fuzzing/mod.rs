@@ -14,8 +14,8 @@ use std::{
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 pub use inside::{
-    Answer, MAX_VERDICT, Request, ToBroker, ToNames, ToResolver, Verdict, Word, answered, control, look_up,
-    note_from_bytes, note_to_bytes, receive, resolve,
+    Answer, MAX_VERDICT, Report, Request, ToBroker, ToNames, ToResolver, Verdict, Word, answered, control, look_up,
+    receive, resolve,
 };
 pub use patterns::{events, matches, switched, take_apart};
 pub use records::{offer, recorded};

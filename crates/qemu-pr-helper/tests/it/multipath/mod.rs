@@ -9,6 +9,7 @@ mod deaths;
 mod devices;
 mod disk;
 mod faults;
+mod figures;
 mod helpers;
 mod lab;
 mod mapped;
