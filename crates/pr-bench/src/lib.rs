@@ -203,7 +203,7 @@ fn measure(plan: &Plan, subjects: &[Subject]) -> Result<Report> {
 fn method(plan: &Plan) -> String {
     format!(
         "Made by `cargo xtask bench`. {} interleaved rounds (A B B A) of {} ms each; one client program with one \
-         request on its way on each connection, in one thread; client and server on the same processor unless a row \
+         outstanding request per connection, in one thread; client and server on the same processor unless a row \
          says otherwise. On one processor the second in \"requests/s\" is one of processor time, client's and \
          server's together: what a machine that does nothing else shows by the clock, and a busy one as well. Unless \
          a row says otherwise the descriptor is /dev/null's, on which `SG_IO` fails at once: what is measured is the \

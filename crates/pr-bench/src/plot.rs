@@ -52,7 +52,7 @@ fn plots(figures: &[Figure]) -> [Plot; 5] {
         let subjects = [OURS, THEIRS, BOUND].into_iter().enumerate();
         subjects.map(|(colour, name)| (name.to_owned(), colour, points(figures, row, name, scale))).collect()
     };
-    let connections = "connections, each with one request on its way";
+    let connections = "connections, one outstanding request each (logarithmic)";
     let requests = |request: Request, file, title| Plot {
         file,
         title,
