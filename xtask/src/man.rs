@@ -21,6 +21,9 @@ const WRITTEN: &str = "packaging/man";
 const FIRST: [&str; 5] = ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "SUBCOMMANDS"];
 const LAST: [&str; 6] = ["EXIT STATUS", "ENVIRONMENT", "FILES", "NOTES", "EXAMPLES", "SEE ALSO"];
 
+/// The program that has a page for each of its subcommands.
+const PROGRAM_WITH_SUBCOMMANDS: &str = "qemu-pr-ctl";
+
 /// How long a line of the source may be.
 const WIDTH: usize = 80;
 
@@ -29,7 +32,10 @@ type Part = (String, Vec<String>);
 
 /// The page of a command whose page is called so.
 pub fn page(command: Command, name: &str) -> Result<String> {
-    let synopsis = synopsis(&command, name);
+    // What every subcommand takes is on the program's page.
+    let parent = parent(name);
+    let command = if parent.is_some() { without_global_options(command) } else { command };
+    let synopsis = synopsis(&command, name, parent.is_some());
     let mut rendered = Vec::new();
     Man::new(command).title(name).section(SECTION).render(&mut rendered)?;
     let rendered = String::from_utf8(rendered)?.replace(".br\n\n.br\n", ".sp\n");
@@ -50,16 +56,40 @@ pub fn page(command: Command, name: &str) -> Result<String> {
     let written = root().join(WRITTEN).join(format!("{name}.{SECTION}"));
     if written.exists() {
         let text = fs::read_to_string(&written).with_context(|| format!("cannot read {}", written.display()))?;
-        parts.extend(sections(&text));
-    } else if let Some(parent) = parent(name) {
+        replace(&mut parts, sections(&text));
+    }
+    if let Some(parent) = parent {
+        let program = PROGRAM_WITH_SUBCOMMANDS.replace('-', "\\-");
+        for (_, lines) in parts.iter_mut().filter(|(heading, _)| heading == "OPTIONS") {
+            let options = r"(\fB\-\-as\fR, \fB\-\-json\fR, \fB\-\-socket\fR, \fB\-\-timeout\fR)";
+            lines.push(".PP".to_owned());
+            lines.push(format!("Common options {options} and exit statuses are described in"));
+            lines.push(format!(".BR {program} ({SECTION})."));
+        }
         parts.push(("SEE ALSO".to_owned(), vec![format!(".BR {} ({SECTION})", parent.replace('-', "\\-"))]));
     }
     parts.sort_by_key(|(heading, _)| place(heading));
     // No date: the same definitions make the same page on any day.
     let version = env!("CARGO_PKG_VERSION");
     let title = format!(".TH {} {SECTION} \"\" \"qemu-pr-helper {version}\" \"{MANUAL}\"\n", name.to_uppercase());
+    // Neither words that are broken nor lines that are stretched: most lines have long names of options in them.
+    let title = title + ".nh\n.ad l\n";
     let body = parts.iter().map(|(heading, lines)| format!(".SH {heading}\n{}\n", wrapped(lines).join("\n")));
     Ok(head.to_owned() + &title + &body.collect::<String>())
+}
+
+/// What is written by hand takes the place of what is made under the same heading.
+fn replace(parts: &mut Vec<Part>, written: Vec<Part>) {
+    parts.retain(|(heading, _)| written.iter().all(|(replaced, _)| replaced != heading));
+    parts.extend(written);
+}
+
+/// The command with the options of its own alone.
+fn without_global_options(command: Command) -> Command {
+    command.mut_args(|argument| {
+        let is_shared = argument.is_global_set() || argument.get_id() == "help";
+        if is_shared { argument.hide(true) } else { argument }
+    })
 }
 
 /// The page from which this one is reached: a subcommand's program, or the subcommand above it.
@@ -88,7 +118,7 @@ fn sections(page: &str) -> Vec<Part> {
 }
 
 /// Each option with the name of its value; `clap_mangen` (0.3.3) leaves the values out.
-fn synopsis(command: &Command, name: &str) -> Vec<String> {
+fn synopsis(command: &Command, name: &str, is_subcommand: bool) -> Vec<String> {
     let plain = |text: &str| text.replace('-', "\\-");
     // The page of a subcommand has its words joined by hyphens.
     let mut lines = vec![format!("\\fB{}\\fR", plain(command.get_bin_name().unwrap_or(name)))];
@@ -102,13 +132,22 @@ fn synopsis(command: &Command, name: &str) -> Vec<String> {
             (None, None) => None,
         };
         let words: Vec<String> = flag.into_iter().chain(values.into_iter().filter(|_| takes_value)).collect();
-        let words = words.join(" ");
+        let is_list = flag_is_missing(argument) && argument.get_num_args().is_some_and(|many| many.max_values() > 1);
+        let words = words.join(" ") + if is_list { "...\\&" } else { "" };
         lines.push(if argument.is_required_set() { words } else { format!("[{words}]") });
     }
     if command.get_subcommands().next().is_some() {
         lines.push("\\fICOMMAND\\fR".to_owned());
     }
+    if is_subcommand {
+        lines.push("[\\fICOMMON OPTIONS\\fR]".to_owned());
+    }
     lines
+}
+
+/// Whether it is told from the others by its place.
+fn flag_is_missing(argument: &clap::Arg) -> bool {
+    argument.get_short().is_none() && argument.get_long().is_none()
 }
 
 /// What a command does is one line in its help, and the first paragraph here.
@@ -275,5 +314,31 @@ mod tests {
     fn sections_come_in_the_order_of_man_pages_7() {
         let headings = ["NAME", "SYNOPSIS", "OPTIONS", "PRIVILEGES", "EXIT STATUS", "FILES", "EXAMPLES", "SEE ALSO"];
         assert!(headings.map(place).is_sorted());
+    }
+
+    #[test]
+    fn what_is_written_takes_the_place_of_what_is_made() {
+        let part = |heading: &str, line: &str| (heading.to_owned(), lines(line));
+        let mut parts = vec![part("NAME", "made"), part("DESCRIPTION", "made")];
+        replace(&mut parts, vec![part("DESCRIPTION", "written"), part("FILES", "written")]);
+        assert_eq!(parts, [part("NAME", "made"), part("DESCRIPTION", "written"), part("FILES", "written")]);
+    }
+
+    #[test]
+    fn a_subcommands_page_has_its_own_options_and_names_the_page_with_the_others() {
+        use clap::Arg;
+        let mut program =
+            Command::new("qemu-pr-ctl").arg(Arg::new("json").long("json").global(true).num_args(0)).subcommand(
+                Command::new("keys")
+                    .about("List")
+                    .arg(Arg::new("DEVICE").value_name("DEVICE").num_args(1..))
+                    .arg(Arg::new("x").long("x")),
+            );
+        program.build();
+        let keys = program.find_subcommand("keys").expect("it is there").clone();
+        let page = page(keys, "qemu-pr-ctl-keys").expect("a page");
+        assert!(page.contains("[\\fIDEVICE\\fR...\\&]"), "{page}");
+        assert!(page.contains("\\-\\-x") && page.contains(".BR qemu\\-pr\\-ctl (8)."), "{page}");
+        assert!(!page.contains(".TP\n\\fB\\-\\-json"), "{page}");
     }
 }

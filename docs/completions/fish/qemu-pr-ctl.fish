@@ -75,13 +75,13 @@ complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand all" -l timeout 
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand all" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand all" -l direct -d 'Send commands with SG_IO from this process, without a helper'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand all" -l json -d 'Print JSON'
-complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand all" -s h -l help -d 'Print help'
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand all" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand keys" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand keys" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand keys" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand keys" -l direct -d 'Send commands with SG_IO from this process, without a helper'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand keys" -l json -d 'Print JSON'
-complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand keys" -s h -l help -d 'Print help'
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand keys" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reservation" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reservation" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reservation" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
@@ -104,34 +104,34 @@ complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand compare" -s k -l
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand compare" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand compare" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand compare" -l json -d 'Print JSON'
-complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand compare" -s h -l help -d 'Print help'
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand compare" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand watch" -l interval -d 'Time between two reads' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand watch" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand watch" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand watch" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand watch" -l direct -d 'Send commands with SG_IO from this process, without a helper'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand watch" -l json -d 'Print JSON'
-complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand watch" -s h -l help -d 'Print help'
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand bench" -s c -l connections -d 'Numbers of connections to measure with' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand bench" -l seconds -d 'Duration of each measurement' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand bench" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand bench" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand bench" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand bench" -l json -d 'Print JSON'
-complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand bench" -s h -l help -d 'Print help'
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand state" -l control -d 'Control socket of the helper, or a directory that contains no other' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand state" -l watch -d 'Repeat every SECONDS until interrupted' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand state" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand state" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand state" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand state" -l json -d 'Print JSON'
-complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand state" -s h -l help -d 'Print help'
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand state" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand log" -l control -d 'Control socket of the helper, or a directory that contains no other' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand log" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand log" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand log" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand log" -l json -d 'Print JSON'
-complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand log" -s h -l help -d 'Print help'
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand log" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and not __fish_seen_subcommand_from enable disable list help" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and not __fish_seen_subcommand_from enable disable list help" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand trace; and not __fish_seen_subcommand_from enable disable list help" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
@@ -169,7 +169,7 @@ complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reload" -s k -l 
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reload" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reload" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reload" -l json -d 'Print JSON'
-complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reload" -s h -l help -d 'Print help'
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reload" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register" -l key -d 'Key that this host is registered with; 0 if it is not' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register" -l new-key -d 'Key to register' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register" -l spec-i-pt -d 'Also register this initiator port (SPEC_I_PT); may be repeated' -r
@@ -180,7 +180,7 @@ complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register" -l dir
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register" -l aptpl -d 'Keep registrations and reservation through power loss (APTPL)'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register" -l all-target-ports -d 'Register on all target ports of the disk, not only that of this path'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register" -l json -d 'Print JSON'
-complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register" -s h -l help -d 'Print help'
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register-ignore" -l new-key -d 'Key to register' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register-ignore" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register-ignore" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
@@ -189,7 +189,7 @@ complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register-ignore"
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register-ignore" -l aptpl -d 'Keep registrations and reservation through power loss (APTPL)'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register-ignore" -l all-target-ports -d 'Register on all target ports of the disk, not only that of this path'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register-ignore" -l json -d 'Print JSON'
-complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register-ignore" -s h -l help -d 'Print help'
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand register-ignore" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand unregister" -l key -d 'Key that this host is registered with' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand unregister" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand unregister" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
@@ -198,7 +198,7 @@ complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand unregister" -l d
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand unregister" -l aptpl -d 'Keep registrations and reservation through power loss (APTPL)'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand unregister" -l all-target-ports -d 'Register on all target ports of the disk, not only that of this path'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand unregister" -l json -d 'Print JSON'
-complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand unregister" -s h -l help -d 'Print help'
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand unregister" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reserve" -l key -d 'Key that this host is registered with' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reserve" -l type -d 'Reservation type, by name or number: write-exclusive (1), exclusive-access (3), write-exclusive-registrants-only (5), exclusive-access-registrants-only (6), write-exclusive-all-registrants (7), exclusive-access-all-registrants (8)' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand reserve" -s k -l socket -d 'Unix socket of the helper' -r -F
@@ -214,7 +214,7 @@ complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand release" -l time
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand release" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand release" -l direct -d 'Send commands with SG_IO from this process, without a helper'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand release" -l json -d 'Print JSON'
-complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand release" -s h -l help -d 'Print help'
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand release" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand clear" -l key -d 'Key that this host is registered with' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand clear" -s k -l socket -d 'Unix socket of the helper' -r -F
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand clear" -l timeout -d 'Time to wait for an answer [default: 90; at a control socket: 5]' -r
@@ -222,7 +222,7 @@ complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand clear" -l as -d 
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand clear" -l direct -d 'Send commands with SG_IO from this process, without a helper'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand clear" -l yes -d 'Do not ask for confirmation'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand clear" -l json -d 'Print JSON'
-complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand clear" -s h -l help -d 'Print help'
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand clear" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand preempt" -l key -d 'Key that this host is registered with' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand preempt" -l victim -d 'Key to remove; 0 for all other holders, if all registrants hold it' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand preempt" -l type -d 'Reservation type, by name or number: write-exclusive (1), exclusive-access (3), write-exclusive-registrants-only (5), exclusive-access-registrants-only (6), write-exclusive-all-registrants (7), exclusive-access-all-registrants (8)' -r
@@ -232,7 +232,7 @@ complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand preempt" -l as -
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand preempt" -l direct -d 'Send commands with SG_IO from this process, without a helper'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand preempt" -l yes -d 'Do not ask for confirmation'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand preempt" -l json -d 'Print JSON'
-complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand preempt" -s h -l help -d 'Print help'
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand preempt" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand preempt-abort" -l key -d 'Key that this host is registered with' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand preempt-abort" -l victim -d 'Key to remove; 0 for all other holders, if all registrants hold it' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand preempt-abort" -l type -d 'Reservation type, by name or number: write-exclusive (1), exclusive-access (3), write-exclusive-registrants-only (5), exclusive-access-registrants-only (6), write-exclusive-all-registrants (7), exclusive-access-all-registrants (8)' -r
@@ -242,7 +242,7 @@ complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand preempt-abort" -
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand preempt-abort" -l direct -d 'Send commands with SG_IO from this process, without a helper'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand preempt-abort" -l yes -d 'Do not ask for confirmation'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand preempt-abort" -l json -d 'Print JSON'
-complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand preempt-abort" -s h -l help -d 'Print help'
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand preempt-abort" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand move" -l key -d 'Key that this host is registered with' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand move" -l new-key -d 'Key to register for the other initiator' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand move" -l to -d 'TransportID of the other initiator, as \'status\' prints it' -r
@@ -254,7 +254,7 @@ complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand move" -l direct 
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand move" -l unregister -d 'Remove the registration of this host'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand move" -l aptpl -d 'Keep registrations and reservation through power loss (APTPL)'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand move" -l json -d 'Print JSON'
-complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand move" -s h -l help -d 'Print help'
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand move" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand replace-lost" -l new-key -d 'Key to register' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand replace-lost" -l type -d 'Reservation type, by name or number: write-exclusive (1), exclusive-access (3), write-exclusive-registrants-only (5), exclusive-access-registrants-only (6), write-exclusive-all-registrants (7), exclusive-access-all-registrants (8)' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand replace-lost" -s k -l socket -d 'Unix socket of the helper' -r -F
@@ -264,7 +264,7 @@ complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand replace-lost" -l
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand replace-lost" -l aptpl -d 'Keep registrations and reservation through power loss (APTPL)'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand replace-lost" -l yes -d 'Do not ask for confirmation'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand replace-lost" -l json -d 'Print JSON'
-complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand replace-lost" -s h -l help -d 'Print help'
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand replace-lost" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand simulate" -l misbehave -d 'Inject a fault (--help lists them)' -r -f -a "repeated-reserve\t'RESERVE by the holder returns RESERVATION CONFLICT'
 shared-reserve\t'RESERVE while another initiator holds it returns GOOD'
 clear\t'CLEAR returns GOOD and does nothing'

@@ -16,7 +16,12 @@ use crate::{
 };
 
 /// Show registrations, reservation and current access rights
+///
+/// Sends READ KEYS, READ RESERVATION and, if the disk supports it, READ FULL
+/// STATUS. The table at the end says who may read, write, reserve and preempt
+/// under the present reservation.
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub struct All {
     #[command(flatten)]
     device: Device,

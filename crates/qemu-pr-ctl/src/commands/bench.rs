@@ -45,7 +45,11 @@ struct Row {
 }
 
 /// Measure requests per second and latency by number of connections
+///
+/// Reads only: PERSISTENT RESERVE IN on DEVICE, or without DEVICE requests that
+/// the helper answers by itself.
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub struct Bench {
     /// Disk to read; without one only the helper is measured
     #[arg(value_name = "DEVICE")]

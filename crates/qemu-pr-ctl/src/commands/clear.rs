@@ -5,7 +5,10 @@ use super::change::{Change, Confirmed, OwnKey};
 use crate::{request::Request, target::Device};
 
 /// Remove all registrations and the reservation (CLEAR)
+///
+/// Removes those of all hosts. Each of them is told by a unit attention.
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub struct Clear {
     #[command(flatten)]
     device: Device,

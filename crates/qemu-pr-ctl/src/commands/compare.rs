@@ -71,7 +71,12 @@ fn hex(bytes: &[u8], between: &str) -> String {
 }
 
 /// Read with and without the helper, and compare the answers
+///
+/// Sends each PERSISTENT RESERVE IN command through the helper and without it.
+/// If the answers are the same, the exit status is 0 and the helper is not the
+/// cause of a fault; otherwise it is 36.
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub struct Compare {
     /// Disk, for example /dev/sdb or /dev/disk/by-id/...
     #[arg(value_name = "DEVICE")]

@@ -12,7 +12,11 @@ use crate::{
 };
 
 /// List the registered keys (READ KEYS)
+///
+/// A key is listed once for each I_T nexus that is registered with it, so a map
+/// with two paths lists its key twice.
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub struct Keys {
     #[command(flatten)]
     device: Device,

@@ -22,7 +22,11 @@ struct Gap {
 }
 
 /// Follow the audit log of a helper until interrupted
+///
+/// Prints audit records from now on; earlier ones are in the helper's log. Ends
+/// with an error when the helper stops.
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub struct Log {
     #[command(flatten)]
     control: ControlSocket,

@@ -46,10 +46,9 @@ use crate::error::{Error, exit};
 
 /// Show and change the persistent reservations of a disk through qemu-pr-helper
 ///
-/// Commands are sent to the helper's socket, as QEMU sends those of its guests,
-/// and the helper sends them to the disk. To the disk the initiator is this
-/// host: a registration that is made here also applies to each guest that uses
-/// the same path to the disk.
+/// Commands are sent to the helper's socket as QEMU does, and the helper sends
+/// them to the disk. The initiator is this host: a registration made here also
+/// applies to every guest that uses the same path to the disk.
 ///
 /// KEY is a decimal number, or a hexadecimal number with the prefix 0x.
 #[derive(Debug, Parser)]

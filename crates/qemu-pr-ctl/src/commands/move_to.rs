@@ -9,7 +9,11 @@ use super::{
 use crate::{request::Request, target::Device};
 
 /// Move the reservation to another initiator (REGISTER AND MOVE)
+///
+/// Registers --new-key for the other initiator and makes it the holder. This host
+/// has to hold the reservation. Refused on multipath maps.
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub struct Move {
     #[command(flatten)]
     device: Device,

@@ -8,7 +8,11 @@ use super::{
 use crate::{request::Request, target::Device};
 
 /// Remove registrations by key and take over the reservation (PREEMPT)
+///
+/// This is how a node is fenced: all registrations with the key --victim end. If
+/// one of them holds the reservation, this host holds it then, with --type.
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub struct Preempt {
     #[command(flatten)]
     options: Options,

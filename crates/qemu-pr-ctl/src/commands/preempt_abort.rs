@@ -5,7 +5,11 @@ use super::{change::Change, preempt::Options};
 use crate::{request::Request, target::Device};
 
 /// Preempt, and abort the commands of the victim (PREEMPT AND ABORT)
+///
+/// As 'preempt'; in addition the disk aborts the commands of the initiators that
+/// lose their registrations.
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub struct PreemptAbort {
     #[command(flatten)]
     options: Options,

@@ -9,7 +9,11 @@ use super::{
 use crate::{request::Request, target::Device};
 
 /// Register this host, or change its key (REGISTER)
+///
+/// Without --key the host must not be registered yet. With --key, --new-key
+/// replaces the key that it is registered with.
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub struct Register {
     #[command(flatten)]
     device: Device,

@@ -8,7 +8,11 @@ use super::{
 use crate::{request::Request, target::Device};
 
 /// Register this host, whatever its key is (REGISTER AND IGNORE ...)
+///
+/// Sends REGISTER AND IGNORE EXISTING KEY: it succeeds whether the host is
+/// registered or not, and replaces its key if it is.
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub struct RegisterIgnore {
     #[command(flatten)]
     device: Device,

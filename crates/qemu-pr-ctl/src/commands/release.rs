@@ -5,7 +5,11 @@ use super::change::{Change, OwnKey, Type};
 use crate::{request::Request, target::Device};
 
 /// Release the reservation (RELEASE)
+///
+/// --type has to be the type of the reservation. The registration stays. If
+/// another initiator holds the reservation, nothing changes.
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub struct Release {
     #[command(flatten)]
     device: Device,

@@ -26,7 +26,12 @@ use crate::{
 const DEFAULT_PATH: &str = "/etc/qemu-pr-helper.toml";
 
 /// Make the helper use a changed settings file (qemu-pr-helper.toml(5))
+///
+/// Reads the file, looks up its users and groups, and sends it to the helper,
+/// which opens no files itself. If the file has an error, the helper keeps the
+/// settings that it has.
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub struct Reload {
     /// Settings file [default: the one that the helper uses]
     #[arg(long, value_name = "PATH")]

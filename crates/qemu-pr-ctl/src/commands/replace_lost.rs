@@ -8,7 +8,11 @@ use super::{
 use crate::{output::text, request::Request, target::Device};
 
 /// Register and reserve after the disk lost its reservations
+///
+/// Sends REPLACE LOST RESERVATION, which disks accept only after they have
+/// reported that their reservations are lost. Refused on multipath maps.
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub struct ReplaceLost {
     #[command(flatten)]
     device: Device,

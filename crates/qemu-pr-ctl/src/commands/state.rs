@@ -43,7 +43,11 @@ enum Shape {
 }
 
 /// Show the clients of a helper and what it is doing for them
+///
+/// For each connection: the client, its user, how long it is connected, how many
+/// requests it has sent, the command in flight with its age, the last failure.
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub struct State {
     #[command(flatten)]
     control: ControlSocket,

@@ -5,7 +5,10 @@ use super::change::{Change, OwnKey, RegistrationOptions};
 use crate::{request::Request, target::Device};
 
 /// Remove the registration of this host (REGISTER with no new key)
+///
+/// If this host is the only holder of the reservation, the reservation ends.
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub struct Unregister {
     #[command(flatten)]
     device: Device,

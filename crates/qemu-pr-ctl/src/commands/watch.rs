@@ -41,7 +41,11 @@ struct Line<'a> {
 }
 
 /// Print each change of registrations and reservation until interrupted
+///
+/// Reads the disk every --interval seconds. A state that lasts for less than
+/// that is not seen.
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub struct Watch {
     #[command(flatten)]
     device: Device,

@@ -27,10 +27,7 @@ use crate::log::{
     trace::{self, TraceBackend, TraceOption},
 };
 
-/// Carries SCSI-3 persistent reservation commands from QEMU guests to the disk.
-///
-/// QEMU's scsi-block and scsi-generic devices connect to the socket, hand over the disk's file descriptor with each
-/// command and get the disk's answer back (-object pr-manager-helper).
+/// Persistent reservation helper for QEMU: sends the reservation commands of guests to their disks.
 #[derive(Debug, Parser)]
 #[command(
     name = "qemu-pr-helper",
@@ -42,122 +39,122 @@ use crate::log::{
 )]
 #[expect(clippy::struct_excessive_bools, reason = "a command line has flags")]
 pub struct Options {
-    /// Listen on this Unix socket, an absolute path [default: /var/run/qemu-pr-helper.sock]
+    /// Listen on this Unix socket (absolute path) [default: /var/run/qemu-pr-helper.sock]
     #[arg(short = 'k', long, value_name = "PATH", allow_hyphen_values = true, value_parser = OsStringValueParser::new().try_map(values::socket_path))]
     pub socket: Option<PathBuf>,
 
-    /// Write the PID to this file; with -d the default is /var/run/qemu-pr-helper.pid
+    /// Write the process ID to this file [default: none; with -d /var/run/qemu-pr-helper.pid]
     #[arg(short = 'f', long, value_name = "PATH", allow_hyphen_values = true)]
     pub pidfile: Option<PathBuf>,
 
-    /// Go to the background once everything is in place
+    /// Run in the background; the command returns when the helper is ready
     #[arg(short = 'd', long)]
     pub daemon: bool,
 
-    /// Trace events: [enable=]PATTERN[,events=FILE][,file=FILE], or "help" for a list
+    /// Enable trace events: [enable=]PATTERN[,events=FILE][,file=FILE]; "help" lists them
     #[arg(short = 'T', long, value_name = "OPTIONS", allow_hyphen_values = true, action = ArgAction::Append, value_parser = OsStringValueParser::new().try_map(trace::option))]
     pub trace: Vec<TraceOption>,
 
-    /// Where traces go: log (standard error or the FILE of -T) or ftrace (the kernel's trace buffer, and FILE if given)
+    /// Write trace events to log (standard error, or the FILE of -T) or ftrace (the kernel's trace buffer, and FILE if given)
     #[arg(long, value_name = "BACKEND", value_enum, default_value_t, hide_possible_values = true)]
     pub trace_backend: TraceBackend,
 
-    /// Change to this user (name or number) after start
+    /// Change to this user (name or number) when initialized
     #[arg(short = 'u', long, value_name = "USER", allow_hyphen_values = true, value_parser = OsStringValueParser::new().try_map(values::user))]
     pub user: Option<User>,
 
-    /// Change to this group (name or number) after start
+    /// Change to this group (name or number) when initialized
     #[arg(short = 'g', long, value_name = "GROUP", allow_hyphen_values = true, value_parser = OsStringValueParser::new().try_map(values::group))]
     pub group: Option<Group>,
 
-    /// Log more: what each connection does
+    /// Also log connections that open and close, and reloads
     #[arg(short = 'v', long)]
     pub verbose: bool,
 
-    /// Do not log clients that break the protocol
+    /// Do not log protocol violations of clients; overrides -v
     #[arg(short = 'q', long)]
     pub quiet: bool,
 
-    /// How to write messages: text, prefix (text with journald's <N>), journal (its own protocol), json (an object a
-    /// line) or auto (journal where standard error is the journal, else text)
+    /// Log format: text, prefix (text after a priority <N>, see sd-daemon(3)), journal (systemd's journal, with fields),
+    /// json (one object per line) or auto (journal if standard error is connected to it, otherwise text)
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]
     pub log_format: LogFormat,
 
-    /// The socket's permissions, octal; by default the umask decides
+    /// Permissions of the socket (octal) [default: 0777 less the umask]
     #[arg(long, value_name = "MODE", allow_hyphen_values = true, value_parser = values::mode)]
     pub socket_mode: Option<u32>,
 
-    /// The socket's group (name or number)
+    /// Group of the socket (name or number)
     #[arg(long, value_name = "GROUP", allow_hyphen_values = true, value_parser = OsStringValueParser::new().try_map(values::group))]
     pub socket_group: Option<Group>,
 
-    /// Serve this many clients at a time; more are rejected
+    /// Maximum number of connected clients; more are rejected
     #[arg(long, value_name = "N", allow_hyphen_values = true, default_value = "1024", value_parser = values::connections)]
     pub max_connections: u32,
 
-    /// Close the connection of a client that leaves a request half sent or an answer unread for this long
+    /// Close a connection if the client takes longer to complete a request or to read a reply
     #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, default_value = "30", value_parser = values::seconds)]
     pub request_timeout: Duration,
 
-    /// How long a command may take, PREEMPT AND ABORT twice as long
+    /// Timeout of a command; PREEMPT AND ABORT has twice as long
     #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, default_value = "30", value_parser = values::seconds)]
     pub command_timeout: Duration,
 
-    /// On shutdown, how long to wait for commands that are in progress
+    /// Time to wait for commands in progress before exiting
     #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, default_value = "30", value_parser = values::seconds)]
     pub drain_timeout: Duration,
 
-    /// Record who changed what on which disk: each PERSISTENT RESERVE OUT and each refusal
-    #[arg(long, value_name = "WHETHER", value_enum, default_value = "on")]
+    /// Write an audit record for each PERSISTENT RESERVE OUT and each refused request
+    #[arg(long, value_name = "on|off", value_enum, default_value = "on", hide_possible_values = true)]
     pub audit: Switch,
 
-    /// How reservation keys appear in the audit log. The hash is salted at startup, so it changes with every restart
-    #[arg(long, value_name = "HOW", value_enum, default_value = "show")]
+    /// How reservation keys appear in the audit log
+    #[arg(long, value_name = "FORM", value_enum, default_value = "show")]
     pub audit_keys: Keys,
 
-    /// Serve qemu-pr-ctl at this Unix socket (state, counters, audit log, reload); %s in the last part of the path stands
-    /// for -k's path, with hyphens for slashes
+    /// Listen for qemu-pr-ctl and qemu-pr-exporter on this Unix socket; %s in its file name stands for the path of -k, with
+    /// hyphens for slashes
     #[arg(long, value_name = "PATH", allow_hyphen_values = true, value_parser = OsStringValueParser::new().try_map(values::control_path))]
     pub control: Option<PathBuf>,
 
-    /// Allow members of this group (name or number) to query the control socket; by default root only
+    /// Allow members of this group (name or number) to read from the control socket [default: root only]
     #[arg(long, value_name = "GROUP", allow_hyphen_values = true, value_parser = OsStringValueParser::new().try_map(values::group))]
     pub control_group: Option<Group>,
 
-    /// Read rules, and defaults of these options, from this file (see qemu-pr-helper.toml(5)) [default: /etc/qemu-pr-helper.toml if it exists]
+    /// Settings file with rules, limits and defaults of these options, see qemu-pr-helper.toml(5) [default: /etc/qemu-pr-helper.toml if it exists]
     #[arg(long, value_name = "PATH", allow_hyphen_values = true)]
     pub config: Option<PathBuf>,
 
-    /// Check the configuration file and exit; 0 means valid
+    /// Check the settings file and exit; the exit status is 0 if it is valid
     #[arg(long)]
     pub check_config: bool,
 
-    /// Restrict the program to the system calls and files that it needs: off, log (only report to the kernel's log), seccomp (system calls alone, for a container that forbids Landlock) or enforce
-    #[arg(long, value_name = "HOW", value_parser = EnumValueParser::<values::SandboxMode>::new().map(Sandbox::from), default_value = "enforce")]
+    /// Restrict system calls (seccomp) and file access (Landlock) to what the program needs
+    #[arg(long, value_name = "MODE", value_parser = EnumValueParser::<values::SandboxMode>::new().map(Sandbox::from), default_value = "enforce")]
     pub sandbox: Sandbox,
 
-    /// Send dm-multipath commands to the broker that listens at this Unix socket (qemu-pr-broker.socket) instead of forking one
+    /// Connect to the multipath broker at this Unix socket (qemu-pr-broker.socket) instead of forking one
     #[arg(long, value_name = "PATH", allow_hyphen_values = true, value_parser = OsStringValueParser::new().try_map(values::socket_path))]
     pub broker: Option<PathBuf>,
 
     /// Run as the multipath broker on a connection passed by systemd (qemu-pr-broker@.service); of the other options only
-    /// --sandbox is honoured
+    /// --sandbox applies
     #[arg(long)]
     pub serve_broker: bool,
 
-    /// Simulate a disk behind every descriptor that is not a SCSI device (for tests and demonstrations)
+    /// Simulate a disk for each descriptor that is not a SCSI device (for tests)
     #[arg(long)]
     pub simulate: bool,
 
-    /// Report what this host has of what multipath needs, and exit; 0 means everything
+    /// Check that this host has what dm-multipath needs and exit; the exit status is 0 if nothing is missing
     #[arg(long)]
     pub check: bool,
 
-    /// Show this help
+    /// Print help
     #[arg(short = 'h', long, action = ArgAction::Help)]
     help: Option<bool>,
 
-    /// Show the version
+    /// Print version
     #[arg(short = 'V', long, action = ArgAction::Version)]
     version: Option<bool>,
 

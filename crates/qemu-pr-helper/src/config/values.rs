@@ -19,11 +19,11 @@ use pr_sys::{
 pub enum SandboxMode {
     /// No sandbox.
     Off,
-    /// Allow, but report what would be denied to the kernel's log.
+    /// Deny nothing; the kernel's log has what 'enforce' would deny.
     Log,
-    /// Deny all other system calls. Landlock is not used, and the kernel is not asked whether it has it.
+    /// Restrict system calls only, without using Landlock (for containers that forbid it).
     Seccomp,
-    /// Deny all other system calls and files.
+    /// Restrict system calls and file access.
     Enforce,
 }
 
