@@ -105,6 +105,7 @@ fn what_is_done_is_said_in_words() {
         ("release /d --key 7 --type 5", "key 0x7 of this host holds no reservation"),
         ("clear /d --key 7", "all registrations and the reservation are removed"),
         ("preempt /d --key 7 --victim 8 --type 5", "the registrations with key 0x8 are removed"),
+        ("preempt /d --key 7 --victim 7 --type 5", "the registrations of other initiators with key 0x7 are removed"),
         ("preempt /d --key 7 --victim 0 --type 7", "the registrations of all other initiators are removed"),
         (
             "preempt-abort /d --key 7 --victim 8 --type 5",

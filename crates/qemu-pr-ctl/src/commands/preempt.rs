@@ -48,6 +48,9 @@ impl Options {
     pub fn victims(&self) -> String {
         if self.victim.is_zero() {
             "the registrations of all other initiators are".to_owned()
+        } else if self.victim == self.own.key {
+            // That of this path stays.
+            format!("the registrations of other initiators with key {} are", self.victim)
         } else {
             format!("the registrations with key {} are", self.victim)
         }
