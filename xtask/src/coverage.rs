@@ -25,8 +25,10 @@ const PROFILE: &str = "%m%c.profraw";
 #[rustfmt::skip]
 const CRATES: &[&str] = &[
     "scsi-persistent-reservations",
+    "syscall-names",
     "qemu-pr-protocol",
     "pr-sim",
+    "pr-multipath",
     "pr-control",
     "pr-conformance",
     "pr-sys",
@@ -198,6 +200,20 @@ fn replaced(page: &str, table: &str) -> Result<String> {
 #[expect(clippy::missing_panics_doc, reason = "a test is there to panic")]
 mod tests {
     use super::*;
+
+    /// Crates for developers: they are in no program that is shipped.
+    const FOR_DEVELOPERS: [&str; 6] = ["pr-bench", "pr-dev", "pr-dist", "pr-explore", "pr-lab", "pr-measure"];
+
+    #[test]
+    fn every_crate_that_is_shipped_is_in_the_table() {
+        let folders = fs::read_dir(root().join("crates")).expect("the crates");
+        let mut present: Vec<String> =
+            folders.map(|entry| entry.expect("a crate").file_name().into_string().expect("a name")).collect();
+        let mut known: Vec<&str> = CRATES.iter().copied().chain(FOR_DEVELOPERS).collect();
+        present.sort();
+        known.sort_unstable();
+        assert_eq!(present, known);
+    }
 
     #[test]
     fn a_table_takes_the_place_of_the_one_before_and_of_nothing_else() {
