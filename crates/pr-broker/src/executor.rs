@@ -327,7 +327,7 @@ impl Io for Executor {
             Ok(table) => table,
             Err(error) => {
                 let name = &self.map.name;
-                self.reason(format!("the paths of map {name} cannot be told: {error}"));
+                self.reason(format!("cannot read the paths of map {name}: {error}"));
                 return Ok(Vec::new());
             }
         };

@@ -240,7 +240,7 @@ impl Worker {
     }
 
     fn carry_out(&self, job: &Job) -> Answer {
-        let over = || Answer::busy("its time was over before it could begin".to_owned());
+        let over = || Answer::busy("it timed out before it could begin".to_owned());
         let Some(mut state) = self.state.take(job.deadline) else { return over() };
         if job.deadline <= Instant::now() {
             return over();
@@ -322,7 +322,7 @@ impl Worker {
         }
         match self.beside.take(job.deadline) {
             Some(mut beside) => self.read_beside(&mut beside, job),
-            None => Answer::busy("its time was over before it could begin".to_owned()),
+            None => Answer::busy("it timed out before it could begin".to_owned()),
         }
     }
 
@@ -366,7 +366,7 @@ impl State {
             Ok(None) => None,
             Ok(Some(Some(held))) => Some(held),
             Ok(Some(None)) => return Err("another helper of this host is changing the map".to_owned()),
-            Err(error) => return Err(format!("the lock of the map cannot be had: {error}")),
+            Err(error) => return Err(format!("cannot lock the map: {error}")),
         };
         if let Some(Held { memory: found @ Some(_), was_orphaned, .. }) = &mut held
             && let Some(found) = found.take()

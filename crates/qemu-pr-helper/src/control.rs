@@ -222,7 +222,9 @@ impl<H: Handler> Control<H> {
             }
             Ok(Ask::Log) => return self.follow(socket, uid),
             Ok(ask @ (Ask::Trace { .. } | Ask::Reload { .. })) if !may_change => {
-                let reason = format!("user {uid} may look; root, and whoever made this socket, may change something");
+                let reason = format!(
+                    "user {uid} may only read; only root and the user who started the helper may change anything"
+                );
                 if let Ask::Reload { path, .. } = ask {
                     // Every user who may query may fill the audit log with this, but slowly.
                     if let Some(more) = self.refused.admit(who.peer.into()) {
@@ -240,7 +242,7 @@ impl<H: Handler> Control<H> {
                     Err(reason) => Answer::Failed { reason },
                 }
             }
-            Err(error) => Answer::Failed { reason: format!("this is no question that this helper knows: {error}") },
+            Err(error) => Answer::Failed { reason: format!("unknown request: {error}") },
         };
         // A client that does not read its answer has had its time.
         let _ = deadline::write(&socket, &line(&answer), Instant::now() + PATIENCE);
@@ -262,7 +264,7 @@ impl<H: Handler> Control<H> {
             return Some(socket);
         }
         let socket = UnixStream::from(self.audit.subscribe(socket.into(), user).err()?);
-        let reason = "enough clients follow the audit log already; end one of them".to_owned();
+        let reason = "too many clients follow the audit log; stop one of them".to_owned();
         let _ = deadline::write(&socket, &line(&Answer::Failed { reason }), Instant::now() + PATIENCE);
         Some(socket)
     }

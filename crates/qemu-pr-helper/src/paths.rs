@@ -110,7 +110,7 @@ impl Walk {
         }
         if !is_own(stat.st_uid) {
             return Err(io::Error::other(format!(
-                "on the way is a symbolic link of another user ({}), which is not followed",
+                "a symbolic link on the path belongs to another user ({}) and is not followed",
                 stat.st_uid
             )));
         }
@@ -148,7 +148,9 @@ pub fn open(path: &Path, flags: OFlags, mode: Mode) -> io::Result<Opened> {
                 let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
                 // A hard link is as good as a symbolic one for leading to a file of root's.
                 if is_file && stat.st_nlink > 1 && !entry.is_ours_alone()? {
-                    return Err(io::Error::other("it has another name, and others than root may change the directory"));
+                    return Err(io::Error::other(
+                        "it has another hard link, and users other than root can write to the directory",
+                    ));
                 }
                 return Ok((file, entry, stat));
             }

@@ -100,7 +100,7 @@ pub enum UnreadyError {
     #[error("cannot close the files of its parent process: {0}")]
     Detach(#[source] io::Error),
     /// It has no memory for what it has to know.
-    #[error("cannot have the memory that the processes for multipath share: {0}")]
+    #[error("cannot allocate the memory that the multipath processes share: {0}")]
     Memory(#[source] io::Error),
     /// It cannot drop its privileges.
     #[error(transparent)]

@@ -58,7 +58,7 @@ pub enum FilesError {
     Rules(#[from] RulesetError),
     /// It is not known whether there is Landlock. A sandbox that is promised where there is must not be weaker for that.
     #[error(
-        "whether this kernel has Landlock cannot be found out: {0}; allow landlock_create_ruleset (a container's seccomp profile may forbid it), or go without: --sandbox seccomp"
+        "cannot find out whether this kernel has Landlock: {0}; allow landlock_create_ruleset (a container's seccomp profile may forbid it), or use --sandbox seccomp"
     )]
     Unknown(#[source] io::Error),
     /// The kernel has it and the rules do not count.

@@ -77,7 +77,8 @@ fn settings_are_given_to_a_daemon_that_opens_no_file() {
     give(clear).expect_done();
     daemon.ctl(&host.socket(), "register --new-key 0xa").expect_done();
     daemon.ctl(&host.socket(), "clear --key 0xa").expect_error(5, &["ACCESS DENIED - NO ACCESS RIGHTS"]);
-    give("[[rule]]\nuser = [\"no-such-user\"]").expect_error(36, &[":2:9: there is no user", "stay"]);
+    give("[[rule]]\nuser = [\"no-such-user\"]")
+        .expect_error(36, &[":2:9: there is no user", "the helper keeps its settings"]);
     daemon.ctl(&host.socket(), "clear --key 0xa").expect_error(5, &["ACCESS DENIED"]);
     // Without a name it is the same file again.
     std::fs::write(file.path(), "").expect("write it");

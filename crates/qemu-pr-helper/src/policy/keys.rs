@@ -20,7 +20,7 @@ pub struct Denied(pub &'static str);
 
 /// Whether a client with this limit may send this.
 pub fn check(limit: KeyLimit, out: PersistentReserveOut, parameters: &[u8]) -> Result<(), Denied> {
-    let action = out.action().ok_or(Denied("nobody knows what this service action does to keys of others"))?;
+    let action = out.action().ok_or(Denied("the effect of this service action on other keys is not known"))?;
     check_action(limit, action)?;
     // Every registrant holds a reservation of these types, and each can end it for all.
     if action.uses_scope_and_type() && out.reservation_type().is_some_and(ReservationType::is_all_registrants) {

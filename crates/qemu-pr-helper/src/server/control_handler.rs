@@ -52,9 +52,9 @@ impl Handler for ControlHandler {
     fn reload(&self, path: &str, text: &str, directory: &ProvidedIds) -> Result<(u64, Vec<String>), String> {
         let settings = config::parse_settings(Path::new(path), text, directory).map_err(|error| {
             let still = if self.server.shared.policy.current().is_some() {
-                "the settings in force stay"
+                "the helper keeps its settings"
             } else {
-                "none are in force"
+                "the helper has no settings"
             };
             format!("{error}; {still}")
         })?;
@@ -64,7 +64,7 @@ impl Handler for ControlHandler {
         let changed = self.options.changed(&settings.defaults);
         if !changed.is_empty() {
             warnings.push(format!(
-                "[defaults] counts when a helper starts, and this one was started with others ({}); start it again for them",
+                "[defaults] applies when a helper starts, and this one was started with other values ({}); restart it to apply them",
                 changed.join(", ")
             ));
         }

@@ -24,10 +24,10 @@ const RETRY: Duration = Duration::from_millis(50);
 #[derive(Debug, Error)]
 pub enum BrokerSocketError {
     /// No process listens there.
-    #[error("--broker '{}': {error}; is qemu-pr-broker.socket active?", path.display())]
+    #[error("--broker '{}': {error}; start qemu-pr-broker.socket", path.display())]
     Connect { path: PathBuf, error: Errno },
     /// One listens there, and has no room for one more.
-    #[error("--broker '{}': {wait}; what keeps qemu-pr-broker.socket from accepting?", path.display())]
+    #[error("--broker '{}': {wait}; find out why qemu-pr-broker.socket does not accept it", path.display())]
     Full { path: PathBuf, wait: WaitError },
     /// It cannot be waited for.
     #[error("cannot wait for the multipath broker: {0}")]

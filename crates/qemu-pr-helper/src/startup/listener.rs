@@ -48,13 +48,13 @@ pub enum ListenError {
     Bind { path: PathBuf, error: io::Error },
     /// Another user's directory, for what is to be ours alone.
     #[error(
-        "others than root may change the directory {}, and put another socket in its place; name another one, or see that \
-         it is root's and nobody else's (chown root, chmod go-w)",
+        "users other than root can write to the directory {} and replace the socket; choose another directory, or make it \
+         root's alone (chown root, chmod go-w)",
         .path.display()
     )]
     Directory { path: PathBuf },
     /// There is another file in its place.
-    #[error("the socket that was made in the directory of {} is gone, and another file is in its place", .path.display())]
+    #[error("another file has replaced the new socket in the directory of {}", .path.display())]
     Exchanged { path: PathBuf },
     /// Its permissions.
     #[error("cannot set the {what} of the socket {}: {error}", .path.display())]

@@ -35,11 +35,11 @@ pub fn settings(file: schema::File, users: &impl UserDb, check: CheckOption) -> 
         };
         if rules.iter().any(|other| other.name == name) {
             let at = written.get_ref().name.as_ref().map_or(span, Spanned::span);
-            return invalid(at, format!("there is a rule \"{name}\" already; give each rule a name of its own"));
+            return invalid(at, format!("another rule is named \"{name}\"; give each rule its own name"));
         }
         if let Some(first) = rules.iter().find(|rule| rule.is_unconditional()) {
             let unreached =
-                format!("the rule \"{name}\" is never reached: \"{}\" above it fits everything", first.name);
+                format!("the rule \"{name}\" is never reached: \"{}\" above it matches everything", first.name);
             warnings.push(unreached);
         }
         let rule = self::rule(name, written.into_inner(), users)?;
@@ -53,7 +53,7 @@ pub fn settings(file: schema::File, users: &impl UserDb, check: CheckOption) -> 
     }
     if default == Decision::Allow && rules.iter().any(|rule| rule.keys.is_some()) {
         warnings.push(
-            "some clients have key limits, and clients that no rule is about have none; default = \"deny\" shuts those out"
+            "some clients have key limits, and clients that match no rule have none; default = \"deny\" refuses those"
                 .to_owned(),
         );
     }
@@ -81,7 +81,7 @@ fn limits(written: &schema::Limits) -> Result<Limits, Invalid> {
             Ok(number @ 1..=1_000_000) => Ok(Some(number)),
             _ => invalid(
                 limit.span(),
-                format!("{} is no limit between 1 and 1000000; leave the line out for no limit", limit.get_ref()),
+                format!("{} is not between 1 and 1000000; remove the line for no limit", limit.get_ref()),
             ),
         },
     };
@@ -94,7 +94,7 @@ fn limits(written: &schema::Limits) -> Result<Limits, Invalid> {
     };
     match &written.burst {
         Some(burst) if limits.requests_per_second.is_none() => {
-            invalid(burst.span(), "burst means nothing without requests-per-second; add that, or remove this")
+            invalid(burst.span(), "burst has no effect without requests-per-second; add that, or remove burst")
         }
         _ => Ok(limits),
     }
@@ -116,7 +116,10 @@ fn name(name: &Spanned<String>) -> Result<String, Invalid> {
 fn rule(name: String, written: schema::Rule, users: &impl UserDb) -> Result<Rule, Invalid> {
     let keys = match &written.keys {
         Some(keys) if written.decision == Decision::Deny => {
-            return invalid(keys.span(), "a rule that denies has no use for keys; remove them, or allow");
+            return invalid(
+                keys.span(),
+                "keys have no effect in a rule that denies; remove them, or use decision = \"allow\"",
+            );
         }
         Some(keys) => Some(self::keys(keys)?),
         None => None,
@@ -141,7 +144,10 @@ fn list<W, T>(
 ) -> Result<Option<Vec<T>>, Invalid> {
     let Some(list) = written else { return Ok(None) };
     if list.get_ref().is_empty() {
-        return invalid(list.span(), "an empty list fits nothing; fill it, or remove the line to leave this open");
+        return invalid(
+            list.span(),
+            "an empty list matches nothing; add an entry, or remove the line to match everything",
+        );
     }
     list.into_inner().into_iter().map(make).collect::<Result<_, _>>().map(Some)
 }
@@ -163,7 +169,7 @@ fn unit(text: &Spanned<String>) -> Result<Glob, Invalid> {
         return invalid(
             text.span(),
             format!(
-                "\"{}\" fits no unit: the path of one begins with {}; write that, or the name alone",
+                "\"{}\" matches no unit: the path of a unit begins with {}; write that, or the name alone",
                 error::plain(pattern),
                 SLICES.map(|slice| format!("/{slice}/")).join(" or ")
             ),
@@ -177,7 +183,7 @@ fn device(text: &Spanned<String>) -> Result<Glob, Invalid> {
         let advice = "write the name alone (wwn-0x…, mpatha, sdb) or the number (8:16)";
         return invalid(
             text.span(),
-            format!("\"{}\" is a path, and a disk is known by its names here; {advice}", error::plain(text.get_ref())),
+            format!("\"{}\" is a path, not a name of a disk; {advice}", error::plain(text.get_ref())),
         );
     }
     glob(text)
@@ -195,7 +201,7 @@ fn action(text: &Spanned<String>) -> Result<Action, Invalid> {
     let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
     invalid(
         text.span(),
-        format!("there is no action \"{}\"; there are {}", error::plain(text.get_ref()), names.join(", ")),
+        format!("unknown action \"{}\"; valid actions: {}", error::plain(text.get_ref()), names.join(", ")),
     )
 }
 
@@ -206,10 +212,7 @@ fn keys(keys: &Spanned<schema::Keys>) -> Result<KeyLimit, Invalid> {
         (Some(prefix), Some(bits), None, None) => by_prefix(prefix, bits)?,
         (None, None, Some(value), Some(mask)) => by_mask(value, mask)?,
         _ => {
-            return invalid(
-                span,
-                "keys are limited by prefix and bits, or by value and mask; write one pair of the two",
-            );
+            return invalid(span, "keys takes prefix and bits, or value and mask; write one of the two pairs");
         }
     };
     Ok(KeyLimit { value, mask, own_nexus: *own_nexus })
@@ -217,7 +220,7 @@ fn keys(keys: &Spanned<schema::Keys>) -> Result<KeyLimit, Invalid> {
 
 fn by_prefix(prefix: &Spanned<Number>, bits: &Spanned<i64>) -> Result<(u64, u64), Invalid> {
     let Some(count) = u32::try_from(*bits.get_ref()).ok().filter(|bits| (1..=64).contains(bits)) else {
-        return invalid(bits.span(), "a prefix has 1 to 64 bits; with none, every key would do");
+        return invalid(bits.span(), "bits is from 1 to 64; without any, every key would match");
     };
     let Number(prefix_bits) = prefix.get_ref();
     if count < 64 && prefix_bits >> count != 0 {
@@ -233,16 +236,13 @@ fn by_prefix(prefix: &Spanned<Number>, bits: &Spanned<i64>) -> Result<(u64, u64)
 fn by_mask(value: &Spanned<Number>, mask: &Spanned<Number>) -> Result<(u64, u64), Invalid> {
     let (Number(bits), Number(mask_bits)) = (value.get_ref(), mask.get_ref());
     if *mask_bits == 0 {
-        return invalid(
-            mask.span(),
-            "a mask of zero lets every key through; set the bits that all keys have in common",
-        );
+        return invalid(mask.span(), "a mask of zero matches every key; set the bits that all keys have in common");
     }
     if bits & !mask_bits != 0 {
         return invalid(
             value.span(),
             format!(
-                "{bits:#x} has bits outside the mask {mask_bits:#x}, so no key fits; clear them, or widen the mask"
+                "{bits:#x} has bits outside the mask {mask_bits:#x}, so no key matches; clear them, or widen the mask"
             ),
         );
     }

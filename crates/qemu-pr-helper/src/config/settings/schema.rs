@@ -147,8 +147,10 @@ pub fn number(what: &str, who: Spanned<Who>, look_up: impl Fn(&str) -> Option<u3
     let span = who.span();
     let valid = |number: i64| u32::try_from(number).ok().filter(|_| number <= MAX_ID);
     match who.into_inner() {
-        Who::Number(number) => valid(number)
-            .map_or_else(|| invalid(span, format!("{number} is no {what}'s number; they go from 0 to {MAX_ID}")), Ok),
+        Who::Number(number) => valid(number).map_or_else(
+            || invalid(span, format!("{number} is not the number of a {what}; the range is 0 to {MAX_ID}")),
+            Ok,
+        ),
         Who::Name(name) => {
             let number = look_up(&name).or_else(|| name.parse().ok().and_then(valid));
             number.map_or_else(

@@ -52,6 +52,9 @@ fn expect_untouched(secret: &Path) {
     assert_eq!((rights, fs::read_to_string(secret).unwrap().as_str()), ((0o600, 0, 0), "root's own\n"));
 }
 
+/// What is said of a symbolic link of the tenant.
+const LINK: &str = "a symbolic link on the path belongs to another user";
+
 /// A symbolic link that the tenant has made.
 fn link(target: &Path, at: &Path) {
     symlink(target, at).unwrap();
@@ -136,9 +139,9 @@ fn a_control_socket_or_a_sockets_group_in_a_directory_of_somebody_else_is_refuse
             fs::set_permissions(directory, fs::Permissions::from_mode(mode)).unwrap();
             let name = directory.to_str().unwrap();
             let control = bed.launch().arg("--control").arg(directory.join("control")).run();
-            control.expect_refusal(&["--control", name, "others than root may change"]);
+            control.expect_refusal(&["--control", name, "users other than root can write"]);
             let group = bed.launch().at(directory.join("pr.sock")).args(["--socket-group", "54321"]).run();
-            group.expect_refusal(&["--socket-group", name, "others than root may change"]);
+            group.expect_refusal(&["--socket-group", name, "users other than root can write"]);
             assert_eq!(names(directory), [""; 0], "{mode:o}");
         }
         // Who may make files in these cannot move others'.
@@ -174,13 +177,13 @@ fn a_link_of_somebody_else_leads_no_pidfile_and_no_trace_elsewhere() {
         link(bed.dir(), &there.join("directory"));
         for path in [there.join("file"), there.join("directory/secret")] {
             let name = path.to_str().unwrap();
-            bed.launch().arg("-f").arg(&path).run().expect_refusal(&[name, "symbolic link of another user"]);
+            bed.launch().arg("-f").arg(&path).run().expect_refusal(&[name, LINK]);
             let trace = format!("file={name}");
-            bed.launch().args(["-T", &trace]).run().expect_refusal(&[name, "symbolic link of another user"]);
+            bed.launch().args(["-T", &trace]).run().expect_refusal(&[name, LINK]);
             expect_untouched(&secret);
         }
         fs::hard_link(&secret, there.join("hard")).unwrap();
-        bed.launch().arg("-f").arg(there.join("hard")).run().expect_refusal(&["hard", "another name"]);
+        bed.launch().arg("-f").arg(there.join("hard")).run().expect_refusal(&["hard", "another hard link"]);
         expect_untouched(&secret);
         assert!(!bed.socket().exists());
     });
@@ -193,9 +196,9 @@ fn a_link_of_somebody_else_on_the_way_to_the_socket_is_not_followed() {
         fs::create_dir(&mine).unwrap();
         link(&mine, &there.join("run"));
         let socket = there.join("run/pr.sock");
-        bed.launch().at(&socket).run().expect_refusal(&[socket.to_str().unwrap(), "symbolic link of another user"]);
+        bed.launch().at(&socket).run().expect_refusal(&[socket.to_str().unwrap(), LINK]);
         let control = bed.launch().arg("--control").arg(there.join("run/control")).run();
-        control.expect_refusal(&["--control", "symbolic link of another user"]);
+        control.expect_refusal(&["--control", LINK]);
         assert_eq!(names(&mine), [""; 0]);
         // One of root's is: /var/run is one.
         symlink(&mine, bed.path("run")).unwrap();

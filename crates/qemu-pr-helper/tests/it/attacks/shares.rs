@@ -205,7 +205,7 @@ fn clients_that_run_as_the_user_of_the_helper_may_not_change_its_rules() {
         let helper = launch(bed).args(["-u", &user]).start();
         let refused = monitor(|| bed.control().order(&reload("default = \"deny\"")));
         let words = refused.expect_err("new rules from a client").to_string();
-        assert!(words.contains("user 65534 may look"), "{words}");
+        assert!(words.contains("user 65534 may only read"), "{words}");
         assert!(monitor(|| bed.control().order(&Ask::Trace { patterns: vec!["*".into()] })).is_err());
         assert!(bed.control().order(&reload("default = \"deny\"")).is_ok(), "root may");
         helper.end(Signal::TERM);

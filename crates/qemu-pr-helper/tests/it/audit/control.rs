@@ -153,7 +153,7 @@ fn the_group_may_look_and_root_alone_may_change_something() {
             assert!(control.follow().is_ok());
             for ask in [Ask::Trace { patterns: vec!["*".into()] }, reload()] {
                 let refused = control.order(&ask).unwrap_err().to_string();
-                assert!(refused.contains("user 65534 may look"), "{refused}");
+                assert!(refused.contains("user 65534 may only read"), "{refused}");
             }
         });
         let stranger = as_user(NOBODY, NOBODY, || control.snapshot().unwrap_err().to_string());
@@ -188,7 +188,7 @@ fn who_asked_for_new_settings_and_what_came_of_it_is_in_the_trail() {
         let whats: Vec<_> = found.into_iter().map(|record| record.what).collect();
         let path = || "/etc/new?.toml".to_owned();
         assert_eq!(whats[0], What::Reload { path: path(), accepted: true, rules: Some(1), reason: None });
-        for (what, why) in whats[1..].iter().zip(["1:11", "user 65534 may look"]) {
+        for (what, why) in whats[1..].iter().zip(["1:11", "user 65534 may only read"]) {
             let What::Reload { path: named, accepted: false, rules: None, reason: Some(reason) } = what else {
                 panic!("{what:?}")
             };
@@ -249,7 +249,7 @@ fn four_may_follow_and_whoever_leaves_makes_room() {
         let helper = launch(bed).start();
         let mut followers: Vec<_> = (0..4).map(|_| bed.control().follow().expect("a trail")).collect();
         let refused = bed.control().follow().unwrap_err().to_string();
-        assert!(refused.contains("enough clients follow"), "{refused}");
+        assert!(refused.contains("too many clients follow"), "{refused}");
         followers.pop();
         followers.push(bed.control().follow().expect("a trail"));
         helper.connect().pr_out(null(), 3, &keys(0x77, 0));

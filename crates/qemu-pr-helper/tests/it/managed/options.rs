@@ -170,7 +170,7 @@ fn a_reload_says_which_options_need_a_new_start() {
                        drain-timeout = 8\n";
         let warnings = reload(bed, changed).unwrap();
         assert_eq!(warnings.len(), 1, "{warnings:?}");
-        assert!(warnings[0].contains("(control, control-group, max-connections); start it again"), "{warnings:?}");
+        assert!(warnings[0].contains("(control, control-group, max-connections); restart it"), "{warnings:?}");
         assert_eq!(control(bed, "pr.sock").snapshot().unwrap().max_connections, 5);
         // What counts is the start, and not the reload before.
         assert_eq!(reload(bed, changed).unwrap(), warnings);

@@ -71,7 +71,7 @@ fn a_daemon_without_it_does_not_start_and_says_where_it_looked() {
     let missing = lab.launch(willing).arg("--broker").arg(place(&lab)).run();
     assert_eq!(missing.code(), 1);
     let path = place(&lab).display().to_string();
-    for part in [path.as_str(), "No such file", "is qemu-pr-broker.socket active?"] {
+    for part in [path.as_str(), "No such file", "start qemu-pr-broker.socket"] {
         assert!(missing.stderr.contains(part), "{part} is not in {}", missing.stderr);
     }
     assert!(!lab.bed().socket().exists(), "a failed start leaves nothing behind");

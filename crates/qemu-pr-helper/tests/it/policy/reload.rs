@@ -57,7 +57,7 @@ fn bad_settings_are_refused_and_the_old_ones_stay() {
         ] {
             let refused = reload(bed, text).unwrap_err().to_string();
             assert!(refused.starts_with(&format!("/etc/new.toml:{place}")), "{refused}");
-            assert!(refused.ends_with("the settings in force stay"), "{refused}");
+            assert!(refused.ends_with("the helper keeps its settings"), "{refused}");
             expect_denied(&client.pr_out(null(), 3, &keys(1, 0)));
         }
         let long = reload(bed, &"#".repeat(130 * 1024)).unwrap_err().to_string();

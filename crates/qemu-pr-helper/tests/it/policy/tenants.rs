@@ -81,7 +81,7 @@ fn attacks() -> Vec<Attack> {
         ("register other ports", (0, 0), flagged(0, KEY_B, 8).to_vec(), "SPEC_I_PT"),
         ("register on all paths", (0, 0), flagged(0, KEY_B, 4).to_vec(), "ALL_TG_PT"),
         ("begin anew", (8, 5), keys(KEY_B, KEY_B).to_vec(), "REPLACE LOST RESERVATION"),
-        ("an action that nobody knows", (31, 0), keys(KEY_B, KEY_B).to_vec(), "nobody knows"),
+        ("an action that nobody knows", (31, 0), keys(KEY_B, KEY_B).to_vec(), "effect of this service action"),
         ("a list without keys", (0, 0), vec![0; 8], "too short"),
     ]
 }
