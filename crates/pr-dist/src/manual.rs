@@ -8,13 +8,20 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, ensure};
+use pr_dev::packages;
 use pr_dev::tools;
-use pr_dev::workspace::{output, root, run, target};
+use pr_dev::workspace::{output, root, target};
 
-/// Where it is written, below the target folder, and where the man pages are: as far from each other as in the source,
-/// so that links between them lead there.
+/// Where it is written, below the target folder.
 const TO: &str = "docs/manual/html";
+
+/// Where the man pages are, and how the manual's pages call that folder.
 const MAN: &str = "docs/man";
+const MAN_IN_LINKS: &str = "href=\"../../man/";
+
+/// The folder for them among the manual's pages, and what they look like.
+const MAN_PAGES: &str = "man";
+const STYLE: &str = "body { max-width: 50em; margin: 1em auto; padding: 0 1em; font-family: sans-serif; }\n";
 
 /// Makes it and says where it is.
 pub fn run_all() -> Result<bool> {
@@ -39,10 +46,42 @@ pub fn build() -> Result<PathBuf> {
     let pages = ending(&root().join("docs/manual/src"), "md")? - 1;
     let made = ending(&to, "html")?;
     ensure!(made > pages, "mdbook made {made} of {pages} pages in {}", to.display());
-    run(Command::new("cp").arg("-r").arg(root().join(MAN)).arg(target().join("docs")))?;
+    man_pages(&to)?;
     let dead = dead_links(&to)?;
     ensure!(dead.is_empty(), "these links lead nowhere: {dead:#?}");
     Ok(to)
+}
+
+/// Makes pages of the man pages, and has links lead there: a browser does not show their source as a page.
+fn man_pages(to: &Path) -> Result<()> {
+    let mandoc = packages::unpack_mandoc()?.join("usr/bin/mandoc");
+    let folder = to.join(MAN_PAGES);
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join("style.css"), STYLE)?;
+    for entry in fs::read_dir(root().join(MAN))? {
+        let entry = entry?;
+        let page = output(Command::new(&mandoc).args(["-T", "html", "-O", "style=style.css"]).arg(entry.path()))?;
+        fs::write(folder.join(format!("{}.html", entry.file_name().display())), page)?;
+    }
+    for entry in fs::read_dir(to)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "html") {
+            let text = fs::read_to_string(&path)?;
+            fs::write(&path, with_links_to_man_pages(&text))?;
+        }
+    }
+    Ok(())
+}
+
+/// The same page; its links to the source of man pages lead to the pages that are made of them.
+fn with_links_to_man_pages(page: &str) -> String {
+    let mut parts = page.split(MAN_IN_LINKS);
+    let mut changed = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (name, rest) = part.split_once('"').unwrap_or((part, ""));
+        changed.extend(["href=\"", MAN_PAGES, "/", name, ".html\"", rest]);
+    }
+    changed
 }
 
 /// The links and pictures of all pages that lead to no file or to no heading.
@@ -77,6 +116,13 @@ fn dead_links(folder: &Path) -> Result<Vec<String>> {
 #[expect(clippy::missing_panics_doc, reason = "a test is there to panic")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_to_man_pages_lead_to_their_pages() {
+        let page = "<a href=\"../../man/a-b.8\">a</a> <a href=\"c.html\">c</a> <a href=\"../../man/d.5\">d</a>";
+        let changed = "<a href=\"man/a-b.8.html\">a</a> <a href=\"c.html\">c</a> <a href=\"man/d.5.html\">d</a>";
+        assert_eq!(with_links_to_man_pages(page), changed);
+    }
 
     #[test]
     fn a_link_that_leads_nowhere_is_found() {
