@@ -27,12 +27,12 @@ use crate::{
     target::Helper,
 };
 
-/// Check this host for faults, and show the commands that mend them
+/// Check this host for faults, and show commands that fix them
 ///
-/// It checks the helper and its units, multipathd and the maps, the disks that
-/// running guests have open, these guests, and what security modules denied in
-/// the last day. It changes nothing. The most severe finding comes first, and
-/// the exit status is 36; if there is none, the output is "ok".
+/// Checks the helper and its units, multipathd and multipath maps, running guests
+/// and the disks that they have open, and what security modules denied in the
+/// last day. It changes nothing. Findings are printed with the most severe first,
+/// and the exit status is 36; without findings the output is "ok".
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Doctor {
