@@ -333,7 +333,7 @@ complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand validate" -l tim
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand validate" -l as -d 'Name of the initiator to act as, with a simulated disk' -r
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand validate" -l direct -d 'Send commands with SG_IO from this process, without a helper'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand validate" -l force -d 'Remove all existing registrations first'
-complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand validate" -l write -d 'Test writes too: the first block is written with what it contains'
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand validate" -l write -d 'Also test writes: write the first block with its present contents'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand validate" -l strict -d 'Treat remarks as failures'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand validate" -l json -d 'Print JSON'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand validate" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -100,7 +100,7 @@ pub enum Error {
     NotCleaned { device: PathBuf, keys: String, reason: String, exit: u8 },
     #[error("cannot create threads for {connections} connections: {error}; measure fewer with --connections")]
     NoThread { connections: usize, error: io::Error },
-    #[error("{} says that a block has {length} bytes, so none was read", .device.display())]
+    #[error("no block was read: {} reports a block length of {length} bytes", .device.display())]
     NoBlock { device: PathBuf, length: usize },
     #[error("no block to write back: none has been read since the last change")]
     NotRead,

@@ -42,7 +42,7 @@ pub struct Validate {
     #[arg(long)]
     force: bool,
 
-    /// Test writes too: the first block is written with what it contains
+    /// Also test writes: write the first block with its present contents
     #[arg(long)]
     write: bool,
 
@@ -62,41 +62,41 @@ pub struct Validate {
 
 const SEQUENCES: &str = "\
 Sequences:
-  basics                       what all other sequences rely on
+  basics                       register, read, unregister
   windows-failover-clustering  Windows' validation of shared storage
   windows-arbitration          a node defends its disk against another one
   fence_scsi                   the fence agent for disks
-  fence_scsi-4.16              the same since 4.16, which preempts its own key
+  fence_scsi-4.16              fence_scsi 4.16 and newer: preempts its own key
   fence_mpath                  the fence agent for multipath maps
   ocf-sg_persist               the resource agent of Pacemaker
   qemu-11-migrate-pr           QEMU migrating a guest with its reservation
   qemu-11-migrate-key          QEMU migrating a guest that is only registered
-  qemu-11.1-migrate-key        the same since 11.1
+  qemu-11.1-migrate-key        the same with QEMU 11.1 and newer
   lvm-persist                  vgchange --persist, all types
-  lvm-persist-2.03.36          the same since 2.03.36: start, stop, take over
-  rules                        what SPC says and all of them rely on
-  enforcement-type-1           who reads and writes: Write Exclusive
+  lvm-persist-2.03.36          LVM 2.03.36 and newer: start, stop, take over
+  rules                        rules of SPC that cluster software relies on
+  enforcement-type-1           who can read and write: Write Exclusive
   enforcement-type-3           Exclusive Access
   enforcement-type-5           Write Exclusive, registrants only
   enforcement-type-6           Exclusive Access, registrants only
   enforcement-type-7           Write Exclusive, all registrants
   enforcement-type-8           Exclusive Access, all registrants
 
-With one device, half of the steps are run. The other half needs a second
-initiator: the same disk through another host adapter or iSCSI session. For a
-simulated disk, --second may name the same DEVICE.
+Without --second half of the steps are skipped. They need a second initiator:
+the same disk through another host adapter or iSCSI session. For a simulated
+disk, --second may name the same DEVICE.
 
-The first block of the disk is read. With --write it is also written, with what
-it contains: it is read again under each reservation before that. A disk that
-does not enforce reservations lets other hosts write between the two, so do not
-use --write while the disk is in use. Types 1, 5 and 7 exclude writes only.
-These commands are sent with SG_IO, not through the helper.
+The enforcement sequences read the first block of the disk with SG_IO, not
+through the helper. With --write they also write it, with what they have just
+read. If the disk does not enforce reservations, another host might write in
+between, so do not use --write while the disk is in use. Without --write types
+1, 5 and 7, which exclude writes only, are not tested completely.
 
-Where this host says by which ports it reaches the disk (Fibre Channel, SAS,
-open-iscsi), they are compared with those that the disk has registered, and each
-path of a multipath map is asked for its key: ports-and-paths in the report.
+Where sysfs has the ports of this host (Fibre Channel, SAS, open-iscsi), they
+are compared with those that the disk has registered, and the key of each path
+of a multipath map is checked: ports-and-paths in the report.
 
-The command removes its registrations afterwards.
+The registrations are removed afterwards.
 
 A missing unit attention is a remark, not a failure, because a path checker may
 have received it. The PREEMPT without a type, which QEMU sends for a guest that
