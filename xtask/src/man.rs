@@ -45,7 +45,7 @@ pub fn page(command: Command, name: &str) -> Result<String> {
         match heading.as_str() {
             "SYNOPSIS" => parts.push((heading, synopsis.clone())),
             "DESCRIPTION" => parts.push((heading, sentences(lines))),
-            "OPTIONS" => parts.push((heading, defaults_in_the_text(lines))),
+            "OPTIONS" => parts.push((heading, without_bare_values(defaults_in_the_text(lines)))),
             "SUBCOMMANDS" => parts.push((heading, without_help(lines))),
             "EXTRA" => parts.extend(notes(lines)),
             // It is in the last line.
@@ -182,6 +182,27 @@ fn defaults_in_the_text(lines: Vec<String>) -> Vec<String> {
     moved
 }
 
+/// Values that have no explanation are no list to read: the page has a table of them below.
+fn without_bare_values(lines: Vec<String>) -> Vec<String> {
+    let mut kept: Vec<String> = Vec::new();
+    let mut rest = lines.into_iter();
+    while let Some(line) = rest.next() {
+        if line != "\\fIPossible values:\\fR" {
+            kept.push(line);
+            continue;
+        }
+        let list: Vec<String> = rest.by_ref().take_while(|line| line != ".RE").collect();
+        if list.iter().any(|line| line.contains(": ")) {
+            kept.push(line);
+            kept.extend(list);
+            kept.push(".RE".to_owned());
+        } else if kept.last().is_some_and(|before| before == ".sp") {
+            kept.pop();
+        }
+    }
+    kept
+}
+
 /// The subcommand help has no page.
 fn without_help(mut lines: Vec<String>) -> Vec<String> {
     if let Some(at) = lines.iter().position(|line| line.ends_with("\\-help(8)")) {
@@ -314,6 +335,13 @@ mod tests {
     fn sections_come_in_the_order_of_man_pages_7() {
         let headings = ["NAME", "SYNOPSIS", "OPTIONS", "PRIVILEGES", "EXIT STATUS", "FILES", "EXAMPLES", "SEE ALSO"];
         assert!(headings.map(place).is_sorted());
+    }
+
+    #[test]
+    fn values_are_listed_if_they_are_explained() {
+        let list = |values: &str| lines(&format!("Help\n.sp\n\\fIPossible values:\\fR\n.RS 14\n{values}\n.RE\n.TP"));
+        assert_eq!(without_bare_values(list("a\nb")), lines("Help\n.TP"));
+        assert_eq!(without_bare_values(list("a: one\nb: two")), list("a: one\nb: two"));
     }
 
     #[test]

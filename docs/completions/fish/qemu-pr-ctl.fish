@@ -309,7 +309,7 @@ complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand simulate" -l as 
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand simulate" -l json -d 'Print JSON'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand simulate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand validate" -l second -d 'The same disk through another initiator' -r -F
-complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand validate" -l only -d 'Run only this sequence (see --help); may be repeated' -r -f -a "basics\t''
+complete -c qemu-pr-ctl -n "__fish_qemu_pr_ctl_using_subcommand validate" -l only -d 'Run only this sequence (--help lists them); may be repeated' -r -f -a "basics\t''
 windows-failover-clustering\t''
 windows-arbitration\t''
 fence_scsi\t''

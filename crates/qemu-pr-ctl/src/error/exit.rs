@@ -78,10 +78,13 @@ fn of_sense(sense: SenseCode) -> u8 {
 
 /// The table for the help.
 pub fn table() -> String {
-    ALL.iter().fold("Exit status (where sg_persist has one, the same):\n".to_owned(), |mut text, (status, meaning)| {
-        let _ = writeln!(text, "  {status:>3}  {meaning}");
-        text
-    })
+    ALL.iter().fold(
+        "Exit status (the same as those of sg_persist where it has them):\n".to_owned(),
+        |mut text, (status, meaning)| {
+            let _ = writeln!(text, "  {status:>3}  {meaning}");
+            text
+        },
+    )
 }
 
 #[cfg(test)]

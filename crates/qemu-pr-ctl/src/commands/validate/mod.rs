@@ -50,7 +50,7 @@ pub struct Validate {
     #[arg(long)]
     strict: bool,
 
-    /// Run only this sequence (see --help); may be repeated
+    /// Run only this sequence (--help lists them); may be repeated
     #[arg(
         long,
         value_name = "SEQUENCE",
