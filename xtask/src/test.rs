@@ -234,11 +234,14 @@ fn random_at_length() -> Result<bool> {
     machine_test(Kind::MultipathRandom, None, e2e::Options { random, suite, ..e2e::Options::default() })()
 }
 
-/// The package, with the libvirt, QEMU and systemd of newer releases: what they differ in is no matter of the machine.
+/// The package and the manual, with the libvirt, QEMU and systemd of newer releases: what they differ in is no matter of
+/// the machine.
 fn host_on_newer_debians() -> Result<bool> {
     let machine = Some(e2e::Machine::Uml);
-    for suite in [e2e::Suite::Trixie, e2e::Suite::Forky] {
-        if !machine_test(Kind::Host, None, e2e::Options { suite, machine, ..e2e::Options::default() })()? {
+    for (kind, suite) in
+        [(Kind::Host, e2e::Suite::Trixie), (Kind::Manual, e2e::Suite::Trixie), (Kind::Host, e2e::Suite::Forky)]
+    {
+        if !machine_test(kind, None, e2e::Options { suite, machine, ..e2e::Options::default() })()? {
             return Ok(false);
         }
     }

@@ -78,7 +78,7 @@ impl Kind {
 
     /// Whether its programs may be those of another release of Debian than the usual one.
     pub fn has_suites(self) -> bool {
-        matches!(self, Kind::MultipathRandom | Kind::Host)
+        matches!(self, Kind::MultipathRandom | Kind::Host | Kind::Manual)
     }
 
     /// Whether this project's package is installed in it.
