@@ -74,6 +74,9 @@ enum Command {
         /// With the way to each counterexample
         #[arg(long, requires = "before")]
         stories: bool,
+        /// What has these words in its name, of everything that there is
+        #[arg(long, value_name = "WORDS", conflicts_with_all = ["deep", "chance", "before"])]
+        only: Option<String>,
     },
     /// Feed what outsiders send with bytes that a fuzzer makes up
     Fuzz(fuzz::Options),
@@ -176,11 +179,12 @@ fn run(command: Command) -> Result<bool> {
         Command::Test { all } => Ok(test::run(if all { test::Size::All } else { test::Size::Short })),
         Command::Arch { names, check: true } => arch::check(&names),
         Command::Arch { names, check: false } => arch::run(&names),
-        Command::Explore { deep, chance, before, stories } => {
+        Command::Explore { deep, chance, before, stories, only } => {
             let mut command = workspace::cargo();
             command.args(["run", "--quiet", "--release", "--package", "pr-explore", "--"]);
             let words = [(deep, "--deep"), (chance, "--chance"), (before, "--before"), (stories, "--stories")];
             command.args(words.iter().filter(|(wanted, _)| *wanted).map(|(_, word)| word));
+            command.args(only.iter().flat_map(|words| ["--only", words]));
             Ok(workspace::run(&mut command).is_ok())
         }
         Command::Fuzz(options) => fuzz::run_as(&options),
