@@ -32,6 +32,8 @@ pub enum Past {
     Other(Act),
     /// device-mapper has seen that the path is away.
     Away(usize),
+    /// The path works again, and is looked after.
+    Back(usize),
     /// The path is like this, and device-mapper uses it all the same.
     Is(usize, Condition),
     /// Somebody has taken the key from the path.
@@ -119,6 +121,7 @@ impl Scenario {
                 }
                 Past::Other(act) => world = other(&world, act),
                 Past::Away(path) => world = change(logic, &world, path, Condition::Away)?.unwrap_or(world),
+                Past::Back(path) => world = change(logic, &world, path, Condition::Up)?.unwrap_or(world),
                 Past::Is(path, condition) => world.paths[path].condition = condition,
                 Past::Loses(path) => {
                     let _ = register_ignore(ReservationKey::ZERO).play(&mut world.disk, world::nexus(path));
@@ -687,6 +690,26 @@ const ACTS_TWICE: Scenario = Scenario {
     ..PLAIN
 };
 
+/// The path that answers may be any of the registrants with the new key, or none.
+const ANSWER_OF_AN_UNKNOWN_PATH: Scenario = Scenario {
+    name: "the other node has the guest's new key, a path that works is not known, the other one is not ready, and the answer to \
+           a REGISTER gets lost",
+    past: &[
+        Past::Away(1),
+        Past::Guest(register(ZERO, K)),
+        Past::Guest(register(K, ZERO)),
+        Past::Other(register(ZERO, K)),
+        Past::Back(1),
+        Past::Is(0, Condition::Standby),
+    ],
+    guest: &[register(ZERO, K), register_ignore(K), register(K, L), register(K, ZERO), reserve(K)],
+    between: &[Between::Path],
+    host: Host::Blind,
+    rules: faults(1, Fault::LostDone),
+    depth: 3,
+    ..PLAIN
+};
+
 /// More of what the map engine has to get right, where the host can tell who its paths are to the logical unit.
 pub const MORE: &[Scenario] = &[
     Scenario {
@@ -899,4 +922,44 @@ pub const MORE: &[Scenario] = &[
     },
     ACTS_TWICE,
     Scenario { name: "the same with three paths", paths: 3, ..ACTS_TWICE },
+    ANSWER_OF_AN_UNKNOWN_PATH,
+    Scenario {
+        name: "the same, and the target cannot write its file",
+        target: Target::KernelWithoutFile,
+        ..ANSWER_OF_AN_UNKNOWN_PATH
+    },
+    Scenario {
+        name: "the kernel's own target cannot write its file, and keys come and go",
+        target: Target::KernelWithoutFile,
+        guest: &[
+            register(ZERO, K),
+            register_ignore(K),
+            register_ignore(L),
+            register(K, L),
+            register(K, ZERO),
+            register_ignore(ZERO),
+            reserve(K),
+            preempt(K, K),
+            clear(K),
+        ],
+        between: &[Between::Path],
+        depth: 4,
+        ..PLAIN
+    },
+    Scenario {
+        name: "the path that holds the reservation is not ready and not known, and the other node has the same key and acts while \
+               the guest releases it",
+        past: &[
+            Past::Guest(register(ZERO, K)),
+            Past::Other(register(ZERO, K)),
+            Past::Guest(reserve(K)),
+            Past::Restart,
+            Past::Is(0, Condition::Standby),
+        ],
+        guest: &[release(K), with_type(Release, ReservationType::WriteExclusive, K, ZERO), reserve(K)],
+        host: Host::Blind,
+        rules: OTHERS,
+        depth: 2,
+        ..PLAIN
+    },
 ];

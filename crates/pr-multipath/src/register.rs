@@ -30,6 +30,8 @@ pub(crate) struct Plan {
     pub survey: Option<Survey>,
     /// Those paths that are known to have the key that is replaced.
     pub had: Vec<PathId>,
+    /// Those that have said before the command that they have not the new key, because nobody else knows who they are.
+    pub lacked: Vec<PathId>,
     /// The active path that holds the reservation.
     pub holder: Option<PathId>,
     /// Keys on paths that carry no I/O, and whether one of these holds the reservation (its scope and type).
@@ -165,6 +167,18 @@ impl<I: Io> Engine<'_, I> {
                 had = keyed.iter().filter(|(_, key)| key == first).map(|(id, _)| *id).collect();
             }
         }
+        let mut lacked = Vec::new();
+        if let Some(known) = &survey
+            && known.registrants.iter().any(|r| r.key == new.key && !self.is_in_the_map(&r.identity))
+        {
+            // Each of these may be whoever has the new key already. Should its answer be lost, it is known what was there.
+            let unknown: Vec<PathId> =
+                active.iter().copied().filter(|id| self.identity(*id).is_none() && !had.contains(id)).collect();
+            if !unknown.is_empty() {
+                let own = Registration { all_target_ports, ..self.own(new.key, Some(known))? };
+                lacked = self.prove(&unknown, own)?.lacks;
+            }
+        }
         let holder = survey.as_ref().and_then(Survey::holder).map(|holder| &holder.identity);
         let holder = active.iter().copied().find(|id| holder.is_some() && self.identity(*id) == holder);
         let mut away = Vec::new();
@@ -177,7 +191,7 @@ impl<I: Io> Engine<'_, I> {
                 away.push((id, registrant.key, registrant.holds.filter(|_| alone || new.key.is_zero())));
             }
         }
-        Ok(Plan { action, key, new, old, survey, had, holder, away })
+        Ok(Plan { action, key, new, old, survey, had, lacked, holder, away })
     }
 
     /// Whether a key can be preempted without hitting anybody else.
@@ -261,7 +275,7 @@ impl<I: Io> Engine<'_, I> {
 
     /// Whether a path is known not to have had the new key before the command, or to have had it as the old one.
     pub fn is_fresh(&self, plan: &Plan, id: PathId) -> bool {
-        if plan.had.contains(&id) {
+        if plan.had.contains(&id) || plan.lacked.contains(&id) {
             return true;
         }
         let Some(survey) = &plan.survey else { return false };
@@ -475,17 +489,46 @@ impl<I: Io> Engine<'_, I> {
             let before = Registration { key: plan.key, ..plan.new };
             let unsure = self.replace(&doubtful, plan.new, before)?;
             self.may_be_registered(&unsure, plan.new.key)?;
-        } else if !lost.is_empty() {
-            for id in lost {
-                self.memory.path(*id).unsettled = true;
-                let name = self.name(*id);
-                self.notes.push(format!("path {name} may have carried the command out: key {}", plan.new.key));
+        }
+        let mut unsure: Vec<PathId> = lost.iter().copied().filter(|id| !doubtful.contains(id)).collect();
+        let rest: Vec<PathId> = refused.iter().copied().filter(|id| !doubtful.contains(id)).collect();
+        if !rest.is_empty() && !plan.new.key.is_zero() {
+            unsure.extend(self.registered_though_unready(plan, &rest)?);
+        }
+        for id in &unsure {
+            let known = self.memory.path(*id);
+            known.unsettled = true;
+            if is_new {
+                known.leave_over(plan.new.key);
             }
+            let name = self.name(*id);
+            self.notes.push(format!("path {name} may have carried the command out: key {}", plan.new.key));
         }
         if answer.status == Status::RESERVATION_CONFLICT && !lost.is_empty() {
             answer.notes.push("a path gave no answer".to_owned());
         }
         Ok(answer)
+    }
+
+    /// Of paths that were not ready, those that may have registered the new key all the same. One that is known, and has, is
+    /// given back what it had.
+    fn registered_though_unready(&mut self, plan: &Plan, unready: &[PathId]) -> Result<Vec<PathId>, I::Stop> {
+        let Some(after) = self.survey()? else { return Ok(Vec::new()) };
+        let (known, unknown): (Vec<PathId>, Vec<PathId>) = unready.iter().partition(|id| self.identity(**id).is_some());
+        for id in known {
+            let before = plan.registrant(self.identity(id)).map_or(ReservationKey::ZERO, |registrant| registrant.key);
+            if before != plan.new.key && self.is_fresh(plan, id) && self.is_registered(&after, id, plan.new.key) {
+                let unsure = self.replace(&[id], plan.new, Registration { key: before, ..plan.new })?;
+                self.may_be_registered(&unsure, plan.new.key)?;
+            }
+        }
+        // Of the others it is known only whether there is one registrant more that may be any of them.
+        let strangers = |survey: &Survey| {
+            let same = survey.registrants.iter().filter(|registrant| registrant.key == plan.new.key);
+            same.filter(|registrant| !self.is_in_the_map(&registrant.identity)).count()
+        };
+        let is_one_more = plan.survey.as_ref().is_some_and(|before| strangers(&after) > strangers(before));
+        Ok(if is_one_more { unknown } else { Vec::new() })
     }
 
     fn learn_by(&mut self, id: PathId, plan: &Plan) -> Result<(), I::Stop> {

@@ -250,9 +250,17 @@ impl<I: Io> Engine<'_, I> {
         if let Some(id) = silent
             && holder.is_some_and(|holder| holder.key == request.parameters.key)
             && best.as_ref().is_some_and(|best| best.class() == Class::Good)
-            && self.survey()?.is_none_or(|survey| survey.holder() == holder)
         {
-            return Ok(self.unknown_holder(id, request.parameters.key));
+            if self.survey()?.is_none_or(|survey| survey.holder() == holder) {
+                return Ok(self.unknown_holder(id, request.parameters.key));
+            }
+            // If that path held it, another node has preempted this host meanwhile: then a path that has just been registered
+            // is not any more, and none is.
+            let own = self.own(key, None)?;
+            let proof = self.prove(&self.active(), own)?;
+            if proof.has.is_empty() && !proof.lacks.is_empty() {
+                return Ok(Answer::CONFLICT);
+            }
         }
         Ok(best.map_or(Answer::CONFLICT, Answer::from))
     }
