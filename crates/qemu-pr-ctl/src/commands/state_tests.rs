@@ -10,8 +10,9 @@ fn a_helper_is_a_page_of_eighty_columns() {
         "\
 qemu-pr-helper 0.2.0, PID 4242, up 3d4h, 3 of 1024 connections
 1227 requests, 12 conflicts, 3 violations, 4 refusals, 1 hung command,
-  3 multipath failures, 2 overdue connections, 5 connections rejected,
-  8 connections over a limit, 21 delayed requests, 7 lost messages
+  1 suspended map, 3 multipath failures, 2 broker restarts,
+  2 overdue connections, 5 connections rejected, 8 connections over a limit,
+  21 delayed requests, 7 lost messages
 
 ID  CLIENT               USER    AGE  SENT  IN FLIGHT          LAST FAILURE
  7  web1                64055   2h5m   120  -                  -
