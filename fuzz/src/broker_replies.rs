@@ -16,7 +16,9 @@ use std::{
 };
 
 use pr_control::{Answer, Ask, Client, Control, Record, What};
-use qemu_pr_helper::fuzzing::{self, MAX_VERDICT, Report, Request, Server, ToBroker, ToNames, ToResolver, Verdict, Word};
+use qemu_pr_helper::fuzzing::{
+    self, MAX_VERDICT, Report, Request, Server, ToBroker, ToNames, ToResolver, Verdict, Word,
+};
 use qemu_pr_protocol::channel::send_with_descriptor;
 use rustix::{
     io::{IoSlice, retry_on_intr},

@@ -193,7 +193,9 @@ mod tests {
         let drawn = draw(&figures, folder.path()).expect("a plot");
         assert_eq!(drawn, [("requests-in.svg", "PERSISTENT RESERVE IN: requests per second")]);
         let svg = fs::read_to_string(folder.path().join("requests-in.svg")).expect("the plot");
-        for words in ["requests per second, thousands", "connections, each with one", OURS, THEIRS, BOUND] {
+        for words in
+            ["requests per second, thousands", "connections, one outstanding request each", OURS, THEIRS, BOUND]
+        {
             assert!(svg.contains(words), "no {words:?}");
         }
     }
