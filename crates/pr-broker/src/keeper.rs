@@ -294,17 +294,20 @@ impl<'a> Keeper<'a> {
 
     fn keep(&mut self, map: Map, slot: Slot) -> &mut Keeping {
         let now = Instant::now();
-        self.maps.entry(map.device).or_insert_with(|| Keeping {
-            map,
-            slot,
-            changes: VecDeque::new(),
-            reads: VecDeque::new(),
-            worker: None,
-            stays: slot.load().is_some(),
-            is_suspended: slot.left_suspended(),
-            since: now,
-            starts: now,
-            pause: FIRST_PAUSE,
+        self.maps.entry(map.device).or_insert_with(|| {
+            let left = slot.load();
+            Keeping {
+                map,
+                slot,
+                changes: VecDeque::new(),
+                reads: VecDeque::new(),
+                worker: None,
+                stays: left.is_some(),
+                is_suspended: left.is_some_and(|memory| memory.suspended),
+                since: now,
+                starts: now,
+                pause: FIRST_PAUSE,
+            }
         })
     }
 
@@ -345,13 +348,9 @@ impl<'a> Keeper<'a> {
             restored: self.means.journal.counted(Counter::Restored),
         };
         // Where there is no room for it now, there is the next time.
-        if figures != self.told && self.report(&Report::Figures(figures)) {
+        if figures != self.told && tell(self.line, &Report::Figures(figures)) {
             self.told = figures;
         }
-    }
-
-    fn report(&self, report: &Report) -> bool {
-        send(self.line, &report.to_bytes(), SendFlags::NOSIGNAL | SendFlags::DONTWAIT).is_ok()
     }
 
     /// Waits until something happens or is due.
@@ -439,8 +438,7 @@ impl<'a> Keeper<'a> {
             match what {
                 What::State => {}
                 What::Note(words) => {
-                    let note = Report::Note { map: device, words }.to_bytes();
-                    let _ = send(self.line, &note, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+                    tell(self.line, &Report::Note { map: device, words });
                 }
                 What::Answer(number, answer) => {
                     *is_sound = true;
@@ -743,6 +741,11 @@ impl Worker {
             Err(error) => Some(format!("cannot be waited for: {error}")),
         }
     }
+}
+
+/// Tells the daemon; false if there is no room for it now.
+fn tell(line: &OwnedFd, report: &Report) -> bool {
+    send(line, &report.to_bytes(), SendFlags::NOSIGNAL | SendFlags::DONTWAIT).is_ok()
 }
 
 /// Starts a worker.

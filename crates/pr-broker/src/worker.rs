@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pr_multipath::{Io as _, Memory, Step, User};
+use pr_multipath::{Io as _, Memory, PathId, Step, User};
 use pr_sys::{dm, process};
 use rustix::{
     buffer::spare_capacity,
@@ -25,7 +25,7 @@ use rustix::{
     io::Errno,
     net::{RecvFlags, SendFlags, recv, send},
 };
-use scsi_persistent_reservations::{Command, SenseCode, Status};
+use scsi_persistent_reservations::{Command, ReservationKey, SenseCode, Status};
 
 use super::{
     executor::Executor,
@@ -251,7 +251,7 @@ impl Worker {
             Err(why) => return Answer::busy(why),
         };
         let State { memory, executor, recovers, .. } = &mut *state;
-        let before = memory.clone();
+        let to_restore = memory.to_restore();
         self.slot.begin(job.number);
         let mut notes = Vec::new();
         if std::mem::take(recovers) {
@@ -266,7 +266,7 @@ impl Worker {
         } else {
             pr_multipath::execute(executor, memory, &job.request.cdb, &job.request.parameters)
         };
-        self.end(held, &before, memory, executor);
+        self.end(held, &to_restore, memory, executor);
         answer_of(answer, notes, executor)
     }
 
@@ -278,13 +278,13 @@ impl Worker {
         let now = Instant::now();
         let Ok(held) = state.begin(lock.as_deref(), now, now + LOOK_TAKES) else { return false };
         let State { memory, executor, recovers, .. } = &mut *state;
-        let before = memory.clone();
+        let to_restore = memory.to_restore();
         let Ok(mut notes) = if std::mem::take(recovers) {
             pr_multipath::recover(executor, memory)
         } else {
             pr_multipath::reconcile(executor, memory)
         };
-        self.end(held, &before, memory, executor);
+        self.end(held, &to_restore, memory, executor);
         notes.append(&mut executor.notes);
         drop(state);
         if notes.is_empty() {
@@ -297,8 +297,14 @@ impl Worker {
     }
 
     /// Something is over: gives the lock up, unless something is left that only this broker can end.
-    fn end(&self, held: Option<Held<'_>>, before: &Memory, memory: &Memory, executor: &mut Executor) {
-        self.journal.count(Counter::Restored, memory.restored_since(before) as u64);
+    fn end(
+        &self,
+        held: Option<Held<'_>>,
+        to_restore: &[(PathId, ReservationKey)],
+        memory: &Memory,
+        executor: &mut Executor,
+    ) {
+        self.journal.count(Counter::Restored, memory.restored(to_restore) as u64);
         let Ok(()) = executor.keep(memory);
         if let Some(held) = held {
             held.end(memory.step == Step::Idle && !memory.suspended);

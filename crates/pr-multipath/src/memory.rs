@@ -173,11 +173,19 @@ impl Memory {
         self.step != Step::Idle || self.suspended || self.multipathd_is_outdated || leaves_keys
     }
 
-    /// How many paths have the user's key that were to be looked at before: they had gone, or were put out of use.
-    pub fn restored_since(&self, before: &Self) -> usize {
-        let was_unsettled = |path: &PathMemory| before.paths.iter().any(|was| was.id == path.id && was.unsettled);
-        let is_the_same = self.key().is_some() && self.key() == before.key();
-        self.paths.iter().filter(|path| is_the_same && !path.unsettled && was_unsettled(path)).count()
+    /// The paths that are to get the user's key before they are trusted, with that key: they have gone, or were put out of
+    /// use.
+    pub fn to_restore(&self) -> Vec<(PathId, ReservationKey)> {
+        let unsettled = self.paths.iter().filter(|path| path.unsettled);
+        unsettled.filter_map(|path| Some((path.id, self.key()?))).collect()
+    }
+
+    /// How many of these have got it.
+    pub fn restored(&self, paths: &[(PathId, ReservationKey)]) -> usize {
+        let has = |(id, key): &&(PathId, ReservationKey)| {
+            self.key() == Some(*key) && self.paths.iter().any(|path| path.id == *id && !path.unsettled)
+        };
+        paths.iter().filter(has).count()
     }
 
     /// Keys that multipathd may give to any path, and that the user does not have.
