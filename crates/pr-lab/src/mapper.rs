@@ -47,7 +47,7 @@ struct State {
     /// Maps cannot be suspended: I/O that does not end is on its way.
     stuck: bool,
     /// Maps cannot be resumed.
-    held: bool,
+    refuses_resume: bool,
     /// Somebody else is about to suspend a map: whoever wants to do so as well waits, whatever signal comes.
     locked: bool,
 }
@@ -122,9 +122,9 @@ impl Mapper {
         self.lock().stuck = stuck;
     }
 
-    /// Whether the kernel lets no map go on that is suspended.
-    pub fn set_held(&self, held: bool) {
-        self.lock().held = held;
+    /// Whether the kernel refuses to resume maps.
+    pub fn set_refuses_resume(&self, refuses: bool) {
+        self.lock().refuses_resume = refuses;
     }
 
     /// Whether somebody else is about to suspend a map, and the kernel lets nobody else do so until then.
@@ -174,7 +174,7 @@ impl Mapper {
             while let Ok(1..) = node.read(&mut [0; 64]) {}
             return Ok(0);
         }
-        let (stuck, held) = (state.stuck, state.held);
+        let (stuck, refuses_resume) = (state.stuck, state.refuses_resume);
         let Some(map) = state.maps.get_mut(&device) else { return Ok(libc::ENXIO) };
         match call {
             TABLE_STATUS => {
@@ -203,7 +203,7 @@ impl Mapper {
                 if suspends && stuck {
                     return Ok(libc::EINTR);
                 }
-                if !suspends && held {
+                if !suspends && refuses_resume {
                     return Ok(libc::ENOMEM);
                 }
                 map.suspended = suspends;

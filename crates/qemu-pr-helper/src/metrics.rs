@@ -47,9 +47,9 @@ const _: () = assert!(Refusal::Part as usize + 1 == Refusal::NAMES.len(), "each 
 /// A number that only grows.
 pub struct Counter(AtomicU64);
 
-/// A number that another process tells.
+/// A number that another process tells, and that may fall.
 #[derive(Default)]
-struct Told(AtomicU64);
+struct Gauge(AtomicU64);
 
 /// How many requests took how long.
 struct Histogram {
@@ -83,10 +83,10 @@ pub struct Metrics {
     /// What there was to say about maps, besides answers.
     pub multipath_notes: Counter,
     /// See [`Figures`].
-    multipath_maps: Told,
-    multipath_suspended: Told,
-    multipath_deaths: Told,
-    multipath_restored: Told,
+    multipath_maps: Gauge,
+    multipath_suspended: Gauge,
+    multipath_deaths: Gauge,
+    multipath_restored: Gauge,
     /// Audit records.
     pub audit_records: Counter,
     /// Commands that are only counted in an audit record.
@@ -115,7 +115,7 @@ impl Counter {
     }
 }
 
-impl Told {
+impl Gauge {
     fn set(&self, number: u64) {
         self.0.store(number, Ordering::Relaxed);
     }
@@ -144,10 +144,10 @@ impl Default for Metrics {
             multipath_commands: Counter::new(),
             multipath_failures: Counter::new(),
             multipath_notes: Counter::new(),
-            multipath_maps: Told::default(),
-            multipath_suspended: Told::default(),
-            multipath_deaths: Told::default(),
-            multipath_restored: Told::default(),
+            multipath_maps: Gauge::default(),
+            multipath_suspended: Gauge::default(),
+            multipath_deaths: Gauge::default(),
+            multipath_restored: Gauge::default(),
             audit_records: Counter::new(),
             audit_left_out: Counter::new(),
             without_names: Counter::new(),

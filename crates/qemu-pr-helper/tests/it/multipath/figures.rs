@@ -65,12 +65,12 @@ fn a_path_that_comes_back_is_counted_once() {
 #[test]
 fn a_map_that_cannot_be_resumed_is_counted_until_it_is() {
     let asked = Asked::start();
-    asked.lab.mapper().set_held(true);
+    asked.lab.mapper().set_refuses_resume(true);
     asked.guest.change(4, 5, &keys_with(0, KEY, KEY));
     asked.helper.await_stderr("stays suspended");
     assert!(asked.lab.mapper().is_suspended(device(0)));
     asked.await_figures([1, 1, 0, 0]);
-    asked.lab.mapper().set_held(false);
+    asked.lab.mapper().set_refuses_resume(false);
     eventually("it goes on", || !asked.lab.mapper().is_suspended(device(0)));
     asked.await_figures([1, 0, 0, 0]);
 }
