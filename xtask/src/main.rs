@@ -148,8 +148,8 @@ enum Command {
         /// The kernel of --machine tcg [default: 6.1]
         #[arg(long, value_enum)]
         kernel: Option<e2e::Version>,
-        /// The release of Debian whose programs the beds host, manual and multipath-random have; 0.15.1, say, for the one that has
-        /// that release of multipath-tools
+        /// The release of Debian whose programs the beds host, manual and multipath-random have; 0.15.1, say, for the one
+        /// that has that release of multipath-tools
         #[arg(long, value_enum, default_value_t, visible_alias = "multipath-tools")]
         suite: e2e::Suite,
         /// Take QEMU's own helper, built with multipath (ten minutes, once), and only count what does not hold

@@ -113,7 +113,7 @@ fn steps(size: Size) -> Vec<Step> {
         (Release, "VM test selinux", vm_test(Kind::Selinux, None, all)),
         (Release, "VM test kubevirt", vm_test(Kind::Kubevirt, None, all)),
         (Release, "VM test host", vm_test(Kind::Host, None, all)),
-        (Release, "VM test host on newer Debians", Box::new(host_on_newer_debians)),
+        (Release, "VM tests host and manual on newer Debians", Box::new(newer_debians)),
         (Release, "VM test host with Debian's helper", vm_test(Kind::Host, Some(e2e::REFERENCE), all)),
         (Release, "VM test manual", vm_test(Kind::Manual, None, all)),
     ]
@@ -236,7 +236,7 @@ fn random_at_length() -> Result<bool> {
 
 /// The package and the manual, with the libvirt, QEMU and systemd of newer releases: what they differ in is no matter of
 /// the machine.
-fn host_on_newer_debians() -> Result<bool> {
+fn newer_debians() -> Result<bool> {
     let machine = Some(e2e::Machine::Uml);
     for (kind, suite) in
         [(Kind::Host, e2e::Suite::Trixie), (Kind::Manual, e2e::Suite::Trixie), (Kind::Host, e2e::Suite::Forky)]
