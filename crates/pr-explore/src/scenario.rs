@@ -962,4 +962,13 @@ pub const MORE: &[Scenario] = &[
         depth: 2,
         ..PLAIN
     },
+    Scenario {
+        name: "the engine dies in a REGISTER of no key by who has none, and multipathd looks after the paths later",
+        release: world::Release::New,
+        host: Host::Blind,
+        guest: &[register(ZERO, ZERO), register(ZERO, K), register_ignore(K)],
+        rules: Rules { deaths: true, ..faults(1, Fault::Checked) },
+        depth: 2,
+        ..PLAIN
+    },
 ];

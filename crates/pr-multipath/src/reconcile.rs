@@ -299,6 +299,10 @@ impl<I: Io> Engine<'_, I> {
             // Nobody knows what was there: the new registration is completed, if it has begun.
             return self.finish_ignoring(&active, new, settled);
         };
+        if before.is_zero() && new.key.is_zero() {
+            // Nothing was asked for.
+            return Ok(true);
+        }
         let old = Registration { key: before, ..new };
         if !new.key.is_zero() {
             let mut unsure = self.replace(&active, new, old)?;
