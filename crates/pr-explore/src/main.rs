@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     let is_wanted = |name: &str| only.as_deref().is_none_or(|words| name.contains(words));
     let (deep, chance) = (deep || only.is_some(), chance || only.is_some());
     let mut sound = true;
-    let mut play = |name: &str, explore: &dyn Fn() -> Found| {
+    let mut explored = |name: &str, explore: &dyn Fn() -> Found| {
         if is_wanted(name) {
             let started = Instant::now();
             sound &= tell(name, &explore(), started);
@@ -30,10 +30,10 @@ fn main() -> ExitCode {
     };
     let names = ["nothing happens", "the engine dies", "paths fail"];
     for (name, plan) in names.into_iter().zip(plans(None)).chain(more_plans()) {
-        play(name, &|| explore(&MapEngine, &plan));
+        explored(name, &|| explore(&MapEngine, &plan));
     }
     for scenario in scenario::MORE {
-        play(scenario.name, &|| scenario.explore(&MapEngine, Tells::Surely));
+        explored(scenario.name, &|| scenario.explore(&MapEngine, Tells::Surely));
     }
     let mut finds_all = true;
     for mistake in Mistake::ALL.into_iter().filter(|mistake| is_wanted(&format!("mistake {mistake:?}"))) {
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
         for (name, plan) in plans {
             for host_tells in [Tells::Nothing, Tells::Likely, Tells::Surely] {
                 let plan = Plan { host_tells, ..plan.clone() };
-                play(&format!("{name}, {host_tells}"), &|| explore(&MapEngine, &plan));
+                explored(&format!("{name}, {host_tells}"), &|| explore(&MapEngine, &plan));
             }
         }
     }
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
         for plan in by_chance(events) {
             let Plan { paths, target, host_tells, .. } = plan;
             let name = format!("by chance, {events} events in a command, {paths} paths, {target:?}, {host_tells}");
-            play(&name, &|| {
+            explored(&name, &|| {
                 let mut found = wander(&MapEngine, &plan, 1, 200_000, 40);
                 // The shortest is the one to read.
                 found.wrong.sort_by_key(|bad| bad.story.len());
