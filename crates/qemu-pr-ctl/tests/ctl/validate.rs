@@ -4,7 +4,8 @@ use std::{
     io::{BufRead as _, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::mpsc,
+    sync::{Arc, Mutex, mpsc},
+    thread,
 };
 
 use pr_conformance::{ALL, PRODUCTS, Sequence};
@@ -314,6 +315,37 @@ fn somebody_who_comes_in_the_meantime_is_left_alone() {
     assert!(run.stderr.contains("is in use (registrations: 1)"), "{run:?}");
     let keys = daemon.ctl(daemon.socket(), "keys").expect_done();
     assert!(keys.contains(": 1 registration ") && keys.ends_with("\n  0xdead\n"), "{keys}");
+}
+
+/// As a map is to QEMU's helper without multipath: each command takes either path.
+#[test]
+fn what_is_registered_by_one_path_and_not_by_the_other_is_removed_or_said_to_be_left() {
+    for seed in 1..=12_u64 {
+        let daemon = Daemon::start();
+        let disk = daemon.disk();
+        let paths = [(); 2].map(|()| Client::connect(daemon.socket()).expect("a helper"));
+        let state = Arc::new(Mutex::new((paths, seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))));
+        // Cleaning up opens another connection while it has one.
+        let helper = StandIn::serving(move |stream| {
+            let state = Arc::clone(&state);
+            thread::spawn(move || {
+                converse(stream, &mut |request: Request| {
+                    let (paths, random) = &mut *state.lock().expect("nobody panics");
+                    *random ^= *random << 13;
+                    *random ^= *random >> 7;
+                    *random ^= *random << 17;
+                    let path = &mut paths[usize::from(*random >> 40 & 1 == 1)];
+                    path.execute(&request.device, &request.cdb, &request.parameters).ok()
+                })
+            });
+        });
+        let run = run(&helper.socket(), &["validate", &disk, "--json"]);
+        let page = json(&run);
+        assert_eq!((run.code, &page["error"]), (Some(36), &Value::Null), "seed {seed}: {run:?}");
+        let keys = daemon.ctl(daemon.socket(), "keys").expect_done();
+        let left = page["left_behind"].as_array().expect("keys");
+        assert_eq!(left.is_empty(), keys.contains("no registrations"), "seed {seed}: {left:?}, {keys}");
+    }
 }
 
 #[test]

@@ -14,10 +14,8 @@ use e2e::page::{self, Place, Run, Step};
 use serde_json::Value;
 
 use crate::host::command::sh;
-use crate::multipath::THIRD_KEY;
 use crate::multipath::scene::SETTLE;
 use crate::report::{Report, remark};
-use crate::request::Request;
 use crate::tool::Run as Tool;
 use crate::wait;
 use broken::{BROKEN, Broken, Mend};
@@ -114,21 +112,8 @@ fn names_the_path(host: &mut Host) -> Result<()> {
     wait::until("the map to have no keys", SETTLE, || Ok(host.scene.third.keys()?.is_empty().then_some(())))?;
     let socket = "/run/other.sock";
     host.serve_other(host::OTHER, socket)?;
-    // It may still be about to, with a key that it was given in an earlier check and that is nobody's here to take back: the
-    // disk is in use then, and the third initiator clears it.
-    let (run, said) = wait::until("the map to stay without keys", SETTLE, || {
-        let run = Tool::at(Path::new(socket), &["validate", &map, "--json"])?;
-        let said: Value = serde_json::from_str(&run.output).with_context(|| format!("no JSON: {run:?}"))?;
-        if said["error"]["kind"] == "in-use" {
-            let third = &host.scene.third;
-            remark(&format!("in use: {:x?}, and multipathd has {:x?}", third.keys()?, host.scene.kept()?));
-            third.settle()?;
-            third.directly(&Request::register_anyhow(THIRD_KEY))?.good()?;
-            third.directly(&Request::clear(THIRD_KEY))?.good()?;
-            return Ok(None);
-        }
-        Ok(Some((run, said)))
-    })?;
+    let run = Tool::at(Path::new(socket), &["validate", &map, "--json"])?;
+    let said: Value = serde_json::from_str(&run.output).with_context(|| format!("no JSON: {run:?}"))?;
     ensure!(run.code == Some(36), "{run:?}");
     let sequences = said["sequences"].as_array().context("sequences")?;
     let failed = sequences.iter().find(|sequence| sequence["result"] == "failed").context("nothing fails")?;

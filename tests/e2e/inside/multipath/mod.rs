@@ -26,7 +26,7 @@ use stage::{Check, Identity, Stage};
 const KEY: u64 = 0x6b01;
 const NEW_KEY: u64 = 0x6b02;
 /// The third initiator's.
-pub const THIRD_KEY: u64 = 0x7d03;
+const THIRD_KEY: u64 = 0x7d03;
 /// Nobody's.
 const WRONG_KEY: u64 = 0xbad0;
 

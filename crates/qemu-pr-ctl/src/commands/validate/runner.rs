@@ -19,6 +19,9 @@ use crate::{
     target::{Device, Disk, Helper},
 };
 
+/// How often registrations are removed by key before they are said to be left.
+const REMOVALS: usize = 8;
+
 /// A signal that asks the program to stop.
 pub struct Interrupt(Arc<AtomicUsize>);
 
@@ -149,8 +152,14 @@ impl<'a> Runner<'a> {
         // The connection failed, so that a new one may be another initiator, or unregistering does not work.
         self.disks = open_all(self.helper, &self.devices)?;
         self.unregister();
-        let left = self.own_keys()?;
-        self.remove(&left);
+        // A helper that has a map's commands take any path may have each of these take another one.
+        for _ in 0..REMOVALS {
+            let left = self.own_keys()?;
+            if left.is_empty() {
+                return Ok(left);
+            }
+            self.remove(&left);
+        }
         self.own_keys()
     }
 
@@ -165,7 +174,7 @@ impl<'a> Runner<'a> {
     fn own_keys(&mut self) -> Result<Vec<ReservationKey>, Error> {
         let Initiators { one, two, .. } = self.initiators;
         let mut keys = self.keys()?;
-        keys.retain(|key| [one, two].contains(key));
+        keys.retain(|key| [one, two, self.third].contains(key));
         Ok(keys)
     }
 
